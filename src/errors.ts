@@ -1,0 +1,237 @@
+/**
+ * The errors that cross the wire, and those of a connection.
+ *
+ * A method that throws an {@linkcode RpcError} answers with its code, message and data. Everything
+ * else that is thrown becomes a bland `-32603`; its text and stack stay on this side, in the log.
+ *
+ * @module
+ */
+
+/** What an error can carry beside its code and message. */
+export interface RpcErrorOptions {
+  /** Any JSON value that tells the caller more. Left out of the answer when `undefined`. */
+  readonly data?: unknown;
+  /** What led to this error. Stays on this side: it is logged and never sent. */
+  readonly cause?: unknown;
+}
+
+/** {@linkcode RpcErrorOptions} of the classes that bring a message of their own. */
+export interface RpcStandardErrorOptions extends RpcErrorOptions {
+  /** Replaces the standard text of the specification. */
+  readonly message?: string;
+}
+
+/**
+ * An error that is answered to the caller as it is, and what a refused call rejects with.
+ *
+ * @see {@link https://www.jsonrpc.org/specification#error_object | JSON-RPC 2.0, section 5.1}
+ *
+ * @example Thrown on one side, caught on the other
+ * ```ts
+ * import { connect, JsonRpc, RpcError } from "@x/jsonrpc";
+ * import { linkedSockets } from "@x/jsonrpc/testing";
+ *
+ * const rpc = new JsonRpc().method("pay", () => {
+ *   throw new RpcError(402, "Not enough money", { data: { missing: 3 } });
+ * });
+ * const [near, far] = linkedSockets();
+ * rpc.attach(far);
+ *
+ * const client = await connect(near);
+ * const error = await client.call("pay").catch((error) => error);
+ * console.assert(error instanceof RpcError && error.code === 402);
+ * await client.close();
+ * ```
+ */
+export class RpcError extends Error {
+  override readonly name: string = "RpcError";
+  /** The error's number: yours, one of the specification's, or one of this module's. */
+  readonly code: number;
+  /** What more the error tells, or `undefined`. */
+  readonly data: unknown;
+
+  /**
+   * @param code Any integer. `-32768` to `-32000` belong to the specification and to libraries.
+   * @param message One short sentence.
+   * @param options Data for the caller, and a cause for the log.
+   * @throws {RangeError} Where the code is no integer.
+   */
+  constructor(code: number, message: string, options: RpcErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    if (!Number.isSafeInteger(code)) {
+      throw new RangeError(`Expected the error code to be an integer, got ${code}`);
+    }
+    this.code = code;
+    this.data = options.data;
+  }
+}
+
+/** `-32700`: what came is not JSON. */
+export class RpcParseError extends RpcError {
+  override readonly name = "RpcParseError";
+  /** @param options Another message, data, cause. */
+  constructor(options: RpcStandardErrorOptions = {}) {
+    super(-32700, options.message ?? "Parse error", options);
+  }
+}
+
+/** `-32600`: what came is JSON, but no JSON-RPC 2.0 request. */
+export class RpcInvalidRequestError extends RpcError {
+  override readonly name = "RpcInvalidRequestError";
+  /** @param options Another message, data, cause. */
+  constructor(options: RpcStandardErrorOptions = {}) {
+    super(-32600, options.message ?? "Invalid Request", options);
+  }
+}
+
+/** `-32601`: there is no such method, or none that this caller may know of. */
+export class RpcMethodNotFoundError extends RpcError {
+  override readonly name = "RpcMethodNotFoundError";
+  /** @param options Another message, data, cause. */
+  constructor(options: RpcStandardErrorOptions = {}) {
+    super(-32601, options.message ?? "Method not found", options);
+  }
+}
+
+/** `-32602`: the method does not take these params. */
+export class RpcInvalidParamsError extends RpcError {
+  override readonly name = "RpcInvalidParamsError";
+  /** @param options Another message, data, cause. */
+  constructor(options: RpcStandardErrorOptions = {}) {
+    super(-32602, options.message ?? "Invalid params", options);
+  }
+}
+
+/** `-32603`: the method failed for a reason that is not the caller's to know. */
+export class RpcInternalError extends RpcError {
+  override readonly name = "RpcInternalError";
+  /** @param options Another message, data, cause. */
+  constructor(options: RpcStandardErrorOptions = {}) {
+    super(-32603, options.message ?? "Internal error", options);
+  }
+}
+
+/**
+ * `-32000` to `-32099`: errors that the specification leaves to servers. This module's own are
+ * listed in {@linkcode ErrorCode}.
+ */
+export class RpcServerError extends RpcError {
+  override readonly name = "RpcServerError";
+  /**
+   * @param code From `-32099` to `-32000`.
+   * @param message One short sentence.
+   * @param options Data for the caller, and a cause for the log.
+   * @throws {RangeError} Where the code lies outside.
+   */
+  constructor(code: number, message: string, options: RpcErrorOptions = {}) {
+    super(code, message, options);
+    if (!isServerCode(code)) {
+      throw new RangeError(`Expected the code from -32099 to -32000, got ${code}`);
+    }
+  }
+}
+
+/**
+ * The connection could not be made, or ended before the answer came.
+ *
+ * @example
+ * ```ts
+ * import { connect, RpcConnectionError } from "@x/jsonrpc/client";
+ *
+ * const error = await connect("ws://127.0.0.1:9").catch((error) => error);
+ * console.assert(error instanceof RpcConnectionError && error.outcome === "unsent");
+ * ```
+ */
+export class RpcConnectionError extends Error {
+  override readonly name = "RpcConnectionError";
+  /** `"unsent"`: the other side never saw the call. `"unknown"`: it may have run. */
+  readonly outcome: "unsent" | "unknown";
+  /**
+   * @param message What could not be done, and the state that forbids it.
+   * @param outcome Whether the call may have run on the other side.
+   * @param options A cause.
+   */
+  constructor(
+    message: string,
+    outcome: "unsent" | "unknown" = "unsent",
+    options: { readonly cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.outcome = outcome;
+  }
+}
+
+/** No answer came within the call's `timeoutMs`. It may still have run on the other side. */
+export class RpcTimeoutError extends Error {
+  override readonly name = "RpcTimeoutError";
+}
+
+/**
+ * The numbers that this module itself answers with, beside the five of the specification. Those
+ * from `-32006` to `-32011` mean what they mean in Rust's jsonrpsee.
+ */
+export const ErrorCode: {
+  readonly tooManySubscriptions: -32006;
+  readonly requestTooBig: -32007;
+  readonly responseTooBig: -32008;
+  readonly serverBusy: -32009;
+  readonly batchTooLarge: -32010;
+  readonly batchResponseTooLarge: -32011;
+  readonly requestCancelled: -32800;
+} = Object.freeze({
+  tooManySubscriptions: -32006,
+  requestTooBig: -32007,
+  responseTooBig: -32008,
+  serverBusy: -32009,
+  batchTooLarge: -32010,
+  batchResponseTooLarge: -32011,
+  requestCancelled: -32800,
+});
+
+/** The class that belongs to a code: the one the other side threw. */
+export function errorFrom(code: number, message: string, data?: unknown): RpcError {
+  switch (code) {
+    case -32700:
+      return new RpcParseError({ message, data });
+    case -32600:
+      return new RpcInvalidRequestError({ message, data });
+    case -32601:
+      return new RpcMethodNotFoundError({ message, data });
+    case -32602:
+      return new RpcInvalidParamsError({ message, data });
+    case -32603:
+      return new RpcInternalError({ message, data });
+  }
+  return isServerCode(code)
+    ? new RpcServerError(code, message, { data })
+    : new RpcError(code, message, { data });
+}
+
+/** What a log needs of anything thrown, falsy values too: its stack, and the chain of causes. */
+export function describeError(error: unknown): string {
+  const seen = new Set<unknown>();
+  const lines: string[] = [];
+  for (let each = error; !seen.has(each) && seen.size < 8;) {
+    seen.add(each);
+    if (!(each instanceof Error)) {
+      lines.push(printable(each));
+      break;
+    }
+    lines.push(each.stack ?? `${each.name}: ${each.message}`);
+    if (each.cause === undefined) break;
+    each = each.cause;
+  }
+  return lines.join("\nCaused by: ");
+}
+
+function printable(value: unknown): string {
+  try {
+    return typeof value === "string" ? JSON.stringify(value) : String(value);
+  } catch {
+    return "a value that cannot be printed";
+  }
+}
+
+function isServerCode(code: number): boolean {
+  return code >= -32099 && code <= -32000;
+}

@@ -1,0 +1,125 @@
+/**
+ * The bounds within which a stranger may use a server, and their defaults.
+ *
+ * @module
+ */
+
+/** Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away. */
+export interface Limits {
+  /**
+   * Bytes of UTF-8 that one message may have, incoming and outgoing, over WebSocket and HTTP. A
+   * WebSocket whose peer sends more is closed with 1009.
+   *
+   * @default {1048576}
+   */
+  readonly maxMessageBytes: number;
+  /**
+   * How deep arrays and objects of a message may be nested.
+   *
+   * @default {128}
+   */
+  readonly maxDepth: number;
+  /**
+   * Entries that one batch may have. A larger one is answered with one error, -32010.
+   *
+   * @default {100}
+   */
+  readonly maxBatch: number;
+  /**
+   * Calls of one connection that may wait for their handler at the same time. A further one is
+   * answered with -32009.
+   *
+   * @default {1000}
+   */
+  readonly maxInFlight: number;
+  /**
+   * WebSocket connections that may be open at the same time. A further one is refused with 503.
+   *
+   * @default {10000}
+   */
+  readonly maxConnections: number;
+  /**
+   * Topics that one connection may be subscribed to. A further one is answered with -32006.
+   *
+   * @default {1024}
+   */
+  readonly maxSubscriptions: number;
+  /**
+   * Bytes that may wait for a peer that does not read. Past it the connection is closed with 1013.
+   *
+   * @default {4194304}
+   */
+  readonly maxBufferedBytes: number;
+  /**
+   * Milliseconds between two pings. A peer that was silent for two of them is dropped. 0 turns
+   * pings off.
+   *
+   * @default {30000}
+   */
+  readonly heartbeatMs: number;
+  /**
+   * Milliseconds that a call to the other side may take, unless the call says otherwise. 0: no end.
+   *
+   * @default {60000}
+   */
+  readonly timeoutMs: number;
+}
+
+/** What holds where no option says otherwise. */
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  maxMessageBytes: 1024 * 1024,
+  maxDepth: 128,
+  maxBatch: 100,
+  maxInFlight: 1000,
+  maxConnections: 10_000,
+  maxSubscriptions: 1024,
+  maxBufferedBytes: 4 * 1024 * 1024,
+  heartbeatMs: 30_000,
+  timeoutMs: 60_000,
+});
+
+/**
+ * Fills the defaults in and checks every bound, once, at the door.
+ *
+ * @throws {RangeError} Where a bound is no whole number, or below what makes sense.
+ */
+export function resolveLimits(options: Partial<Limits>): Limits {
+  const limits: Record<string, number> = {};
+  for (const name of Object.keys(DEFAULT_LIMITS) as (keyof Limits)[]) {
+    const value = options[name] ?? DEFAULT_LIMITS[name];
+    const least = name.endsWith("Ms") ? 0 : 1;
+    if (!(Number.isSafeInteger(value) || value === Infinity) || value < least) {
+      throw new RangeError(
+        `Expected \`${name}\` to be a whole number from ${least}, or Infinity, got \`${value}\` (${typeof value})`,
+      );
+    }
+    limits[name] = value;
+  }
+  return Object.freeze(limits) as unknown as Limits;
+}
+
+/** Whether a text has more than `maxBytes` bytes of UTF-8. Counts only where length leaves doubt. */
+export function exceedsBytes(text: string, maxBytes: number): boolean {
+  if (text.length > maxBytes) return true;
+  if (text.length * 3 <= maxBytes) return false;
+  return byteLength(text) > maxBytes;
+}
+
+function byteLength(text: string): number {
+  let bytes = text.length;
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index);
+    if (unit < 0x80) continue;
+    // A surrogate pair has four bytes in two units; a lone one is sent as U+FFFD, which has three.
+    if (unit < 0x800) bytes += 1;
+    else if (isPair(text, index, unit)) (bytes += 2, index++);
+    else bytes += 2;
+  }
+  return bytes;
+}
+
+function isPair(text: string, index: number, unit: number): boolean {
+  if (unit < 0xd800 || unit > 0xdbff) return false;
+  const next = text.charCodeAt(index + 1);
+  return next >= 0xdc00 && next <= 0xdfff;
+}

@@ -1,0 +1,166 @@
+/**
+ * The registry: methods by name, with what is around each.
+ *
+ * @module
+ */
+
+import type { Method } from "./dispatch.ts";
+import { RpcInvalidParamsError, RpcMethodNotFoundError } from "./errors.ts";
+import { compose } from "./middleware.ts";
+import { admitted } from "./request.ts";
+import type { CallMiddleware, Connection, Handler, RpcRequest } from "./request.ts";
+
+/** How one method, or a group of them, is registered. */
+export interface MethodOptions<Use extends readonly CallMiddleware[] = readonly CallMiddleware[]> {
+  /** Layers around the method, the first outermost, inside those of the whole server. */
+  readonly use?: Use;
+  /**
+   * Names of the params, in order: a caller may then pass them by position or by name, the handler
+   * always gets an object.
+   */
+  readonly names?: readonly string[];
+}
+
+/** A method as it is registered. */
+export interface MethodEntry extends MethodOptions {
+  /** The name it is called by. */
+  readonly name: string;
+  /** Answers the calls. */
+  readonly handler: Handler;
+  /** Whether params that are neither array nor object reach it. */
+  readonly scalarParams: boolean;
+  /** Whether it exists only for connections that last. */
+  readonly socketOnly: boolean;
+}
+
+/** Methods by name. A Map: `constructor` and `__proto__` are names as any other. */
+export class MethodRegistry {
+  readonly #entries = new Map<string, MethodEntry>();
+  // What is ready to run; made on first call, dropped when a layer is added.
+  readonly #ready = new Map<string, Method>();
+  readonly #layers: CallMiddleware[] = [];
+  #missing: Method | undefined;
+
+  /** Adds a layer around every method, registered before or after. */
+  use(layer: CallMiddleware): void {
+    this.#layers.push(layer);
+    this.#ready.clear();
+    this.#missing = undefined;
+  }
+
+  /**
+   * Adds a method.
+   *
+   * @throws {TypeError} Where the name is empty or taken, or the handler is no function.
+   */
+  add(entry: MethodEntry): void {
+    const { name, handler } = entry;
+    if (typeof name !== "string" || name === "") {
+      throw new TypeError("Cannot register a method: its name is empty");
+    }
+    if (typeof handler !== "function") {
+      throw new TypeError(`Cannot register "${name}": its handler is a ${typeof handler}`);
+    }
+    if (this.#entries.has(name)) {
+      throw new TypeError(`Cannot register "${name}": the name is taken`);
+    }
+    this.#entries.set(name, entry);
+  }
+
+  /** Finds what to run for a name: the layers around "Method not found" where there is none. */
+  find(name: string): Method {
+    return this.#ready.get(name) ?? this.#prepare(name);
+  }
+
+  /** As {@linkcode MethodRegistry.find}, for a caller without a lasting connection. */
+  findOverHttp(name: string): Method {
+    return this.#entries.get(name)?.socketOnly ? this.#notFound() : this.find(name);
+  }
+
+  /** The names that a connection may use, in the order of their registration. */
+  list(connection: Connection, lasting: boolean): string[] {
+    const names: string[] = [];
+    for (const { name, use = [], socketOnly } of this.#entries.values()) {
+      if (socketOnly && !lasting) continue;
+      const question = { user: connection.user, connection, name, kind: "method" } as const;
+      if (admitted(this.#layers, question) && admitted(use, question)) names.push(name);
+    }
+    return names;
+  }
+
+  #prepare(name: string): Method {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return this.#notFound();
+    const { use = [], scalarParams } = entry;
+    const method = { scalarParams, invoke: wrapped([...this.#layers, ...use], handlerOf(entry)) };
+    this.#ready.set(name, method);
+    return method;
+  }
+
+  #notFound(): Method {
+    return this.#missing ??= {
+      scalarParams: false,
+      invoke: wrapped(this.#layers, () => {
+        throw new RpcMethodNotFoundError();
+      }),
+    };
+  }
+}
+
+/**
+ * The functions of a thing, by name: of an object or module its own, of a class instance also
+ * those of its classes, bound to it. Names that start with `_` are private.
+ *
+ * @throws {TypeError} Where there is nothing to call.
+ */
+export function functionsOf(thing: object): Map<string, Handler> {
+  const functions = new Map<string, Handler>();
+  if (typeof thing === "function") {
+    if (thing.name === "") throw new TypeError("Cannot add methods: the function has no name");
+    return functions.set(thing.name, thing as Handler);
+  }
+  for (
+    let level = thing;
+    level !== null && level !== Object.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
+      if (!isMethod(name, value) || functions.has(name)) continue;
+      functions.set(name, value.bind(thing) as Handler);
+    }
+  }
+  if (functions.size === 0) throw new TypeError("Cannot add methods: the thing has no functions");
+  return functions;
+}
+
+type Invoke = Method["invoke"];
+
+function wrapped(layers: readonly CallMiddleware[], handler: Invoke): Invoke {
+  // Without layers nothing stands between the dispatcher and the handler.
+  if (layers.length === 0) return handler;
+  const onion = compose(layers, (request: RpcRequest) => handler(request.params, request));
+  return (_params, request) => onion(request);
+}
+
+function handlerOf({ handler, names }: MethodEntry): Invoke {
+  const invoke = handler as unknown as Invoke;
+  if (names === undefined) return invoke;
+  return (params, request) => invoke(toNamed(params, names), request);
+}
+
+function toNamed(params: unknown, names: readonly string[]): unknown {
+  if (!Array.isArray(params)) return params;
+  if (params.length > names.length) {
+    throw new RpcInvalidParamsError({
+      data: `Expected at most ${names.length} params (${names.join(", ")}), got ${params.length}`,
+    });
+  }
+  return Object.fromEntries(params.map((value, index) => [names[index], value]));
+}
+
+// deno-lint-ignore ban-types -- whatever can be bound and called
+function isMethod(name: string, value: unknown): value is Function {
+  if (typeof value !== "function" || name.startsWith("_")) return false;
+  // A module may export classes beside its functions: they cannot be called.
+  return name !== "constructor" && name !== "default" && !/^class\b/.test(String(value));
+}

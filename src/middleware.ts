@@ -1,0 +1,75 @@
+/**
+ * The onion: functions around functions. Knows nothing of calls or connections.
+ *
+ * @module
+ */
+
+/** Goes one layer further in and gives what comes back: a value, or a promise of one. */
+export type Next = () => unknown;
+
+/**
+ * One layer. What it returns is the result for the layer outside; a layer that returns nothing
+ * passes on what its `next()` gave.
+ *
+ * It fails closed: a layer that neither returns something nor calls `next` is an error, and so is
+ * calling `next` twice.
+ *
+ * @typeParam Context What travels inwards through all layers.
+ */
+export type Middleware<Context> = (context: Context, next: Next) => unknown;
+
+/** What the layers are around; with layers around it, again one. */
+export type Core<Context> = (context: Context) => unknown;
+
+/**
+ * Folds layers around a core, once; the first layer is the outermost. Where all of them are
+ * synchronous, so is the whole.
+ *
+ * @example
+ * ```ts
+ * import { compose } from "./middleware.ts";
+ *
+ * const shout = compose<string>([(_word, next) => `${next()}!`], (word) => word.toUpperCase());
+ * console.assert(shout("hello") === "HELLO!");
+ * ```
+ */
+export function compose<Context>(
+  layers: readonly Middleware<Context>[],
+  core: Core<Context>,
+): Core<Context> {
+  return layers.reduceRight<Core<Context>>((inner, layer) => wrap(layer, inner), core);
+}
+
+/** Whether a value is to be waited for. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (typeof value === "object" || typeof value === "function") && value !== null &&
+    typeof (value as PromiseLike<unknown>).then === "function";
+}
+
+function wrap<Context>(
+  layer: Middleware<Context>,
+  inner: Core<Context>,
+): Core<Context> {
+  return function run(context) {
+    let called = false;
+    let passed: unknown;
+    function next(): unknown {
+      if (called) throw new Error(`Cannot call next() twice: ${nameOf(layer)} already did`);
+      called = true;
+      return passed = inner(context);
+    }
+    function settle(result: unknown): unknown {
+      if (result !== undefined) return result;
+      if (!called) {
+        throw new Error(`Cannot answer: ${nameOf(layer)} neither returned nor called next()`);
+      }
+      return passed;
+    }
+    const result = layer(context, next);
+    return isThenable(result) ? result.then(settle) : settle(result);
+  };
+}
+
+function nameOf(layer: { readonly name: string }): string {
+  return layer.name === "" ? "a middleware" : `middleware ${layer.name}`;
+}

@@ -1,0 +1,234 @@
+/**
+ * One conversation: texts in, answers out; calls of our own, and their answers.
+ *
+ * @module
+ */
+
+import type { Channel, Flushable, Outgoing, Receiver } from "./channel.ts";
+import { Dispatcher } from "./dispatch.ts";
+import type { DispatchHost, Outlet, Replies } from "./dispatch.ts";
+import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
+import type { RpcError } from "./errors.ts";
+import { exceedsBytes } from "./limits.ts";
+import { Pending } from "./pending.ts";
+import type { CallOptions } from "./pending.ts";
+import { checkParams, errorText, notificationText, parseMessage, requestText } from "./protocol.ts";
+import type { Message } from "./protocol.ts";
+import { Connection } from "./request.ts";
+import type { Handshake, RpcRequest } from "./request.ts";
+
+/** The side that a peer belongs to: a server, or a client. */
+export interface PeerHost extends DispatchHost {
+  /** Called once, when nothing more can be said to the peer. */
+  ended?(peer: Peer): void;
+  /** Called once, after `ended`, when the carrier is gone and its place is free. */
+  closed?(peer: Peer, code: number, reason: string): void;
+  /** Called when the user of the connection is another than before. */
+  userChanged?(peer: Peer): void;
+  /** Called for an answer that belongs to no single call: its id is null. */
+  orphan?(message: Message): void;
+}
+
+/** Both ends of a connection are one of these. */
+export class Peer extends Connection implements Receiver, Replies, Outlet, Flushable {
+  readonly #host: PeerHost;
+  readonly #channel: Channel;
+  readonly #dispatcher: Dispatcher;
+  #pending: Pending | undefined;
+  #queue: Outgoing[] | undefined;
+  #queuedLength = 0;
+  #receiving = false;
+  #open = true;
+  #heard = true;
+
+  /**
+   * @param channel The way out.
+   * @param host The side this peer belongs to.
+   * @param handshake How the other end came in.
+   * @param pending Where calls wait; a client's outlive one connection. Made on first use if left out.
+   */
+  constructor(channel: Channel, host: PeerHost, handshake: Handshake, pending?: Pending) {
+    super(handshake, host.logger);
+    this.#channel = channel;
+    this.#host = host;
+    this.#pending = pending;
+    this.#dispatcher = new Dispatcher(host, this, this);
+  }
+
+  override get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Calls of the other end that wait for their handler here. */
+  get inFlight(): number {
+    return this.#dispatcher.inFlight;
+  }
+
+  /** Bytes (of those still in this process: UTF-16 units) that wait to go out. */
+  get bufferedAmount(): number {
+    return this.#channel.bufferedAmount + this.#queuedLength;
+  }
+
+  receive(text: string | undefined): void {
+    this.#heard = true;
+    if (!this.#open) return;
+    const { maxMessageBytes, maxDepth } = this.#host.limits;
+    if (text === undefined) return this.send(BINARY_TEXT);
+    if (exceedsBytes(text, maxMessageBytes)) {
+      return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
+    }
+    let message: unknown;
+    try {
+      message = parseMessage(text, maxDepth);
+    } catch (error) {
+      return this.send(errorText(null, error as RpcError));
+    }
+    this.#receiving = true;
+    this.#dispatcher.handle(message, this);
+    this.#receiving = false;
+  }
+
+  alive(): void {
+    this.#heard = true;
+  }
+
+  closed(code: number, reason: string): void {
+    this.#end(code, reason);
+    this.#host.closed?.(this, code, reason);
+  }
+
+  reply(text: string | undefined, request: RpcRequest | undefined): void {
+    if (text !== undefined) this.send(text);
+    request?.answered();
+  }
+
+  settle(message: Message): void {
+    if (message.id === null || message.id === undefined) this.#host.orphan?.(message);
+    else this.#pending?.settle(message);
+  }
+
+  progress(params: unknown): void {
+    try {
+      this.#pending?.progress(params);
+    } catch (error) {
+      this.logger.error(`A call's onProgress failed: ${describeError(error)}`);
+    }
+  }
+
+  override call<Result = unknown>(
+    method: string,
+    params?: unknown,
+    options: CallOptions = {},
+  ): Promise<Result> {
+    if (!this.#open) {
+      return Promise.reject(
+        new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
+      );
+    }
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    const pending = this.#pending ??= new Pending(
+      this.#host.limits.timeoutMs,
+      (id) => this.notify("$/cancelRequest", { id }),
+    );
+    const id = pending.nextId();
+    try {
+      const text = this.#checked(method, requestText(id, method, checkParams(params)));
+      const answer = pending.wait(id, method, options) as Promise<Result>;
+      this.send(text);
+      return answer;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  override notify(method: string, params?: unknown): void {
+    const text = this.#checked(method, notificationText(method, checkParams(params)));
+    this.send(text);
+  }
+
+  /** The one way out: at once where that is fast, else together with all else of this turn. */
+  override send(message: Outgoing): void {
+    if (!this.#open) return;
+    const channel = this.#channel;
+    const queued = this.#queue !== undefined && this.#queue.length > 0;
+    if (!queued && (channel.defer === undefined || (this.#receiving && channel.corksReceive))) {
+      channel.send(message);
+      return this.#checkBuffered();
+    }
+    const queue = this.#queue ??= [];
+    this.#queuedLength += typeof message === "string" ? message.length : message.text.length;
+    if (queue.push(message) === 1) channel.defer?.(this);
+    else if (this.#queuedLength > FLUSH_LENGTH) this.flush();
+  }
+
+  /** Sends what this turn has queued. */
+  flush(): void {
+    const queue = this.#queue;
+    if (queue === undefined || queue.length === 0) return;
+    this.#queuedLength = 0;
+    if (queue.length === 1) {
+      const message = queue[0] as Outgoing;
+      queue.length = 0;
+      this.#channel.send(message);
+    } else {
+      this.#queue = undefined;
+      this.#channel.sendAll?.(queue);
+    }
+    this.#checkBuffered();
+  }
+
+  override close(code = 1000, reason = ""): void {
+    if (!this.#open) return;
+    this.flush();
+    this.#end(code, reason);
+    this.#channel.close(code, reason);
+  }
+
+  /** Pings the other end, or drops it if nothing came since the last beat. */
+  beat(): void {
+    if (this.#heard) {
+      this.#heard = false;
+      this.#channel.ping?.();
+    } else {
+      this.#channel.terminate?.();
+    }
+  }
+
+  protected override userChanged(): void {
+    this.#host.userChanged?.(this);
+  }
+
+  #end(code: number, reason: string): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const why = `the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`;
+    this.#pending?.failAll((_id, method) =>
+      new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
+    );
+    this.#dispatcher.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
+    this.ended();
+    this.#host.ended?.(this);
+  }
+
+  #checkBuffered(): void {
+    const { maxBufferedBytes } = this.#host.limits;
+    if (this.#open && this.#channel.bufferedAmount > maxBufferedBytes) {
+      this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
+    }
+  }
+
+  #checked(method: string, text: string): string {
+    const { maxMessageBytes } = this.#host.limits;
+    if (!exceedsBytes(text, maxMessageBytes)) return text;
+    throw new RangeError(
+      `Cannot send "${method}": over ${maxMessageBytes} bytes (maxMessageBytes)`,
+    );
+  }
+}
+
+const BINARY_TEXT = errorText(
+  null,
+  new RpcParseError({ data: "Expected a text frame, got a binary one" }),
+);
+// What a turn may queue before it is written early, so that a burst does not pile up twice.
+const FLUSH_LENGTH = 64 * 1024;

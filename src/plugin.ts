@@ -1,0 +1,67 @@
+/**
+ * What can be mounted on a server: auth backends, pub/sub, and yours.
+ *
+ * @module
+ */
+
+import type { CallMiddleware, Connection, Handler, Handshake } from "./request.ts";
+
+/**
+ * Looks at a peer before its first message: before a WebSocket is opened, and before each POST.
+ * Refuses by returning or throwing a `Response`; may set `handshake.user`.
+ */
+export type HandshakeCheck = (
+  handshake: Handshake,
+) => Response | undefined | void | Promise<Response | undefined | void>;
+
+/** A method that a plugin brings. */
+export interface PluginMethod {
+  /** Answers the calls. */
+  readonly handler: Handler;
+  /** Layers around this method alone. */
+  readonly use?: readonly CallMiddleware[];
+  /** Whether params that are neither array nor object reach it. @default {false} */
+  readonly scalarParams?: boolean;
+  /** Whether it needs a connection that lasts: over HTTP it then does not exist. @default {false} */
+  readonly socketOnly?: boolean;
+}
+
+/**
+ * A record of what a plugin brings; all of it optional.
+ *
+ * @typeParam User What `request.user` is once the plugin is mounted.
+ *
+ * @example Counting calls
+ * ```ts
+ * import { JsonRpc } from "@x/jsonrpc";
+ * import type { Plugin } from "@x/jsonrpc";
+ *
+ * function counter(): Plugin {
+ *   let calls = 0;
+ *   return {
+ *     call: (_request, next) => (calls++, next()),
+ *     methods: { count: { handler: () => calls } },
+ *   };
+ * }
+ *
+ * const rpc = new JsonRpc().use(counter());
+ * ```
+ */
+export interface Plugin<User = unknown> {
+  /** A layer around every call. */
+  readonly call?: CallMiddleware;
+  /** Looks at each peer before its first message. */
+  readonly handshake?: HandshakeCheck;
+  /** Methods by name. */
+  readonly methods?: Readonly<Record<string, PluginMethod>>;
+  /** Answers a request that is neither an upgrade nor a POST, or leaves it by returning nothing. */
+  readonly fetch?: (request: Request) => Response | undefined | Promise<Response | undefined>;
+  /** Called when a connection has ended: forget it. */
+  readonly ended?: (connection: Connection) => void;
+  /** Called when the user of a connection changes: take away what it may no longer use. */
+  readonly userChanged?: (connection: Connection) => void;
+  /** Called when the server closes. */
+  readonly close?: () => void | Promise<void>;
+  /** Only a type: what the user becomes. Never set. */
+  readonly "~user"?: User;
+}

@@ -1,0 +1,189 @@
+/**
+ * JSON-RPC 2.0 as text: what a message looks like, reading one, building one. No input or output.
+ *
+ * @see {@link https://www.jsonrpc.org/specification}
+ *
+ * @module
+ */
+
+import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
+import type { RpcError } from "./errors.ts";
+
+/** What ties an answer to its call. `null`, `0`, `""` and fractions are ids as any other. */
+export type Id = string | number | null;
+
+/** Anything that JSON.parse may give for an object, before it was looked at. */
+export interface Message {
+  readonly jsonrpc?: unknown;
+  readonly method?: unknown;
+  readonly params?: unknown;
+  readonly id?: unknown;
+  readonly result?: unknown;
+  readonly error?: unknown;
+}
+
+/** A message that passed {@linkcode checkRequest}. Without an `id` it is a notification. */
+export interface RequestMessage extends Message {
+  readonly jsonrpc: "2.0";
+  readonly method: string;
+  readonly id?: Id;
+}
+
+/** JSON text that goes into an answer as it is. See {@linkcode RpcRequest.raw}. */
+export class RawJson {
+  /** The text. */
+  readonly text: string;
+
+  /** @param text One complete JSON value. */
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/**
+ * Text to value: the one place where a message is parsed.
+ *
+ * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
+ */
+export function parseMessage(text: string, maxDepth: number): unknown {
+  if (exceedsDepth(text, maxDepth)) {
+    throw new RpcParseError({ data: `Nested deeper than ${maxDepth} levels (maxDepth)` });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RpcParseError({ cause });
+  }
+}
+
+/** Whether a parsed value is an answer (to be matched with a call, and never to be answered). */
+export function isResponse(value: unknown): value is Message {
+  if (typeof value !== "object" || value === null) return false;
+  const message = value as Message;
+  return message.method === undefined &&
+    (message.result !== undefined || message.error !== undefined);
+}
+
+/**
+ * Tells what keeps a value from being a request or notification, or `undefined` if nothing does.
+ *
+ * @param scalarParams Whether params that are no array or object pass.
+ */
+export function checkRequest(
+  value: unknown,
+  scalarParams: boolean,
+): RpcInvalidRequestError | undefined {
+  // The first two say no more than the specification's own examples do.
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return invalid();
+  const { jsonrpc, method, params, id } = value as Message;
+  if (typeof method !== "string") return invalid();
+  if (jsonrpc !== "2.0") return invalid('Expected `jsonrpc` to be "2.0"');
+  if (id !== undefined && !isId(id)) {
+    return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
+  }
+  if (params !== undefined && typeof params !== "object" && !scalarParams) {
+    return invalid("Expected `params` to be an array or an object");
+  }
+  return undefined;
+}
+
+/** The id to answer an invalid message with: its own where that can be read, else null. */
+export function idOf(value: unknown): Id {
+  if (typeof value !== "object" || value === null) return null;
+  const { id } = value as Message;
+  return isId(id) ? id : null;
+}
+
+/** Whether a value may be an id. A number that lost digits in JSON.parse could not be answered. */
+export function isId(id: unknown): id is Id {
+  if (typeof id === "number") return id >= -MAX_ID && id <= MAX_ID;
+  return typeof id === "string" || id === null;
+}
+
+/** The text of a call. Params of `undefined` are left out. Throws what JSON.stringify throws. */
+export function requestText(id: Id, method: string, params: unknown): string {
+  return JSON.stringify({ jsonrpc: "2.0", method, params, id });
+}
+
+/** The text of a notification. Throws what JSON.stringify throws. */
+export function notificationText(method: string, params: unknown): string {
+  return JSON.stringify({ jsonrpc: "2.0", method, params });
+}
+
+/**
+ * The text of an answer. `undefined` is answered as `null`.
+ *
+ * @throws {TypeError} Where the result has no JSON: a BigInt, a cycle, a function, a symbol.
+ */
+export function resultText(id: Id, result: unknown): string {
+  if (result instanceof RawJson) {
+    return `{"jsonrpc":"2.0","result":${result.text},"id":${JSON.stringify(id)}}`;
+  }
+  const text = JSON.stringify({ jsonrpc: "2.0", result: result === undefined ? null : result, id });
+  // JSON.stringify leaves a member without JSON out; then another letter stands where `r` should.
+  if (text.charCodeAt(RESULT_AT) !== LETTER_R) {
+    throw new TypeError(`Cannot encode the result: a ${typeof result} has no JSON`);
+  }
+  return text;
+}
+
+/** The text of an error answer. Throws what JSON.stringify throws, for the error's data. */
+export function errorText(id: Id, error: RpcError): string {
+  const { code, message, data } = error;
+  return JSON.stringify({ jsonrpc: "2.0", error: { code, message, data }, id });
+}
+
+/**
+ * Params as the specification wants them: an array, an object, or none; `null` is none.
+ *
+ * @throws {TypeError} Where they are something else.
+ */
+export function checkParams(params: unknown): unknown {
+  if (params === undefined || params === null) return undefined;
+  if (typeof params === "object") return params;
+  throw new TypeError(`Expected params to be an array or an object, got a ${typeof params}`);
+}
+
+const MAX_ID = Number.MAX_SAFE_INTEGER;
+const RESULT_AT = '{"jsonrpc":"2.0","'.length;
+const LETTER_R = 0x72;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+function invalid(data?: string): RpcInvalidRequestError {
+  return new RpcInvalidRequestError({ data });
+}
+
+/**
+ * Looks for deep nesting before anything is parsed: some engines need seconds to refuse to encode
+ * what they parsed in milliseconds.
+ */
+function exceedsDepth(text: string, maxDepth: number): boolean {
+  // Each level needs an opening and a closing character.
+  if (text.length <= 2 * maxDepth) return false;
+  let depth = 0;
+  for (let index = 0; index < text.length; index++) {
+    switch (text.charCodeAt(index)) {
+      case QUOTE:
+        index = endOfString(text, index);
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        if (++depth > maxDepth) return true;
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth--;
+    }
+  }
+  return false;
+}
+
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let before = end;
+    while (text.charCodeAt(before - 1) === BACKSLASH) before--;
+    if ((end - before) % 2 === 0) return end;
+  }
+  return text.length;
+}

@@ -1,0 +1,56 @@
+/**
+ * Deno: `Deno.serve(rpc.fetch)`.
+ *
+ * @module
+ */
+
+import type { Admission } from "../channel.ts";
+import { openSocket } from "../socket.ts";
+import type { StandardSocket } from "../socket.ts";
+import type { Runtime } from "./runtime.ts";
+
+// -- types --
+
+interface DenoHost {
+  readonly remoteAddr?: { readonly hostname?: string };
+}
+
+interface DenoGlobal {
+  upgradeWebSocket(
+    request: Request,
+    options: { idleTimeout: number; protocol?: string },
+  ): { socket: StandardSocket; response: Response };
+}
+
+// -- runtime --
+
+/** Whether this process is Deno. */
+export function isDeno(): boolean {
+  return typeof denoGlobal()?.upgradeWebSocket === "function";
+}
+
+/** Deno's own server. Its sockets ping by themselves, and drop a peer that does not answer. */
+export const denoRuntime: Runtime = {
+  remoteAddress(_request, host) {
+    return (host as DenoHost | undefined)?.remoteAddr?.hostname;
+  },
+
+  upgrade(request, _host, admission) {
+    const { socket, response } = (denoGlobal() as DenoGlobal)
+      .upgradeWebSocket(request, upgradeOptions(admission));
+    openSocket(socket, admission);
+    return response;
+  },
+};
+
+// -- helpers --
+
+function upgradeOptions({ heartbeatMs, protocol }: Admission) {
+  // Whole seconds; one that is silent for two heartbeats is closed: one to ping, one to wait.
+  const idleTimeout = heartbeatMs === Infinity ? 0 : Math.ceil(heartbeatMs / 1000);
+  return protocol === undefined ? { idleTimeout } : { idleTimeout, protocol };
+}
+
+function denoGlobal(): DenoGlobal | undefined {
+  return (globalThis as { Deno?: DenoGlobal }).Deno;
+}

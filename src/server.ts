@@ -1,0 +1,441 @@
+/**
+ * The server: methods, topics and plugins behind one `fetch`.
+ *
+ * @module
+ */
+
+import type {
+  Api,
+  EmptyApi,
+  GroupOf,
+  NameOf,
+  OneMethod,
+  WithMethods,
+  WithTopic,
+  WithUser,
+} from "./api.ts";
+import type { Admission, Channel } from "./channel.ts";
+import { Connections } from "./connections.ts";
+import type { DispatchHost } from "./dispatch.ts";
+import { describeError } from "./errors.ts";
+import { answerPost } from "./http.ts";
+import { resolveLimits } from "./limits.ts";
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import { functionsOf, MethodRegistry } from "./methods.ts";
+import type { MethodOptions } from "./methods.ts";
+import { isThenable } from "./middleware.ts";
+import { originCheck } from "./origin.ts";
+import type { OriginOptions } from "./origin.ts";
+import { Peer } from "./peer.ts";
+import type { PeerHost } from "./peer.ts";
+import type { HandshakeCheck, Plugin } from "./plugin.ts";
+import { Topics } from "./pubsub/topics.ts";
+import type { TopicOptions } from "./pubsub/topics.ts";
+import type {
+  CallMiddleware,
+  Connection,
+  Guard,
+  Handler,
+  Handshake,
+  RpcRequest,
+} from "./request.ts";
+import { bunWebSocketHandler } from "./runtimes/bun.ts";
+import type { BunWebSocketHandler } from "./runtimes/bun.ts";
+import { chooseRuntime } from "./runtimes/choose.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+import { openSocket } from "./socket.ts";
+import type { StandardSocket } from "./socket.ts";
+import { checkUpgrade, chooseProtocol } from "./upgrade.ts";
+
+/** How a server behaves: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
+export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
+  /** Where the server writes its log. @default {console} */
+  readonly logger?: Logger;
+  /** What stands between the prefix and the name of a method. @default {"."} */
+  readonly separator?: string;
+  /** Whether every method takes params that are neither array nor object. @default {false} */
+  readonly scalarParams?: boolean;
+  /** Whether events that are no array or object go out in a one-element array. @default {false} */
+  readonly wrapScalars?: boolean;
+  /** Subprotocols to choose from, beside `jsonrpc`. @default {[]} */
+  readonly protocols?: readonly string[];
+}
+
+/** What `rpc.attach` may be told of a socket that came some other way. */
+export type AttachOptions = Partial<Handshake>;
+
+/** The user behind guards: what each of them narrows the user to. */
+export type UserBehind<User, Use extends readonly unknown[]> = Use extends
+  readonly [infer First, ...infer Rest]
+  ? UserBehind<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
+  : User;
+
+/**
+ * A JSON-RPC 2.0 server.
+ *
+ * Methods are called over WebSocket and HTTP POST alike. On a WebSocket the server can also call
+ * its clients, and send them the events of topics.
+ *
+ * @typeParam A What it offers; gathered by `method`, `addMethods`, `topic` and `use`.
+ *
+ * @example
+ * ```ts ignore
+ * import { JsonRpc } from "@x/jsonrpc";
+ *
+ * const rpc = new JsonRpc()
+ *   .method("add", ({ a, b }: { a: number; b: number }) => a + b)
+ *   .topic("clock");
+ *
+ * setInterval(() => rpc.notify("clock", new Date().toISOString()), 1000);
+ * Deno.serve(rpc.fetch);
+ * ```
+ */
+export class JsonRpc<A extends Api = EmptyApi> {
+  /** Only a type: what `connect<typeof rpc>()` reads. Never set. */
+  declare readonly "~api": A;
+  /** The bounds that hold. */
+  readonly limits: Limits;
+  readonly #options: JsonRpcOptions;
+  readonly #logger: Logger;
+  readonly #methods = new MethodRegistry();
+  readonly #topics: Topics;
+  readonly #plugins: Plugin[] = [];
+  readonly #checks: HandshakeCheck[];
+  readonly #connections: Connections;
+  readonly #socketHost: PeerHost;
+  readonly #httpHost: DispatchHost;
+  #bunHandler: BunWebSocketHandler | undefined;
+  #closing = false;
+
+  /**
+   * @param options Limits, origins and the like. Never written to.
+   * @throws {RangeError} Where a limit makes no sense.
+   */
+  constructor(options: JsonRpcOptions = {}) {
+    this.limits = resolveLimits(options);
+    this.#options = options;
+    this.#logger = options.logger ?? console;
+    this.#connections = new Connections(this.limits);
+    this.#checks = [originCheck(options, this.#logger)];
+    const shared = { limits: this.limits, logger: this.#logger };
+    this.#httpHost = { ...shared, find: (name) => this.#methods.findOverHttp(name) };
+    this.#socketHost = {
+      ...shared,
+      find: (name) => this.#methods.find(name),
+      ended: (peer) => this.#plugins.forEach((plugin) => plugin.ended?.(peer)),
+      closed: (peer) => this.#connections.delete(peer),
+      userChanged: (peer) => this.#plugins.forEach((plugin) => plugin.userChanged?.(peer)),
+    };
+    this.#topics = new Topics({ limits: this.limits, wrapScalars: options.wrapScalars ?? false });
+    this.#mount(this.#topics.plugin());
+    this.#mount({ methods: { get_methods: { handler: this.#listMethods.bind(this) } } });
+    // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
+    this.fetch = this.fetch.bind(this);
+    this.handleUpgrade = this.handleUpgrade.bind(this);
+  }
+
+  /** The connections that are open. */
+  get connections(): Iterable<Connection<A["user"]>> & { readonly size: number } {
+    return this.#connections as unknown as Iterable<Connection<A["user"]>> & { size: number };
+  }
+
+  /** What `Bun.serve` takes as `websocket`. */
+  get websocket(): BunWebSocketHandler {
+    return this.#bunHandler ??= bunWebSocketHandler(this.limits);
+  }
+
+  /**
+   * Puts a layer around every call, or mounts a plugin.
+   *
+   * @param brought A middleware, or the record of a plugin. It holds for methods registered before
+   * and after.
+   * @throws {TypeError} Where a plugin brings a method whose name is taken.
+   */
+  use(brought: CallMiddleware): JsonRpc<A>;
+  use<User>(brought: Plugin<User>): JsonRpc<unknown extends User ? A : WithUser<A, User>>;
+  use(brought: CallMiddleware | Plugin): JsonRpc<never> {
+    this.#mount(typeof brought === "function" ? { call: brought } : brought);
+    return this as unknown as JsonRpc<never>;
+  }
+
+  /**
+   * Registers a method.
+   *
+   * @param name What it is called by. Names that start with `rpc.` or `$/` are not yours.
+   * @param handler Gets the params and the request; returns the result or a promise of it.
+   * @throws {TypeError} Where the name is reserved or taken.
+   *
+   * @example Positional params, an option, an error
+   * ```ts
+   * import { JsonRpc, RpcInvalidParamsError } from "@x/jsonrpc";
+   *
+   * const rpc = new JsonRpc()
+   *   .method("sum", (numbers: number[]) => numbers.reduce((a, b) => a + b, 0))
+   *   .method("divide", { names: ["a", "b"] }, ({ a, b }: { a: number; b: number }) => {
+   *     if (b === 0) throw new RpcInvalidParamsError({ data: "Cannot divide by 0" });
+   *     return a / b;
+   *   });
+   * ```
+   */
+  method<const Name extends string, Params, Result>(
+    name: Name,
+    handler: (params: Params, request: RpcRequest<A["user"]>) => Result,
+  ): JsonRpc<WithMethods<A, OneMethod<Name, Params, Result>>>;
+  method<
+    const Name extends string,
+    Params,
+    Result,
+    const Use extends readonly CallMiddleware[] = readonly [],
+  >(
+    name: Name,
+    options: MethodOptions<Use>,
+    handler: (params: Params, request: RpcRequest<UserBehind<A["user"], Use>>) => Result,
+  ): JsonRpc<WithMethods<A, OneMethod<Name, Params, Result>>>;
+  method(name: string, ...rest: [Handler] | [MethodOptions, Handler]): JsonRpc<never> {
+    const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
+    this.#add(name, handler, options);
+    return this as unknown as JsonRpc<never>;
+  }
+
+  /**
+   * Registers all functions of an object, a class instance or a module, or one named function.
+   * `this` is kept; names that start with `_` are left out.
+   *
+   * @param prefix Goes before each name, with the separator between.
+   * @param thing What has the functions.
+   * @param options Hold for each of them.
+   * @throws {TypeError} Where there are none, or a name is reserved or taken.
+   *
+   * @example A module
+   * ```ts ignore
+   * rpc.addMethods("math", await import("./math.ts")); // math.add, math.multiply, …
+   * ```
+   */
+  addMethods<Thing extends object>(
+    thing: Thing,
+    options?: MethodOptions,
+  ): JsonRpc<WithMethods<A, GroupOf<Thing, "">>>;
+  addMethods<const Prefix extends string, Thing extends object>(
+    prefix: Prefix,
+    thing: Thing,
+    options?: MethodOptions,
+  ): JsonRpc<WithMethods<A, GroupOf<Thing, `${Prefix}.`>>>;
+  addMethods(
+    first: string | object,
+    second?: object | MethodOptions,
+    third?: MethodOptions,
+  ): JsonRpc<never> {
+    const [prefix, thing, options] = typeof first === "string"
+      ? [first, second as object, third]
+      : ["", first, second as MethodOptions];
+    const start = prefix === "" ? "" : `${prefix}${this.#options.separator ?? "."}`;
+    for (const [name, handler] of functionsOf(thing)) this.#add(start + name, handler, options);
+    return this as unknown as JsonRpc<never>;
+  }
+
+  /**
+   * Declares a topic, or with `*` for a segment all topics that fit: `room.*`.
+   *
+   * @param name The topic's name, or a pattern.
+   * @param options Who may subscribe, whether the last event is kept, what events are.
+   * @throws {TypeError} Where the name is taken.
+   */
+  topic<const Name extends string, Payload = unknown>(
+    name: Name,
+    options: TopicOptions<Payload> = {},
+  ): JsonRpc<WithTopic<A, TopicNames<Name>, Payload>> {
+    this.#topics.add(name, options);
+    return this as unknown as JsonRpc<WithTopic<A, TopicNames<Name>, Payload>>;
+  }
+
+  /**
+   * Sends an event to all subscribers of a topic. It is encoded once, however many there are.
+   *
+   * @returns To how many connections it went.
+   * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
+   * @throws {RangeError} Where the event is over `maxMessageBytes`.
+   */
+  notify<Topic extends NameOf<A["topics"]>>(topic: Topic, data?: A["topics"][Topic]): number {
+    return this.#topics.notify(topic, data);
+  }
+
+  /** The connections that are subscribed to any of these topics, each once. */
+  filter(topics: Iterable<string>): Iterable<Connection<A["user"]>> {
+    return this.#topics.filter(topics) as Iterable<Connection<A["user"]>>;
+  }
+
+  /**
+   * Answers a request: an upgrade to WebSocket, or a POST.
+   *
+   * @param request A standard request.
+   * @param host What the runtime passes beside it; hand it through from your own `fetch`.
+   */
+  fetch(request: Request, host?: unknown): Response | Promise<Response> {
+    if (request.method === "POST") return this.#post(request, host);
+    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+      return this.handleUpgrade(request, host);
+    }
+    return this.#other(request);
+  }
+
+  /**
+   * Turns a request into a WebSocket that this server talks on.
+   *
+   * @param request One that asks for it.
+   * @param host What the runtime passes beside it.
+   * @returns What your `fetch` has to return.
+   */
+  handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
+    const wrong = checkUpgrade(request);
+    if (wrong !== undefined) return wrong;
+    const runtime = chooseRuntime(host);
+    if (runtime === undefined) {
+      throw new TypeError("Cannot upgrade: this runtime needs its own server, see ./node");
+    }
+    if (this.#closing || !this.#connections.reserve()) {
+      return new Response("No more connections are taken", { status: 503 });
+    }
+    const handshake = toHandshake(request, runtime, host);
+    const admit = (refusal: Response | undefined): Response => {
+      if (refusal !== undefined || this.#closing) {
+        this.#connections.release();
+        return refusal ?? new Response("The server is closing", { status: 503 });
+      }
+      return runtime.upgrade(request, host, this.#admission(handshake));
+    };
+    const refusal = this.#check(handshake);
+    return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
+  }
+
+  /**
+   * Talks on a socket that came some other way: any standard WebSocket, or one of
+   * `linkedSockets()`.
+   *
+   * @param socket Open, or about to open.
+   * @param handshake What is known of the peer.
+   * @throws {TypeError} Where the server is closed or has no place left.
+   */
+  attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
+    if (this.#closing || !this.#connections.reserve()) {
+      throw new TypeError("Cannot attach the socket: no more connections are taken");
+    }
+    const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
+    openSocket(socket, this.#admission({ url, headers, remoteAddress, user }));
+  }
+
+  /**
+   * Refuses what comes from now on, closes all connections with 1001, and resolves when they are
+   * gone.
+   */
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const peer of this.#connections) peer.close(1001, "The server is closing");
+    await this.#connections.empty();
+    await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
+  }
+
+  /** The same as {@linkcode JsonRpc.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #add(name: string, handler: Handler, options: MethodOptions = {}): void {
+    if (/^(?:rpc\.|\$\/)/.test(name)) {
+      throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
+    }
+    const { scalarParams = false } = this.#options;
+    this.#methods.add({ ...options, name, handler, scalarParams, socketOnly: false });
+  }
+
+  #mount(plugin: Plugin): void {
+    this.#plugins.push(plugin);
+    if (plugin.call !== undefined) this.#methods.use(plugin.call);
+    if (plugin.handshake !== undefined) this.#checks.push(plugin.handshake);
+    for (const [name, method] of Object.entries(plugin.methods ?? {})) {
+      const { scalarParams = this.#options.scalarParams ?? false, socketOnly = false } = method;
+      this.#methods.add({ ...method, name, scalarParams, socketOnly });
+    }
+  }
+
+  #listMethods(_params: unknown, { connection }: RpcRequest): string[] {
+    return this.#methods.list(connection, connection instanceof Peer);
+  }
+
+  #admission(handshake: Handshake): Admission {
+    const { maxMessageBytes, heartbeatMs } = this.limits;
+    return {
+      protocol: chooseProtocol(handshake.headers, this.#options.protocols ?? []),
+      maxMessageBytes,
+      heartbeatMs,
+      opened: (channel: Channel) => {
+        const peer = new Peer(channel, this.#socketHost, handshake);
+        this.#connections.add(peer);
+        if (this.#closing) peer.close(1001, "The server is closing");
+        return peer;
+      },
+      refused: () => this.#connections.release(),
+    };
+  }
+
+  #post(request: Request, host: unknown): Response | Promise<Response> {
+    if (this.#closing) return new Response("The server is closing", { status: 503 });
+    const handshake = toHandshake(request, chooseRuntime(host), host);
+    const answer = (refusal: Response | undefined): Response | Promise<Response> =>
+      refusal ?? answerPost(request, handshake, this.#httpHost);
+    const refusal = this.#check(handshake);
+    return isThenable(refusal) ? refusal.then(answer) : answer(refusal);
+  }
+
+  /** The one list of checks for both doors. Stays synchronous where all of them are. */
+  #check(
+    handshake: Handshake,
+    from = 0,
+  ): Response | undefined | Promise<Response | undefined> {
+    try {
+      for (let index = from; index < this.#checks.length; index++) {
+        const verdict = this.#checks[index]?.(handshake);
+        if (isThenable(verdict)) {
+          return Promise.resolve(verdict).then(
+            (refusal) => refusal ?? this.#check(handshake, index + 1),
+            (error) => this.#refusal(error),
+          );
+        }
+        if (verdict !== undefined) return verdict;
+      }
+      return undefined;
+    } catch (error) {
+      return this.#refusal(error);
+    }
+  }
+
+  #refusal(error: unknown): Response {
+    if (error instanceof Response) return error;
+    this.#logger.error(`A handshake function failed: ${describeError(error)}`);
+    return new Response("Internal error", { status: 500 });
+  }
+
+  async #other(request: Request): Promise<Response> {
+    for (const { fetch } of this.#plugins) {
+      const response = await fetch?.(request);
+      if (response !== undefined) return response;
+    }
+    const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
+    return new Response(text, { status: 405, headers: { allow: "POST" } });
+  }
+}
+
+/** The concrete names that a declared topic stands for, as a type. */
+export type TopicNames<Name extends string> = Name extends `${infer Start}*${infer End}`
+  ? `${Start}${string}${TopicNames<End>}`
+  : Name;
+
+function toHandshake(request: Request, runtime: Runtime | undefined, host: unknown): Handshake {
+  return {
+    url: request.url,
+    // A copy: after an upgrade some runtimes refuse to read the request's own.
+    headers: request.method === "POST" ? request.headers : new Headers(request.headers),
+    remoteAddress: runtime?.remoteAddress(request, host),
+    user: null,
+  };
+}
