@@ -76,5 +76,5 @@ export type {
   RpcRequest,
 } from "./src/request.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./src/schema.ts";
-export type { AttachOptions, JsonRpcOptions } from "./src/server.ts";
+export type { AttachOptions, JsonRpcOptions } from "./src/server_options.ts";
 export type { StandardSocket } from "./src/socket.ts";

@@ -79,6 +79,11 @@ type GroupName<Name extends string, Prefix extends string> = Name extends `_${st
   ? never
   : `${Prefix}${Name}`;
 
+/** The concrete names that a declared topic stands for, as a type. */
+export type TopicNames<Name extends string> = Name extends `${infer Start}*${infer End}`
+  ? `${Start}${string}${TopicNames<End>}`
+  : Name;
+
 /** Names of methods or topics. */
 export type NameOf<Group> = keyof Group & string;
 

@@ -25,21 +25,26 @@ import type {
   UnknownApi,
 } from "./api.ts";
 import type { Channel } from "./channel.ts";
+import { resolveTarget } from "./client_options.ts";
+import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { Method } from "./dispatch.ts";
-import { describeError, errorFrom, RpcConnectionError, RpcInvalidParamsError } from "./errors.ts";
+import { RpcConnectionError } from "./errors.ts";
 import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
-import { Pending } from "./pending.ts";
+import { Pending, toError } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { post } from "./post.ts";
-import { checkParams, isResponse, notificationText, requestText } from "./protocol.ts";
+import { Posts } from "./post.ts";
+import { checkParams, notificationText, requestText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
+import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
 import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import type { Subscription, TopicHandler } from "./subscriptions.ts";
 import { quiet } from "./timer.ts";
 
 export {
@@ -54,44 +59,12 @@ export {
   RpcServerError,
   RpcTimeoutError,
 } from "./errors.ts";
+export type { ClientOptions, ClientTarget } from "./client_options.ts";
 export type { CallOptions } from "./pending.ts";
-
-/** How a client behaves: the bounds of {@linkcode Limits} that concern it, and these. */
-export interface ClientOptions extends Partial<Limits> {
-  /** Where the client writes its log. @default {console} */
-  readonly logger?: Logger;
-  /**
-   * Proves who the client is: sent as `Authorization: Bearer` with a POST, and among the
-   * subprotocols of a WebSocket, since a browser can set no header there.
-   */
-  readonly token?: string;
-  /** Subprotocols to offer. @default {["jsonrpc"] where there is a token, else none} */
-  readonly protocols?: readonly string[];
-  /** Headers of each POST. A WebSocket has none. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Makes WebSockets in place of the standard class: `ws` fits. */
-  readonly WebSocket?: new (url: string, protocols?: string[]) => StandardSocket;
-  /** Sends requests in place of the standard function. */
-  readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
-  /** What stands between the names of `remote`. @default {"."} */
-  readonly separator?: string;
-}
-
-/** Where to connect: a `ws:`, `wss:`, `http:` or `https:` URL, or a WebSocket that you made. */
-export type ClientTarget = string | URL | StandardSocket;
+export type { Subscription } from "./subscriptions.ts";
 
 /** Whether a client can be used, and is being used. */
 export type ClientState = "idle" | "connecting" | "open" | "closed";
-
-/** One handler of a topic, and the way to end it. */
-export interface Subscription {
-  /** The topic. */
-  readonly topic: string;
-  /** Ends it. The last handler of a topic tells the server. */
-  unsubscribe(): Promise<void>;
-  /** The same, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 /** What the `close` event of a client tells. */
 export class ClientCloseEvent extends Event {
@@ -160,12 +133,6 @@ interface Unsent {
   readonly ids: readonly number[];
 }
 
-interface TopicEntry {
-  readonly handlers: Set<{ readonly handle: (data: unknown) => void }>;
-  readonly method: Method;
-  ready: Promise<void> | undefined;
-}
-
 /**
  * A client. It connects with its first call, and stays connected until it is closed.
  *
@@ -181,10 +148,11 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   readonly #pending: Pending;
   readonly #host: PeerHost;
   readonly #methods = new Map<string, Method>();
-  readonly #topics = new Map<string, TopicEntry>();
+  readonly #subscriptions: Subscriptions;
   // Batches under way: by the first id of each, all of them.
   readonly #batches = new Map<unknown, readonly number[]>();
-  readonly #posts = new Map<number, AbortController>();
+  // Only for http: and https:.
+  readonly #posts: Posts | undefined;
   #state: ClientState = "idle";
   #peer: Peer | undefined;
   #connecting: Promise<void> | undefined;
@@ -200,18 +168,23 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    */
   constructor(target: ClientTarget, options: ClientOptions = {}) {
     super();
-    this.#target = toTarget(target);
+    this.#target = resolveTarget(target);
     this.#options = options;
     this.#limits = resolveLimits(options);
     this.#logger = options.logger ?? console;
     this.#pending = new Pending(this.#limits.timeoutMs, (id) => this.#cancel(id));
+    this.#subscriptions = new Subscriptions(
+      (method, params) => this.#call(method, params),
+      this.#logger,
+    );
     this.#host = {
       limits: this.#limits,
       logger: this.#logger,
-      find: (name) => this.#topics.get(name)?.method ?? this.#methods.get(name),
+      find: (name) => this.#subscriptions.find(name) ?? this.#methods.get(name),
       closed: (_peer, code, reason) => this.#closed(code, reason),
       orphan: (message) => this.#orphan(message),
     };
+    this.#posts = this.#makePosts();
   }
 
   /** `idle` before the first call, then `connecting`, `open`, and at last `closed`. */
@@ -224,7 +197,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     return this.#remote ??= remoteProxy(
       (name, params, options) => this.#call(name, params, options),
       this.#options.separator ?? ".",
-      "",
     ) as Remote<A["methods"], CallOptions>;
   }
 
@@ -235,7 +207,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    */
   connect(): Promise<void> {
     if (this.#state === "closed") return Promise.reject(closedError("connect"));
-    if (this.#target instanceof URL && this.#target.protocol.startsWith("http")) {
+    if (this.#posts !== undefined) {
       this.#state = "open";
       return Promise.resolve();
     }
@@ -323,34 +295,16 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * @param handler Called with the data of each event.
    * @returns The way to end it. Rejects where the server does not have the topic for this client.
    */
-  async subscribe<Name extends NameOf<A["topics"]>>(
+  subscribe<Name extends NameOf<A["topics"]>>(
     topic: Name,
     handler: (data: A["topics"][Name]) => void,
   ): Promise<Subscription> {
-    const entry = this.#topicEntry(topic);
-    const record = { handle: handler as (data: unknown) => void };
-    entry.handlers.add(record);
-    const leave = async (): Promise<void> => {
-      if (!entry.handlers.delete(record) || entry.handlers.size > 0) return;
-      await this.unsubscribe(topic);
-    };
-    try {
-      await (entry.ready ??= this.#subscribe(topic));
-    } catch (error) {
-      entry.handlers.delete(record);
-      if (this.#topics.get(topic) === entry) this.#topics.delete(topic);
-      throw error;
-    }
-    return { topic, unsubscribe: leave, [Symbol.asyncDispose]: leave };
+    return this.#subscriptions.add(topic, handler as TopicHandler);
   }
 
   /** Ends all handlers of a topic. */
-  async unsubscribe(topic: NameOf<A["topics"]>): Promise<void> {
-    const entry = this.#topics.get(topic);
-    if (entry === undefined) return;
-    entry.handlers.clear();
-    this.#topics.delete(topic);
-    if (this.#state !== "closed") await this.#call("unsubscribe", [topic]);
+  unsubscribe(topic: NameOf<A["topics"]>): Promise<void> {
+    return this.#subscriptions.remove(topic);
   }
 
   /**
@@ -435,9 +389,9 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   #transmit(text: string, ids: readonly number[]): void {
     if (this.#peer?.isOpen) return this.#peer.send(text);
     if (this.#state === "closed") throw closedError("send");
-    if (this.#target instanceof URL && this.#target.protocol.startsWith("http")) {
+    if (this.#posts !== undefined) {
       this.#state = "open";
-      void this.#post(text, ids);
+      void this.#posts.send(text, ids);
       return;
     }
     this.#unsent.push({ text, ids });
@@ -493,52 +447,29 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     return this.#target instanceof URL ? this.#target.href : "the socket";
   }
 
-  async #post(text: string, ids: readonly number[]): Promise<void> {
-    const controller = new AbortController();
-    for (const id of ids) this.#posts.set(id, controller);
+  #makePosts(): Posts | undefined {
+    const target = this.#target;
+    if (!(target instanceof URL) || !target.protocol.startsWith("http")) return undefined;
     const { fetch = globalThis.fetch, headers, token } = this.#options;
     const bearer = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    const target = {
-      url: this.#name,
+    return new Posts({
+      url: target.href,
       headers: { ...bearer, ...headers },
       fetch,
       limits: this.#limits,
-    };
-    let failure: unknown = new RpcConnectionError(`${this.#name} gave no answer`, "unknown");
-    try {
-      const message = await post(target, text, controller.signal);
-      for (const each of Array.isArray(message) ? message : [message]) {
-        if (!isResponse(each)) continue;
-        if (each.id === null || each.id === undefined) failure = toError(each);
-        else this.#pending.settle(each);
-      }
-      if (ids.length === 0 && message !== undefined) throw failure;
-    } catch (error) {
-      failure = error;
-      if (ids.length === 0) {
-        this.#logger.warn(`A notification was not taken: ${describeError(error)}`);
-      }
-    }
-    for (const id of ids) {
-      this.#posts.delete(id);
-      this.#pending.fail(id, failure);
-    }
+      logger: this.#logger,
+    }, this.#pending);
   }
 
   #cancel(id: number): void {
+    this.#posts?.cancel(id);
     const unsent = this.#unsent.some(({ ids }) => ids.includes(id));
     if (!unsent && this.#peer?.isOpen) this.#peer.notify("$/cancelRequest", { id });
-    const controller = this.#posts.get(id);
-    this.#posts.delete(id);
-    // A POST that carries a batch is given up with the last of its calls.
-    if (controller !== undefined && ![...this.#posts.values()].includes(controller)) {
-      controller.abort();
-    }
   }
 
   /** An error that belongs to no single call: to a whole batch, or to nobody knows what. */
   #orphan(message: Message): void {
-    const error = toError(message);
+    const error = toError("a message", message.error);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);
     if (ids === undefined) {
@@ -547,42 +478,12 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     for (const id of ids ?? []) this.#pending.fail(id, error);
   }
 
-  #topicEntry(topic: string): TopicEntry {
-    let entry = this.#topics.get(topic);
-    if (entry === undefined) {
-      const handlers: TopicEntry["handlers"] = new Set();
-      const invoke = (data: unknown): null => {
-        for (const { handle } of handlers) this.#run(topic, handle, data);
-        return null;
-      };
-      entry = { handlers, method: { invoke, scalarParams: true }, ready: undefined };
-      this.#topics.set(topic, entry);
-    }
-    return entry;
-  }
-
-  #run(topic: string, handle: (data: unknown) => void, data: unknown): void {
-    try {
-      handle(data);
-    } catch (error) {
-      this.#logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
-    }
-  }
-
-  async #subscribe(topic: string): Promise<void> {
-    const subscriptions = await this.#call("subscribe", [topic]);
-    if (Array.isArray(subscriptions) && subscriptions.includes(topic)) return;
-    throw new RpcInvalidParamsError({
-      message: `Cannot subscribe to "${topic}": no such topic, or not for this client`,
-    });
-  }
-
   /** Ends everything that waits, and everything to come. */
   #fail(why: string): void {
     this.#state = "closed";
     const unsent = new Set(this.#unsent.flatMap(({ ids }) => ids));
     this.#unsent = [];
-    for (const controller of this.#posts.values()) controller.abort();
+    this.#posts?.close();
     this.#pending.failAll((id, method) =>
       new RpcConnectionError(
         `No answer to "${method}": ${why}`,
@@ -596,7 +497,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       this.#fail(`the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`);
     }
     this.#peer = undefined;
-    this.#topics.clear();
+    this.#subscriptions.clear();
     this.#whenClosed?.();
     this.#whenClosed = undefined;
     this.dispatchEvent(new ClientCloseEvent(code, reason));
@@ -605,37 +506,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
 
 // How long a server may take to answer a close.
 const CLOSE_MS = 1000;
-
-type RemoteCall = (name: string, params?: unknown, options?: CallOptions) => Promise<unknown>;
-
-/** A function for each name that is asked for. `then` is none: a proxy must not look awaitable. */
-function remoteProxy(call: RemoteCall, separator: string, name: string): unknown {
-  const known = new Map<string, unknown>();
-  const start = name === "" ? "" : name + separator;
-  return new Proxy((params?: unknown, options?: CallOptions) => call(name, params, options), {
-    get(_target, property) {
-      if (typeof property !== "string" || property === "then") return undefined;
-      if (!known.has(property)) {
-        known.set(property, remoteProxy(call, separator, start + property));
-      }
-      return known.get(property);
-    },
-  });
-}
-
-function toTarget(target: ClientTarget): URL | StandardSocket {
-  if (typeof target === "object" && !(target instanceof URL)) return target;
-  const text = String(target);
-  if (!/^(?:ws|http)s?:/i.test(text) || !URL.canParse(text)) {
-    throw new TypeError(`Cannot connect: expected a ws:, wss:, http: or https: URL, got "${text}"`);
-  }
-  return new URL(text);
-}
-
-function toError({ error }: Message) {
-  const { code, message, data } = (error ?? {}) as Record<string, unknown>;
-  return errorFrom(Number.isSafeInteger(code) ? code as number : -32603, String(message), data);
-}
 
 function closedError(action: string): RpcConnectionError {
   return new RpcConnectionError(`Cannot ${action}: the client is closed`);

@@ -6,6 +6,7 @@
  */
 
 import { errorFrom, RpcInternalError, RpcTimeoutError } from "./errors.ts";
+import type { RpcError } from "./errors.ts";
 import type { Message } from "./protocol.ts";
 import { quiet } from "./timer.ts";
 import type { Timer } from "./timer.ts";
@@ -176,7 +177,8 @@ export class Pending {
 // What setTimeout can take: a longer one would fire at once.
 const LONGEST_DELAY = 2 ** 31 - 1;
 
-function toError(method: string, error: unknown): Error {
+/** The `error` member of an answer as the class that was thrown. */
+export function toError(method: string, error: unknown): RpcError {
   const { code, message, data } = (error ?? {}) as Record<string, unknown>;
   if (!Number.isSafeInteger(code)) {
     return malformed(method, "an error without a code", error);
@@ -184,6 +186,6 @@ function toError(method: string, error: unknown): Error {
   return errorFrom(code as number, typeof message === "string" ? message : "", data);
 }
 
-function malformed(method: string, what: string, data: unknown): Error {
+function malformed(method: string, what: string, data: unknown): RpcError {
   return new RpcInternalError({ message: `The answer to "${method}" has ${what}`, data });
 }

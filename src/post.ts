@@ -1,13 +1,16 @@
 /**
- * The client's HTTP transport: one text out, one message back.
+ * The client's HTTP transport: a POST for each text, its answer back to the calls that wait.
  *
  * @module
  */
 
 import { readText } from "./body.ts";
-import { RpcConnectionError } from "./errors.ts";
+import { describeError, RpcConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
-import { parseMessage } from "./protocol.ts";
+import type { Logger } from "./logger.ts";
+import { toError } from "./pending.ts";
+import type { Pending } from "./pending.ts";
+import { isResponse, parseMessage } from "./protocol.ts";
 
 /** Where and how to post. */
 export interface PostTarget {
@@ -19,6 +22,70 @@ export interface PostTarget {
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Which bounds hold for the answer. */
   readonly limits: Limits;
+  /** Where a notification that was not taken is written. */
+  readonly logger: Logger;
+}
+
+/** The POSTs of one client. */
+export class Posts {
+  readonly #target: PostTarget;
+  readonly #pending: Pending;
+  readonly #underWay = new Map<number, AbortController>();
+
+  /**
+   * @param target Where to.
+   * @param pending The calls that wait.
+   */
+  constructor(target: PostTarget, pending: Pending) {
+    this.#target = target;
+    this.#pending = pending;
+  }
+
+  /**
+   * Posts a message, and settles its calls with what comes back.
+   *
+   * @param ids Its calls; none for notifications.
+   */
+  async send(text: string, ids: readonly number[]): Promise<void> {
+    const controller = new AbortController();
+    for (const id of ids) this.#underWay.set(id, controller);
+    try {
+      const message = await post(this.#target, text, controller.signal);
+      const failure = this.#settle(message);
+      for (const id of ids) this.#pending.fail(id, failure);
+      if (ids.length === 0 && message !== undefined) throw failure;
+    } catch (error) {
+      for (const id of ids) this.#pending.fail(id, error);
+      if (ids.length === 0) {
+        this.#target.logger.warn(`A notification was not taken: ${describeError(error)}`);
+      }
+    }
+    for (const id of ids) this.#underWay.delete(id);
+  }
+
+  /** Gives up the POST of a call, with the last of its calls. */
+  cancel(id: number): void {
+    const controller = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    if (![...this.#underWay.values()].includes(controller as AbortController)) controller?.abort();
+  }
+
+  /** Gives up everything that is under way. */
+  close(): void {
+    for (const controller of this.#underWay.values()) controller.abort();
+  }
+
+  /** Hands answers to their calls; gives the reason why those that got none have failed. */
+  #settle(message: unknown): Error {
+    let failure: Error = new RpcConnectionError(`${this.#target.url} gave no answer`, "unknown");
+    for (const each of Array.isArray(message) ? message : [message]) {
+      if (!isResponse(each)) continue;
+      // An error without an id is about the whole message.
+      if (each.id === null || each.id === undefined) failure = toError("a message", each.error);
+      else this.#pending.settle(each);
+    }
+    return failure;
+  }
 }
 
 /**
@@ -27,7 +94,7 @@ export interface PostTarget {
  * @returns The parsed answer; `undefined` where there was none.
  * @throws {RpcConnectionError} Where the server was not reached, or what came is no JSON-RPC.
  */
-export async function post(
+async function post(
   target: PostTarget,
   text: string,
   signal: AbortSignal,

@@ -10,6 +10,7 @@ import type {
   GroupOf,
   NameOf,
   OneMethod,
+  TopicNames,
   WithMethods,
   WithTopic,
   WithUser,
@@ -17,7 +18,7 @@ import type {
 import type { Admission, Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
 import type { DispatchHost } from "./dispatch.ts";
-import { describeError } from "./errors.ts";
+import { Checks, toHandshake } from "./handshake.ts";
 import { answerPost } from "./http.ts";
 import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
@@ -26,10 +27,9 @@ import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
 import { isThenable } from "./middleware.ts";
 import { originCheck } from "./origin.ts";
-import type { OriginOptions } from "./origin.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
-import type { HandshakeCheck, Plugin } from "./plugin.ts";
+import type { Plugin } from "./plugin.ts";
 import { Topics } from "./pubsub/topics.ts";
 import type { TopicOptions } from "./pubsub/topics.ts";
 import type {
@@ -43,27 +43,10 @@ import type {
 import { bunWebSocketHandler } from "./runtimes/bun.ts";
 import type { BunWebSocketHandler } from "./runtimes/bun.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
-import type { Runtime } from "./runtimes/runtime.ts";
+import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
 import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
 import { checkUpgrade, chooseProtocol } from "./upgrade.ts";
-
-/** How a server behaves: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
-export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
-  /** Where the server writes its log. @default {console} */
-  readonly logger?: Logger;
-  /** What stands between the prefix and the name of a method. @default {"."} */
-  readonly separator?: string;
-  /** Whether every method takes params that are neither array nor object. @default {false} */
-  readonly scalarParams?: boolean;
-  /** Whether events that are no array or object go out in a one-element array. @default {false} */
-  readonly wrapScalars?: boolean;
-  /** Subprotocols to choose from, beside `jsonrpc`. @default {[]} */
-  readonly protocols?: readonly string[];
-}
-
-/** What `rpc.attach` may be told of a socket that came some other way. */
-export type AttachOptions = Partial<Handshake>;
 
 /** The user behind guards: what each of them narrows the user to. */
 export type UserBehind<User, Use extends readonly unknown[]> = Use extends
@@ -101,7 +84,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly #methods = new MethodRegistry();
   readonly #topics: Topics;
   readonly #plugins: Plugin[] = [];
-  readonly #checks: HandshakeCheck[];
+  readonly #checks: Checks;
   readonly #connections: Connections;
   readonly #socketHost: PeerHost;
   readonly #httpHost: DispatchHost;
@@ -117,7 +100,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.#options = options;
     this.#logger = options.logger ?? console;
     this.#connections = new Connections(this.limits);
-    this.#checks = [originCheck(options, this.#logger)];
+    this.#checks = new Checks(originCheck(options, this.#logger), this.#logger);
     const shared = { limits: this.limits, logger: this.#logger };
     this.#httpHost = { ...shared, find: (name) => this.#methods.findOverHttp(name) };
     this.#socketHost = {
@@ -304,7 +287,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
       }
       return runtime.upgrade(request, host, this.#admission(handshake));
     };
-    const refusal = this.#check(handshake);
+    const refusal = this.#checks.run(handshake);
     return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
   }
 
@@ -351,7 +334,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   #mount(plugin: Plugin): void {
     this.#plugins.push(plugin);
     if (plugin.call !== undefined) this.#methods.use(plugin.call);
-    if (plugin.handshake !== undefined) this.#checks.push(plugin.handshake);
+    if (plugin.handshake !== undefined) this.#checks.add(plugin.handshake);
     for (const [name, method] of Object.entries(plugin.methods ?? {})) {
       const { scalarParams = this.#options.scalarParams ?? false, socketOnly = false } = method;
       this.#methods.add({ ...method, name, scalarParams, socketOnly });
@@ -383,36 +366,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const handshake = toHandshake(request, chooseRuntime(host), host);
     const answer = (refusal: Response | undefined): Response | Promise<Response> =>
       refusal ?? answerPost(request, handshake, this.#httpHost);
-    const refusal = this.#check(handshake);
+    const refusal = this.#checks.run(handshake);
     return isThenable(refusal) ? refusal.then(answer) : answer(refusal);
-  }
-
-  /** The one list of checks for both doors. Stays synchronous where all of them are. */
-  #check(
-    handshake: Handshake,
-    from = 0,
-  ): Response | undefined | Promise<Response | undefined> {
-    try {
-      for (let index = from; index < this.#checks.length; index++) {
-        const verdict = this.#checks[index]?.(handshake);
-        if (isThenable(verdict)) {
-          return Promise.resolve(verdict).then(
-            (refusal) => refusal ?? this.#check(handshake, index + 1),
-            (error) => this.#refusal(error),
-          );
-        }
-        if (verdict !== undefined) return verdict;
-      }
-      return undefined;
-    } catch (error) {
-      return this.#refusal(error);
-    }
-  }
-
-  #refusal(error: unknown): Response {
-    if (error instanceof Response) return error;
-    this.#logger.error(`A handshake function failed: ${describeError(error)}`);
-    return new Response("Internal error", { status: 500 });
   }
 
   async #other(request: Request): Promise<Response> {
@@ -423,19 +378,4 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
     return new Response(text, { status: 405, headers: { allow: "POST" } });
   }
-}
-
-/** The concrete names that a declared topic stands for, as a type. */
-export type TopicNames<Name extends string> = Name extends `${infer Start}*${infer End}`
-  ? `${Start}${string}${TopicNames<End>}`
-  : Name;
-
-function toHandshake(request: Request, runtime: Runtime | undefined, host: unknown): Handshake {
-  return {
-    url: request.url,
-    // A copy: after an upgrade some runtimes refuse to read the request's own.
-    headers: request.method === "POST" ? request.headers : new Headers(request.headers),
-    remoteAddress: runtime?.remoteAddress(request, host),
-    user: null,
-  };
 }

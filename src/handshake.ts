@@ -1,0 +1,84 @@
+/**
+ * What happens before the first message: the same for a WebSocket and for each POST.
+ *
+ * @module
+ */
+
+import { describeError } from "./errors.ts";
+import type { Logger } from "./logger.ts";
+import { isThenable } from "./middleware.ts";
+import type { HandshakeCheck } from "./plugin.ts";
+import type { Handshake } from "./request.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+
+/** The one list of checks that guards both doors. */
+export class Checks {
+  readonly #checks: HandshakeCheck[];
+  readonly #logger: Logger;
+
+  /**
+   * @param first Runs before all others.
+   * @param logger Where a check that fails is written.
+   */
+  constructor(first: HandshakeCheck, logger: Logger) {
+    this.#checks = [first];
+    this.#logger = logger;
+  }
+
+  /** Adds a check behind the others. */
+  add(check: HandshakeCheck): void {
+    this.#checks.push(check);
+  }
+
+  /**
+   * Runs the checks in order, up to the first that refuses.
+   *
+   * @returns The refusal, or `undefined` where all let the peer in; a promise only where one of
+   * them gave one.
+   */
+  run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
+    try {
+      for (let index = from; index < this.#checks.length; index++) {
+        const verdict = this.#checks[index]?.(handshake);
+        if (isThenable(verdict)) return this.#wait(verdict, handshake, index + 1);
+        if (verdict !== undefined) return verdict;
+      }
+      return undefined;
+    } catch (error) {
+      return this.#refusal(error);
+    }
+  }
+
+  async #wait(
+    verdict: PromiseLike<Response | undefined | void>,
+    handshake: Handshake,
+    next: number,
+  ): Promise<Response | undefined> {
+    try {
+      return await verdict ?? await this.run(handshake, next);
+    } catch (error) {
+      return this.#refusal(error);
+    }
+  }
+
+  #refusal(error: unknown): Response {
+    if (error instanceof Response) return error;
+    this.#logger.error(`A handshake function failed: ${describeError(error)}`);
+    return new Response("Internal error", { status: 500 });
+  }
+}
+
+/** Gathers what is known of a peer. Asked before an upgrade: after it some runtimes tell nothing. */
+export function toHandshake(
+  request: Request,
+  runtime: Runtime | undefined,
+  host: unknown,
+): Handshake {
+  return {
+    url: request.url,
+    // A copy: after an upgrade some runtimes refuse to read the request's own.
+    headers: request.method === "POST" ? request.headers : new Headers(request.headers),
+    remoteAddress: runtime?.remoteAddress(request, host),
+    user: null,
+  };
+}

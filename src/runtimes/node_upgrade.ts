@@ -1,0 +1,161 @@
+/**
+ * Node's `upgrade` event: from the incoming message to a WebSocket, or to a refusal.
+ *
+ * @module
+ */
+
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { WebSocketServer } from "ws";
+import type { WebSocket } from "ws";
+import type { Admission } from "../channel.ts";
+import type { RuntimeHost } from "./choose.ts";
+import type { Runtime } from "./runtime.ts";
+import { openWs } from "./ws_channel.ts";
+
+/** What is served: a `JsonRpc`, a Hono app, anything with a `fetch`. */
+export interface FetchApp {
+  /** Answers a request; the second argument is for `rpc.fetch(request, env)`. */
+  // deno-lint-ignore no-explicit-any -- each framework has another type for its environment
+  fetch(request: Request, env?: any): Response | Promise<Response>;
+}
+
+/** What `fetch` is given beside a request that asks for a WebSocket. */
+interface UpgradeHost extends RuntimeHost {
+  readonly incoming: IncomingMessage;
+  readonly upgrade?: (admission: Admission) => void;
+}
+
+/** `ws` behind the `upgrade` event of a Node server. */
+export const nodeRuntime: Runtime = {
+  remoteAddress(_request, host) {
+    return (host as UpgradeHost).incoming?.socket?.remoteAddress;
+  },
+
+  upgrade(_request, host, admission) {
+    const { upgrade } = host as UpgradeHost;
+    if (upgrade === undefined) {
+      admission.refused(1006, "The request is no upgrade");
+      return new Response("Expected an upgrade", { status: 426 });
+    }
+    upgrade(admission);
+    return new Response(null);
+  },
+};
+
+/** The sockets of one server, from the request to upgrade until they are closed. */
+export class Upgrades {
+  readonly #app: FetchApp;
+  readonly #scheme: string;
+  // One for each limit of message sizes: `ws` takes it from its server.
+  readonly #servers = new Map<number, WebSocketServer>();
+
+  /**
+   * @param app What is asked.
+   * @param secure Whether the server speaks TLS.
+   */
+  constructor(app: FetchApp, secure: boolean) {
+    this.#app = app;
+    this.#scheme = secure ? "https" : "http";
+  }
+
+  /** Handles one `upgrade` event. Does not reject. */
+  async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
+    // A peer that is gone before the answer: nothing is left to tell it.
+    socket.on("error", () => socket.destroy());
+    let upgraded = false;
+    const upgrade = (admission: Admission): void => {
+      upgraded = true;
+      this.#upgrade(incoming, socket, head, admission);
+    };
+    const response = await this.#ask(incoming, { incoming, runtime: nodeRuntime, upgrade });
+    // Judged by what happened, not by the response: a framework may have put another in its place.
+    if (!upgraded) await refuse(socket, response);
+  }
+
+  /** Closes all sockets with 1001, and resolves when they are gone. */
+  async close(): Promise<void> {
+    const clients = [...this.#servers.values()].flatMap((server) => [...server.clients]);
+    await Promise.all(clients.map(closeClient));
+  }
+
+  async #ask(incoming: IncomingMessage, host: UpgradeHost): Promise<Response> {
+    try {
+      return await this.#app.fetch(toRequest(incoming, this.#scheme), host);
+    } catch (error) {
+      console.error(error);
+      return new Response("Internal error", { status: 500 });
+    }
+  }
+
+  #upgrade(
+    incoming: IncomingMessage,
+    socket: Duplex,
+    head: Uint8Array,
+    admission: Admission,
+  ): void {
+    const server = this.#serverFor(admission.maxMessageBytes);
+    protocols.set(incoming, admission.protocol);
+    let opened = false;
+    server.handleUpgrade(incoming, socket, Buffer.from(head), (client) => {
+      opened = true;
+      openWs(client, socket, admission);
+    });
+    if (!opened) admission.refused(1006, "The client is gone, or its handshake was wrong");
+  }
+
+  #serverFor(maxMessageBytes: number): WebSocketServer {
+    let server = this.#servers.get(maxMessageBytes);
+    if (server === undefined) {
+      server = new WebSocketServer({
+        noServer: true,
+        perMessageDeflate: false,
+        maxPayload: Math.min(maxMessageBytes, 2 ** 31 - 1),
+        handleProtocols: (_offered, incoming) => protocols.get(incoming) ?? false,
+      });
+      this.#servers.set(maxMessageBytes, server);
+    }
+    return server;
+  }
+}
+
+const protocols = new WeakMap<IncomingMessage, string | undefined>();
+
+/** The upgrade request as a standard one. */
+function toRequest(incoming: IncomingMessage, scheme: string): Request {
+  const headers = new Headers();
+  const { rawHeaders } = incoming;
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    headers.append(rawHeaders[index] as string, rawHeaders[index + 1] as string);
+  }
+  const host = incoming.headers.host ?? "localhost";
+  return new Request(new URL(incoming.url ?? "/", `${scheme}://${host}`), { headers });
+}
+
+/** Answers an upgrade that was refused, on the bare socket. */
+async function refuse(socket: Duplex, response: Response): Promise<void> {
+  const body = new Uint8Array(await response.arrayBuffer());
+  const headers = new Headers(response.headers);
+  headers.set("content-length", String(body.byteLength));
+  headers.set("connection", "close");
+  const status = response.status < 300 ? 426 : response.status;
+  const lines = [`HTTP/1.1 ${status} ${response.statusText}`.trimEnd()];
+  headers.forEach((value, name) => lines.push(`${name}: ${value}`));
+  socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+  socket.end(body);
+}
+
+/** Resolves when the client has closed, at the latest when it was given up. */
+function closeClient(ws: WebSocket): Promise<void> {
+  return new Promise((resolve) => {
+    const giveUp = setTimeout(() => ws.terminate(), CLOSE_MS);
+    ws.once("close", () => {
+      clearTimeout(giveUp);
+      resolve();
+    });
+    ws.close(1001, "The server is closing");
+  });
+}
+
+// How long a client may take to answer a close.
+const CLOSE_MS = 2000;

@@ -1,0 +1,27 @@
+/**
+ * How a server behaves.
+ *
+ * @module
+ */
+
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { OriginOptions } from "./origin.ts";
+import type { Handshake } from "./request.ts";
+
+/** How a server behaves: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
+export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
+  /** Where the server writes its log. @default {console} */
+  readonly logger?: Logger;
+  /** What stands between the prefix and the name of a method. @default {"."} */
+  readonly separator?: string;
+  /** Whether every method takes params that are neither array nor object. @default {false} */
+  readonly scalarParams?: boolean;
+  /** Whether events that are no array or object go out in a one-element array. @default {false} */
+  readonly wrapScalars?: boolean;
+  /** Subprotocols to choose from, beside `jsonrpc`. @default {[]} */
+  readonly protocols?: readonly string[];
+}
+
+/** What `rpc.attach` may be told of a socket that came some other way. */
+export type AttachOptions = Partial<Handshake>;

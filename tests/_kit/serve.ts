@@ -1,0 +1,93 @@
+/**
+ * Servers in processes of their own. This and `runtimes.ts` are the only test files that know that there are
+ * several runtimes; a suite takes the URL.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { runtime, type RuntimeName } from "./runtimes.ts";
+
+const START_LIMIT_MS = 60_000;
+const STOP_LIMIT_MS = 3_000;
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A server that listens in another process. */
+export interface SpawnedServer {
+  readonly url: string;
+  readonly pid: number;
+  /** Ends the process, by force where it takes too long, and waits for its exit. May be called again. */
+  stop(): Promise<void>;
+  /** All that it wrote to stdout and stderr so far. */
+  output(): string;
+}
+
+/**
+ * Starts a file in a runtime and waits for the line `LISTENING <url>` on its stdout. The file calls
+ * `exitWithParent()` (orphan.ts), so that it does not outlive a test that is killed.
+ *
+ * @param file Path from the top of the repository.
+ * @throws {Error} When the runtime cannot be had, or the server ends or stays silent instead.
+ */
+export async function spawnServer(
+  name: RuntimeName,
+  file: string,
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<SpawnedServer> {
+  const found = await runtime(name);
+  if (!found) throw new Error(`Cannot start ${file} on ${name}: there is no ${name}`);
+  const [program, ...flags] = found.command;
+  const child = spawn(program, [...flags, file, ...args], {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let written = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk: string) => written += chunk);
+  }
+  const ended = new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("close", (code, signal) => resolve(`it ended with ${signal ?? code}`));
+  });
+
+  async function stop(): Promise<void> {
+    signal(child, "SIGTERM");
+    const timer = setTimeout(signal, STOP_LIMIT_MS, child, "SIGKILL");
+    await ended;
+    clearTimeout(timer);
+  }
+
+  try {
+    const url = await announced(child.stdout, ended);
+    return { url, pid: child.pid as number, stop, output: () => written };
+  } catch (error) {
+    await stop();
+    throw new Error(`Cannot start ${file} on ${name}: ${(error as Error).message}\n${written}`);
+  }
+}
+
+/** Not `child.kill()`, which on Deno sends one signal and no second (denoland/deno#36643). */
+function signal({ pid, exitCode, signalCode }: ChildProcess, name: NodeJS.Signals): void {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return;
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It ended a moment ago.
+  }
+}
+
+/** Resolves to the URL in the first line that announces one. */
+function announced(stdout: Readable, ended: Promise<string>): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  createInterface(stdout).on("line", (line) => {
+    const [, url] = /^LISTENING (\S+)$/.exec(line) ?? [];
+    if (url) resolve(url);
+  });
+  const silent = new Error(`it did not say LISTENING within ${START_LIMIT_MS} ms`);
+  const timer = setTimeout(reject, START_LIMIT_MS, silent);
+  ended.then((how) => reject(new Error(how)));
+  return promise.finally(() => clearTimeout(timer));
+}
