@@ -1,0 +1,6 @@
+/**
+ * For examples in the README and in doc comments: a `console.assert` that does not hold fails.
+ */
+console.assert = function assert(condition?: boolean, ...message: unknown[]): void {
+  if (!condition) throw new Error(`An example does not hold ${message.join(" ")}`);
+};
