@@ -148,11 +148,11 @@ export class Dispatcher {
     let result: unknown;
     try {
       result = method.invoke(params, request);
+      if (isThenable(result)) return this.#wait(result, { request, outlet, index });
     } catch (error) {
       return this.#fail(request, error, outlet, index);
     }
-    if (isThenable(result)) this.#wait(result, { request, outlet, index });
-    else this.#succeed(request, result, outlet, index);
+    this.#succeed(request, result, outlet, index);
   }
 
   #wait(result: PromiseLike<unknown>, running: Running): void {
