@@ -103,7 +103,6 @@ export function textOf(message: Outgoing): string {
 /** Cuts a close reason to the 123 bytes that fit a control frame (RFC 6455, section 5.5). */
 export function closeReason(reason: string): string {
   if (reason.length * 3 <= 123) return reason;
-  const bytes = new TextEncoder().encode(reason).subarray(0, 123);
-  // A character cut in two decodes to U+FFFD at the end: drop it, it would be longer than its half.
-  return new TextDecoder().decode(bytes).replace(/\uFFFD$/, "");
+  // encodeInto stops after the last character that fits as a whole.
+  return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
 }

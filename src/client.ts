@@ -321,7 +321,11 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     if (this.#methods.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
-    this.#methods.set(name, { invoke: handler as Method["invoke"], scalarParams: true });
+    this.#methods.set(name, {
+      invoke: handler as Method["invoke"],
+      scalarParams: true,
+      timeoutMs: 0,
+    });
     return this;
   }
 

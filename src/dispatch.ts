@@ -21,6 +21,7 @@ import { checkRequest, errorText, idOf, isResponse, resultText } from "./protoco
 import type { Message, RequestMessage } from "./protocol.ts";
 import { RpcRequest } from "./request.ts";
 import type { Connection } from "./request.ts";
+import type { Timer } from "./timer.ts";
 
 /** Something callable by name, ready to run: guards and middleware are inside. */
 export interface Method {
@@ -28,6 +29,8 @@ export interface Method {
   readonly invoke: (params: unknown, request: RpcRequest) => unknown;
   /** Whether params that are neither array nor object reach it. */
   readonly scalarParams: boolean;
+  /** Milliseconds until a call that waits is given up. @default {0, no end} */
+  readonly timeoutMs?: number;
 }
 
 /** What a dispatcher needs to know of its side. */
@@ -148,26 +151,28 @@ export class Dispatcher {
     let result: unknown;
     try {
       result = method.invoke(params, request);
-      if (isThenable(result)) return this.#wait(result, { request, outlet, index });
+      if (isThenable(result)) return this.#wait(result, { request, outlet, index }, method);
     } catch (error) {
       return this.#fail(request, error, outlet, index);
     }
     this.#succeed(request, result, outlet, index);
   }
 
-  #wait(result: PromiseLike<unknown>, running: Running): void {
+  #wait(result: PromiseLike<unknown>, running: Running, { timeoutMs }: Method): void {
     const { request, outlet, index } = running;
+    const timer = timeoutMs ? setTimeout(() => this.#giveUp(running, TIMED_OUT), timeoutMs) : 0;
     this.#inFlight++;
     (this.#running ??= new Set()).add(running);
     // Promise.resolve: a thenable of somebody's own may call back twice, or never throw properly.
     Promise.resolve(result).then(
-      (value) => this.#finished(running) && this.#succeed(request, value, outlet, index),
-      (error) => this.#finished(running) && this.#fail(request, error, outlet, index),
+      (value) => this.#finished(running, timer) && this.#succeed(request, value, outlet, index),
+      (error) => this.#finished(running, timer) && this.#fail(request, error, outlet, index),
     );
   }
 
   /** Gives the place back; answers whether the call still waits for its answer. */
-  #finished(running: Running): boolean {
+  #finished(running: Running, timer: Timer | 0): boolean {
+    if (timer !== 0) clearTimeout(timer);
     this.#inFlight--;
     return this.#running?.delete(running) === true;
   }
@@ -227,12 +232,16 @@ export class Dispatcher {
   #cancel(id: unknown): void {
     if (id === undefined || this.#running === undefined) return;
     for (const running of this.#running) {
-      const { request, outlet, index } = running;
-      if (request.id !== id) continue;
-      this.#running.delete(running);
-      request.abort(CANCELLED);
-      return this.#fail(request, CANCELLED, outlet, index);
+      if (running.request.id === id) return this.#giveUp(running, CANCELLED);
     }
+  }
+
+  /** Answers a call although its handler has not ended; what that gives later is dropped. */
+  #giveUp(running: Running, reason: RpcError): void {
+    const { request, outlet, index } = running;
+    if (!this.#running?.delete(running)) return;
+    request.abort(reason);
+    this.#fail(request, reason, outlet, index);
   }
 }
 
@@ -277,6 +286,7 @@ class Batch implements Outlet {
 
 const NOT_FOUND = new RpcMethodNotFoundError();
 const INTERNAL = new RpcInternalError();
+const TIMED_OUT = new RpcError(ErrorCode.requestTimeout, "Request timed out");
 const CANCELLED = new RpcError(ErrorCode.requestCancelled, "Request cancelled");
 
 /** One error for a whole batch. Its data tells by the first id which batch of the caller's it was. */

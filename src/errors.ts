@@ -168,9 +168,10 @@ export class RpcTimeoutError extends Error {
 
 /**
  * The numbers that this module itself answers with, beside the five of the specification. Those
- * from `-32006` to `-32011` mean what they mean in Rust's jsonrpsee.
+ * from `-32006` to `-32011` mean what they mean in Rust's jsonrpsee, `-32002` what it means in geth.
  */
 export const ErrorCode: {
+  readonly requestTimeout: -32002;
   readonly tooManySubscriptions: -32006;
   readonly requestTooBig: -32007;
   readonly responseTooBig: -32008;
@@ -179,6 +180,7 @@ export const ErrorCode: {
   readonly batchResponseTooLarge: -32011;
   readonly requestCancelled: -32800;
 } = Object.freeze({
+  requestTimeout: -32002,
   tooManySubscriptions: -32006,
   requestTooBig: -32007,
   responseTooBig: -32008,

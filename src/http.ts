@@ -1,5 +1,5 @@
 /**
- * JSON-RPC over HTTP: one POST, one answer.
+ * JSON-RPC over HTTP: one request, one answer.
  *
  * @module
  */
@@ -8,19 +8,80 @@ import { readText } from "./body.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost } from "./dispatch.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
-import { errorText, parseMessage } from "./protocol.ts";
+import { toHandshake } from "./handshake.ts";
+import type { Checks } from "./handshake.ts";
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { MethodRegistry } from "./methods.ts";
+import { isThenable } from "./middleware.ts";
+import type { Plugin } from "./plugin.ts";
+import { errorText, isId, parseMessage } from "./protocol.ts";
+import type { Id } from "./protocol.ts";
 import { Connection } from "./request.ts";
 import type { Handshake } from "./request.ts";
+import { chooseRuntime } from "./runtimes/choose.ts";
 
-/**
- * Answers one POST: 200 with the answer, 200 without a body where there is none to give, 413 and
- * 415 for what is not taken.
- *
- * @param request The POST.
- * @param handshake What the checks at the door found.
- * @param host The methods and limits.
- */
-export async function answerPost(
+/** What the HTTP door of a server needs of it. */
+export interface HttpDoorOptions {
+  /** Which bounds hold. */
+  readonly limits: Limits;
+  /** Where failures are written. */
+  readonly logger: Logger;
+  /** What can be called. */
+  readonly methods: MethodRegistry;
+  /** What is asked before the first message. */
+  readonly checks: Checks;
+  /** What may answer other requests. */
+  readonly plugins: readonly Plugin[];
+}
+
+/** Answers requests that are no upgrade. */
+export class HttpDoor {
+  readonly #options: HttpDoorOptions;
+  readonly #postHost: DispatchHost;
+  readonly #getHost: DispatchHost;
+
+  /** @param options What the door needs. */
+  constructor(options: HttpDoorOptions) {
+    this.#options = options;
+    const { limits, logger, methods } = options;
+    this.#postHost = { limits, logger, find: (name) => methods.findOverPost(name) };
+    this.#getHost = { limits, logger, find: (name) => methods.findOverGet(name) };
+  }
+
+  /**
+   * Answers a request: 200 with the answer, 200 without a body where there is none to give; 403
+   * where a check refuses; 405, 413 and 415 for what is not taken.
+   *
+   * @param host What the runtime passes beside the request.
+   */
+  answer(request: Request, host: unknown): Response | Promise<Response> {
+    const handshake = toHandshake(request, chooseRuntime(host), host);
+    const refusal = this.#options.checks.run(handshake);
+    if (isThenable(refusal)) {
+      return refusal.then((response) => response ?? this.#route(request, handshake));
+    }
+    return refusal ?? this.#route(request, handshake);
+  }
+
+  #route(request: Request, handshake: Handshake): Promise<Response> {
+    if (request.method === "POST") return answerPost(request, handshake, this.#postHost);
+    const search = request.method === "GET" ? new URL(request.url).searchParams : undefined;
+    if (search?.has("method")) return answerGet(search, handshake, this.#getHost);
+    return this.#other(request);
+  }
+
+  async #other(request: Request): Promise<Response> {
+    for (const { fetch } of this.#options.plugins) {
+      const response = await fetch?.(request);
+      if (response !== undefined) return response;
+    }
+    const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
+    return new Response(text, { status: 405, headers: { allow: "POST" } });
+  }
+}
+
+async function answerPost(
   request: Request,
   handshake: Handshake,
   host: DispatchHost,
@@ -37,11 +98,35 @@ export async function answerPost(
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
+  return await answerMessage(message, handshake, host);
+}
+
+/** `?method=add&params=[1,2]&id=1`: params are JSON, the id is JSON or else a string. */
+async function answerGet(
+  search: URLSearchParams,
+  handshake: Handshake,
+  host: DispatchHost,
+): Promise<Response> {
+  const id = toId(search.get("id"));
+  try {
+    const params = parseMessage(search.get("params") ?? "null", host.limits.maxDepth);
+    const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
+    return await answerMessage(message, handshake, host);
+  } catch (error) {
+    return jsonResponse(errorText(id, error as RpcError));
+  }
+}
+
+async function answerMessage(
+  message: unknown,
+  handshake: Handshake,
+  host: DispatchHost,
+): Promise<Response> {
   const answer = await new Exchange(handshake, host).run(message);
   return answer === undefined ? new Response(null) : jsonResponse(answer);
 }
 
-/** The connection of one POST: it lasts until the answer. */
+/** The connection of one request: it lasts until the answer. */
 class Exchange extends Connection {
   readonly #host: DispatchHost;
   #open = true;
@@ -90,6 +175,16 @@ class Exchange extends Connection {
     if (!this.#open) return;
     this.#open = false;
     this.ended();
+  }
+}
+
+function toId(text: string | null): Id {
+  if (text === null) return null;
+  try {
+    const id: unknown = JSON.parse(text);
+    return isId(id) ? id : text;
+  } catch {
+    return text;
   }
 }
 

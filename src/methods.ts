@@ -19,6 +19,35 @@ export interface MethodOptions<Use extends readonly CallMiddleware[] = readonly 
    * always gets an object.
    */
   readonly names?: readonly string[];
+  /**
+   * Whether it can be called by `GET ?method=…&params=…&id=…` too. For methods that only read: a
+   * GET may be sent by a link, repeated and cached.
+   *
+   * @default {false}
+   */
+  readonly get?: boolean;
+  /**
+   * Milliseconds until a call is answered with -32002 and its `request.signal` aborts. 0: no end.
+   *
+   * @default {0}
+   */
+  readonly timeoutMs?: number;
+  /** What the method does, in a few words, for `rpc.discover`. */
+  readonly summary?: string;
+  /** What the method does, at length, for `rpc.discover`. */
+  readonly description?: string;
+  /** Whether callers should leave it for another, for `rpc.discover`. @default {false} */
+  readonly deprecated?: boolean;
+  /** Errors that callers should expect, for `rpc.discover`. */
+  readonly errors?: readonly MethodError[];
+}
+
+/** An error that a method may answer with. */
+export interface MethodError {
+  /** Its number. */
+  readonly code: number;
+  /** What it says. */
+  readonly message: string;
 }
 
 /** A method as it is registered. */
@@ -52,14 +81,18 @@ export class MethodRegistry {
    * Adds a method.
    *
    * @throws {TypeError} Where the name is empty or taken, or the handler is no function.
+   * @throws {RangeError} Where its time limit makes no sense.
    */
   add(entry: MethodEntry): void {
-    const { name, handler } = entry;
+    const { name, handler, timeoutMs = 0 } = entry;
     if (typeof name !== "string" || name === "") {
       throw new TypeError("Cannot register a method: its name is empty");
     }
     if (typeof handler !== "function") {
       throw new TypeError(`Cannot register "${name}": its handler is a ${typeof handler}`);
+    }
+    if (!(timeoutMs >= 0)) {
+      throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
     }
     if (this.#entries.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
@@ -73,26 +106,31 @@ export class MethodRegistry {
   }
 
   /** As {@linkcode MethodRegistry.find}, for a caller without a lasting connection. */
-  findOverHttp(name: string): Method {
+  findOverPost(name: string): Method {
     return this.#entries.get(name)?.socketOnly ? this.#notFound() : this.find(name);
   }
 
-  /** The names that a connection may use, in the order of their registration. */
-  list(connection: Connection, lasting: boolean): string[] {
-    const names: string[] = [];
-    for (const { name, use = [], socketOnly } of this.#entries.values()) {
+  /** As {@linkcode MethodRegistry.find}, for a GET. */
+  findOverGet(name: string): Method {
+    return this.#entries.get(name)?.get ? this.find(name) : this.#notFound();
+  }
+
+  /** What a connection may use, in the order of registration. */
+  *list(connection: Connection, lasting: boolean): IterableIterator<MethodEntry> {
+    for (const entry of this.#entries.values()) {
+      const { name, use = [], socketOnly } = entry;
       if (socketOnly && !lasting) continue;
       const question = { user: connection.user, connection, name, kind: "method" } as const;
-      if (admitted(this.#layers, question) && admitted(use, question)) names.push(name);
+      if (admitted(this.#layers, question) && admitted(use, question)) yield entry;
     }
-    return names;
   }
 
   #prepare(name: string): Method {
     const entry = this.#entries.get(name);
     if (entry === undefined) return this.#notFound();
-    const { use = [], scalarParams } = entry;
-    const method = { scalarParams, invoke: wrapped([...this.#layers, ...use], handlerOf(entry)) };
+    const { use = [], scalarParams, timeoutMs = 0 } = entry;
+    const invoke = wrapped([...this.#layers, ...use], handlerOf(entry));
+    const method = { scalarParams, timeoutMs, invoke };
     this.#ready.set(name, method);
     return method;
   }

@@ -15,38 +15,24 @@ import type {
   WithTopic,
   WithUser,
 } from "./api.ts";
-import type { Admission, Channel } from "./channel.ts";
-import { Connections } from "./connections.ts";
-import type { DispatchHost } from "./dispatch.ts";
-import { Checks, toHandshake } from "./handshake.ts";
-import { answerPost } from "./http.ts";
+import { Checks } from "./handshake.ts";
+import { HttpDoor } from "./http.ts";
 import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
-import { isThenable } from "./middleware.ts";
 import { originCheck } from "./origin.ts";
 import { Peer } from "./peer.ts";
-import type { PeerHost } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
 import { Topics } from "./pubsub/topics.ts";
 import type { TopicOptions } from "./pubsub/topics.ts";
-import type {
-  CallMiddleware,
-  Connection,
-  Guard,
-  Handler,
-  Handshake,
-  RpcRequest,
-} from "./request.ts";
+import type { CallMiddleware, Connection, Guard, Handler, RpcRequest } from "./request.ts";
 import { bunWebSocketHandler } from "./runtimes/bun.ts";
 import type { BunWebSocketHandler } from "./runtimes/bun.ts";
-import { chooseRuntime } from "./runtimes/choose.ts";
 import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
-import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
-import { checkUpgrade, chooseProtocol } from "./upgrade.ts";
+import { SocketDoor } from "./sockets.ts";
 
 /** The user behind guards: what each of them narrows the user to. */
 export type UserBehind<User, Use extends readonly unknown[]> = Use extends
@@ -85,9 +71,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly #topics: Topics;
   readonly #plugins: Plugin[] = [];
   readonly #checks: Checks;
-  readonly #connections: Connections;
-  readonly #socketHost: PeerHost;
-  readonly #httpHost: DispatchHost;
+  readonly #sockets: SocketDoor;
+  readonly #http: HttpDoor;
   #bunHandler: BunWebSocketHandler | undefined;
   #closing = false;
 
@@ -99,17 +84,16 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.limits = resolveLimits(options);
     this.#options = options;
     this.#logger = options.logger ?? console;
-    this.#connections = new Connections(this.limits);
     this.#checks = new Checks(originCheck(options, this.#logger), this.#logger);
-    const shared = { limits: this.limits, logger: this.#logger };
-    this.#httpHost = { ...shared, find: (name) => this.#methods.findOverHttp(name) };
-    this.#socketHost = {
-      ...shared,
-      find: (name) => this.#methods.find(name),
-      ended: (peer) => this.#plugins.forEach((plugin) => plugin.ended?.(peer)),
-      closed: (peer) => this.#connections.delete(peer),
-      userChanged: (peer) => this.#plugins.forEach((plugin) => plugin.userChanged?.(peer)),
+    const door = {
+      limits: this.limits,
+      logger: this.#logger,
+      methods: this.#methods,
+      checks: this.#checks,
+      plugins: this.#plugins,
     };
+    this.#http = new HttpDoor(door);
+    this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
     this.#topics = new Topics({ limits: this.limits, wrapScalars: options.wrapScalars ?? false });
     this.#mount(this.#topics.plugin());
     this.#mount({ methods: { get_methods: { handler: this.#listMethods.bind(this) } } });
@@ -120,7 +104,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   /** The connections that are open. */
   get connections(): Iterable<Connection<A["user"]>> & { readonly size: number } {
-    return this.#connections as unknown as Iterable<Connection<A["user"]>> & { size: number };
+    return this.#sockets.connections as unknown as Iterable<Connection<A["user"]>> & {
+      size: number;
+    };
   }
 
   /** What `Bun.serve` takes as `websocket`. */
@@ -249,17 +235,18 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Answers a request: an upgrade to WebSocket, or a POST.
+   * Answers a request: an upgrade to WebSocket, a POST, or a GET of a method that allows it.
    *
    * @param request A standard request.
    * @param host What the runtime passes beside it; hand it through from your own `fetch`.
    */
   fetch(request: Request, host?: unknown): Response | Promise<Response> {
-    if (request.method === "POST") return this.#post(request, host);
-    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+    // An upgrade is a GET: a POST need not be asked for more.
+    if (request.method !== "POST" && request.headers.has("upgrade")) {
       return this.handleUpgrade(request, host);
     }
-    return this.#other(request);
+    if (this.#closing) return new Response("The server is closing", { status: 503 });
+    return this.#http.answer(request, host);
   }
 
   /**
@@ -270,25 +257,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @returns What your `fetch` has to return.
    */
   handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
-    const wrong = checkUpgrade(request);
-    if (wrong !== undefined) return wrong;
-    const runtime = chooseRuntime(host);
-    if (runtime === undefined) {
-      throw new TypeError("Cannot upgrade: this runtime needs its own server, see ./node");
-    }
-    if (this.#closing || !this.#connections.reserve()) {
-      return new Response("No more connections are taken", { status: 503 });
-    }
-    const handshake = toHandshake(request, runtime, host);
-    const admit = (refusal: Response | undefined): Response => {
-      if (refusal !== undefined || this.#closing) {
-        this.#connections.release();
-        return refusal ?? new Response("The server is closing", { status: 503 });
-      }
-      return runtime.upgrade(request, host, this.#admission(handshake));
-    };
-    const refusal = this.#checks.run(handshake);
-    return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
+    return this.#sockets.upgrade(request, host);
   }
 
   /**
@@ -300,11 +269,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} Where the server is closed or has no place left.
    */
   attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
-    if (this.#closing || !this.#connections.reserve()) {
-      throw new TypeError("Cannot attach the socket: no more connections are taken");
-    }
     const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
-    openSocket(socket, this.#admission({ url, headers, remoteAddress, user }));
+    this.#sockets.attach(socket, { url, headers, remoteAddress, user });
   }
 
   /**
@@ -313,8 +279,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    */
   async close(): Promise<void> {
     this.#closing = true;
-    for (const peer of this.#connections) peer.close(1001, "The server is closing");
-    await this.#connections.empty();
+    await this.#sockets.close(1001, "The server is closing");
     await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
   }
 
@@ -342,40 +307,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   #listMethods(_params: unknown, { connection }: RpcRequest): string[] {
-    return this.#methods.list(connection, connection instanceof Peer);
-  }
-
-  #admission(handshake: Handshake): Admission {
-    const { maxMessageBytes, heartbeatMs } = this.limits;
-    return {
-      protocol: chooseProtocol(handshake.headers, this.#options.protocols ?? []),
-      maxMessageBytes,
-      heartbeatMs,
-      opened: (channel: Channel) => {
-        const peer = new Peer(channel, this.#socketHost, handshake);
-        this.#connections.add(peer);
-        if (this.#closing) peer.close(1001, "The server is closing");
-        return peer;
-      },
-      refused: () => this.#connections.release(),
-    };
-  }
-
-  #post(request: Request, host: unknown): Response | Promise<Response> {
-    if (this.#closing) return new Response("The server is closing", { status: 503 });
-    const handshake = toHandshake(request, chooseRuntime(host), host);
-    const answer = (refusal: Response | undefined): Response | Promise<Response> =>
-      refusal ?? answerPost(request, handshake, this.#httpHost);
-    const refusal = this.#checks.run(handshake);
-    return isThenable(refusal) ? refusal.then(answer) : answer(refusal);
-  }
-
-  async #other(request: Request): Promise<Response> {
-    for (const { fetch } of this.#plugins) {
-      const response = await fetch?.(request);
-      if (response !== undefined) return response;
-    }
-    const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
-    return new Response(text, { status: 405, headers: { allow: "POST" } });
+    return Array.from(
+      this.#methods.list(connection, connection instanceof Peer),
+      ({ name }) => name,
+    );
   }
 }

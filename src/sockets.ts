@@ -1,0 +1,145 @@
+/**
+ * The WebSocket door of a server: from a request to a conversation.
+ *
+ * @module
+ */
+
+import type { Admission, Channel } from "./channel.ts";
+import { Connections } from "./connections.ts";
+import { toHandshake } from "./handshake.ts";
+import type { Checks } from "./handshake.ts";
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { MethodRegistry } from "./methods.ts";
+import { isThenable } from "./middleware.ts";
+import { Peer } from "./peer.ts";
+import type { PeerHost } from "./peer.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Handshake } from "./request.ts";
+import { chooseRuntime } from "./runtimes/choose.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+import { openSocket } from "./socket.ts";
+import type { StandardSocket } from "./socket.ts";
+import { checkUpgrade, chooseProtocol } from "./upgrade.ts";
+
+/** What the WebSocket door of a server needs of it. */
+export interface SocketDoorOptions {
+  /** Which bounds hold. */
+  readonly limits: Limits;
+  /** Where failures are written. */
+  readonly logger: Logger;
+  /** What can be called. */
+  readonly methods: MethodRegistry;
+  /** What is asked before the first message. */
+  readonly checks: Checks;
+  /** What wants to know when a connection ends, or changes its user. */
+  readonly plugins: readonly Plugin[];
+  /** Subprotocols to choose from, beside `jsonrpc`. */
+  readonly protocols: readonly string[];
+}
+
+/** Opens connections, and knows those that are open. */
+export class SocketDoor {
+  /** The connections that are open. */
+  readonly connections: Connections;
+  readonly #options: SocketDoorOptions;
+  readonly #peerHost: PeerHost;
+  #closing = false;
+
+  /** @param options What the door needs. */
+  constructor(options: SocketDoorOptions) {
+    this.#options = options;
+    const { limits, logger, methods, plugins } = options;
+    this.connections = new Connections(limits);
+    this.#peerHost = {
+      limits,
+      logger,
+      find: (name) => methods.find(name),
+      ended: (peer) => plugins.forEach((plugin) => plugin.ended?.(peer)),
+      closed: (peer) => this.connections.delete(peer),
+      userChanged: (peer) => plugins.forEach((plugin) => plugin.userChanged?.(peer)),
+    };
+  }
+
+  /**
+   * Turns a request into a connection, or refuses it: 400 and 426 where it asks wrongly, 503 where
+   * there is no place, and what the checks say.
+   *
+   * @param host What the runtime passes beside the request.
+   * @throws {TypeError} Where this runtime has no WebSockets for servers.
+   */
+  upgrade(request: Request, host: unknown): Response | Promise<Response> {
+    const wrong = checkUpgrade(request);
+    if (wrong !== undefined) return wrong;
+    const runtime = chooseRuntime(host);
+    if (runtime === undefined) {
+      throw new TypeError(
+        "Cannot upgrade: pass the second argument of your fetch on, and on Node use serve of ./node",
+      );
+    }
+    if (this.#closing || !this.connections.reserve()) return unavailable();
+    // Read now: after the upgrade some runtimes refuse to read the request.
+    const handshake = toHandshake(request, runtime, host);
+    const admit = (refusal: Response | undefined) =>
+      this.#admit(refusal, { request, host, runtime, handshake });
+    const refusal = this.#options.checks.run(handshake);
+    return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
+  }
+
+  /**
+   * Talks on a socket that came some other way.
+   *
+   * @throws {TypeError} Where the server is closed or has no place left.
+   */
+  attach(socket: StandardSocket, handshake: Handshake): void {
+    if (this.#closing || !this.connections.reserve()) {
+      throw new TypeError("Cannot attach the socket: no more connections are taken");
+    }
+    openSocket(socket, this.#admission(handshake));
+  }
+
+  /** Refuses what comes from now on, closes all connections, and resolves when they are gone. */
+  async close(code: number, reason: string): Promise<void> {
+    this.#closing = true;
+    for (const peer of this.connections) peer.close(code, reason);
+    await this.connections.empty();
+  }
+
+  #admit(refusal: Response | undefined, arrival: Arrival): Response {
+    const { request, host, runtime, handshake } = arrival;
+    if (refusal === undefined && !this.#closing) {
+      return runtime.upgrade(request, host, this.#admission(handshake));
+    }
+    this.connections.release();
+    return refusal ?? unavailable();
+  }
+
+  #admission(handshake: Handshake): Admission {
+    const { limits: { maxMessageBytes, heartbeatMs }, protocols } = this.#options;
+    return {
+      protocol: chooseProtocol(handshake.headers, protocols),
+      maxMessageBytes,
+      heartbeatMs,
+      opened: (channel) => this.#open(channel, handshake),
+      refused: () => this.connections.release(),
+    };
+  }
+
+  #open(channel: Channel, handshake: Handshake): Peer {
+    const peer = new Peer(channel, this.#peerHost, handshake);
+    this.connections.add(peer);
+    if (this.#closing) peer.close(1001, "The server is closing");
+    return peer;
+  }
+}
+
+interface Arrival {
+  readonly request: Request;
+  readonly host: unknown;
+  readonly runtime: Runtime;
+  readonly handshake: Handshake;
+}
+
+function unavailable(): Response {
+  return new Response("No more connections are taken", { status: 503 });
+}
