@@ -60,7 +60,7 @@ export type {
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Logger } from "./src/logger.ts";
-export type { MethodOptions } from "./src/methods.ts";
+export type { MethodError, MethodOptions } from "./src/methods.ts";
 export type { OriginOptions } from "./src/origin.ts";
 export type { CallOptions } from "./src/pending.ts";
 export type { HandshakeCheck, Plugin, PluginMethod } from "./src/plugin.ts";
@@ -75,6 +75,9 @@ export type {
   Handshake,
   RpcRequest,
 } from "./src/request.ts";
+export type { StreamOptions } from "./src/client_streams.ts";
+export type { ServerInfo } from "./src/openrpc.ts";
+export type { SubscriptionOptions } from "./src/streams.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./src/schema.ts";
 export type { AttachOptions, JsonRpcOptions } from "./src/server_options.ts";
 export type { StandardSocket } from "./src/socket.ts";

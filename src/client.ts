@@ -27,6 +27,8 @@ import type {
 import type { Channel } from "./channel.ts";
 import { resolveTarget } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
+import { ClientStreams } from "./client_streams.ts";
+import type { StreamOptions } from "./client_streams.ts";
 import type { Method } from "./dispatch.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { resolveLimits } from "./limits.ts";
@@ -60,6 +62,7 @@ export {
   RpcTimeoutError,
 } from "./errors.ts";
 export type { ClientOptions, ClientTarget } from "./client_options.ts";
+export type { StreamOptions } from "./client_streams.ts";
 export type { CallOptions } from "./pending.ts";
 export type { Subscription } from "./subscriptions.ts";
 
@@ -149,6 +152,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   readonly #host: PeerHost;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: Subscriptions;
+  readonly #streams = new ClientStreams((method, params) => this.#call(method, params));
   // Batches under way: by the first id of each, all of them.
   readonly #batches = new Map<unknown, readonly number[]>();
   // Only for http: and https:.
@@ -180,7 +184,8 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     this.#host = {
       limits: this.#limits,
       logger: this.#logger,
-      find: (name) => this.#subscriptions.find(name) ?? this.#methods.get(name),
+      find: (name) =>
+        this.#subscriptions.find(name) ?? this.#streams.find(name) ?? this.#methods.get(name),
       closed: (_peer, code, reason) => this.#closed(code, reason),
       orphan: (message) => this.#orphan(message),
     };
@@ -305,6 +310,30 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   /** Ends all handlers of a topic. */
   unsubscribe(topic: NameOf<A["topics"]>): Promise<void> {
     return this.#subscriptions.remove(topic);
+  }
+
+  /**
+   * Reads a subscription by id, as Ethereum's nodes have them. It begins with the first item that
+   * is asked for, and ends when the loop is left.
+   *
+   * @param method The method that begins it.
+   * @param params Its params.
+   * @param options The method that ends it, and the notification that carries items.
+   * @returns The items. Throws what the server ended it with, and {@linkcode RpcConnectionError}
+   * where the connection ends, or more items wait than `maxWaiting`.
+   *
+   * @example
+   * ```ts ignore
+   * const names = { unsubscribe: "eth_unsubscribe", notification: "eth_subscription" };
+   * for await (const head of client.stream("eth_subscribe", ["newHeads"], names)) console.log(head);
+   * ```
+   */
+  stream(
+    method: string,
+    params: unknown,
+    options: StreamOptions,
+  ): AsyncGenerator<unknown, void, void> {
+    return this.#streams.open(method, params, options) as AsyncGenerator<unknown, void, void>;
   }
 
   /**
@@ -502,6 +531,9 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     }
     this.#peer = undefined;
     this.#subscriptions.clear();
+    this.#streams.fail(
+      new RpcConnectionError("No more items: the connection was closed", "unknown"),
+    );
     this.#whenClosed?.();
     this.#whenClosed = undefined;
     this.dispatchEvent(new ClientCloseEvent(code, reason));

@@ -140,6 +140,10 @@ class Exchange extends Connection {
     return this.#open;
   }
 
+  override get bufferedAmount(): number {
+    return 0;
+  }
+
   /** Runs the message, which may be a batch, and gives the text of its answer. */
   run(message: unknown): string | undefined | Promise<string | undefined> {
     let answer: string | undefined;

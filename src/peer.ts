@@ -64,8 +64,7 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
     return this.#dispatcher.inFlight;
   }
 
-  /** Bytes (of those still in this process: UTF-16 units) that wait to go out. */
-  get bufferedAmount(): number {
+  override get bufferedAmount(): number {
     return this.#channel.bufferedAmount + this.#queuedLength;
   }
 

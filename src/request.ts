@@ -93,6 +93,9 @@ export abstract class Connection<User = unknown> {
   /** Whether messages still pass. */
   abstract readonly isOpen: boolean;
 
+  /** Bytes that were sent to the peer and that the network has not taken yet. */
+  abstract readonly bufferedAmount: number;
+
   /**
    * Calls a method of the peer.
    *

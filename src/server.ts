@@ -21,7 +21,8 @@ import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
-import type { MethodOptions } from "./methods.ts";
+import type { MethodEntry, MethodOptions } from "./methods.ts";
+import { toOpenRpc } from "./openrpc.ts";
 import { originCheck } from "./origin.ts";
 import { Peer } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
@@ -33,6 +34,8 @@ import type { BunWebSocketHandler } from "./runtimes/bun.ts";
 import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
 import type { StandardSocket } from "./socket.ts";
 import { SocketDoor } from "./sockets.ts";
+import { Streams } from "./streams.ts";
+import type { SubscriptionOptions } from "./streams.ts";
 
 /** The user behind guards: what each of them narrows the user to. */
 export type UserBehind<User, Use extends readonly unknown[]> = Use extends
@@ -69,6 +72,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly #logger: Logger;
   readonly #methods = new MethodRegistry();
   readonly #topics: Topics;
+  readonly #streams: Streams;
   readonly #plugins: Plugin[] = [];
   readonly #checks: Checks;
   readonly #sockets: SocketDoor;
@@ -95,8 +99,19 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.#http = new HttpDoor(door);
     this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
     this.#topics = new Topics({ limits: this.limits, wrapScalars: options.wrapScalars ?? false });
+    this.#streams = new Streams(this.limits);
     this.#mount(this.#topics.plugin());
-    this.#mount({ methods: { get_methods: { handler: this.#listMethods.bind(this) } } });
+    this.#mount({
+      methods: {
+        get_methods: {
+          handler: (_: unknown, { connection }: RpcRequest) => this.#names(connection),
+        },
+        "rpc.discover": {
+          handler: (_: unknown, { connection }: RpcRequest) => this.#describe(connection),
+        },
+      },
+      ended: (connection) => this.#streams.forget(connection),
+    });
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
     this.handleUpgrade = this.handleUpgrade.bind(this);
@@ -155,7 +170,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const Name extends string,
     Params,
     Result,
-    const Use extends readonly CallMiddleware[] = readonly [],
+    const Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
   >(
     name: Name,
     options: MethodOptions<Use>,
@@ -201,6 +216,52 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const start = prefix === "" ? "" : `${prefix}${this.#options.separator ?? "."}`;
     for (const [name, handler] of functionsOf(thing)) this.#add(start + name, handler, options);
     return this as unknown as JsonRpc<never>;
+  }
+
+  /**
+   * Registers a subscription by id, as Ethereum's nodes have them: the call answers an id, and each
+   * item follows as a notification `{ subscription: id, result }`. The last one has `done: true`, or
+   * an `error`, in place of `result`.
+   *
+   * @param name The method that begins it.
+   * @param options The method that ends it, the notification, and what `method` takes.
+   * @param source Gives the items: a generator. It is ended with the subscription, at the latest with
+   * the connection.
+   * @throws {TypeError} Where a name is reserved or taken.
+   *
+   * @example
+   * ```ts
+   * import { connect, JsonRpc } from "@x/jsonrpc";
+   * import { linkedSockets } from "@x/jsonrpc/testing";
+   *
+   * const names = { unsubscribe: "count_unsubscribe", notification: "count_item" };
+   * const rpc = new JsonRpc()
+   *   .subscription("count_subscribe", names, function* ([to]: [number]) {
+   *     for (let i = 1; i <= to; i++) yield i;
+   *   });
+   * const [near, far] = linkedSockets();
+   * rpc.attach(far);
+   *
+   * const client = await connect(near);
+   * let sum = 0;
+   * for await (const item of client.stream("count_subscribe", [3], names)) sum += item as number;
+   * console.assert(sum === 6);
+   * await client.close();
+   * ```
+   */
+  subscription<const Name extends string, Params>(
+    name: Name,
+    options: SubscriptionOptions,
+    source: (
+      params: Params,
+      request: RpcRequest<A["user"]>,
+    ) => AsyncIterable<unknown> | Iterable<unknown>,
+  ): JsonRpc<WithMethods<A, OneMethod<Name, Params, string>>> {
+    const { unsubscribe, notification, ...rest } = options;
+    const [begin, end] = this.#streams.methods(source, notification);
+    this.#add(name, begin.handler, rest, true);
+    this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
+    return this as unknown as JsonRpc<WithMethods<A, OneMethod<Name, Params, string>>>;
   }
 
   /**
@@ -288,12 +349,12 @@ export class JsonRpc<A extends Api = EmptyApi> {
     return this.close();
   }
 
-  #add(name: string, handler: Handler, options: MethodOptions = {}): void {
+  #add(name: string, handler: Handler, options: MethodOptions = {}, socketOnly = false): void {
     if (/^(?:rpc\.|\$\/)/.test(name)) {
       throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
     }
     const { scalarParams = false } = this.#options;
-    this.#methods.add({ ...options, name, handler, scalarParams, socketOnly: false });
+    this.#methods.add({ ...options, name, handler, scalarParams, socketOnly });
   }
 
   #mount(plugin: Plugin): void {
@@ -306,10 +367,16 @@ export class JsonRpc<A extends Api = EmptyApi> {
     }
   }
 
-  #listMethods(_params: unknown, { connection }: RpcRequest): string[] {
-    return Array.from(
-      this.#methods.list(connection, connection instanceof Peer),
-      ({ name }) => name,
-    );
+  #names(connection: Connection): string[] {
+    return Array.from(this.#visible(connection), ({ name }) => name);
+  }
+
+  #describe(connection: Connection): object {
+    const { info = { title: "JSON-RPC", version: "0" } } = this.#options;
+    return toOpenRpc(info, this.#visible(connection));
+  }
+
+  #visible(connection: Connection): Iterable<MethodEntry> {
+    return this.#methods.list(connection, connection instanceof Peer);
   }
 }

@@ -6,6 +6,7 @@
 
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
+import type { ServerInfo } from "./openrpc.ts";
 import type { OriginOptions } from "./origin.ts";
 import type { Handshake } from "./request.ts";
 
@@ -19,6 +20,8 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   readonly scalarParams?: boolean;
   /** Whether events that are no array or object go out in a one-element array. @default {false} */
   readonly wrapScalars?: boolean;
+  /** What `rpc.discover` says of the whole server. @default {{ title: "JSON-RPC", version: "0" }} */
+  readonly info?: ServerInfo;
   /** Subprotocols to choose from, beside `jsonrpc`. @default {[]} */
   readonly protocols?: readonly string[];
 }

@@ -1,0 +1,146 @@
+/**
+ * Subscriptions by id, as Ethereum's nodes have them: a call answers an id, items follow as
+ * notifications that carry it.
+ *
+ * @module
+ */
+
+import { describeError, ErrorCode, RpcError, RpcInternalError, RpcServerError } from "./errors.ts";
+import type { Limits } from "./limits.ts";
+import type { MethodOptions } from "./methods.ts";
+import { isThenable } from "./middleware.ts";
+import type { PluginMethod } from "./plugin.ts";
+import type { Connection, RpcRequest } from "./request.ts";
+
+/** How a subscription by id is called. */
+export interface SubscriptionOptions extends MethodOptions {
+  /** The method that ends it: takes the id, answers whether there was one. */
+  readonly unsubscribe: string;
+  /** The notification that carries items: `{ subscription: id, result }`. */
+  readonly notification: string;
+}
+
+/** Gives the items of one subscription. Ends with `request.signal`. */
+export type StreamSource = (
+  params: never,
+  request: never,
+) => AsyncIterable<unknown> | Iterable<unknown>;
+
+interface Stream {
+  readonly id: string;
+  readonly notification: string;
+  readonly request: RpcRequest;
+  readonly items: AsyncIterator<unknown> | Iterator<unknown>;
+}
+
+/** The subscriptions by id of one server. */
+export class Streams {
+  readonly #limits: Limits;
+  readonly #open = new Map<Connection, Map<unknown, Stream>>();
+
+  /** @param limits Which bounds hold. */
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** The two methods of a subscription: the one that begins it, the one that ends it. */
+  methods(source: StreamSource, notification: string): [PluginMethod, PluginMethod] {
+    const begin = (params: unknown, request: RpcRequest) => {
+      const items = (source as Source)(params, request);
+      return this.#begin({
+        id: crypto.randomUUID(),
+        notification,
+        request,
+        items: Symbol.asyncIterator in items
+          ? items[Symbol.asyncIterator]()
+          : items[Symbol.iterator](),
+      });
+    };
+    const end = (params: unknown, { connection }: RpcRequest) => {
+      const { subscription } = params as { subscription?: unknown };
+      return this.#end(connection, Array.isArray(params) ? params[0] : subscription);
+    };
+    return [{ handler: begin, socketOnly: true }, { handler: end, socketOnly: true }];
+  }
+
+  /** Ends all subscriptions of a connection that is gone. */
+  forget(connection: Connection): void {
+    for (const id of this.#open.get(connection)?.keys() ?? []) this.#end(connection, id);
+  }
+
+  #begin(stream: Stream): string {
+    const { id, request: { connection } } = stream;
+    let streams = this.#open.get(connection);
+    if (streams === undefined) this.#open.set(connection, streams = new Map());
+    if (streams.size >= this.#limits.maxSubscriptions) {
+      throw new RpcServerError(
+        ErrorCode.tooManySubscriptions,
+        `Too many subscriptions: ${this.#limits.maxSubscriptions} a connection (maxSubscriptions)`,
+      );
+    }
+    streams.set(id, stream);
+    // The id goes first: without it the caller could not tell whose the items are.
+    stream.request.afterwards(() => void this.#pump(stream));
+    return id;
+  }
+
+  #end(connection: Connection, id: unknown): boolean {
+    const stream = this.#open.get(connection)?.get(id);
+    if (stream === undefined) return false;
+    this.#drop(stream);
+    stream.request.abort(new RpcError(ErrorCode.requestCancelled, "Subscription ended"));
+    const ended = stream.items.return?.();
+    if (isThenable(ended)) ended.then(undefined, () => {}); // nobody is left to be told
+    return true;
+  }
+
+  #drop({ id, request: { connection } }: Stream): boolean {
+    const streams = this.#open.get(connection);
+    const dropped = streams?.delete(id) === true;
+    if (streams?.size === 0) this.#open.delete(connection);
+    return dropped;
+  }
+
+  async #pump(stream: Stream): Promise<void> {
+    const { items, request: { connection } } = stream;
+    try {
+      for (let sent = 1;; sent++) {
+        const { done, value } = await items.next();
+        if (!this.#open.get(connection)?.has(stream.id)) return;
+        if (done) break;
+        this.#tell(stream, { result: value ?? null });
+        // A source that never waits must not keep others waiting, nor fill the peer's buffer.
+        if (sent % TURN === 0) await pause(0);
+        while (connection.bufferedAmount > this.#limits.maxBufferedBytes / 2) await pause(50);
+      }
+      if (this.#drop(stream)) this.#tell(stream, { done: true });
+    } catch (error) {
+      if (this.#drop(stream)) this.#tell(stream, { error: this.#toWire(stream, error) });
+    }
+  }
+
+  #tell({ id, notification, request }: Stream, what: Record<string, unknown>): void {
+    request.connection.notify(notification, { subscription: id, ...what });
+  }
+
+  #toWire({ request }: Stream, error: unknown): object {
+    const { code, message, data } = error instanceof RpcError ? error : new RpcInternalError();
+    if (!(error instanceof RpcError)) {
+      const { logger } = request.connection;
+      logger.error(`Subscription "${request.method}" failed: ${describeError(error)}`);
+    }
+    return { code, message, data };
+  }
+}
+
+type Source = (
+  params: unknown,
+  request: RpcRequest,
+) => AsyncIterable<unknown> | Iterable<unknown>;
+
+// Items that may go out before others get their turn.
+const TURN = 64;
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,137 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
+import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/jsonrpc";
+import type { JsonRpcOptions } from "@x/jsonrpc";
+import { linkedSockets } from "@x/jsonrpc/testing";
+
+const NAMES = { unsubscribe: "count_end", notification: "count_item" };
+
+test("stream() gives the items of a subscription and ends with it", async () => {
+  await using client = await counting();
+  assertEquals(await Array.fromAsync(client.stream("count", [5], NAMES)), [1, 2, 3, 4, 5]);
+});
+
+test("stream() takes items that come together with the id", async () => {
+  await using client = await counting();
+  const all = [3, 2, 1].map((to) => Array.fromAsync(client.stream("count", [to], NAMES)));
+  assertEquals(await Promise.all(all), [[1, 2, 3], [1, 2], [1]]);
+});
+
+test("stream() unsubscribes when the loop is left, which ends the generator", async () => {
+  const ended: string[] = [];
+  await using client = await counting({}, () => ended.push("ended"));
+  for await (const item of client.stream("count", [Infinity], NAMES)) if (item === 3) break;
+  assertEquals(ended, ["ended"]);
+  assertEquals(await client.call("count_end", ["unknown"]), false);
+});
+
+test("stream() throws the error that a generator threw, and nothing of any other", async () => {
+  await using client = await counting();
+  const refused = await assertRejects(() => read(client, "refused"));
+  assert(refused instanceof RpcInvalidParamsError);
+  assertEquals(refused.data, "the reason");
+  const broken = await assertRejects(() => read(client, "broken")) as Error;
+  assertEquals(broken.message, "Internal error");
+});
+
+test("stream() throws when the connection ends", async () => {
+  const client = await counting();
+  const items = client.stream("wait", [], NAMES);
+  const failing = assertRejects(() => items.next(), RpcConnectionError);
+  await client.call("count_end", ["after the subscription"]);
+  await client.close();
+  await failing;
+});
+
+test("stream() fails when more items wait than maxWaiting, and takes those that do", async () => {
+  const { promise: allSent, resolve } = Promise.withResolvers<void>();
+  await using client = await counting({}, resolve);
+  const items = client.stream("count", [100], { ...NAMES, maxWaiting: 10 });
+  assertEquals(await items.next(), { value: 1, done: false });
+  await allSent;
+  await client.call("count_end", ["an answer comes after the items"]);
+  const taken: unknown[] = [];
+  await assertRejects(async () => {
+    for await (const item of items) taken.push(item);
+  }, RpcConnectionError);
+  assert(taken.length >= 9 && taken.length < 99, `took ${taken.length}`);
+});
+
+test("subscription() refuses more than maxSubscriptions", async () => {
+  await using client = await counting({ maxSubscriptions: 2 });
+  await client.call("wait");
+  await client.call("wait");
+  const error = await assertRejects(() => client.call("wait")) as { code?: number };
+  assertEquals(error.code, -32006);
+});
+
+test("subscription() ends its generators when the connection is gone", async () => {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const client = await counting({}, () => resolve("ended"));
+  await client.stream("count", [Infinity], NAMES).next();
+  await client.close();
+  assertEquals(await promise, "ended");
+});
+
+test("subscription() says its id before its first item, and the end with the last", async () => {
+  const rpc = counter();
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const heard: { id?: number; result?: string; method?: string; params?: unknown }[] = [];
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  near.addEventListener("message", ({ data }) => {
+    heard.push(JSON.parse(data as string));
+    if (heard.length === 3) resolve();
+  });
+  near.send('{"jsonrpc":"2.0","method":"count","params":[1],"id":7}');
+  await done;
+  const subscription = heard[0]?.result;
+  assertEquals(heard.map(({ id, method, params }) => ({ id, method, params })), [
+    { id: 7, method: undefined, params: undefined },
+    { id: undefined, method: "count_item", params: { subscription, result: 1 } },
+    { id: undefined, method: "count_item", params: { subscription, done: true } },
+  ]);
+  near.close();
+});
+
+function counter(options: JsonRpcOptions = {}, onEnd = () => {}) {
+  return new JsonRpc({ ...options, logger: silent() })
+    .subscription("count", NAMES, async function* ([to]: [number | null]) {
+      try {
+        for (let item = 1; item <= (to ?? Infinity); item++) yield await item;
+      } finally {
+        onEnd();
+      }
+    })
+    .subscription(
+      "wait",
+      { ...NAMES, unsubscribe: "wait_end" },
+      async function* (_: unknown, request) {
+        await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+        yield "never";
+      },
+    )
+    // deno-lint-ignore require-yield -- it fails before
+    .subscription("refused", { ...NAMES, unsubscribe: "refused_end" }, function* () {
+      throw new RpcInvalidParamsError({ data: "the reason" });
+    })
+    // deno-lint-ignore require-yield -- it fails before
+    .subscription("broken", { ...NAMES, unsubscribe: "broken_end" }, function* () {
+      throw new Error("a secret");
+    });
+}
+
+function counting(options: JsonRpcOptions = {}, onEnd?: () => void) {
+  const [near, far] = linkedSockets();
+  counter(options, onEnd).attach(far);
+  return connect(near);
+}
+
+function read(client: Awaited<ReturnType<typeof counting>>, method: string): Promise<unknown[]> {
+  return Array.fromAsync(client.stream(method, [], NAMES));
+}
+
+function silent() {
+  const nothing = () => {};
+  return { debug: nothing, info: nothing, warn: nothing, error: nothing };
+}
