@@ -50,13 +50,7 @@ export { type } from "./src/schema.ts";
 export { JsonRpc } from "./src/server.ts";
 
 export type { Api, ApiOf } from "./src/api.ts";
-export type {
-  Batch,
-  ClientOptions,
-  ClientState,
-  ClientTarget,
-  Subscription,
-} from "./src/client.ts";
+export type { Batch, ClientOptions, ClientTarget, LinkState, Subscription } from "./src/client.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Logger } from "./src/logger.ts";

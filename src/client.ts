@@ -24,7 +24,8 @@ import type {
   ResultOf,
   UnknownApi,
 } from "./api.ts";
-import type { Channel } from "./channel.ts";
+import { Calls } from "./calls.ts";
+import type { Batch } from "./calls.ts";
 import { resolveTarget } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import { ClientStreams } from "./client_streams.ts";
@@ -32,22 +33,16 @@ import type { StreamOptions } from "./client_streams.ts";
 import type { Method } from "./dispatch.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { resolveLimits } from "./limits.ts";
-import type { Limits } from "./limits.ts";
-import type { Logger } from "./logger.ts";
-import { Peer } from "./peer.ts";
+import { SocketLink } from "./link.ts";
+import type { LinkEvents, LinkState } from "./link.ts";
 import type { PeerHost } from "./peer.ts";
-import { Pending, toError } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { Posts } from "./post.ts";
-import { checkParams, notificationText, requestText } from "./protocol.ts";
-import type { Message } from "./protocol.ts";
+import { PostLink } from "./post.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
-import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Subscription, TopicHandler } from "./subscriptions.ts";
-import { quiet } from "./timer.ts";
 
 export {
   ErrorCode,
@@ -61,13 +56,12 @@ export {
   RpcServerError,
   RpcTimeoutError,
 } from "./errors.ts";
+export type { Batch } from "./calls.ts";
 export type { ClientOptions, ClientTarget } from "./client_options.ts";
 export type { StreamOptions } from "./client_streams.ts";
+export type { LinkState } from "./link.ts";
 export type { CallOptions } from "./pending.ts";
 export type { Subscription } from "./subscriptions.ts";
-
-/** Whether a client can be used, and is being used. */
-export type ClientState = "idle" | "connecting" | "open" | "closed";
 
 /** What the `close` event of a client tells. */
 export class ClientCloseEvent extends Event {
@@ -82,20 +76,6 @@ export class ClientCloseEvent extends Event {
     this.code = code;
     this.reason = reason;
   }
-}
-
-/** Calls that go out together. */
-export interface Batch<A extends Api = UnknownApi> {
-  /** Adds a call. Its promise settles as that of {@linkcode JsonRpcClient.call} does. */
-  call<Name extends NameOf<A["methods"]>>(
-    method: Name,
-    ...rest: CallArguments<A["methods"][Name], CallOptions>
-  ): Promise<ResultOf<A["methods"][Name]>>;
-  /** Adds a notification. */
-  notify<Name extends NameOf<A["methods"]>>(
-    method: Name,
-    params?: ParamsOf<A["methods"][Name]>,
-  ): void;
 }
 
 /**
@@ -131,11 +111,6 @@ export async function connect<T = unknown>(
   return client;
 }
 
-interface Unsent {
-  readonly text: string;
-  readonly ids: readonly number[];
-}
-
 /**
  * A client. It connects with its first call, and stays connected until it is closed.
  *
@@ -144,24 +119,11 @@ interface Unsent {
  * @typeParam A What the server offers.
  */
 export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
-  readonly #target: URL | StandardSocket;
   readonly #options: ClientOptions;
-  readonly #limits: Limits;
-  readonly #logger: Logger;
-  readonly #pending: Pending;
-  readonly #host: PeerHost;
+  readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: Subscriptions;
-  readonly #streams = new ClientStreams((method, params) => this.#call(method, params));
-  // Batches under way: by the first id of each, all of them.
-  readonly #batches = new Map<unknown, readonly number[]>();
-  // Only for http: and https:.
-  readonly #posts: Posts | undefined;
-  #state: ClientState = "idle";
-  #peer: Peer | undefined;
-  #connecting: Promise<void> | undefined;
-  #unsent: Unsent[] = [];
-  #whenClosed: (() => void) | undefined;
+  readonly #streams: ClientStreams;
   #remote: Remote<A["methods"], CallOptions> | undefined;
 
   /**
@@ -172,35 +134,38 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    */
   constructor(target: ClientTarget, options: ClientOptions = {}) {
     super();
-    this.#target = resolveTarget(target);
     this.#options = options;
-    this.#limits = resolveLimits(options);
-    this.#logger = options.logger ?? console;
-    this.#pending = new Pending(this.#limits.timeoutMs, (id) => this.#cancel(id));
-    this.#subscriptions = new Subscriptions(
-      (method, params) => this.#call(method, params),
-      this.#logger,
-    );
-    this.#host = {
-      limits: this.#limits,
-      logger: this.#logger,
-      find: (name) =>
-        this.#subscriptions.find(name) ?? this.#streams.find(name) ?? this.#methods.get(name),
-      closed: (_peer, code, reason) => this.#closed(code, reason),
-      orphan: (message) => this.#orphan(message),
+    const limits = resolveLimits(options);
+    const logger = options.logger ?? console;
+    const host: PeerHost = {
+      limits,
+      logger,
+      find: (name) => this.#find(name),
+      orphan: (message) => this.#calls.orphan(message),
     };
-    this.#posts = this.#makePosts();
+    const where = resolveTarget(target);
+    this.#calls = new Calls(
+      limits,
+      logger,
+      (pending) =>
+        isHttp(where)
+          ? new PostLink({ ...toPostTarget(where, options), limits, logger, pending })
+          : new SocketLink({ ...toSocket(where, options), host, pending, events: this.#events() }),
+    );
+    const call = (method: string, params: unknown) => this.#calls.call(method, params);
+    this.#subscriptions = new Subscriptions(call, logger);
+    this.#streams = new ClientStreams(call);
   }
 
   /** `idle` before the first call, then `connecting`, `open`, and at last `closed`. */
-  get state(): ClientState {
-    return this.#state;
+  get state(): LinkState {
+    return this.#calls.link.state;
   }
 
   /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
   get remote(): Remote<A["methods"], CallOptions> {
     return this.#remote ??= remoteProxy(
-      (name, params, options) => this.#call(name, params, options),
+      (name, params, options) => this.#calls.call(name, params, options),
       this.#options.separator ?? ".",
     ) as Remote<A["methods"], CallOptions>;
   }
@@ -211,12 +176,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * @returns Resolves when calls can be sent. Rejects with {@linkcode RpcConnectionError}.
    */
   connect(): Promise<void> {
-    if (this.#state === "closed") return Promise.reject(closedError("connect"));
-    if (this.#posts !== undefined) {
-      this.#state = "open";
-      return Promise.resolve();
-    }
-    return this.#connecting ??= this.#open();
+    return this.#calls.link.connect();
   }
 
   /**
@@ -238,7 +198,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     ...rest: CallArguments<A["methods"][Name], CallOptions>
   ): Promise<ResultOf<A["methods"][Name]>> {
     const [params, options] = rest as [unknown?, CallOptions?];
-    return this.#call(method, params, options) as Promise<ResultOf<A["methods"][Name]>>;
+    return this.#calls.call(method, params, options) as Promise<ResultOf<A["methods"][Name]>>;
   }
 
   /**
@@ -250,7 +210,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     method: Name,
     params?: ParamsOf<A["methods"][Name]>,
   ): void {
-    this.#transmit(notificationText(method, checkParams(params)), []);
+    this.#calls.notify(method, params);
   }
 
   /**
@@ -268,29 +228,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   batch<const Results extends readonly unknown[]>(
     build: (batch: Batch<A>) => Results,
   ): Promise<{ -readonly [Index in keyof Results]: Awaited<Results[Index]> }> {
-    const texts: string[] = [];
-    const ids: number[] = [];
-    const answers: Promise<unknown>[] = [];
-    const results = build({
-      call: (method: string, params?: unknown, options?: CallOptions) => {
-        const answer = this.#prepare(method, params, options, (text, id) => {
-          texts.push(text);
-          ids.push(id);
-        });
-        answers.push(answer);
-        return answer as never;
-      },
-      notify: (method, params) => {
-        texts.push(notificationText(method, checkParams(params)));
-      },
-    });
-    // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
-    if (texts.length > 0) this.#transmit(`[${texts.join(",")}]`, ids);
-    if (ids.length > 0) {
-      this.#batches.set(ids[0], ids);
-      void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
-    }
-    return Promise.all(results);
+    return Promise.all(this.#calls.batch(build as (batch: Batch) => Results));
   }
 
   /**
@@ -360,34 +298,25 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
 
   /** The methods that this client may call. */
   getMethods(): Promise<string[]> {
-    return this.#call("get_methods") as Promise<string[]>;
+    return this.#calls.call("get_methods") as Promise<string[]>;
   }
 
   /** The topics that this client may subscribe to. */
   getTopics(): Promise<string[]> {
-    return this.#call("get_topics") as Promise<string[]>;
+    return this.#calls.call("get_topics") as Promise<string[]>;
   }
 
   /** The topics that this client is subscribed to, as the server sees it. */
   getSubscriptions(): Promise<string[]> {
-    return this.#call("get_subscriptions") as Promise<string[]>;
+    return this.#calls.call("get_subscriptions") as Promise<string[]>;
   }
 
   /**
    * Ends the connection; calls that wait reject. Resolves when the server has closed too, or has
    * taken too long to.
    */
-  async close(): Promise<void> {
-    if (this.#state === "closed") return;
-    const peer = this.#peer;
-    const wasOpen = peer?.isOpen === true;
-    const closed = new Promise<void>((resolve) => this.#whenClosed = resolve);
-    this.#fail("the client was closed");
-    if (!wasOpen) return this.#closed(1000, "");
-    const giveUp = quiet(setTimeout(() => this.#closed(1006, "No answer"), CLOSE_MS));
-    peer.close(1000, "");
-    await closed;
-    clearTimeout(giveUp);
+  close(): Promise<void> {
+    return this.#calls.link.close();
   }
 
   /** The same as {@linkcode JsonRpcClient.close}, for `await using`. */
@@ -395,154 +324,39 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     return this.close();
   }
 
-  #call(method: string, params?: unknown, options?: CallOptions): Promise<unknown> {
-    return this.#prepare(method, params, options, (text, id) => this.#transmit(text, [id]));
+  #find(name: string): Method | undefined {
+    return this.#subscriptions.find(name) ?? this.#streams.find(name) ?? this.#methods.get(name);
   }
 
-  /** Makes a call ready; `send` is given its text, once, unless it fails before. */
-  #prepare(
-    method: string,
-    params: unknown,
-    options: CallOptions = {},
-    send: (text: string, id: number) => void,
-  ): Promise<unknown> {
-    if (this.#state === "closed") return Promise.reject(closedError(`call "${method}"`));
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    try {
-      const id = this.#pending.nextId();
-      const text = requestText(id, method, checkParams(params));
-      const answer = this.#pending.wait(id, method, options);
-      if (this.#pending.has(id)) send(text, id);
-      return answer;
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #transmit(text: string, ids: readonly number[]): void {
-    if (this.#peer?.isOpen) return this.#peer.send(text);
-    if (this.#state === "closed") throw closedError("send");
-    if (this.#posts !== undefined) {
-      this.#state = "open";
-      void this.#posts.send(text, ids);
-      return;
-    }
-    this.#unsent.push({ text, ids });
-    // Whoever waits is told by its own call.
-    this.connect().catch(() => {});
-  }
-
-  async #open(): Promise<void> {
-    this.#state = "connecting";
-    await new Promise<void>((resolve, reject) => {
-      openSocket(this.#makeSocket(), {
-        opened: (channel) => {
-          const peer = this.#opened(channel);
-          resolve();
-          return peer;
-        },
-        refused: (code, reason) => {
-          const why = reason === "" ? "" : `: ${reason}`;
-          const error = new RpcConnectionError(`Cannot connect to ${this.#name} (${code}${why})`);
-          this.#fail(error.message);
-          reject(error);
-        },
-      });
-    });
-    this.dispatchEvent(new Event("open"));
-  }
-
-  #opened(channel: Channel): Peer {
-    const url = this.#name;
-    const handshake = { url, headers: new Headers(), remoteAddress: undefined, user: null };
-    const peer = this.#peer = new Peer(channel, this.#host, handshake, this.#pending);
-    if (this.#state === "closed") peer.close(1000, "");
-    else this.#state = "open";
-    const unsent = this.#unsent;
-    this.#unsent = [];
-    for (const { text, ids } of unsent) {
-      // A call that was given up in the meantime need not run.
-      if (ids.length === 0 || ids.some((id) => this.#pending.has(id))) peer.send(text);
-    }
-    return peer;
-  }
-
-  #makeSocket(): StandardSocket {
-    const target = this.#target;
-    if (!(target instanceof URL)) return target;
-    const { token, WebSocket = globalThis.WebSocket } = this.#options;
-    const protocols = [...this.#options.protocols ?? (token === undefined ? [] : ["jsonrpc"])];
-    if (token !== undefined) protocols.push(`bearer.${token}`);
-    return new WebSocket(target.href, protocols);
-  }
-
-  get #name(): string {
-    return this.#target instanceof URL ? this.#target.href : "the socket";
-  }
-
-  #makePosts(): Posts | undefined {
-    const target = this.#target;
-    if (!(target instanceof URL) || !target.protocol.startsWith("http")) return undefined;
-    const { fetch = globalThis.fetch, headers, token } = this.#options;
-    const bearer = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    return new Posts({
-      url: target.href,
-      headers: { ...bearer, ...headers },
-      fetch,
-      limits: this.#limits,
-      logger: this.#logger,
-    }, this.#pending);
-  }
-
-  #cancel(id: number): void {
-    this.#posts?.cancel(id);
-    const unsent = this.#unsent.some(({ ids }) => ids.includes(id));
-    if (!unsent && this.#peer?.isOpen) this.#peer.notify("$/cancelRequest", { id });
-  }
-
-  /** An error that belongs to no single call: to a whole batch, or to nobody knows what. */
-  #orphan(message: Message): void {
-    const error = toError("a message", message.error);
-    const { firstId } = (error.data ?? {}) as { firstId?: unknown };
-    const ids = this.#batches.get(firstId);
-    if (ids === undefined) {
-      this.#logger.warn(`The server refused a message: ${error.message} (${error.code})`);
-    }
-    for (const id of ids ?? []) this.#pending.fail(id, error);
-  }
-
-  /** Ends everything that waits, and everything to come. */
-  #fail(why: string): void {
-    this.#state = "closed";
-    const unsent = new Set(this.#unsent.flatMap(({ ids }) => ids));
-    this.#unsent = [];
-    this.#posts?.close();
-    this.#pending.failAll((id, method) =>
-      new RpcConnectionError(
-        `No answer to "${method}": ${why}`,
-        unsent.has(id) ? "unsent" : "unknown",
-      )
-    );
-  }
-
-  #closed(code: number, reason: string): void {
-    if (this.#state !== "closed") {
-      this.#fail(`the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`);
-    }
-    this.#peer = undefined;
-    this.#subscriptions.clear();
-    this.#streams.fail(
-      new RpcConnectionError("No more items: the connection was closed", "unknown"),
-    );
-    this.#whenClosed?.();
-    this.#whenClosed = undefined;
-    this.dispatchEvent(new ClientCloseEvent(code, reason));
+  #events(): LinkEvents {
+    return {
+      opened: () => this.dispatchEvent(new Event("open")),
+      closed: (code, reason) => {
+        this.#subscriptions.clear();
+        this.#streams.fail(
+          new RpcConnectionError("No more items: the connection ended", "unknown"),
+        );
+        this.dispatchEvent(new ClientCloseEvent(code, reason));
+      },
+    };
   }
 }
 
-// How long a server may take to answer a close.
-const CLOSE_MS = 1000;
+function isHttp(target: URL | StandardSocket): target is URL {
+  return target instanceof URL && target.protocol.startsWith("http");
+}
 
-function closedError(action: string): RpcConnectionError {
-  return new RpcConnectionError(`Cannot ${action}: the client is closed`);
+function toPostTarget({ href: url }: URL, options: ClientOptions) {
+  const { fetch = globalThis.fetch, headers, token } = options;
+  const bearer = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  return { url, headers: { ...bearer, ...headers }, fetch };
+}
+
+function toSocket(target: URL | StandardSocket, options: ClientOptions) {
+  if (!(target instanceof URL)) return { name: "the socket", makeSocket: () => target };
+  const { href: name } = target;
+  const { token, WebSocket = globalThis.WebSocket } = options;
+  const protocols = [...options.protocols ?? (token === undefined ? [] : ["jsonrpc"])];
+  if (token !== undefined) protocols.push(`bearer.${token}`);
+  return { name, makeSocket: () => new WebSocket(name, protocols) };
 }

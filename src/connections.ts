@@ -60,10 +60,18 @@ export class Connections implements Iterable<Peer> {
     this.release();
   }
 
-  /** Resolves when no place is taken any more. */
-  async empty(): Promise<void> {
+  /** Resolves when no place is taken any more, at the latest when those left are cut off. */
+  async empty(graceMs: number): Promise<void> {
     if (this.#taken === 0) return;
-    await new Promise<void>((resolve) => this.#whenEmpty = resolve);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#whenEmpty = resolve;
+    const giveUp = setTimeout(() => {
+      for (const peer of this.#peers) peer.terminate();
+      // Where a runtime cannot cut a socket off, its own idle timeout will.
+      resolve();
+    }, graceMs);
+    await promise;
+    clearTimeout(giveUp);
   }
 
   #beat(): void {

@@ -105,6 +105,17 @@ export function exceedsBytes(text: string, maxBytes: number): boolean {
   return byteLength(text) > maxBytes;
 }
 
+/**
+ * A text that may go out, as it is.
+ *
+ * @param action What cannot be done where it is too long, as words after "Cannot".
+ * @throws {RangeError} Where it is longer than the other side would take.
+ */
+export function checkLength(text: string, maxMessageBytes: number, action: string): string {
+  if (!exceedsBytes(text, maxMessageBytes)) return text;
+  throw new RangeError(`Cannot ${action}: over ${maxMessageBytes} bytes (maxMessageBytes)`);
+}
+
 function byteLength(text: string): number {
   let bytes = text.length;
   for (let index = 0; index < text.length; index++) {

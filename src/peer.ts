@@ -9,7 +9,7 @@ import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost, Outlet, Replies } from "./dispatch.ts";
 import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
-import { exceedsBytes } from "./limits.ts";
+import { checkLength, exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
 import { checkParams, errorText, notificationText, parseMessage, requestText } from "./protocol.ts";
@@ -189,8 +189,13 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
       this.#heard = false;
       this.#channel.ping?.();
     } else {
-      this.#channel.terminate?.();
+      this.terminate();
     }
+  }
+
+  /** Cuts the connection off, where the runtime can. */
+  terminate(): void {
+    this.#channel.terminate?.();
   }
 
   protected override userChanged(): void {
@@ -217,11 +222,7 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
   }
 
   #checked(method: string, text: string): string {
-    const { maxMessageBytes } = this.#host.limits;
-    if (!exceedsBytes(text, maxMessageBytes)) return text;
-    throw new RangeError(
-      `Cannot send "${method}": over ${maxMessageBytes} bytes (maxMessageBytes)`,
-    );
+    return checkLength(text, this.#host.limits.maxMessageBytes, `send "${method}"`);
   }
 }
 

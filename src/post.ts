@@ -7,13 +7,15 @@
 import { readText } from "./body.ts";
 import { describeError, RpcConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
+import { closedError } from "./link.ts";
+import type { Link, LinkState } from "./link.ts";
 import type { Logger } from "./logger.ts";
 import { toError } from "./pending.ts";
 import type { Pending } from "./pending.ts";
 import { isResponse, parseMessage } from "./protocol.ts";
 
 /** Where and how to post. */
-export interface PostTarget {
+export interface PostLinkOptions {
   /** The server's URL. */
   readonly url: string;
   /** Headers beside `content-type`. */
@@ -24,65 +26,78 @@ export interface PostTarget {
   readonly limits: Limits;
   /** Where a notification that was not taken is written. */
   readonly logger: Logger;
+  /** Where calls wait. */
+  readonly pending: Pending;
 }
 
-/** The POSTs of one client. */
-export class Posts {
-  readonly #target: PostTarget;
-  readonly #pending: Pending;
+/** A link without a connection: each message is a POST of its own. */
+export class PostLink implements Link {
+  readonly #options: PostLinkOptions;
   readonly #underWay = new Map<number, AbortController>();
+  #state: LinkState = "idle";
 
-  /**
-   * @param target Where to.
-   * @param pending The calls that wait.
-   */
-  constructor(target: PostTarget, pending: Pending) {
-    this.#target = target;
-    this.#pending = pending;
+  /** @param options Where and how. */
+  constructor(options: PostLinkOptions) {
+    this.#options = options;
   }
 
-  /**
-   * Posts a message, and settles its calls with what comes back.
-   *
-   * @param ids Its calls; none for notifications.
-   */
-  async send(text: string, ids: readonly number[]): Promise<void> {
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  /** Nothing to open: whether the server is there shows with the first call. */
+  connect(): Promise<void> {
+    if (this.#state === "closed") return Promise.reject(closedError("connect"));
+    this.#state = "open";
+    return Promise.resolve();
+  }
+
+  send(text: string, ids: readonly number[]): void {
+    if (this.#state === "closed") throw closedError("send");
+    this.#state = "open";
+    void this.#exchange(text, ids);
+  }
+
+  cancel(id: number): void {
+    const controller = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    // A batch is given up with the last of its calls.
+    if (![...this.#underWay.values()].includes(controller as AbortController)) controller?.abort();
+  }
+
+  close(): Promise<void> {
+    this.#state = "closed";
+    this.#options.pending.failAll((_id, method) =>
+      new RpcConnectionError(`No answer to "${method}": the client was closed`, "unknown")
+    );
+    for (const controller of this.#underWay.values()) controller.abort();
+    return Promise.resolve();
+  }
+
+  async #exchange(text: string, ids: readonly number[]): Promise<void> {
+    const { pending, logger } = this.#options;
     const controller = new AbortController();
     for (const id of ids) this.#underWay.set(id, controller);
     try {
-      const message = await post(this.#target, text, controller.signal);
+      const message = await post(this.#options, text, controller.signal);
       const failure = this.#settle(message);
-      for (const id of ids) this.#pending.fail(id, failure);
+      for (const id of ids) pending.fail(id, failure);
       if (ids.length === 0 && message !== undefined) throw failure;
     } catch (error) {
-      for (const id of ids) this.#pending.fail(id, error);
-      if (ids.length === 0) {
-        this.#target.logger.warn(`A notification was not taken: ${describeError(error)}`);
-      }
+      for (const id of ids) pending.fail(id, error);
+      if (ids.length === 0) logger.warn(`A notification was not taken: ${describeError(error)}`);
     }
     for (const id of ids) this.#underWay.delete(id);
   }
 
-  /** Gives up the POST of a call, with the last of its calls. */
-  cancel(id: number): void {
-    const controller = this.#underWay.get(id);
-    this.#underWay.delete(id);
-    if (![...this.#underWay.values()].includes(controller as AbortController)) controller?.abort();
-  }
-
-  /** Gives up everything that is under way. */
-  close(): void {
-    for (const controller of this.#underWay.values()) controller.abort();
-  }
-
   /** Hands answers to their calls; gives the reason why those that got none have failed. */
   #settle(message: unknown): Error {
-    let failure: Error = new RpcConnectionError(`${this.#target.url} gave no answer`, "unknown");
+    let failure: Error = new RpcConnectionError(`${this.#options.url} gave no answer`, "unknown");
     for (const each of Array.isArray(message) ? message : [message]) {
       if (!isResponse(each)) continue;
       // An error without an id is about the whole message.
       if (each.id === null || each.id === undefined) failure = toError("a message", each.error);
-      else this.#pending.settle(each);
+      else this.#options.pending.settle(each);
     }
     return failure;
   }
@@ -95,7 +110,7 @@ export class Posts {
  * @throws {RpcConnectionError} Where the server was not reached, or what came is no JSON-RPC.
  */
 async function post(
-  target: PostTarget,
+  target: PostLinkOptions,
   text: string,
   signal: AbortSignal,
 ): Promise<unknown> {
@@ -117,7 +132,11 @@ async function post(
   }
 }
 
-async function reach(target: PostTarget, body: string, signal: AbortSignal): Promise<Response> {
+async function reach(
+  target: PostLinkOptions,
+  body: string,
+  signal: AbortSignal,
+): Promise<Response> {
   const headers = { "content-type": "application/json", ...target.headers };
   try {
     return await target.fetch(target.url, { method: "POST", headers, body, signal });

@@ -56,7 +56,8 @@ export function openSocket(
     if (receiver !== undefined) receiver.closed(code, reason);
     else opening.refused(code, reason || failure);
   });
-  if (socket.readyState === OPEN) open();
+  if (socket.readyState > OPEN) opening.refused(1006, "The socket is closed");
+  else if (socket.readyState === OPEN) open();
   else socket.addEventListener("open", open);
 }
 

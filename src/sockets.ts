@@ -102,7 +102,7 @@ export class SocketDoor {
   async close(code: number, reason: string): Promise<void> {
     this.#closing = true;
     for (const peer of this.connections) peer.close(code, reason);
-    await this.connections.empty();
+    await this.connections.empty(CLOSE_MS);
   }
 
   #admit(refusal: Response | undefined, arrival: Arrival): Response {
@@ -132,6 +132,9 @@ export class SocketDoor {
     return peer;
   }
 }
+
+// How long peers may take to answer a close.
+const CLOSE_MS = 2000;
 
 interface Arrival {
   readonly request: Request;

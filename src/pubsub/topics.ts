@@ -6,7 +6,7 @@
 
 import { SharedText } from "../channel.ts";
 import { ErrorCode, RpcInvalidParamsError, RpcServerError } from "../errors.ts";
-import { exceedsBytes } from "../limits.ts";
+import { checkLength } from "../limits.ts";
 import type { Limits } from "../limits.ts";
 import type { Plugin } from "../plugin.ts";
 import { notificationText } from "../protocol.ts";
@@ -214,13 +214,8 @@ export class Topics {
   #encode(name: string, data: unknown): SharedText {
     const scalar = typeof data !== "object" || data === null;
     const params = scalar && this.#options.wrapScalars ? [data] : data;
-    const text = notificationText(name, params);
     const { maxMessageBytes } = this.#options.limits;
-    if (exceedsBytes(text, maxMessageBytes)) {
-      throw new RangeError(
-        `Cannot notify "${name}": over ${maxMessageBytes} bytes (maxMessageBytes)`,
-      );
-    }
+    const text = checkLength(notificationText(name, params), maxMessageBytes, `notify "${name}"`);
     return new SharedText(text);
   }
 

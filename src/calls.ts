@@ -1,0 +1,143 @@
+/**
+ * A client's calls: from a method and its params to a text on the link, and to a promise.
+ *
+ * @module
+ */
+
+import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "./api.ts";
+import { checkLength } from "./limits.ts";
+import type { Limits } from "./limits.ts";
+import { closedError } from "./link.ts";
+import type { Link } from "./link.ts";
+import type { Logger } from "./logger.ts";
+import { Pending, toError } from "./pending.ts";
+import type { CallOptions } from "./pending.ts";
+import { checkParams, notificationText, requestText } from "./protocol.ts";
+import type { Message } from "./protocol.ts";
+
+/** Calls that go out together. */
+export interface Batch<A extends Api = UnknownApi> {
+  /** Adds a call. Its promise settles as that of {@linkcode JsonRpcClient.call} does. */
+  call<Name extends NameOf<A["methods"]>>(
+    method: Name,
+    ...rest: CallArguments<A["methods"][Name], CallOptions>
+  ): Promise<ResultOf<A["methods"][Name]>>;
+  /** Adds a notification. */
+  notify<Name extends NameOf<A["methods"]>>(
+    method: Name,
+    params?: ParamsOf<A["methods"][Name]>,
+  ): void;
+}
+
+/** The calls of one client. */
+export class Calls {
+  readonly #pending: Pending;
+  readonly #link: Link;
+  readonly #limits: Limits;
+  readonly #logger: Logger;
+  // Batches under way: by the first id of each, all of them.
+  readonly #batches = new Map<unknown, readonly number[]>();
+
+  /**
+   * @param limits Which bounds hold.
+   * @param logger Where errors are written that belong to no call.
+   * @param connect Makes the link that calls go out on.
+   */
+  constructor(limits: Limits, logger: Logger, connect: (pending: Pending) => Link) {
+    this.#limits = limits;
+    this.#logger = logger;
+    this.#pending = new Pending(limits.timeoutMs, (id) => this.#link.cancel(id));
+    this.#link = connect(this.#pending);
+  }
+
+  /** The link that calls go out on. */
+  get link(): Link {
+    return this.#link;
+  }
+
+  /** Makes a call. */
+  call(method: string, params?: unknown, options?: CallOptions): Promise<unknown> {
+    return this.#prepare(method, params, options, (text, id) => this.#link.send(text, [id]));
+  }
+
+  /**
+   * Sends a notification.
+   *
+   * @throws {RpcConnectionError} Where the client is closed.
+   */
+  notify(method: string, params?: unknown): void {
+    this.#link.send(this.#checked(method, notificationText(method, checkParams(params))), []);
+  }
+
+  /** Gathers calls and sends them as one message. */
+  batch<Results>(build: (batch: Batch<Api>) => Results): Results {
+    const texts: string[] = [];
+    const ids: number[] = [];
+    const answers: Promise<unknown>[] = [];
+    const batch: Batch<Api> = {
+      call: (method: string, params?: unknown, options?: CallOptions) => {
+        const answer = this.#prepare(method, params, options, (text, id) => {
+          texts.push(text);
+          ids.push(id);
+        });
+        answers.push(answer);
+        return answer as never;
+      },
+      notify: (method: string, params?: unknown) => {
+        texts.push(this.#checked(method, notificationText(method, checkParams(params))));
+      },
+    };
+    let results: Results;
+    try {
+      results = build(batch);
+    } catch (error) {
+      for (const id of ids) this.#pending.fail(id, error);
+      void Promise.allSettled(answers);
+      throw error;
+    }
+    // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
+    if (texts.length > 0) this.#link.send(`[${texts.join(",")}]`, ids);
+    if (ids.length > 0) this.#remember(ids, answers);
+    return results;
+  }
+
+  /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
+  orphan(message: Message): void {
+    const error = toError("a message", message.error);
+    const { firstId } = (error.data ?? {}) as { firstId?: unknown };
+    const ids = this.#batches.get(firstId);
+    if (ids === undefined) {
+      this.#logger.warn(`The server refused a message: ${error.message} (${error.code})`);
+    }
+    for (const id of ids ?? []) this.#pending.fail(id, error);
+  }
+
+  /** Makes a call ready; `send` is given its text, once, unless it fails before. */
+  #prepare(
+    method: string,
+    params: unknown,
+    options: CallOptions = {},
+    send: (text: string, id: number) => void,
+  ): Promise<unknown> {
+    if (this.#link.state === "closed") return Promise.reject(closedError(`call "${method}"`));
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    try {
+      const id = this.#pending.nextId();
+      const text = this.#checked(method, requestText(id, method, checkParams(params)));
+      const answer = this.#pending.wait(id, method, options);
+      if (this.#pending.has(id)) send(text, id);
+      return answer;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #checked(method: string, text: string): string {
+    return checkLength(text, this.#limits.maxMessageBytes, `send "${method}"`);
+  }
+
+  #remember(ids: readonly number[], answers: readonly Promise<unknown>[]): void {
+    this.#batches.set(ids[0], ids);
+    void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
+  }
+}
