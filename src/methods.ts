@@ -6,17 +6,40 @@
 
 import type { Method } from "./dispatch.ts";
 import { RpcInvalidParamsError, RpcMethodNotFoundError } from "./errors.ts";
-import { compose } from "./middleware.ts";
+import { compose, isThenable } from "./middleware.ts";
 import { admitted } from "./request.ts";
 import type { CallMiddleware, Connection, Handler, RpcRequest } from "./request.ts";
+import { propertyNames, validate } from "./schema.ts";
+import type { Schema } from "./schema.ts";
 
-/** How one method, or a group of them, is registered. */
-export interface MethodOptions<Use extends readonly CallMiddleware[] = readonly CallMiddleware[]> {
+/**
+ * How one method, or a group of them, is registered.
+ *
+ * @typeParam Use The layers, from which the user's type is known.
+ * @typeParam Params What the handler gets.
+ * @typeParam Input What callers pass.
+ * @typeParam Result What callers get.
+ */
+export interface MethodOptions<
+  Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
+  Params = unknown,
+  Input = unknown,
+  Result = unknown,
+> {
+  /**
+   * What the params are, as a Standard Schema (zod, valibot, arktype, …): the handler gets what it
+   * gives, and params that do not fit are answered with -32602 and the issues.
+   */
+  readonly params?: Schema<Params, Input>;
+  /** What the result is; one that does not fit is a fault of the server: -32603, and logged. */
+  readonly result?: Schema<Result>;
   /** Layers around the method, the first outermost, inside those of the whole server. */
   readonly use?: Use;
   /**
    * Names of the params, in order: a caller may then pass them by position or by name, the handler
    * always gets an object.
+   *
+   * @default {those of the `params` schema, where it tells}
    */
   readonly names?: readonly string[];
   /**
@@ -180,10 +203,43 @@ function wrapped(layers: readonly CallMiddleware[], handler: Invoke): Invoke {
   return (_params, request) => onion(request);
 }
 
-function handlerOf({ handler, names }: MethodEntry): Invoke {
-  const invoke = handler as unknown as Invoke;
-  if (names === undefined) return invoke;
+/** The handler with what is done to its params before and to its result after. */
+function handlerOf({ handler, names, params, result }: MethodEntry): Invoke {
+  let invoke = handler as unknown as Invoke;
+  if (result !== undefined) invoke = withResult(invoke, result);
+  if (params !== undefined) invoke = withParams(invoke, params);
+  const order = names ?? (params && propertyNames(params));
+  return order === undefined ? invoke : withNames(invoke, order);
+}
+
+function withNames(invoke: Invoke, names: readonly string[]): Invoke {
   return (params, request) => invoke(toNamed(params, names), request);
+}
+
+function withParams(invoke: Invoke, schema: Schema): Invoke {
+  return (params, request) => {
+    const checked = validate(
+      schema,
+      params,
+      (issues) => new RpcInvalidParamsError({ data: issues }),
+    );
+    return checked instanceof Promise
+      ? checked.then((value) => invoke(value, request))
+      : invoke(checked, request);
+  };
+}
+
+function withResult(invoke: Invoke, schema: Schema): Invoke {
+  function check(result: unknown): unknown {
+    return validate(schema, result, (issues) => {
+      const why = issues.map(({ message, path }) => [...path, message].join(": ")).join("; ");
+      return new TypeError(`The result does not fit its schema (${why})`);
+    });
+  }
+  return (params, request) => {
+    const result = invoke(params, request);
+    return isThenable(result) ? result.then(check) : check(result);
+  };
 }
 
 function toNamed(params: unknown, names: readonly string[]): unknown {

@@ -7,6 +7,7 @@
  */
 
 import type { MethodEntry } from "./methods.ts";
+import { jsonSchemaOf, propertyNames } from "./schema.ts";
 
 /** What an OpenRPC document says of the server as a whole. */
 export interface ServerInfo {
@@ -18,7 +19,10 @@ export interface ServerInfo {
   readonly description?: string;
 }
 
-/** Describes methods. Params are known by name where a method declares `names`; types are not. */
+/**
+ * Describes methods. The names of params are known where a method or its schema tells them; their
+ * types, and that of the result, where the schema's library can say them as JSON Schema.
+ */
 export function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): object {
   const methods = Array.from(entries)
     .filter(({ name }) => name !== "rpc.discover")
@@ -27,15 +31,18 @@ export function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): obj
 }
 
 function toMethod(entry: MethodEntry): object {
-  const { name, summary, description, deprecated, errors, names = [] } = entry;
+  const { name, summary, description, deprecated, errors, params, result } = entry;
+  const names = entry.names ?? (params && propertyNames(params)) ?? [];
+  const properties = params &&
+    jsonSchemaOf(params)?.properties as Record<string, object> | undefined;
   return {
     name,
     summary,
     description,
     deprecated,
     paramStructure: "either",
-    params: names.map((param) => ({ name: param, schema: {} })),
-    result: { name: "result", schema: {} },
+    params: names.map((param) => ({ name: param, schema: properties?.[param] ?? {} })),
+    result: { name: "result", schema: result && jsonSchemaOf(result) || {} },
     errors,
   };
 }

@@ -169,13 +169,15 @@ export class JsonRpc<A extends Api = EmptyApi> {
   method<
     const Name extends string,
     Params,
-    Result,
+    Returned,
     const Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
+    Input = Params,
+    Result = Returned,
   >(
     name: Name,
-    options: MethodOptions<Use>,
-    handler: (params: Params, request: RpcRequest<UserBehind<A["user"], Use>>) => Result,
-  ): JsonRpc<WithMethods<A, OneMethod<Name, Params, Result>>>;
+    options: MethodOptions<Use, Params, Input, Result>,
+    handler: (params: Params, request: RpcRequest<UserBehind<A["user"], Use>>) => Returned,
+  ): JsonRpc<WithMethods<A, OneMethod<Name, Input, Result>>>;
   method(name: string, ...rest: [Handler] | [MethodOptions, Handler]): JsonRpc<never> {
     const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
     this.#add(name, handler, options);

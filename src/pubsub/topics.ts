@@ -12,8 +12,8 @@ import type { Plugin } from "../plugin.ts";
 import { notificationText } from "../protocol.ts";
 import { admitted, subscriptionsOf } from "../request.ts";
 import type { Connection, Guard, RpcRequest } from "../request.ts";
-import { validateNow } from "../schema.ts";
-import type { Schema } from "../schema.ts";
+import { validate } from "../schema.ts";
+import type { PlainIssue, Schema } from "../schema.ts";
 
 /** How one topic, or all that fit a pattern, behave. */
 export interface TopicOptions<Payload = unknown> {
@@ -93,7 +93,7 @@ export class Topics {
     const topic = this.#find(name);
     if (topic === undefined) throw new TypeError(`Cannot notify "${name}": no such topic`);
     const { schema, state } = topic.options;
-    const message = this.#encode(name, schema === undefined ? data : validateNow(schema, data));
+    const message = this.#encode(name, schema === undefined ? data : fitting(name, schema, data));
     if (state) this.#keep(topic, message);
     for (const connection of topic.subscribers) connection.send(message);
     return topic.subscribers.size;
@@ -249,6 +249,17 @@ function newTopic(name: string, options: TopicOptions): Topic {
 function mayUse(topic: Topic, connection: Connection): boolean {
   const { name, options: { use = [] } } = topic;
   return admitted(use, { user: connection.user, connection, name, kind: "topic" });
+}
+
+/** The event as its topic's schema gives it. Publishing is synchronous, and so must the schema be. */
+function fitting(name: string, schema: Schema, data: unknown): unknown {
+  const value = validate(schema, data, (issues: readonly PlainIssue[]) => {
+    const why = issues.map(({ message }) => message).join("; ");
+    return new TypeError(`Cannot notify "${name}": the data does not fit its schema (${why})`);
+  });
+  if (!(value instanceof Promise)) return value;
+  value.catch(() => {}); // nobody waits for it
+  throw new TypeError(`Cannot notify "${name}": its schema is asynchronous`);
 }
 
 function isFresh(at: number, state: TopicOptions["state"]): boolean {
