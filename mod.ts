@@ -31,7 +31,7 @@
  * @module
  */
 
-export { guard } from "./src/auth/guards.ts";
+export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/auth/guards.ts";
 export { ClientCloseEvent, connect, JsonRpcClient } from "./src/client.ts";
 export {
   ErrorCode,
@@ -50,6 +50,7 @@ export { type } from "./src/schema.ts";
 export { JsonRpc } from "./src/server.ts";
 
 export type { Api, ApiOf } from "./src/api.ts";
+export type { PermittedUser, Someone } from "./src/auth/guards.ts";
 export type { Batch, ClientOptions, ClientTarget, LinkState, Subscription } from "./src/client.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";

@@ -193,6 +193,8 @@ export class Dispatcher {
 
   #fail(request: RpcRequest, error: unknown, outlet: Outlet, index: number): void {
     const { id } = request;
+    // A promise that was thrown by mistake: without this its own failure would end the process.
+    if (error instanceof Promise) error.catch(() => {});
     if (!(error instanceof RpcError)) this.#log(request, error);
     else if (error.cause !== undefined) this.#log(request, error);
     if (id === undefined) return outlet.reply(undefined, request, index);

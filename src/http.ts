@@ -14,6 +14,7 @@ import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { MethodRegistry } from "./methods.ts";
 import { isThenable } from "./middleware.ts";
+import type { Origins } from "./origin.ts";
 import type { Plugin } from "./plugin.ts";
 import { errorText, isId, parseMessage } from "./protocol.ts";
 import type { Id } from "./protocol.ts";
@@ -31,6 +32,8 @@ export interface HttpDoorOptions {
   readonly methods: MethodRegistry;
   /** What is asked before the first message. */
   readonly checks: Checks;
+  /** Which pages may ask. */
+  readonly origins: Origins;
   /** What may answer other requests. */
   readonly plugins: readonly Plugin[];
 }
@@ -56,12 +59,31 @@ export class HttpDoor {
    * @param host What the runtime passes beside the request.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
+    const { checks, origins } = this.#options;
     const handshake = toHandshake(request, chooseRuntime(host), host);
-    const refusal = this.#options.checks.run(handshake);
-    if (isThenable(refusal)) {
-      return refusal.then((response) => response ?? this.#route(request, handshake));
+    const origin = handshake.headers.get("origin");
+    // Before the other checks: a browser's question carries nothing that could pass them.
+    if (request.method === "OPTIONS" && origin !== null) return origins.preflight(handshake);
+    const refusal = checks.run(handshake);
+    const response = isThenable(refusal)
+      ? refusal.then((response) => response ?? this.#route(request, handshake))
+      : refusal ?? this.#route(request, handshake);
+    return origin === null ? response : this.#readable(response, origin);
+  }
+
+  /** Lets the page that asked read the answer. It was let in before, or the answer says that not. */
+  async #readable(
+    answer: Response | Promise<Response>,
+    origin: string,
+  ): Promise<Response> {
+    const response = await answer;
+    if (response.status === 403) return response;
+    // A copy: a plugin may have passed on a response whose headers cannot be written.
+    const headers = new Headers(response.headers);
+    for (const [name, value] of Object.entries(this.#options.origins.corsHeaders(origin))) {
+      headers.set(name, value);
     }
-    return refusal ?? this.#route(request, handshake);
+    return new Response(response.body, { status: response.status, headers });
   }
 
   #route(request: Request, handshake: Handshake): Promise<Response> {

@@ -141,11 +141,16 @@ export class MethodRegistry {
   /** What a connection may use, in the order of registration. */
   *list(connection: Connection, lasting: boolean): IterableIterator<MethodEntry> {
     for (const entry of this.#entries.values()) {
-      const { name, use = [], socketOnly } = entry;
-      if (socketOnly && !lasting) continue;
-      const question = { user: connection.user, connection, name, kind: "method" } as const;
-      if (admitted(this.#layers, question) && admitted(use, question)) yield entry;
+      if (entry.socketOnly && !lasting) continue;
+      if (this.admits(entry.name, connection)) yield entry;
     }
+  }
+
+  /** Whether all guards around a method admit a connection. */
+  admits(name: string, connection: Connection): boolean {
+    const { use = [] } = this.#entries.get(name) ?? {};
+    const question = { user: connection.user, connection, name, kind: "method" } as const;
+    return admitted(this.#layers, question) && admitted(use, question);
   }
 
   #prepare(name: string): Method {

@@ -6,7 +6,6 @@
  */
 
 import type { Logger } from "./logger.ts";
-import type { HandshakeCheck } from "./plugin.ts";
 import type { Handshake } from "./request.ts";
 
 /** Who may connect, as seen from headers that browsers set. */
@@ -27,22 +26,68 @@ export interface OriginOptions {
   readonly hosts?: readonly string[];
 }
 
-/** Makes the check of a server's options: refuses with 403 and says in the log how to allow. */
-export function originCheck(options: OriginOptions, logger: Logger): HandshakeCheck {
-  return function checkOrigin(handshake) {
+/** Which pages may talk to a server, over both of its doors. */
+export class Origins {
+  readonly #options: OriginOptions;
+  readonly #logger: Logger;
+
+  /**
+   * @param options The server's.
+   * @param logger Where it is said how to allow what was refused.
+   */
+  constructor(options: OriginOptions, logger: Logger) {
+    this.#options = options;
+    this.#logger = logger;
+  }
+
+  /** Refuses with 403 what may not connect, and says in the log how to allow it. */
+  check(handshake: Handshake): Response | undefined {
     const { headers } = handshake;
+    const { origins, hosts } = this.#options;
     const origin = headers.get("origin");
-    if (origin !== null && !isAllowed(origin, handshake, options.origins)) {
-      logger.warn(`Refused origin ${quoted(origin)}: add it to the option \`origins\` to allow it`);
-      return new Response("Origin not allowed", { status: 403 });
+    if (origin !== null && !isAllowed(origin, handshake, origins)) {
+      return this.#refuse("origin", origin);
     }
     const host = headers.get("host") ?? "";
-    if (options.hosts !== undefined && !options.hosts.includes(host)) {
-      logger.warn(`Refused host ${quoted(host)}: add it to the option \`hosts\` to allow it`);
-      return new Response("Host not allowed", { status: 403 });
-    }
-    return undefined;
-  };
+    return hosts === undefined || hosts.includes(host) ? undefined : this.#refuse("host", host);
+  }
+
+  /**
+   * The headers that let a page of another origin, which was checked before, read an answer.
+   *
+   * @see {@link https://fetch.spec.whatwg.org/#http-cors-protocol}
+   */
+  corsHeaders(origin: string): Record<string, string> {
+    // "*" lets all pages in, but not with the cookies of whoever looks at them.
+    if (this.#options.origins === "*") return { "access-control-allow-origin": "*" };
+    return {
+      "access-control-allow-origin": origin,
+      "access-control-allow-credentials": "true",
+      "vary": "origin",
+    };
+  }
+
+  /** Answers the question that a browser asks before a POST from another origin. */
+  preflight(handshake: Handshake): Response {
+    const refusal = this.check(handshake);
+    if (refusal !== undefined) return refusal;
+    return new Response(null, {
+      status: 204,
+      headers: {
+        ...this.corsHeaders(handshake.headers.get("origin") ?? "null"),
+        "access-control-allow-methods": "POST, GET",
+        "access-control-allow-headers": "content-type, authorization",
+        "access-control-max-age": "600",
+      },
+    });
+  }
+
+  #refuse(what: "origin" | "host", value: string): Response {
+    const quoted = JSON.stringify(value.slice(0, 200));
+    this.#logger.warn(`Refused ${what} ${quoted}: add it to the option \`${what}s\` to allow it`);
+    const name = what === "origin" ? "Origin" : "Host";
+    return new Response(`${name} not allowed`, { status: 403 });
+  }
 }
 
 function isAllowed(
@@ -64,8 +109,4 @@ function hostOf({ headers, url }: Handshake): string {
 /** Without a default port: which of the two is the default depends on the scheme. */
 function plainHost(host: string): string {
   return host.replace(/:(?:80|443)$/, "");
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, 200));
 }

@@ -306,6 +306,12 @@ export interface Guard<User = unknown> {
   readonly "~user"?: User;
 }
 
+/** The user behind guards: what each of them narrows the user to. */
+export type UserBehind<User, Use extends readonly unknown[]> = Use extends
+  readonly [infer First, ...infer Rest]
+  ? UserBehind<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
+  : User;
+
 /** Whether every guard among these layers admits. One that throws or is asynchronous does not. */
 export function admitted(layers: readonly CallMiddleware[], question: GuardQuestion): boolean {
   for (const layer of layers) {

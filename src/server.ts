@@ -23,7 +23,7 @@ import type { Logger } from "./logger.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodEntry, MethodOptions } from "./methods.ts";
 import { toOpenRpc } from "./openrpc.ts";
-import { originCheck } from "./origin.ts";
+import { Origins } from "./origin.ts";
 import { Peer } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
 import { Topics } from "./pubsub/topics.ts";
@@ -36,12 +36,6 @@ import type { StandardSocket } from "./socket.ts";
 import { SocketDoor } from "./sockets.ts";
 import { Streams } from "./streams.ts";
 import type { SubscriptionOptions } from "./streams.ts";
-
-/** The user behind guards: what each of them narrows the user to. */
-export type UserBehind<User, Use extends readonly unknown[]> = Use extends
-  readonly [infer First, ...infer Rest]
-  ? UserBehind<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
-  : User;
 
 /**
  * A JSON-RPC 2.0 server.
@@ -88,7 +82,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.limits = resolveLimits(options);
     this.#options = options;
     this.#logger = options.logger ?? console;
-    this.#checks = new Checks(originCheck(options, this.#logger), this.#logger);
+    const origins = new Origins(options, this.#logger);
+    this.#checks = new Checks((handshake) => origins.check(handshake), this.#logger);
     const door = {
       limits: this.limits,
       logger: this.#logger,
@@ -96,7 +91,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
       checks: this.#checks,
       plugins: this.#plugins,
     };
-    this.#http = new HttpDoor(door);
+    this.#http = new HttpDoor({ ...door, origins });
     this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
     this.#topics = new Topics({ limits: this.limits, wrapScalars: options.wrapScalars ?? false });
     this.#streams = new Streams(this.limits);
@@ -111,6 +106,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
         },
       },
       ended: (connection) => this.#streams.forget(connection),
+      userChanged: (connection) =>
+        this.#streams.prune(connection, (name) => this.#methods.admits(name, connection)),
     });
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
@@ -334,6 +331,23 @@ export class JsonRpc<A extends Api = EmptyApi> {
   attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
     const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
     this.#sockets.attach(socket, { url, headers, remoteAddress, user });
+  }
+
+  /**
+   * Ends connections at once, with 1008: those of a user whose account was closed, say. For less
+   * than that, give a connection a changed user with `connection.login(user)`.
+   *
+   * @param predicate Answers `true` for each connection to end.
+   * @returns How many that were.
+   */
+  revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
+    let revoked = 0;
+    for (const connection of this.connections) {
+      if (predicate(connection) !== true) continue;
+      connection.close(1008, "Revoked");
+      revoked++;
+    }
+    return revoked;
   }
 
   /**

@@ -68,6 +68,13 @@ export class Streams {
     for (const id of this.#open.get(connection)?.keys() ?? []) this.#end(connection, id);
   }
 
+  /** Ends the subscriptions of a connection that it may no longer have. */
+  prune(connection: Connection, mayHave: (method: string) => boolean): void {
+    for (const { id, request } of this.#open.get(connection)?.values() ?? []) {
+      if (!mayHave(request.method)) this.#end(connection, id);
+    }
+  }
+
   #begin(stream: Stream): string {
     const { id, request: { connection } } = stream;
     let streams = this.#open.get(connection);

@@ -37,3 +37,67 @@ export function guard<User = unknown>(
   const self: Guard<User> = Object.assign(layer, { admits });
   return self;
 }
+
+/**
+ * What {@linkcode permissionRequired} looks at of a user; all of it optional, since backends differ.
+ */
+export interface PermittedUser {
+  /** What the user may do. */
+  readonly permissions?: Iterable<string>;
+  /** Whether the user may do everything. */
+  readonly superuser?: boolean;
+}
+
+/** Someone: whatever the backend's user is, it is not `null`. */
+// deno-lint-ignore ban-types -- exactly this: everything but null and undefined
+export type Someone = {};
+
+/** Admits whoever is logged in. */
+export const loginRequired: Guard<Someone> = guard<Someone>(({ user }) => isSomeone(user));
+
+/**
+ * Admits users who have a permission, and superusers.
+ *
+ * @param permission Its name.
+ *
+ * @example
+ * ```ts
+ * import { JsonRpc, permissionRequired } from "@x/jsonrpc";
+ *
+ * const rpc = new JsonRpc()
+ *   .method("restart", { use: [permissionRequired("operate")] }, () => "restarting");
+ * ```
+ */
+export function permissionRequired(permission: string): Guard<Someone> {
+  return guard<Someone>(({ user }) => isSomeone(user) && isPermitted(user, permission));
+}
+
+/**
+ * Admits users who pass a test. Nobody, `null`, passes none.
+ *
+ * @param test Synchronous; only `true` admits. Throwing refuses, and is logged.
+ * @typeParam User What the backend's users are.
+ *
+ * @example
+ * ```ts
+ * import { JsonRpc, userPassesTest } from "@x/jsonrpc";
+ *
+ * const adult = userPassesTest((user: { age: number }) => user.age >= 18);
+ * const rpc = new JsonRpc().topic("casino", { use: [adult] });
+ * ```
+ */
+export function userPassesTest<User extends Someone>(test: (user: User) => boolean): Guard<User> {
+  // The test's own answer, whatever it is: what is no boolean refuses, and is logged.
+  return guard<User>(({ user }) => isSomeone(user) && test(user as User));
+}
+
+function isSomeone(user: unknown): user is Someone {
+  return user !== null && user !== undefined;
+}
+
+function isPermitted(user: Someone, permission: string): boolean {
+  const { permissions = [], superuser } = user as PermittedUser;
+  if (superuser === true) return true;
+  for (const each of permissions) if (each === permission) return true;
+  return false;
+}
