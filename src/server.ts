@@ -28,7 +28,7 @@ import { Peer } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
 import { Topics } from "./pubsub/topics.ts";
 import type { TopicOptions } from "./pubsub/topics.ts";
-import type { CallMiddleware, Connection, Guard, Handler, RpcRequest } from "./request.ts";
+import type { CallMiddleware, Connection, Handler, RpcRequest, UserBehind } from "./request.ts";
 import { bunWebSocketHandler } from "./runtimes/bun.ts";
 import type { BunWebSocketHandler } from "./runtimes/bun.ts";
 import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
