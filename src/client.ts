@@ -240,7 +240,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    */
   subscribe<Name extends NameOf<A["topics"]>>(
     topic: Name,
-    handler: (data: A["topics"][Name]) => void,
+    handler: (data: A["topics"][Name]) => unknown,
   ): Promise<Subscription> {
     return this.#subscriptions.add(topic, handler as TopicHandler);
   }

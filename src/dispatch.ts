@@ -45,6 +45,8 @@ export interface DispatchHost {
 
 /** Takes answers for calls of our own. */
 export interface Replies {
+  /** Whether a call with this id waits. */
+  awaits(id: unknown): boolean;
   /** Takes an answer. */
   settle(message: Message): void;
   /** Takes the params of a `$/progress` notification. */
@@ -121,8 +123,8 @@ export class Dispatcher {
   }
 
   #entry(message: unknown, outlet: Outlet, index: number): void {
-    if (isResponse(message)) {
-      this.#replies?.settle(message);
+    if (isResponse(message) || this.#isBareAnswer(message)) {
+      this.#replies?.settle(message as Message);
       return outlet.reply(undefined, undefined, index);
     }
     const invalid = checkRequest(message, true);
@@ -132,15 +134,23 @@ export class Dispatcher {
     this.#request(message as RequestMessage, outlet, index);
   }
 
+  /** Whether it is an answer to us with neither a result nor an error: it must not be lost. */
+  #isBareAnswer(message: unknown): boolean {
+    const { method, id } = (message ?? {}) as Message;
+    return method === undefined && this.#replies?.awaits(id) === true;
+  }
+
   #request(message: RequestMessage, outlet: Outlet, index: number): void {
     const { method: name, id } = message;
-    const params = message.params ?? undefined;
     if (id === undefined && name.startsWith("$/")) {
-      this.#control(name, params);
+      this.#control(name, message.params);
       return outlet.reply(undefined, undefined, index);
     }
-    const request = new RpcRequest(this.#connection, name, id, params);
     const method = this.#host.find(name);
+    // `null` is no params, save where a scalar is as good as any: an event's data may be null.
+    const absent = message.params === null && !method?.scalarParams;
+    const params = absent ? undefined : message.params;
+    const request = new RpcRequest(this.#connection, name, id, params);
     if (typeof params !== "object" && params !== undefined && !method?.scalarParams) {
       return this.#fail(request, checkRequest(message, false), outlet, index);
     }
@@ -179,6 +189,7 @@ export class Dispatcher {
 
   #succeed(request: RpcRequest, result: unknown, outlet: Outlet, index: number): void {
     const { id } = request;
+    request.settle(true);
     if (id === undefined) return outlet.reply(undefined, request, index);
     const { maxMessageBytes } = this.#host.limits;
     let text: string;
@@ -197,6 +208,7 @@ export class Dispatcher {
     if (error instanceof Promise) error.catch(() => {});
     if (!(error instanceof RpcError)) this.#log(request, error);
     else if (error.cause !== undefined) this.#log(request, error);
+    request.settle(false);
     if (id === undefined) return outlet.reply(undefined, request, index);
     outlet.reply(this.#failureText(request, error), request, index);
   }
@@ -228,7 +240,7 @@ export class Dispatcher {
 
   #control(name: string, params: unknown): void {
     if (name === "$/progress") this.#replies?.progress(params);
-    else if (name === "$/cancelRequest") this.#cancel((params as Message | undefined)?.id);
+    else if (name === "$/cancelRequest") this.#cancel((params as Message | null | undefined)?.id);
   }
 
   #cancel(id: unknown): void {

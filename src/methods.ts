@@ -248,13 +248,16 @@ function withResult(invoke: Invoke, schema: Schema): Invoke {
 }
 
 function toNamed(params: unknown, names: readonly string[]): unknown {
-  if (!Array.isArray(params)) return params;
-  if (params.length > names.length) {
+  if (params === undefined) return {};
+  if (typeof params === "object" && !Array.isArray(params)) return params;
+  // A lone scalar, where they are let through, is the first.
+  const values = Array.isArray(params) ? params : [params];
+  if (values.length > names.length) {
     throw new RpcInvalidParamsError({
-      data: `Expected at most ${names.length} params (${names.join(", ")}), got ${params.length}`,
+      data: `Expected at most ${names.length} params (${names.join(", ")}), got ${values.length}`,
     });
   }
-  return Object.fromEntries(params.map((value, index) => [names[index], value]));
+  return Object.fromEntries(values.map((value, index) => [names[index], value]));
 }
 
 // deno-lint-ignore ban-types -- whatever can be bound and called

@@ -101,6 +101,10 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
     request?.answered();
   }
 
+  awaits(id: unknown): boolean {
+    return this.#pending?.has(id) === true;
+  }
+
   settle(message: Message): void {
     if (message.id === null || message.id === undefined) this.#host.orphan?.(message);
     else this.#pending?.settle(message);

@@ -66,7 +66,7 @@ export class Pending {
   }
 
   /** Whether the call still waits. */
-  has(id: number): boolean {
+  has(id: unknown): boolean {
     return this.#calls.has(id);
   }
 
@@ -96,7 +96,9 @@ export class Pending {
     const call = this.#take(message.id);
     if (call === undefined) return;
     const { result, error } = message;
-    if (error === undefined || (error === null && result !== undefined)) {
+    if (error === undefined && result === undefined) {
+      call.reject(malformed(call.method, "neither a result nor an error", message));
+    } else if (error === undefined || (error === null && result !== undefined)) {
       call.resolve(result);
     } else if (result !== undefined && result !== null) {
       call.reject(malformed(call.method, "both a result and an error", message));

@@ -161,7 +161,8 @@ export class RpcRequest<User = unknown> {
   params: unknown;
   #controller: AbortController | undefined;
   #abortReason: unknown;
-  #afterwards: (() => void)[] | undefined;
+  #succeeded = false;
+  #afterwards: ((succeeded: boolean) => void)[] | undefined;
 
   /** Made by the dispatcher, not by users. */
   constructor(connection: Connection<User>, method: string, id: Id | undefined, params: unknown) {
@@ -242,9 +243,19 @@ export class RpcRequest<User = unknown> {
     return new RawJson(text);
   }
 
-  /** Runs something as soon as the answer to this call has been sent (or need not be). */
-  afterwards(run: () => void): void {
+  /**
+   * Runs something as soon as the answer to this call has been sent (or need not be).
+   *
+   * @param run Is told whether the call succeeded: it may have been cancelled, or a layer around
+   * the handler may have failed.
+   */
+  afterwards(run: (succeeded: boolean) => void): void {
     (this.#afterwards ??= []).push(run);
+  }
+
+  /** Whether the caller has cancelled the call or is gone. Cheaper than asking the signal. */
+  get aborted(): boolean {
+    return this.#abortReason !== undefined;
   }
 
   /** Whether something waits for {@linkcode RpcRequest.answered}. */
@@ -258,6 +269,11 @@ export class RpcRequest<User = unknown> {
     this.#controller?.abort(reason);
   }
 
+  /** Notes how the call went. Called by the dispatcher, before the answer is sent. */
+  settle(succeeded: boolean): void {
+    this.#succeeded = succeeded;
+  }
+
   /** Runs what was left for {@linkcode RpcRequest.afterwards}. Called by the dispatcher. */
   answered(): void {
     if (this.#afterwards === undefined) return;
@@ -265,7 +281,7 @@ export class RpcRequest<User = unknown> {
     this.#afterwards = undefined;
     for (const run of runs) {
       try {
-        run();
+        run(this.#succeeded);
       } catch (error) {
         const { logger } = this.connection;
         logger.error(`After the answer to "${this.method}": ${describeError(error)}`);

@@ -87,7 +87,10 @@ export class Streams {
     }
     streams.set(id, stream);
     // The id goes first: without it the caller could not tell whose the items are.
-    stream.request.afterwards(() => void this.#pump(stream));
+    stream.request.afterwards((succeeded) => {
+      if (succeeded) void this.#pump(stream);
+      else this.#end(connection, id);
+    });
     return id;
   }
 

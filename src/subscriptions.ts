@@ -7,6 +7,7 @@
 import type { Method } from "./dispatch.ts";
 import { describeError, RpcInvalidParamsError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import { isThenable } from "./middleware.ts";
 
 /** One handler of a topic, and the way to end it. */
 export interface Subscription {
@@ -19,7 +20,7 @@ export interface Subscription {
 }
 
 /** Takes the data of one event. */
-export type TopicHandler = (data: unknown) => void;
+export type TopicHandler = (data: unknown) => unknown;
 
 /** What a topic is heard with. */
 interface Heard {
@@ -96,10 +97,14 @@ export class Subscriptions {
   }
 
   #run(topic: string, handle: TopicHandler, data: unknown): void {
-    try {
-      handle(data);
-    } catch (error) {
+    const failed = (error: unknown): void => {
       this.#logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
+    };
+    try {
+      const result: unknown = handle(data);
+      if (isThenable(result)) result.then(undefined, failed);
+    } catch (error) {
+      failed(error);
     }
   }
 

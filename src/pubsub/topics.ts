@@ -145,22 +145,28 @@ export class Topics {
 
   #subscribe(params: unknown, request: RpcRequest): string[] {
     const { connection } = request;
+    // Its answer, an error, has gone: nobody knows of this subscription.
+    if (request.aborted) return [];
     const { maxSubscriptions } = this.#options.limits;
     const subscriptions = subscriptionsOf(connection);
-    const added: Topic[] = [];
-    for (const name of new Set(topicNames(params))) {
-      const topic = subscriptions.has(name) ? undefined : this.#find(name);
-      if (topic !== undefined && mayUse(topic, connection)) added.push(topic);
-    }
+    const added = [...new Set(topicNames(params))]
+      .filter((name) => !subscriptions.has(name))
+      .map((name) => this.#find(name))
+      .filter((topic) => topic !== undefined && mayUse(topic, connection)) as Topic[];
     if (subscriptions.size + added.length > maxSubscriptions) {
       throw new RpcServerError(
         ErrorCode.tooManySubscriptions,
         `Too many subscriptions: ${maxSubscriptions} a connection (maxSubscriptions)`,
       );
     }
-    for (const topic of added) subscriptions.add(topic.name);
-    // The answer goes first, then the last event, then what is new.
-    request.afterwards(() => added.forEach(({ name }) => this.#join(name, connection)));
+    for (const { name } of added) subscriptions.add(name);
+    request.afterwards((succeeded) => {
+      for (const { name } of added) {
+        // The answer goes first, then the last event, then what is new.
+        if (succeeded) this.#join(name, connection);
+        else this.#leave(name, connection);
+      }
+    });
     return [...subscriptions];
   }
 
@@ -273,6 +279,8 @@ function fits(segments: readonly string[], pattern: readonly string[]): boolean 
 
 /** The topics that a caller means: one, a list, or either as `{ topics }`. */
 function topicNames(params: unknown): string[] {
+  // No params at all: it only asks what it is subscribed to, as aiohttp-json-rpc's clients may.
+  if (params === undefined) return [];
   const named = typeof params === "object" && params !== null && !Array.isArray(params);
   const topics = named ? (params as { topics?: unknown }).topics : params;
   const names = typeof topics === "string" ? [topics] : topics;

@@ -1,0 +1,291 @@
+/**
+ * Ways to a server that know nothing of our client: a standard WebSocket, a POST, bare bytes.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { connect } from "node:net";
+import type { Socket } from "node:net";
+import { call, checked, result } from "./messages.ts";
+import type { Message } from "./messages.ts";
+
+/** A way to ask. Messages are said as JSON of a value, or as a text as it is. */
+export interface Door {
+  /** Says something, and gives the answer to it. */
+  ask(message: unknown): Promise<Message>;
+  /** Says something to which there is no answer. */
+  tell(message: unknown): Promise<void>;
+  /** Makes sure that nothing was answered twice and that the server still answers, then leaves. */
+  leave(): Promise<void>;
+}
+
+/** How long a server may be silent until a test gives it up. */
+const PATIENCE_MS = 20_000;
+
+/** The promise, or a failure that says what did not happen. */
+export function within<T>(promise: Promise<T>, what: string): Promise<T> {
+  const { promise: never, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`${what} did not come`)), PATIENCE_MS);
+  return Promise.race([promise, never]).finally(() => clearTimeout(timer));
+}
+
+function textOf(message: unknown): string {
+  return typeof message === "string" ? message : JSON.stringify(message);
+}
+
+// -- WebSocket --
+
+/** One WebSocket, and what came through it. */
+export class Line implements Door {
+  /** How it ended. */
+  readonly closed: Promise<{ readonly code: number; readonly reason: string }>;
+  readonly #socket: WebSocket;
+  readonly #unread: Message[] = [];
+  readonly #readers: PromiseWithResolvers<Message>[] = [];
+  #pings = 0;
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data)));
+    this.closed = new Promise((resolve) => {
+      socket.addEventListener("close", ({ code, reason }) => {
+        resolve({ code, reason });
+        for (const { reject } of this.#readers) reject(new Error(`Closed: ${code} ${reason}`));
+      });
+    });
+  }
+
+  /** Opens one. */
+  static async open(url: string, protocols: string[] = []): Promise<Line> {
+    const socket = new WebSocket(url.replace("http", "ws"), protocols);
+    const line = new Line(socket);
+    const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()));
+    const failed = line.closed.then(({ code }) => Promise.reject(new Error(`Refused: ${code}`)));
+    await within(Promise.race([opened, failed]), "an open WebSocket");
+    return line;
+  }
+
+  /** The subprotocol that the server chose. */
+  get protocol(): string {
+    return this.#socket.protocol;
+  }
+
+  /** Says something and waits for nothing. */
+  say(...messages: unknown[]): void {
+    for (const message of messages) this.#socket.send(textOf(message));
+  }
+
+  /** Sends a binary frame. */
+  sayBytes(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#socket.send(bytes);
+  }
+
+  /** The next message that was not read. */
+  next(): Promise<Message> {
+    const message = this.#unread.shift();
+    if (message !== undefined) return Promise.resolve(message);
+    const reader = Promise.withResolvers<Message>();
+    this.#readers.push(reader);
+    return within(reader.promise, "a message");
+  }
+
+  /** The next few of them. */
+  async some(count: number): Promise<Message[]> {
+    const messages: Message[] = [];
+    while (messages.length < count) messages.push(await this.next());
+    return messages;
+  }
+
+  async ask(message: unknown): Promise<Message> {
+    this.say(message);
+    return checked(await this.next());
+  }
+
+  async tell(message: unknown): Promise<void> {
+    this.say(message);
+    await this.silence();
+  }
+
+  /** Makes sure that nothing unread came so far: what the next ping brings is its own answer. */
+  async silence(): Promise<void> {
+    const id = `ping ${++this.#pings}`;
+    assertEquals(await this.ask(call("ping", id)), result(id, "pong"));
+  }
+
+  async leave(): Promise<void> {
+    await this.silence();
+    this.#socket.close();
+    await within(this.closed, "the close of a WebSocket");
+    assertEquals(this.#unread, []);
+  }
+
+  /** Leaves without a look back. */
+  hangUp(): void {
+    this.#socket.close();
+  }
+
+  #receive(message: Message): void {
+    const reader = this.#readers.shift();
+    if (reader === undefined) this.#unread.push(message);
+    else reader.resolve(message);
+  }
+}
+
+// -- POST --
+
+/** Asks by POST. */
+export class Post implements Door {
+  readonly #url: string;
+
+  constructor(url: string) {
+    this.#url = url;
+  }
+
+  async ask(message: unknown): Promise<Message> {
+    const response = await this.#post(message);
+    assertEquals(response.headers.get("content-type"), "application/json");
+    return checked(await response.json());
+  }
+
+  async tell(message: unknown): Promise<void> {
+    const response = await this.#post(message);
+    assertEquals(await response.text(), "");
+  }
+
+  async leave(): Promise<void> {
+    assertEquals(await this.ask(call("ping", "last")), result("last", "pong"));
+  }
+
+  async #post(message: unknown): Promise<Response> {
+    const headers = { "content-type": "application/json" };
+    const init = { method: "POST", headers, body: textOf(message) };
+    const response = await within(fetch(this.#url, init), "an answer to a POST");
+    assertEquals(response.status, 200);
+    return response;
+  }
+}
+
+/** Makes sure that somebody new is answered, whatever happened to others. */
+export async function assertAlive(url: string): Promise<void> {
+  await (await Line.open(url)).leave();
+  await new Post(url).leave();
+}
+
+// -- bare bytes --
+
+/** What came back over HTTP, to the letter. */
+export interface RawResponse {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: string;
+}
+
+/** What is sent over HTTP, to the letter. */
+export interface RawRequest {
+  readonly method?: string;
+  readonly path?: string;
+  /** Take the place of those that a wish brings; `undefined` leaves one out. */
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly body?: string;
+  /** `latin1` where each character stands for a byte. */
+  readonly encoding?: "utf8" | "latin1";
+}
+
+/** A request that may hold whatever `fetch` would not let through. Its connection ends with it. */
+export async function rawRequest(url: string, request: RawRequest): Promise<RawResponse> {
+  const socket = await dial(url);
+  try {
+    socket.write(requestText(url, { connection: "close" }, request), request.encoding ?? "utf8");
+    return await within(rawResponse(socket), "a response");
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** A POST of JSON with headers of the test's choice. */
+export function rawPost(
+  url: string,
+  body: string,
+  headers: RawRequest["headers"] = {},
+  encoding: RawRequest["encoding"] = "utf8",
+): Promise<RawResponse> {
+  const length = `${new TextEncoder().encode(body).length}`;
+  const usual = { "content-type": "application/json", "content-length": length };
+  return rawRequest(url, { method: "POST", body, headers: { ...usual, ...headers }, encoding });
+}
+
+/** Asks for a WebSocket with headers of the test's choice, and leaves at once if it gets one. */
+export async function rawUpgrade(
+  url: string,
+  headers: RawRequest["headers"] = {},
+): Promise<RawResponse> {
+  return await rawRequest(url, { headers: { ...UPGRADE, ...headers } });
+}
+
+/** A socket on which a WebSocket is open, for frames to the letter. */
+export async function rawSocket(url: string): Promise<Socket> {
+  const socket = await dial(url);
+  socket.write(requestText(url, UPGRADE, {}));
+  const { status } = await within(rawResponse(socket), "a response");
+  assertEquals(status, 101);
+  return socket;
+}
+
+const UPGRADE = {
+  connection: "Upgrade",
+  upgrade: "websocket",
+  "sec-websocket-version": "13",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+};
+
+/** Opens a TCP connection to the server. */
+export async function dial(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  // Once connected, tests look at what was answered, not at how it ended.
+  socket.on("error", reject).once("connect", () => resolve(socket));
+  return await within(promise, "a connection");
+}
+
+/** The text of a request. */
+export function requestText(
+  url: string,
+  usual: RawRequest["headers"],
+  { method = "GET", path = "/", headers, body = "" }: RawRequest,
+): string {
+  const lines = Object.entries({ host: new URL(url).host, ...usual, ...headers })
+    .flatMap(([name, value]) => value === undefined ? [] : [`${name}: ${value}`]);
+  return [`${method} ${path} HTTP/1.1`, ...lines, "", body].join("\r\n");
+}
+
+/** Reads to the end of the connection; of a response without a body, to the end of its headers. */
+export function rawResponse(socket: Socket): Promise<RawResponse> {
+  let text = "";
+  return new Promise((resolve, reject) => {
+    const finish = () => {
+      const response = parseResponse(text);
+      if (response === undefined) reject(new Error(`Expected a response, got: ${text}`));
+      else resolve(response);
+    };
+    socket.setEncoding("utf8").on("data", (chunk: string) => {
+      text += chunk;
+      if (/^HTTP\/1\.1 101 /.test(text) && text.includes("\r\n\r\n")) finish();
+    });
+    socket.once("end", finish).once("close", finish);
+  });
+}
+
+function parseResponse(text: string): RawResponse | undefined {
+  const [head = "", ...rest] = text.split("\r\n\r\n");
+  const [first = "", ...lines] = head.split("\r\n");
+  const [, status] = /^HTTP\/1\.1 (\d{3})/.exec(first) ?? [];
+  if (status === undefined) return undefined;
+  const headers = new Headers();
+  for (const line of lines) headers.append(line.replace(/:.*/, ""), line.replace(/^[^:]*:/, ""));
+  return { status: Number(status), headers, body: rest.join("\r\n\r\n") };
+}
+
+/** Makes sure that a response says a status, and gives it. */
+export function assertStatus(response: RawResponse, status: number): RawResponse {
+  assert(response.status === status, `Expected ${status}, got ${response.status} ${response.body}`);
+  return response;
+}

@@ -1,0 +1,151 @@
+/**
+ * The npm package: what is in it, and that it installs, runs and type-checks in new projects. It is the same
+ * whichever runtime runs the suite, so that only Deno, which builds it, does this work.
+ */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { newProject, nodeProgram } from "./_kit/project.ts";
+import type { Project } from "./_kit/project.ts";
+import { runtime } from "./_kit/runtimes.ts";
+
+const CONSUMER_SAYS = "3 4 seen 6\n12:00\ntrue\n5\n";
+const CONSUMER_NODE_SAYS = "3 7 true 12:00\n";
+const PEERS = ["@hono/node-server", "hono", "ws"];
+
+test("the npm package says what npm needs to know, and depends on nothing", async () => {
+  await using project = await newProject();
+  if (project === undefined) return;
+  const files = await unpack(project);
+  const manifest = JSON.parse(await project.read("package/package.json"));
+  const { name, version } = JSON.parse(
+    await readFile(new URL("../deno.json", import.meta.url), "utf8"),
+  );
+  const { type, license, engines, dependencies, devDependencies, bin } = manifest;
+  assertEquals([manifest.name, manifest.version], [name, version]);
+  assertEquals([type, license, engines], ["module", "MIT", { node: ">=22" }]);
+  assertEquals([dependencies, devDependencies, bin], [undefined, undefined, undefined]);
+  assertEquals(Object.keys(manifest.peerDependencies), PEERS);
+  for (const peer of PEERS) assertEquals(manifest.peerDependenciesMeta[peer], { optional: true });
+  assertEquals(Object.keys(manifest.exports), [".", "./client", "./node", "./testing"]);
+  for (const door of Object.values<{ types: string; default: string }>(manifest.exports)) {
+    const targets = [door.types.slice(2), door.default.slice(2)];
+    assertEquals(targets.filter((target) => !files.includes(target)), []);
+  }
+});
+
+test("the npm package holds the module and its papers, and nothing of where it was built", async () => {
+  await using project = await newProject();
+  if (project === undefined) return;
+  const files = await unpack(project);
+  const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+  assertEquals(papers.filter((paper) => !files.includes(paper)), []);
+  for (const path of files.filter((path) => !papers.includes(path))) {
+    assertMatch(path, /^(mod|src\/.+)\.(js|d\.ts)$/);
+    const code = await project.read(`package/${path}`);
+    for (
+      const [, from = ""] of code.matchAll(/^[^*\n]*(?:\*\/ )?(?:im|ex)port .* from "(.+)";$/gm)
+    ) {
+      assertMatch(from, /^(\.\.?\/[\w./]+\.js|node:\w+|@hono\/node-server|ws)$/, path);
+    }
+    assertEquals(/file:|sourceMappingURL|\b(?:npm|jsr):/.exec(code), null, path);
+  }
+});
+
+test("the npm package works in a new project on Node 22, 24 and 26, alone and with its peers", async () => {
+  await using project = await newProject();
+  if (project === undefined) return;
+  const nodes = (await Promise.all([22, 24, 26].map(nodeProgram))).filter((node) => node !== "");
+  await npmInstall(project, project.tarball);
+  assertEquals(await project.installed(), ["@x/jsonrpc"]);
+  for (const node of nodes) {
+    const said = await project.run(node, "consumer.ts");
+    assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
+    assertStringIncludes(said, "Cannot find package '@hono/node-server'");
+  }
+
+  await npmInstall(project, ...await peersOf(project));
+  for (const node of nodes) {
+    assertEquals(await project.run(node, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
+    assertEquals(await project.run(node, "consumer_node.ts"), CONSUMER_NODE_SAYS);
+  }
+});
+
+test("the npm package works in a new project on Bun, alone and with its peers", async () => {
+  const bun = (await runtime("bun"))?.command[0];
+  await using project = await newProject();
+  if (bun === undefined || project === undefined) return;
+  await project.run(bun, "add", project.tarball);
+  assertEquals(await project.installed(), ["@x/jsonrpc"]);
+  const said = await project.run(bun, "consumer.ts");
+  assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
+  assertStringIncludes(said, "@hono/node-server");
+  await project.write("consumer_bun.ts", CONSUMER_BUN);
+  assertEquals(await project.run(bun, "consumer_bun.ts"), "pong\n");
+
+  await project.run(bun, "add", ...await peersOf(project));
+  assertEquals(await project.run(bun, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
+  assertEquals(await project.run(bun, "consumer_node.ts"), CONSUMER_NODE_SAYS);
+});
+
+test("the npm package has types that hold in strict projects for Node, Bun and browsers", async () => {
+  await using project = await newProject();
+  if (project === undefined) return;
+  await npmInstall(project, project.tarball, "typescript", "@types/node", "@types/bun");
+  await project.write("consumer_bun.ts", CONSUMER_BUN);
+  await project.write("consumer_page.ts", CONSUMER_PAGE);
+  const tsc = project.path("node_modules/.bin/tsc");
+  const nodenext = [...STRICT, "--module", "nodenext"];
+  const bundler = [...STRICT, "--module", "esnext", "--moduleResolution", "bundler"];
+  const onNode = ["--types", "node", "consumer.ts", "consumer_node.ts"];
+  assertEquals(await project.run(tsc, ...nodenext, "--lib", "es2022", ...onNode), "");
+  const onBun = ["--types", "bun", "consumer.ts", "consumer_node.ts", "consumer_bun.ts"];
+  assertEquals(await project.run(tsc, ...bundler, ...onBun), "");
+  assertEquals(await project.run(tsc, ...bundler, "--lib", "es2022,dom", "consumer_page.ts"), "");
+});
+
+/** Unpacks the tarball, to `package/`, and lists what was in it. */
+async function unpack(project: Project): Promise<string[]> {
+  const listed = await project.run("tar", "-xvzf", project.tarball);
+  return listed.trim().split("\n").map((path) => path.replace("package/", ""));
+}
+
+async function npmInstall(project: Project, ...packages: string[]): Promise<void> {
+  const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--silent"];
+  await project.run("npm", "install", ...quiet, ...packages);
+}
+
+/** The optional peers of the installed package, in the versions that it names. */
+async function peersOf(project: Project): Promise<string[]> {
+  const manifest = await project.read("node_modules/@x/jsonrpc/package.json");
+  const { peerDependencies } = JSON.parse(manifest) as { peerDependencies: object };
+  return Object.entries(peerDependencies).map(([name, range]) => `${name}@${range}`);
+}
+
+const STRICT = [
+  ...["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"],
+  ...["--skipLibCheck", "false", "--target", "es2022"],
+];
+
+// Texts, since the types of Bun, of pages and of Deno clash.
+const CONSUMER_BUN = `import { connect, JsonRpc } from "@x/jsonrpc";
+
+const rpc = new JsonRpc().method("ping", () => "pong");
+const { fetch, websocket } = rpc;
+const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch, websocket });
+const client = await connect<typeof rpc>(\`ws://127.0.0.1:\${server.port}\`);
+const pong: string = await client.call("ping");
+console.log(pong);
+await client.close();
+await server.stop(true);
+`;
+
+const CONSUMER_PAGE = `import { connect } from "@x/jsonrpc/client";
+import { JsonRpc } from "@x/jsonrpc";
+
+const rpc = new JsonRpc().method("ping", () => "pong");
+const client = await connect<typeof rpc>(new WebSocket("ws://127.0.0.1"));
+const pong: string = await client.call("ping");
+document.title = pong;
+await connect("http://127.0.0.1", { WebSocket, fetch });
+`;
