@@ -16,13 +16,8 @@ export interface Api {
 }
 
 /** A server that offers nothing yet and knows no users. */
-export interface EmptyApi extends Api {
-  // deno-lint-ignore ban-types -- exactly this: a type to intersect with
-  readonly methods: {};
-  // deno-lint-ignore ban-types -- as above
-  readonly topics: {};
-  readonly user: null;
-}
+// deno-lint-ignore ban-types -- exactly this: a type to intersect with
+export type EmptyApi = Offer<{}, {}, null>;
 
 /** What a client may do that was not told what its server offers: everything, unchecked. */
 export interface UnknownApi extends Api {
@@ -39,26 +34,30 @@ export type ApiOf<T> = T extends { readonly "~api": infer A extends Api } ? A
     user: unknown;
   };
 
-/** An {@linkcode Api} with more methods. Flat, so that a long chain of them stays cheap to check. */
-export interface WithMethods<A extends Api, Methods extends object> extends Api {
-  readonly methods: A["methods"] & Methods;
-  readonly topics: A["topics"];
-  readonly user: A["user"];
-}
-
-/** An {@linkcode Api} with one topic more. */
-export interface WithTopic<A extends Api, Name extends string, Payload> extends Api {
-  readonly methods: A["methods"];
-  readonly topics: A["topics"] & { readonly [N in Name]: Payload };
-  readonly user: A["user"];
-}
-
-/** An {@linkcode Api} that knows users. */
-export interface WithUser<A extends Api, User> extends Api {
-  readonly methods: A["methods"];
-  readonly topics: A["topics"];
+/** An {@linkcode Api} by its parts. */
+export interface Offer<Methods extends object, Topics extends object, User> extends Api {
+  readonly methods: Methods;
+  readonly topics: Topics;
   readonly user: User;
 }
+
+// The three below take an offer apart and put it together again, by conditional types: those the
+// compiler works out at once. `A["methods"] & …` it would put off, and a chain of a hundred methods
+// would then be too deep for it.
+
+/** An {@linkcode Api} with more methods. */
+export type WithMethods<A extends Api, More extends object> = A extends
+  Offer<infer Methods, infer Topics, infer User> ? Offer<Methods & More, Topics, User> : never;
+
+/** An {@linkcode Api} with one topic more. */
+export type WithTopic<A extends Api, Name extends string, Payload> = A extends
+  Offer<infer Methods, infer Topics, infer User>
+  ? Offer<Methods, Topics & { readonly [N in Name]: Payload }, User>
+  : never;
+
+/** An {@linkcode Api} that knows users. */
+export type WithUser<A extends Api, User> = A extends
+  Offer<infer Methods, infer Topics, infer _User> ? Offer<Methods, Topics, User> : never;
 
 /** One method of an {@linkcode Api}. */
 export type OneMethod<Name extends string, Params, Result> = {
