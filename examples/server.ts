@@ -1,14 +1,18 @@
 /**
- * The whole module in one server: methods, a topic, a method that asks its caller back.
+ * The whole module in one server: methods, a topic, a method that asks its caller back, and a page
+ * that uses them. Runs on Deno, Bun and Node.
  *
  *     deno task start
  */
 import process from "node:process";
 import { JsonRpc, RpcInvalidParamsError, type } from "@x/jsonrpc";
+import { serve } from "@x/jsonrpc/node";
+import { page } from "./page.ts";
 
+const hostname = "127.0.0.1";
 const port = Number(process.env.PORT ?? 8080);
 
-export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `127.0.0.1:${port}`] })
+export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .method("ping", () => "pong")
   .method("add", { names: ["a", "b"] }, ({ a, b }: { a: number; b: number }) => {
     if (typeof a === "number" && typeof b === "number") return a + b;
@@ -18,17 +22,21 @@ export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `127.0.0.1:${port}
     const sure = await request.confirm("Really format the disk?");
     return sure ? "formatted" : "kept as it is";
   })
-  .topic("clock", { state: true, schema: type<string>() });
+  .topic("clock", { state: true, schema: type<string>() })
+  .use(await page("page.html"));
 
 setInterval(() => rpc.notify("clock", new Date().toISOString()), 1000);
 
-Deno.serve({ port, hostname: "127.0.0.1", onListen: explain }, rpc.fetch);
+// Each runtime has its own way; a program of yours needs the one line that is for it.
+const { fetch, websocket } = rpc;
+if ("Deno" in globalThis) Deno.serve({ port, hostname, onListen() {} }, fetch);
+else if ("Bun" in globalThis) Bun.serve({ port, hostname, fetch, websocket });
+else await serve(rpc, { port, hostname });
 
-function explain(): void {
-  const host = `127.0.0.1:${port}`;
-  console.log(`LISTENING http://${host}
+const host = `${hostname}:${port}`;
+console.log(`LISTENING http://${host}
 
-Call a method:
+Open http://${host} in a browser, or call a method from here:
   curl -H 'content-type: application/json' http://${host} \\
     -d '{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}'
 
@@ -41,4 +49,6 @@ From a program, or a browser's console:
   socket.onopen = () => socket.send('{"jsonrpc":"2.0","method":"subscribe","params":["clock"],"id":1}');
 
 End it with Ctrl+C.`);
-}
+
+/** What is used of Bun here; your project has the package `@types/bun` for it. */
+declare const Bun: { serve(options: object): unknown };

@@ -79,10 +79,10 @@ export interface MethodEntry extends MethodOptions {
   readonly name: string;
   /** Answers the calls. */
   readonly handler: Handler;
-  /** Whether params that are neither array nor object reach it. */
-  readonly scalarParams: boolean;
-  /** Whether it exists only for connections that last. */
-  readonly socketOnly: boolean;
+  /** Whether params that are neither array nor object reach it. @default {the server's option} */
+  readonly scalarParams?: boolean;
+  /** Whether it exists only for connections that last. @default {false} */
+  readonly socketOnly?: boolean;
 }
 
 /** Methods by name. A Map: `constructor` and `__proto__` are names as any other. */
@@ -91,7 +91,13 @@ export class MethodRegistry {
   // What is ready to run; made on first call, dropped when a layer is added.
   readonly #ready = new Map<string, Method>();
   readonly #layers: CallMiddleware[] = [];
+  readonly #scalarParams: boolean;
   #missing: Method | undefined;
+
+  /** @param scalarParams What holds for methods that do not say, and for those that are missing. */
+  constructor(scalarParams = false) {
+    this.#scalarParams = scalarParams;
+  }
 
   /** Adds a layer around every method, registered before or after. */
   use(layer: CallMiddleware): void {
@@ -156,7 +162,7 @@ export class MethodRegistry {
   #prepare(name: string): Method {
     const entry = this.#entries.get(name);
     if (entry === undefined) return this.#notFound();
-    const { use = [], scalarParams, timeoutMs = 0 } = entry;
+    const { use = [], scalarParams = this.#scalarParams, timeoutMs = 0 } = entry;
     const invoke = wrapped([...this.#layers, ...use], handlerOf(entry));
     const method = { scalarParams, timeoutMs, invoke };
     this.#ready.set(name, method);
@@ -165,7 +171,8 @@ export class MethodRegistry {
 
   #notFound(): Method {
     return this.#missing ??= {
-      scalarParams: false,
+      // As others have it: a stranger must not tell a hidden method from a missing one by this.
+      scalarParams: this.#scalarParams,
       invoke: wrapped(this.#layers, () => {
         throw new RpcMethodNotFoundError();
       }),
@@ -182,17 +189,24 @@ export class MethodRegistry {
 export function functionsOf(thing: object): Map<string, Handler> {
   const functions = new Map<string, Handler>();
   if (typeof thing === "function") {
+    if (isClass(thing)) {
+      throw new TypeError("Cannot add methods: this is a class, pass an instance of it");
+    }
     if (thing.name === "") throw new TypeError("Cannot add methods: the function has no name");
     return functions.set(thing.name, thing as Handler);
   }
+  // What stands in front of a method hides it, be it a method or not.
+  const seen = new Set<string>();
   for (
     let level = thing;
     level !== null && level !== Object.prototype;
     level = Object.getPrototypeOf(level)
   ) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
-      if (!isMethod(name, value) || functions.has(name)) continue;
-      functions.set(name, value.bind(thing) as Handler);
+      if (!seen.has(name) && isMethod(name, value)) {
+        functions.set(name, value.bind(thing) as Handler);
+      }
+      seen.add(name);
     }
   }
   if (functions.size === 0) throw new TypeError("Cannot add methods: the thing has no functions");
@@ -264,5 +278,9 @@ function toNamed(params: unknown, names: readonly string[]): unknown {
 function isMethod(name: string, value: unknown): value is Function {
   if (typeof value !== "function" || name.startsWith("_")) return false;
   // A module may export classes beside its functions: they cannot be called.
-  return name !== "constructor" && name !== "default" && !/^class\b/.test(String(value));
+  return name !== "constructor" && name !== "default" && !isClass(value);
+}
+
+function isClass(value: object): boolean {
+  return /^class\b/.test(String(value));
 }

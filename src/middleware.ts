@@ -52,18 +52,27 @@ function wrap<Context>(
 ): Core<Context> {
   return function run(context) {
     let called = false;
+    let failed = false;
     let passed: unknown;
     function next(): unknown {
       if (called) throw new Error(`Cannot call next() twice: ${nameOf(layer)} already did`);
       called = true;
-      return passed = inner(context);
+      try {
+        passed = inner(context);
+      } catch (error) {
+        failed = true;
+        passed = error;
+        throw error;
+      }
+      // A layer may leave it alone: that must not end the process.
+      if (isThenable(passed)) passed.then(undefined, () => {});
+      return passed;
     }
     function settle(result: unknown): unknown {
       if (result !== undefined) return result;
-      if (!called) {
-        throw new Error(`Cannot answer: ${nameOf(layer)} neither returned nor called next()`);
-      }
-      return passed;
+      if (failed) throw passed; // swallowed, and nothing given in its place
+      if (called) return passed;
+      throw new Error(`Cannot answer: ${nameOf(layer)} neither returned nor called next()`);
     }
     const result = layer(context, next);
     return isThenable(result) ? result.then(settle) : settle(result);

@@ -64,7 +64,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly limits: Limits;
   readonly #options: JsonRpcOptions;
   readonly #logger: Logger;
-  readonly #methods = new MethodRegistry();
+  readonly #methods: MethodRegistry;
   readonly #topics: Topics;
   readonly #streams: Streams;
   readonly #plugins: Plugin[] = [];
@@ -72,7 +72,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly #sockets: SocketDoor;
   readonly #http: HttpDoor;
   #bunHandler: BunWebSocketHandler | undefined;
-  #closing = false;
+  #closed: Promise<void> | undefined;
 
   /**
    * @param options Limits, origins and the like. Never written to.
@@ -82,6 +82,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.limits = resolveLimits(options);
     this.#options = options;
     this.#logger = options.logger ?? console;
+    this.#methods = new MethodRegistry(options.scalarParams);
     const origins = new Origins(options, this.#logger);
     this.#checks = new Checks((handshake) => origins.check(handshake), this.#logger);
     const door = {
@@ -305,7 +306,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     if (request.method !== "POST" && request.headers.has("upgrade")) {
       return this.handleUpgrade(request, host);
     }
-    if (this.#closing) return new Response("The server is closing", { status: 503 });
+    if (this.#closed !== undefined) return new Response("The server is closing", { status: 503 });
     return this.#http.answer(request, host);
   }
 
@@ -354,10 +355,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * Refuses what comes from now on, closes all connections with 1001, and resolves when they are
    * gone.
    */
-  async close(): Promise<void> {
-    this.#closing = true;
-    await this.#sockets.close(1001, "The server is closing");
-    await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
   }
 
   /** The same as {@linkcode JsonRpc.close}, for `await using`. */
@@ -365,12 +364,16 @@ export class JsonRpc<A extends Api = EmptyApi> {
     return this.close();
   }
 
+  async #close(): Promise<void> {
+    await this.#sockets.close(1001, "The server is closing");
+    await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
+  }
+
   #add(name: string, handler: Handler, options: MethodOptions = {}, socketOnly = false): void {
     if (/^(?:rpc\.|\$\/)/.test(name)) {
       throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
     }
-    const { scalarParams = false } = this.#options;
-    this.#methods.add({ ...options, name, handler, scalarParams, socketOnly });
+    this.#methods.add({ ...options, name, handler, socketOnly });
   }
 
   #mount(plugin: Plugin): void {
@@ -378,8 +381,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     if (plugin.call !== undefined) this.#methods.use(plugin.call);
     if (plugin.handshake !== undefined) this.#checks.add(plugin.handshake);
     for (const [name, method] of Object.entries(plugin.methods ?? {})) {
-      const { scalarParams = this.#options.scalarParams ?? false, socketOnly = false } = method;
-      this.#methods.add({ ...method, name, scalarParams, socketOnly });
+      this.#methods.add({ ...method, name });
     }
   }
 

@@ -13,7 +13,9 @@
  */
 export function checkUpgrade(request: Request): Response | undefined {
   const { headers, method } = request;
-  if (method !== "GET" || headers.get("upgrade")?.toLowerCase() !== "websocket") {
+  const asks = headers.get("upgrade")?.toLowerCase() === "websocket" &&
+    /\bupgrade\b/i.test(headers.get("connection") ?? "");
+  if (method !== "GET" || !asks) {
     return new Response("Expected an upgrade to WebSocket", {
       status: 426,
       headers: { connection: "upgrade", upgrade: "websocket" },
@@ -27,6 +29,10 @@ export function checkUpgrade(request: Request): Response | undefined {
   }
   if (!KEY.test(headers.get("sec-websocket-key") ?? "")) {
     return new Response("Expected sec-websocket-key to be 16 bytes in base64", { status: 400 });
+  }
+  const protocols = headers.get("sec-websocket-protocol");
+  if (protocols !== null && !TOKENS.test(protocols)) {
+    return new Response("Expected sec-websocket-protocol to be a list of tokens", { status: 400 });
   }
   return undefined;
 }
@@ -42,3 +48,5 @@ export function chooseProtocol(headers: Headers, own: readonly string[]): string
 }
 
 const KEY = /^[A-Za-z0-9+/]{22}==$/;
+// RFC 9110, section 5.6.2.
+const TOKENS = /^\s*[\w!#$%&'*+.^`|~-]+\s*(?:,\s*[\w!#$%&'*+.^`|~-]+\s*)*$/;

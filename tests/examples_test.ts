@@ -1,20 +1,33 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
-import { execFile } from "node:child_process";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { connect } from "@x/jsonrpc";
+import WebSocket from "ws";
+import { connect, RpcInvalidParamsError } from "@x/jsonrpc";
+import { until } from "./_kit/local.ts";
+import { freePort } from "./_kit/ports.ts";
 import { runtime } from "./_kit/runtimes.ts";
 import type { RuntimeName } from "./_kit/runtimes.ts";
 import { spawnServer } from "./_kit/serve.ts";
+import type { SpawnedServer } from "./_kit/serve.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 test("examples/server.ts serves examples/client.ts, which calls, is asked and hears the clock", async () => {
-  if (await runtime("deno") === undefined) return;
-  const port = await freePort();
-  const server = await spawnServer("deno", "examples/server.ts", [], { PORT: String(port) });
-  try {
-    const said = await run("deno", "examples/client.ts", `ws://127.0.0.1:${port}`);
+  await withExample("deno", "server.ts", async ({ url }) => {
+    const said = await run("deno", "examples/client.ts", url.replace("http:", "ws:"));
     assertStringIncludes(said, "ping: pong\n1 + 2: 3\n");
     assertStringIncludes(said, "1 + two: -32602 Invalid params - Expected two numbers");
     assertStringIncludes(
@@ -22,29 +35,195 @@ test("examples/server.ts serves examples/client.ts, which calls, is asked and he
       "The server asks: Really format the disk?\nthe disk was kept as it is",
     );
     assertEquals(said.match(/^clock: \d{4}-/gm)?.length, 3);
-  } finally {
-    await server.stop();
-  }
+  });
 });
 
 for (
   const [name, file] of [
-    ["deno", "examples/ping_deno.ts"],
-    ["bun", "examples/ping_bun.ts"],
-    ["node", "examples/ping_node.ts"],
-    ["deno", "examples/ping_node.ts"],
-    ["bun", "examples/ping_node.ts"],
+    ["deno", "ping_deno.ts"],
+    ["bun", "ping_bun.ts"],
+    ["node", "ping_node.ts"],
+    ["deno", "ping_node.ts"],
+    ["bun", "ping_node.ts"],
   ] as const
 ) {
-  test(`${file} answers over WebSocket and POST on ${name}`, async () => {
-    if (await runtime(name) === undefined) return;
-    const server = await spawnServer(name, file, [], { PORT: "0" });
-    try {
-      await assertPong(server.url);
-    } finally {
-      await server.stop();
-    }
+  test(`examples/${file} answers over WebSocket and POST on ${name}`, async () => {
+    await withExample(name, file, ({ url }) => assertPong(url));
   });
+}
+
+test("examples/ping_default_export.ts is served by bun alone", async () => {
+  const bun = await runtime("bun");
+  if (bun === undefined) return;
+  const port = await freePort();
+  const env = { PORT: String(port) };
+  await withProgram([bun.command[0], "examples/ping_default_export.ts"], port, env);
+});
+
+test("examples/ping_default_export.ts is served by deno serve", async () => {
+  const deno = await runtime("deno");
+  if (deno === undefined) return;
+  const port = await freePort();
+  const where = ["--port", String(port), "--host", "127.0.0.1"];
+  const args = ["serve", "-A", ...where, "examples/ping_default_export.ts"];
+  await withProgram([deno.command[0], ...args], port);
+});
+
+test("examples/clock.ts tells its clients the time, newcomers at once", async () => {
+  await withExample("deno", "clock.ts", async (server) => {
+    await until(() => /^kitchen \d{4}-.*$\n^cellar \d{4}-/m.test(server.output()));
+    const client = await connect(server.url.replace("http:", "ws:"));
+    const heard: unknown[] = [];
+    await client.subscribe("clock", (time) => heard.push(time));
+    await until(() => heard.length === 2);
+    const [last] = heard as string[];
+    assertStringIncludes(server.output(), `kitchen ${last}`);
+    await client.close();
+  });
+});
+
+test("examples/chat.ts keeps rooms apart, and tells who is in each", async () => {
+  await withExample("deno", "chat.ts", async (server) => {
+    const ada = await guest(server);
+    const bob = await guest(server);
+    await ada.enter("lobby", "Ada");
+    await bob.enter("lobby", "Bob");
+    await until(() => ada.people.at(-1) === "Ada Bob" && bob.people.at(-1) === "Ada Bob");
+    await ada.client.call("say", { text: "Hello" });
+    await until(() => bob.said.length === 1);
+    assertEquals([ada.said, bob.said], [["Ada: Hello"], ["Ada: Hello"]]);
+
+    await bob.enter("kitchen", "Bob");
+    await until(() => ada.people.at(-1) === "Ada" && bob.people.at(-1) === "Bob");
+    await ada.client.call("say", { text: "Still here?" });
+    await ada.client.call("leave");
+    const say = () => ada.client.call("say", { text: "Hello?" });
+    const failure = await assertRejects(say, RpcInvalidParamsError);
+    assertEquals(failure.data, "Enter a room first");
+    await ada.client.close();
+    await bob.client.close();
+  });
+});
+
+test("examples/ask.ts is asked by its server before anything is deleted", async () => {
+  await withExample("deno", "ask.ts", async (server) => {
+    await until(() => server.output().includes("Kept:"));
+    assertStringIncludes(
+      server.output(),
+      'The server asks for letter.txt\n1 of 2\nThe server asks for old.tmp\n2 of 2\nKept: [ "letter.txt" ]',
+    );
+  });
+});
+
+test("examples/counter.ts offers the methods of an instance, and no private ones", async () => {
+  await withExample("deno", "counter.ts", async (server) => {
+    await until(() => server.output().includes("after reset: 1"));
+    assertStringIncludes(server.output(), "add 2: 2\nadd 3: 5\n");
+    const client = await connect(server.url);
+    const methods = (await client.getMethods()).filter((name) => name.startsWith("counter."));
+    assertEquals(methods.toSorted(), ["counter.add", "counter.reset"]);
+    await client.close();
+  });
+});
+
+test("examples/hono_mount.ts answers at its route", async () => {
+  await withExample("deno", "hono_mount.ts", ({ url }) => assertPong(`${url}/rpc`));
+});
+
+test("examples/tls_node.ts answers over https and wss", async () => {
+  const files = await certificate();
+  if (files === undefined) return;
+  try {
+    await withExample("node", "tls_node.ts", async ({ url }) => {
+      assertMatch(url, /^https:/);
+      const ca = await readFile(files.cert, "utf8");
+      assertEquals((await securePing(url, ca)).result, "pong");
+
+      class TrustingSocket extends WebSocket {
+        constructor(target: string, protocols?: string[]) {
+          // Bun's has `tls`, the library `ca`.
+          super(target, protocols, { ca, tls: { ca } } as object);
+        }
+      }
+      const client = await connect(url.replace("https:", "wss:"), { WebSocket: TrustingSocket });
+      assertEquals(await client.call("ping"), "pong");
+      await client.close();
+    }, [files.key, files.cert]);
+  } finally {
+    await rm(files.folder, { recursive: true });
+  }
+});
+
+test("every example says what it is and how to run it, and is run by a test", async () => {
+  // It needs JSR, which cannot be reached from every machine that runs the tests.
+  const untested = ["std_log.ts"];
+  const suites = ["examples_test.ts", "page_test.ts", "mount_test.ts"];
+  const tests = await Promise.all(
+    suites.map((file) => readFile(join(root, "tests", file), "utf8")),
+  );
+  for (const file of await readdir(join(root, "examples"))) {
+    const text = await readFile(join(root, "examples", file), "utf8");
+    assertMatch(text, /^(?:\/\*\*\n \* [A-Z]|<!DOCTYPE html>\n<!--\n {2}[A-Z])/, file);
+    const [comment = ""] = text.split(/\*\/|-->/);
+    assertMatch(comment, /^(?: \*)? {5,}(?:deno|bun|node|openssl|rpc\.use)/m, file);
+    if (file.endsWith(".html") || file === "page.ts" || untested.includes(file)) continue;
+    assert(tests.join().includes(file), `no test runs ${file}`);
+  }
+});
+
+/** Starts an example, if its runtime is there, and ends it. */
+async function withExample(
+  name: RuntimeName,
+  file: string,
+  use: (server: SpawnedServer) => Promise<void>,
+  args: readonly string[] = [],
+): Promise<void> {
+  const deno = await runtime("deno");
+  if (deno === undefined || await runtime(name) === undefined) return;
+  // Pages are bundled by Deno.
+  const PATH = `${dirname(deno.command[0])}:${process.env.PATH}`;
+  const PORT = String(await freePort());
+  const env = { PATH, PORT, NO_COLOR: "1" };
+  const server = await spawnServer(name, `examples/${file}`, args, env);
+  try {
+    await use(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Starts a program that does not say when it listens, talks to it, and ends it. */
+async function withProgram(
+  [program = "", ...args]: string[],
+  port: number,
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const options = { cwd: root, env: { ...process.env, ...env }, stdio: "ignore" } as const;
+  const child = spawn(program, args, options);
+  let running = true;
+  const ended = new Promise<void>((resolve) =>
+    child.once("close", () => {
+      running = false;
+      resolve();
+    })
+  );
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    while (running && !await answers(url)) await new Promise((next) => setTimeout(next, 50));
+    await assertPong(url);
+  } finally {
+    if (running) process.kill(child.pid as number, "SIGTERM");
+    await ended;
+  }
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    await (await fetch(url)).body?.cancel();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function assertPong(url: string): Promise<void> {
@@ -57,16 +236,60 @@ async function assertPong(url: string): Promise<void> {
 
 async function run(name: RuntimeName, ...args: string[]): Promise<string> {
   const [program, ...flags] = (await runtime(name))?.command ?? ["none"];
-  const root = new URL("..", import.meta.url);
   const { stdout } = await promisify(execFile)(program, [...flags, ...args], { cwd: root });
   return stdout;
 }
 
-/** For the one example that must know its port before it listens. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** Somebody in the chat, and what they hear. */
+async function guest({ url }: SpawnedServer) {
+  const client = await connect(url.replace("http:", "ws:"));
+  const said: string[] = [];
+  const people: string[] = [];
+  async function enter(room: string, name: string): Promise<void> {
+    await client.call("enter", { room, name });
+    await Promise.all((await client.getSubscriptions()).map((topic) => client.unsubscribe(topic)));
+    await client.subscribe(`people.${room}`, (names) => people.push((names as string[]).join(" ")));
+    await client.subscribe(`room.${room}`, (event) => {
+      const { name, text } = event as { name: string; text: string };
+      said.push(`${name}: ${text}`);
+    });
+  }
+  return { client, said, people, enter };
+}
+
+/** Makes a key and a certificate, as the example tells. */
+async function certificate() {
+  const folder = await mkdtemp(join(tmpdir(), "tls-"));
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const text = await readFile(join(root, "examples/tls_node.ts"), "utf8");
+  const [, command = ""] = /(openssl req (?:.*\\\n)*.*)/.exec(text) ?? [];
+  const args = command.replaceAll(/\\\n \*/g, " ").trim().split(/\s+/).slice(1);
+  const names: Record<string, string> = { "key.pem": key, "cert.pem": cert };
+  try {
+    await promisify(execFile)("openssl", args.map((arg) => names[arg] ?? arg));
+    return { folder, key, cert };
+  } catch (error) {
+    await rm(folder, { recursive: true });
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    console.error("SKIPPED: no openssl (apt-get install openssl)");
+    return undefined;
+  }
+}
+
+/** A POST that trusts a certificate, which `fetch` cannot be told on every runtime. */
+function securePing(url: string, ca: string): Promise<{ result?: unknown }> {
+  const agent = new Agent({ ca });
+  const headers = { "content-type": "application/json" };
+  return new Promise((resolve, reject) => {
+    const post = request(url, { method: "POST", agent, ca, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => text += chunk);
+      response.on("end", () => {
+        agent.destroy();
+        resolve(JSON.parse(text));
+      });
+    });
+    post.on("error", reject);
+    post.end(JSON.stringify({ jsonrpc: "2.0", method: "ping", id: 1 }));
+  });
 }

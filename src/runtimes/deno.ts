@@ -18,7 +18,7 @@ interface DenoHost {
 interface DenoGlobal {
   upgradeWebSocket(
     request: Request,
-    options: { idleTimeout: number; protocol?: string },
+    options: { idleTimeout: number },
   ): { socket: StandardSocket; response: Response };
 }
 
@@ -37,7 +37,10 @@ export const denoRuntime: Runtime = {
 
   upgrade(request, _host, admission) {
     const { socket, response } = (denoGlobal() as DenoGlobal)
-      .upgradeWebSocket(request, upgradeOptions(admission));
+      .upgradeWebSocket(request, { idleTimeout: idleSeconds(admission) });
+    // Not by Deno's own option: it looks for it only among offers that are parted by ", ".
+    const { protocol } = admission;
+    if (protocol !== undefined) response.headers.set("sec-websocket-protocol", protocol);
     openSocket(socket, admission);
     return response;
   },
@@ -45,10 +48,9 @@ export const denoRuntime: Runtime = {
 
 // -- helpers --
 
-function upgradeOptions({ heartbeatMs, protocol }: Admission) {
-  // Whole seconds; one that is silent for two heartbeats is closed: one to ping, one to wait.
-  const idleTimeout = heartbeatMs === Infinity ? 0 : Math.ceil(heartbeatMs / 1000);
-  return protocol === undefined ? { idleTimeout } : { idleTimeout, protocol };
+/** One that is silent for two heartbeats is closed: one to ping, one to wait. */
+function idleSeconds({ heartbeatMs }: Admission): number {
+  return heartbeatMs === Infinity ? 0 : Math.ceil(heartbeatMs / 1000);
 }
 
 function denoGlobal(): DenoGlobal | undefined {

@@ -2,6 +2,7 @@
  * Ways to a server that know nothing of our client: a standard WebSocket, a POST, bare bytes.
  */
 import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { call, checked, result } from "./messages.ts";
@@ -257,34 +258,42 @@ export function requestText(
   return [`${method} ${path} HTTP/1.1`, ...lines, "", body].join("\r\n");
 }
 
-/** Reads to the end of the connection; of a response without a body, to the end of its headers. */
+/** Reads one response. */
 export function rawResponse(socket: Socket): Promise<RawResponse> {
-  let text = "";
+  let bytes = Buffer.alloc(0);
   return new Promise((resolve, reject) => {
-    const finish = () => {
-      const response = parseResponse(text);
-      if (response === undefined) reject(new Error(`Expected a response, got: ${text}`));
-      else resolve(response);
-    };
-    socket.setEncoding("utf8").on("data", (chunk: string) => {
-      text += chunk;
-      if (/^HTTP\/1\.1 101 /.test(text) && text.includes("\r\n\r\n")) finish();
+    socket.on("data", (chunk: Uint8Array) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      const response = parseResponse(bytes);
+      if (response?.complete) resolve(response);
     });
-    socket.once("end", finish).once("close", finish);
+    socket.once("close", () => {
+      const response = parseResponse(bytes);
+      if (response === undefined) reject(new Error(`Expected a response, got: ${bytes}`));
+      else resolve(response);
+    });
   });
 }
 
-function parseResponse(text: string): RawResponse | undefined {
-  const [head = "", ...rest] = text.split("\r\n\r\n");
-  const [first = "", ...lines] = head.split("\r\n");
+function parseResponse(bytes: Buffer): RawResponse & { complete: boolean } | undefined {
+  const end = bytes.indexOf("\r\n\r\n");
+  const [first = "", ...lines] = bytes.toString("latin1", 0, end).split("\r\n");
   const [, status] = /^HTTP\/1\.1 (\d{3})/.exec(first) ?? [];
-  if (status === undefined) return undefined;
+  if (end === -1 || status === undefined) return undefined;
   const headers = new Headers();
   for (const line of lines) headers.append(line.replace(/:.*/, ""), line.replace(/^[^:]*:/, ""));
-  return { status: Number(status), headers, body: rest.join("\r\n\r\n") };
+  const body = bytes.subarray(end + 4);
+  // Without a declared length the end of the connection is the end of the body.
+  const length = status === "101" ? 0 : Number(headers.get("content-length") ?? Infinity);
+  return {
+    status: Number(status),
+    headers,
+    body: body.toString(),
+    complete: body.length >= length,
+  };
 }
 
-/** Makes sure that a response says a status, and gives it. */
+/** Makes sure that a response has a status, and gives it. */
 export function assertStatus(response: RawResponse, status: number): RawResponse {
   assert(response.status === status, `Expected ${status}, got ${response.status} ${response.body}`);
   return response;

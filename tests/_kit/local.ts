@@ -63,6 +63,17 @@ export async function serveHere(app: LocalApp): Promise<LocalServer> {
   return { url: `http://${host}`, ws: `ws://${host}`, stop, [Symbol.asyncDispose]: stop };
 }
 
+/** Serves an app through `./node`, whatever runtime this is. */
+export async function serveOnNode(app: LocalApp): Promise<LocalServer> {
+  const server = await serve(app, LOOPBACK);
+  const { url } = server;
+  async function stop(): Promise<void> {
+    await app.close?.();
+    await server.close();
+  }
+  return { url, ws: url.replace("http", "ws"), stop, [Symbol.asyncDispose]: stop };
+}
+
 async function listen(app: LocalApp): Promise<[port: number, end: () => Promise<void>]> {
   if (Deno !== undefined) {
     // Not `shutdown()`, which would wait for handlers that never answer.
@@ -249,4 +260,47 @@ export async function cable(server: LocalServer): Promise<LocalServer & { cut():
   }
   const host = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
   return { url: `http://${host}`, ws: `ws://${host}`, stop, cut, [Symbol.asyncDispose]: stop };
+}
+
+/** What a server answered to a request for a WebSocket that was written by hand. */
+export interface Upgrade {
+  readonly status: number;
+  /** The status line and the headers. */
+  readonly head: string;
+  /** The bare connection, which says nothing by itself: no pong, no close. */
+  readonly socket: Socket;
+  /** Cuts the connection. */
+  [Symbol.dispose](): void;
+}
+
+/** Asks for a WebSocket by hand: any header may be another one, or missing. */
+export async function askUpgrade(
+  server: LocalServer,
+  headers: Readonly<Record<string, string | undefined>> = {},
+  path = "/",
+): Promise<Upgrade> {
+  const { host, hostname, port } = new URL(server.url);
+  const all = {
+    "host": host,
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    ...headers,
+  };
+  const lines = Object.entries(all).filter(([_name, value]) => value !== undefined)
+    .map(([name, value]) => `${name}: ${value}`);
+  const socket = connectTcp(Number(port), hostname);
+  socket.on("error", () => {});
+  socket.write([`GET ${path} HTTP/1.1`, ...lines, "", ""].join("\r\n"));
+  const head = await new Promise<string>((resolve) => {
+    let read = "";
+    socket.on("data", (chunk) => {
+      read += String(chunk);
+      if (read.includes("\r\n\r\n")) resolve(read.slice(0, read.indexOf("\r\n\r\n")));
+    });
+    socket.on("close", () => resolve(read));
+  });
+  const status = Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]);
+  return { status, head, socket, [Symbol.dispose]: () => void socket.destroy() };
 }

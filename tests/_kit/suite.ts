@@ -15,7 +15,6 @@ import {
   rawUpgrade,
 } from "./doors.ts";
 import type { Door, RawRequest } from "./doors.ts";
-import { until } from "./local.ts";
 import { call, codesOf, failure, idsOf, notice, result } from "./messages.ts";
 import type { Message } from "./messages.ts";
 
@@ -768,8 +767,17 @@ line("leaves unknown and forbidden topics out of the subscriptions, alike", asyn
   assertEquals(await line.ask(call("unsubscribe", 1, names)), result(1, []));
 });
 
+line("tells the subscriptions when asked to subscribe to nothing", async (line) => {
+  await line.ask(call("subscribe", 1, "news"));
+  for (const params of [undefined, null, [], { topics: [] }]) {
+    for (const method of ["subscribe", "unsubscribe"]) {
+      assertEquals(await line.ask(call(method, 1, params)), result(1, ["news"]));
+    }
+  }
+});
+
 line("answers -32602 when topics are no strings", async (line) => {
-  for (const params of [1, null, undefined, true, [1], [["news"]], {}, { topics: 1 }]) {
+  for (const params of [1, true, [1], [["news"]], [null], {}, { topics: 1 }, { topics: null }]) {
     for (const method of ["subscribe", "unsubscribe"]) {
       assertEquals(await codeOf(line, call(method, 1, params)), -32602);
     }
@@ -957,7 +965,8 @@ for (
     ["jsonrpc", "jsonrpc"],
     ["jsonrpc, bearer.token", "jsonrpc"],
     ["bearer.token, jsonrpc", "jsonrpc"],
-    ["a,jsonrpc ,b", "jsonrpc"],
+    ["bearer.token,jsonrpc", "jsonrpc"],
+    ["a, jsonrpc ,b", "jsonrpc"],
     ["bearer.token", null],
     ["graphql, bearer.token", null],
     ["JSONRPC, jsonrpc2", null],
@@ -995,6 +1004,13 @@ for (
   upgrade(`refuses the key ${key}`, 400, () => ({ "sec-websocket-key": key }));
 }
 
+/** Waits until the server has noticed that all others are gone. */
+async function placesAreFree(url: string): Promise<void> {
+  await through(new Post(url), async (post) => {
+    while ((await post.ask(call("connections", 1))).result !== 0);
+  });
+}
+
 abuse("gives the places of refused WebSockets back", async (url) => {
   const wrong: RawRequest["headers"][] = [
     { "sec-websocket-version": "8" },
@@ -1017,9 +1033,17 @@ abuse("gives the places of closed WebSockets back", async (url) => {
   }
 });
 
+abuse("gives the places of peers back that vanish without a word", async (url) => {
+  for (let round = 0; round < 5; round++) {
+    const sockets = await Promise.all(Array.from({ length: 50 }, () => rawSocket(url)));
+    for (const socket of sockets) socket.resetAndDestroy();
+    await placesAreFree(url);
+  }
+});
+
 abuse("takes 200 connections, refuses one more with 503, and takes one again", async (url) => {
   const lines: Line[] = [];
-  await until(() => true);
+  await placesAreFree(url);
   for (let count = 0; count < 200; count++) lines.push(await Line.open(url));
   assertStatus(await rawUpgrade(url), 503);
   assertEquals(await lines[0]!.ask(call("ping", 1)), result(1, "pong"));

@@ -98,6 +98,7 @@ const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
     note(key);
     throw new Error("noted");
   })
+  .method("connections", () => rpc.connections.size)
   .method("noted", ([key]: [string]) => noted.get(key) ?? 0)
   .method("hang", ([key]: [string], { signal }) =>
     new Promise((resolve) => {

@@ -1,0 +1,60 @@
+/**
+ * A chat with rooms, and a page for it. Each room is a topic; who is in it is another, whose last
+ * event newcomers hear at once.
+ *
+ *     deno run -A examples/chat.ts
+ */
+import process from "node:process";
+import { JsonRpc, RpcInvalidParamsError, type } from "@x/jsonrpc";
+import type { Connection } from "@x/jsonrpc";
+import { serve } from "@x/jsonrpc/node";
+import { page } from "./page.ts";
+
+interface Guest {
+  readonly room: string;
+  readonly name: string;
+}
+
+const hostname = "127.0.0.1";
+const port = Number(process.env.PORT ?? 8080);
+const guests = new Map<Connection, Guest>();
+
+export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
+  .topic("room.*", { schema: type<{ name: string; text: string; time: string }>() })
+  .topic("people.*", { state: true, schema: type<string[]>() })
+  .method("enter", ({ room, name }: Guest, { connection }) => {
+    check(/^[\w-]{1,20}$/.test(room), "A room is named by 1 to 20 letters, digits, - or _");
+    check(/^\S.{0,29}$/.test(name), "A name has 1 to 30 characters");
+    leave(connection);
+    guests.set(connection, { room, name });
+    connection.signal.addEventListener("abort", () => leave(connection));
+    tellWhoIsIn(room);
+  })
+  .method("say", ({ text }: { text: string }, { connection }) => {
+    const guest = guests.get(connection);
+    check(typeof text === "string" && text.length <= 1000, "A text has at most 1000 characters");
+    if (guest === undefined) throw new RpcInvalidParamsError({ data: "Enter a room first" });
+    rpc.notify(`room.${guest.room}`, { name: guest.name, text, time: new Date().toISOString() });
+  })
+  .method("leave", (_params: unknown, { connection }) => leave(connection))
+  .use(await page("chat.html"));
+
+function leave(connection: Connection): void {
+  const guest = guests.get(connection);
+  guests.delete(connection);
+  if (guest !== undefined) tellWhoIsIn(guest.room);
+}
+
+function tellWhoIsIn(room: string): void {
+  const names = [...guests.values()].filter((guest) => guest.room === room).map(({ name }) => name);
+  rpc.notify(`people.${room}`, names);
+}
+
+function check(holds: boolean, data: string): void {
+  if (!holds) throw new RpcInvalidParamsError({ data });
+}
+
+const server = await serve(rpc, { port, hostname });
+console.log(`LISTENING ${server.url}
+
+Open it in two windows.`);
