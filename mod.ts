@@ -70,7 +70,6 @@ export type {
   Handshake,
   RpcRequest,
 } from "./src/request.ts";
-export type { StreamOptions } from "./src/client_streams.ts";
 export type { ServerInfo } from "./src/openrpc.ts";
 export type { SubscriptionOptions } from "./src/streams.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./src/schema.ts";

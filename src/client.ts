@@ -28,8 +28,6 @@ import { Calls } from "./calls.ts";
 import type { Batch } from "./calls.ts";
 import { resolveTarget } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
-import { ClientStreams } from "./client_streams.ts";
-import type { StreamOptions } from "./client_streams.ts";
 import type { Method } from "./dispatch.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { resolveLimits } from "./limits.ts";
@@ -58,7 +56,6 @@ export {
 } from "./errors.ts";
 export type { Batch } from "./calls.ts";
 export type { ClientOptions, ClientTarget } from "./client_options.ts";
-export type { StreamOptions } from "./client_streams.ts";
 export type { LinkState } from "./link.ts";
 export type { CallOptions } from "./pending.ts";
 export type { Subscription } from "./subscriptions.ts";
@@ -123,7 +120,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: Subscriptions;
-  readonly #streams: ClientStreams;
   #remote: Remote<A["methods"], CallOptions> | undefined;
 
   /**
@@ -154,7 +150,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     );
     const call = (method: string, params: unknown) => this.#calls.call(method, params);
     this.#subscriptions = new Subscriptions(call, logger);
-    this.#streams = new ClientStreams(call);
   }
 
   /** `idle` before the first call, then `connecting`, `open`, and at last `closed`. */
@@ -251,30 +246,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   }
 
   /**
-   * Reads a subscription by id, as Ethereum's nodes have them. It begins with the first item that
-   * is asked for, and ends when the loop is left.
-   *
-   * @param method The method that begins it.
-   * @param params Its params.
-   * @param options The method that ends it, and the notification that carries items.
-   * @returns The items. Throws what the server ended it with, and {@linkcode RpcConnectionError}
-   * where the connection ends, or more items wait than `maxWaiting`.
-   *
-   * @example
-   * ```ts ignore
-   * const names = { unsubscribe: "eth_unsubscribe", notification: "eth_subscription" };
-   * for await (const head of client.stream("eth_subscribe", ["newHeads"], names)) console.log(head);
-   * ```
-   */
-  stream(
-    method: string,
-    params: unknown,
-    options: StreamOptions,
-  ): AsyncGenerator<unknown, void, void> {
-    return this.#streams.open(method, params, options) as AsyncGenerator<unknown, void, void>;
-  }
-
-  /**
    * Offers a method to the server.
    *
    * @param name What the server calls it by.
@@ -325,7 +296,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   }
 
   #find(name: string): Method | undefined {
-    return this.#subscriptions.find(name) ?? this.#streams.find(name) ?? this.#methods.get(name);
+    return this.#subscriptions.find(name) ?? this.#methods.get(name);
   }
 
   #events(): LinkEvents {
@@ -333,9 +304,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       opened: () => this.dispatchEvent(new Event("open")),
       closed: (code, reason) => {
         this.#subscriptions.clear();
-        this.#streams.fail(
-          new RpcConnectionError("No more items: the connection ended", "unknown"),
-        );
         this.dispatchEvent(new ClientCloseEvent(code, reason));
       },
     };

@@ -102,7 +102,7 @@ export function resolveLimits(options: Partial<Limits>): Limits {
 export function exceedsBytes(text: string, maxBytes: number): boolean {
   if (text.length > maxBytes) return true;
   if (text.length * 3 <= maxBytes) return false;
-  return byteLength(text) > maxBytes;
+  return new TextEncoder().encode(text).length > maxBytes;
 }
 
 /**
@@ -114,23 +114,4 @@ export function exceedsBytes(text: string, maxBytes: number): boolean {
 export function checkLength(text: string, maxMessageBytes: number, action: string): string {
   if (!exceedsBytes(text, maxMessageBytes)) return text;
   throw new RangeError(`Cannot ${action}: over ${maxMessageBytes} bytes (maxMessageBytes)`);
-}
-
-function byteLength(text: string): number {
-  let bytes = text.length;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit < 0x80) continue;
-    // A surrogate pair has four bytes in two units; a lone one is sent as U+FFFD, which has three.
-    if (unit < 0x800) bytes += 1;
-    else if (isPair(text, index, unit)) (bytes += 2, index++);
-    else bytes += 2;
-  }
-  return bytes;
-}
-
-function isPair(text: string, index: number, unit: number): boolean {
-  if (unit < 0xd800 || unit > 0xdbff) return false;
-  const next = text.charCodeAt(index + 1);
-  return next >= 0xdc00 && next <= 0xdfff;
 }

@@ -232,6 +232,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @example
    * ```ts
    * import { connect, JsonRpc } from "@x/jsonrpc";
+   * import { stream } from "@x/jsonrpc/stream";
    * import { linkedSockets } from "@x/jsonrpc/testing";
    *
    * const names = { unsubscribe: "count_unsubscribe", notification: "count_item" };
@@ -244,7 +245,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    *
    * const client = await connect(near);
    * let sum = 0;
-   * for await (const item of client.stream("count_subscribe", [3], names)) sum += item as number;
+   * for await (const item of stream(client, "count_subscribe", [3], names)) sum += item as number;
    * console.assert(sum === 6);
    * await client.close();
    * ```

@@ -2,25 +2,26 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
+import { stream } from "@x/jsonrpc/stream";
 import { linkedSockets } from "@x/jsonrpc/testing";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
 
 test("stream() gives the items of a subscription and ends with it", async () => {
   await using client = await counting();
-  assertEquals(await Array.fromAsync(client.stream("count", [5], NAMES)), [1, 2, 3, 4, 5]);
+  assertEquals(await Array.fromAsync(stream(client, "count", [5], NAMES)), [1, 2, 3, 4, 5]);
 });
 
 test("stream() takes items that come together with the id", async () => {
   await using client = await counting();
-  const all = [3, 2, 1].map((to) => Array.fromAsync(client.stream("count", [to], NAMES)));
+  const all = [3, 2, 1].map((to) => Array.fromAsync(stream(client, "count", [to], NAMES)));
   assertEquals(await Promise.all(all), [[1, 2, 3], [1, 2], [1]]);
 });
 
 test("stream() unsubscribes when the loop is left, which ends the generator", async () => {
   const ended: string[] = [];
   await using client = await counting({}, () => ended.push("ended"));
-  for await (const item of client.stream("count", [Infinity], NAMES)) if (item === 3) break;
+  for await (const item of stream(client, "count", [Infinity], NAMES)) if (item === 3) break;
   assertEquals(ended, ["ended"]);
   assertEquals(await client.call("count_end", ["unknown"]), false);
 });
@@ -36,7 +37,7 @@ test("stream() throws the error that a generator threw, and nothing of any other
 
 test("stream() throws when the connection ends", async () => {
   const client = await counting();
-  const items = client.stream("wait", [], NAMES);
+  const items = stream(client, "wait", [], NAMES);
   const failing = assertRejects(() => items.next(), RpcConnectionError);
   await client.call("count_end", ["after the subscription"]);
   await client.close();
@@ -46,7 +47,7 @@ test("stream() throws when the connection ends", async () => {
 test("stream() fails when more items wait than maxWaiting, and takes those that do", async () => {
   const { promise: allSent, resolve } = Promise.withResolvers<void>();
   await using client = await counting({}, resolve);
-  const items = client.stream("count", [100], { ...NAMES, maxWaiting: 10 });
+  const items = stream(client, "count", [100], { ...NAMES, maxWaiting: 10 });
   assertEquals(await items.next(), { value: 1, done: false });
   await allSent;
   await client.call("count_end", ["an answer comes after the items"]);
@@ -68,7 +69,7 @@ test("subscription() refuses more than maxSubscriptions", async () => {
 test("subscription() ends its generators when the connection is gone", async () => {
   const { promise, resolve } = Promise.withResolvers<string>();
   const client = await counting({}, () => resolve("ended"));
-  await client.stream("count", [Infinity], NAMES).next();
+  await stream(client, "count", [Infinity], NAMES).next();
   await client.close();
   assertEquals(await promise, "ended");
 });
@@ -128,7 +129,7 @@ function counting(options: JsonRpcOptions = {}, onEnd?: () => void) {
 }
 
 function read(client: Awaited<ReturnType<typeof counting>>, method: string): Promise<unknown[]> {
-  return Array.fromAsync(client.stream(method, [], NAMES));
+  return Array.fromAsync(stream(client, method, [], NAMES));
 }
 
 function silent() {

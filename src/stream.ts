@@ -1,10 +1,10 @@
 /**
- * The client's side of subscriptions by id: items to whoever waits for them.
+ * The client's side of subscriptions by id, as Ethereum's nodes have them. A door of its own, so
+ * that a page which needs none of it need not load it.
  *
  * @module
  */
 
-import type { Method } from "./dispatch.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { toError } from "./pending.ts";
 
@@ -18,57 +18,75 @@ export interface StreamOptions {
   readonly maxWaiting?: number;
 }
 
-/** Calls the server. */
-export type StreamCall = (method: string, params: unknown) => Promise<unknown>;
+/** What is used of a client. */
+export interface StreamClient {
+  /** Calls the server. */
+  call(method: never, ...rest: never): Promise<unknown>;
+  /** Takes a notification of the server. */
+  method(name: string, handler: (params: unknown) => unknown): unknown;
+  /** Tells when the connection has ended. */
+  addEventListener(type: "close", listener: () => void): void;
+}
 
-/** The streams that a client reads. */
-export class ClientStreams {
-  readonly #call: StreamCall;
-  // By the name of their notification, then by their id.
-  readonly #inboxes = new Map<string, Inboxes>();
-
-  /** @param call Calls the server. */
-  constructor(call: StreamCall) {
-    this.#call = call;
-  }
-
-  /** What to run for a notification; `undefined` where no stream has it. */
-  find(name: string): Method | undefined {
-    return this.#inboxes.get(name)?.method;
-  }
-
-  /** Ends all streams: the connection is gone. */
-  fail(error: Error): void {
-    for (const inboxes of this.#inboxes.values()) inboxes.fail(error);
-    this.#inboxes.clear();
-  }
-
-  /** Subscribes with the first item that is asked for, and unsubscribes when reading ends. */
-  async *open(method: string, params: unknown, options: StreamOptions): AsyncGenerator<unknown> {
-    const { notification, unsubscribe, maxWaiting = 1024 } = options;
-    const inboxes = this.#inboxes.get(notification) ?? new Inboxes();
-    this.#inboxes.set(notification, inboxes);
-    const inbox = await inboxes.open(this.#call(method, params), maxWaiting).catch((error) => {
-      this.#tidy(notification, inboxes);
-      throw error;
-    });
-    try {
-      for (;;) {
-        const item = await inbox.take();
-        if (item === undefined) return;
-        yield item.value;
-      }
-    } finally {
-      inboxes.delete(inbox.id);
-      this.#tidy(notification, inboxes);
-      // Where the server ended it there is nothing left to end.
-      if (!inbox.ended) await this.#call(unsubscribe, [inbox.id]);
+/**
+ * Reads a subscription by id. It begins with the first item that is asked for, and ends when the
+ * loop is left.
+ *
+ * @param client Who subscribes. The notification's name is taken on it from then on.
+ * @param method The method that begins it.
+ * @param params Its params.
+ * @param options The method that ends it, and the notification that carries items.
+ * @returns The items. Throws what the server ended it with, and {@linkcode RpcConnectionError}
+ * where the connection ends, or more items wait than `maxWaiting`.
+ * @throws {TypeError} Where the client offers a method of the notification's name itself.
+ *
+ * @example
+ * ```ts ignore
+ * import { connect } from "@x/jsonrpc/client";
+ * import { stream } from "@x/jsonrpc/stream";
+ *
+ * const client = await connect("wss://ethereum.example");
+ * const names = { unsubscribe: "eth_unsubscribe", notification: "eth_subscription" };
+ * for await (const head of stream(client, "eth_subscribe", ["newHeads"], names)) console.log(head);
+ * ```
+ */
+export async function* stream(
+  client: StreamClient,
+  method: string,
+  params: unknown,
+  options: StreamOptions,
+): AsyncGenerator<unknown, void, void> {
+  const { notification, unsubscribe, maxWaiting = 1024 } = options;
+  const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
+  const inboxes = inboxesOf(client, notification);
+  const inbox = await inboxes.open(call(method, params), maxWaiting);
+  try {
+    for (;;) {
+      const item = await inbox.take();
+      if (item === undefined) return;
+      yield item.value;
     }
+  } finally {
+    inboxes.delete(inbox.id);
+    // Where the server ended it there is nothing left to end.
+    if (!inbox.ended) await call(unsubscribe, [inbox.id]);
   }
+}
 
-  #tidy(notification: string, inboxes: Inboxes): void {
-    if (inboxes.isIdle) this.#inboxes.delete(notification);
+// For each client, by the name of the notification.
+const known = new WeakMap<StreamClient, Map<string, Inboxes>>();
+
+function inboxesOf(client: StreamClient, notification: string): Inboxes {
+  let byName = known.get(client);
+  if (byName === undefined) known.set(client, byName = new Map());
+  let inboxes = byName.get(notification);
+  if (inboxes === undefined) {
+    const made = inboxes = new Inboxes();
+    client.method(notification, (item) => made.route(item as Item));
+    client.addEventListener("close", () => made.fail());
+    byName.set(notification, made);
   }
+  return inboxes;
 }
 
 interface Item {
@@ -80,15 +98,10 @@ interface Item {
 
 /** All streams of one notification. */
 class Inboxes {
-  readonly method: Method = { invoke: (item) => this.#route(item as Item), scalarParams: true };
   readonly #byId = new Map<unknown, Inbox>();
   // Items may come before the answer with their id was looked at.
   readonly #early = new Map<unknown, Item[]>();
   #opening = 0;
-
-  get isIdle(): boolean {
-    return this.#opening === 0 && this.#byId.size === 0;
-  }
 
   /** Waits for the id; items that come meanwhile are kept until it is known whose they are. */
   async open(call: Promise<unknown>, maxWaiting: number): Promise<Inbox> {
@@ -108,11 +121,12 @@ class Inboxes {
     this.#byId.delete(id);
   }
 
-  fail(error: Error): void {
+  fail(): void {
+    const error = new RpcConnectionError("No more items: the connection has ended", "unknown");
     for (const inbox of this.#byId.values()) inbox.fail(error);
   }
 
-  #route(item: Item): void {
+  route(item: Item): void {
     const { subscription } = item ?? {};
     const inbox = this.#byId.get(subscription);
     if (inbox !== undefined) return inbox.put(item);
