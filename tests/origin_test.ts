@@ -2,7 +2,8 @@ import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions, OriginOptions } from "@x/jsonrpc";
-import { askUpgrade, serveHere, silentLog, until } from "./_kit/local.ts";
+import { rawUpgrade } from "./_kit/doors.ts";
+import { serveHere, silentLog, until } from "./_kit/local.ts";
 
 function testServer(options: JsonRpcOptions = {}) {
   const logger = silentLog();
@@ -199,10 +200,7 @@ test("JsonRpc refuses with 500 when the function for origins throws", async () =
 test("JsonRpc refuses a foreign page over real sockets, and lets its own page in", async () => {
   const { rpc, logger } = testServer();
   await using server = await serveHere(rpc);
-  const upgrade = async (origin: string) => {
-    using answer = await askUpgrade(server, { origin });
-    return answer.status;
-  };
+  const upgrade = async (origin: string) => (await rawUpgrade(server.url, { origin })).status;
   const post = async (origin: string) => {
     const headers = { ...JSON_HEADERS, origin };
     const response = await fetch(server.url, { method: "POST", headers, body: PING });

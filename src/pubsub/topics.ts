@@ -280,7 +280,7 @@ function fits(segments: readonly string[], pattern: readonly string[]): boolean 
 /** The topics that a caller means: one, a list, or either as `{ topics }`. */
 function topicNames(params: unknown): string[] {
   // No params at all: it only asks what it is subscribed to, as aiohttp-json-rpc's clients may.
-  if (params === undefined) return [];
+  if (params === undefined || params === null) return [];
   const named = typeof params === "object" && params !== null && !Array.isArray(params);
   const topics = named ? (params as { topics?: unknown }).topics : params;
   const names = typeof topics === "string" ? [topics] : topics;

@@ -16,10 +16,12 @@ export interface Door {
   tell(message: unknown): Promise<void>;
   /** Makes sure that nothing was answered twice and that the server still answers, then leaves. */
   leave(): Promise<void>;
+  /** Leaves without a look back. */
+  hangUp(): void;
 }
 
 /** How long a server may be silent until a test gives it up. */
-const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 20_000;
 
 /** The promise, or a failure that says what did not happen. */
 export function within<T>(promise: Promise<T>, what: string): Promise<T> {
@@ -34,11 +36,16 @@ function textOf(message: unknown): string {
 
 // -- WebSocket --
 
+/** How a WebSocket ended. */
+interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}
+
 /** One WebSocket, and what came through it. */
 export class Line implements Door {
-  /** How it ended. */
-  readonly closed: Promise<{ readonly code: number; readonly reason: string }>;
   readonly #socket: WebSocket;
+  readonly #closed: Promise<Closing>;
   readonly #unread: Message[] = [];
   readonly #readers: PromiseWithResolvers<Message>[] = [];
   #pings = 0;
@@ -46,7 +53,7 @@ export class Line implements Door {
   private constructor(socket: WebSocket) {
     this.#socket = socket;
     socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data)));
-    this.closed = new Promise((resolve) => {
+    this.#closed = new Promise((resolve) => {
       socket.addEventListener("close", ({ code, reason }) => {
         resolve({ code, reason });
         for (const { reject } of this.#readers) reject(new Error(`Closed: ${code} ${reason}`));
@@ -59,9 +66,14 @@ export class Line implements Door {
     const socket = new WebSocket(url.replace("http", "ws"), protocols);
     const line = new Line(socket);
     const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()));
-    const failed = line.closed.then(({ code }) => Promise.reject(new Error(`Refused: ${code}`)));
+    const failed = line.#closed.then(({ code }) => Promise.reject(new Error(`Refused: ${code}`)));
     await within(Promise.race([opened, failed]), "an open WebSocket");
     return line;
+  }
+
+  /** Waits for its end, and tells how it came. */
+  closed(): Promise<Closing> {
+    return within(this.#closed, "the close of a WebSocket");
   }
 
   /** The subprotocol that the server chose. */
@@ -114,11 +126,10 @@ export class Line implements Door {
   async leave(): Promise<void> {
     await this.silence();
     this.#socket.close();
-    await within(this.closed, "the close of a WebSocket");
+    await this.closed();
     assertEquals(this.#unread, []);
   }
 
-  /** Leaves without a look back. */
   hangUp(): void {
     this.#socket.close();
   }
@@ -154,6 +165,8 @@ export class Post implements Door {
   async leave(): Promise<void> {
     assertEquals(await this.ask(call("ping", "last")), result("last", "pong"));
   }
+
+  hangUp(): void {}
 
   async #post(message: unknown): Promise<Response> {
     const headers = { "content-type": "application/json" };
@@ -208,7 +221,7 @@ export function rawPost(
   headers: RawRequest["headers"] = {},
   encoding: RawRequest["encoding"] = "utf8",
 ): Promise<RawResponse> {
-  const length = `${new TextEncoder().encode(body).length}`;
+  const length = `${Buffer.byteLength(body, encoding)}`;
   const usual = { "content-type": "application/json", "content-length": length };
   return rawRequest(url, { method: "POST", body, headers: { ...usual, ...headers }, encoding });
 }

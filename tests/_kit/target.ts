@@ -93,12 +93,12 @@ const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
   })
   // what leaves a trace
   .method("note", ([key]: [string]) => note(key))
-  .method("noteLater", async ([key]: [string]) => (await turns(1), note(key)))
   .method("noteAndFail", ([key]: [string]) => {
     note(key);
     throw new Error("noted");
   })
-  .method("connections", () => rpc.connections.size)
+  .method("connections", (): number => rpc.connections.size)
+  .method("open", (): number => [...rpc.connections].length)
   .method("noted", ([key]: [string]) => noted.get(key) ?? 0)
   .method("hang", ([key]: [string], { signal }) =>
     new Promise((resolve) => {
