@@ -18,6 +18,8 @@ export type HandshakeCheck = (
 export interface PluginMethod {
   /** Answers the calls. */
   readonly handler: Handler;
+  /** Names of the params, in order: a caller may then pass them by position or by name. */
+  readonly names?: readonly string[];
   /** Layers around this method alone. */
   readonly use?: readonly CallMiddleware[];
   /** Whether params that are neither array nor object reach it. @default {false} */
@@ -56,6 +58,8 @@ export interface Plugin<User = unknown> {
   readonly methods?: Readonly<Record<string, PluginMethod>>;
   /** Answers a request that is neither an upgrade nor a POST, or leaves it by returning nothing. */
   readonly fetch?: (request: Request) => Response | undefined | Promise<Response | undefined>;
+  /** Called when a WebSocket is open, before its first message. */
+  readonly opened?: (connection: Connection) => void;
   /** Called when a connection has ended: forget it. */
   readonly ended?: (connection: Connection) => void;
   /** Called when the user of a connection changes: take away what it may no longer use. */

@@ -128,6 +128,7 @@ export class SocketDoor {
   #open(channel: Channel, handshake: Handshake): Peer {
     const peer = new Peer(channel, this.#peerHost, handshake);
     this.connections.add(peer);
+    for (const plugin of this.#options.plugins) plugin.opened?.(peer);
     if (this.#closing) peer.close(1001, "The server is closing");
     return peer;
   }
