@@ -438,12 +438,11 @@ const heartbeats = {
 for (const [what, start] of Object.entries(heartbeats)) {
   test(`heartbeatMs drops a peer that is silent, and keeps one that answers, on ${what}`, async () => {
     // Deno's own server counts in whole seconds.
-    const heartbeatMs = runtimeHere === "deno" && start === serveHere ? 1000 : 40;
+    const heartbeatMs = runtimeHere === "deno" && start === serveHere ? 1000 : 300;
     const rpc = testServer({ heartbeatMs });
     await using server = await start(rpc as unknown as JsonRpc);
     await using client = await connect<typeof rpc>(server.ws);
     const silent = await rawSocket(server.url);
-    await until(() => rpc.connections.size === 2);
     await new Promise((resolve) => silent.on("close", resolve));
     await until(() => rpc.connections.size === 1);
     assertEquals(await client.call("ping"), "pong");
