@@ -29,7 +29,6 @@ import type { Batch } from "./calls.ts";
 import { resolveTarget } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { Method } from "./dispatch.ts";
-import { RpcConnectionError } from "./errors.ts";
 import { resolveLimits } from "./limits.ts";
 import { SocketLink } from "./link.ts";
 import type { LinkEvents, LinkState } from "./link.ts";

@@ -1,12 +1,15 @@
 /**
- * What a server offers, as an OpenRPC document: the answer of `rpc.discover`.
+ * What a server tells of itself: the names of its methods, and an OpenRPC document.
  *
  * @see {@link https://spec.open-rpc.org}
  *
  * @module
  */
 
-import type { MethodEntry } from "./methods.ts";
+import type { MethodEntry, MethodRegistry } from "./methods.ts";
+import { Peer } from "./peer.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Connection, RpcRequest } from "./request.ts";
 import { jsonSchemaOf, propertyNames } from "./schema.ts";
 
 /** What an OpenRPC document says of the server as a whole. */
@@ -20,10 +23,36 @@ export interface ServerInfo {
 }
 
 /**
+ * The methods that tell: `get_methods` and `rpc.discover`, each of what the caller may use.
+ *
+ * @param methods What there is.
+ * @param info What the document says of the whole server.
+ */
+export function discovery(
+  methods: MethodRegistry,
+  info: ServerInfo = { title: "JSON-RPC", version: "0" },
+): Plugin {
+  function visible(connection: Connection): Iterable<MethodEntry> {
+    return methods.list(connection, connection instanceof Peer);
+  }
+  return {
+    methods: {
+      get_methods: {
+        handler: (_: unknown, { connection }: RpcRequest) =>
+          Array.from(visible(connection), ({ name }) => name),
+      },
+      "rpc.discover": {
+        handler: (_: unknown, { connection }: RpcRequest) => toOpenRpc(info, visible(connection)),
+      },
+    },
+  };
+}
+
+/**
  * Describes methods. The names of params are known where a method or its schema tells them; their
  * types, and that of the result, where the schema's library can say them as JSON Schema.
  */
-export function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): object {
+function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): object {
   const methods = Array.from(entries)
     .filter(({ name }) => name !== "rpc.discover")
     .map(toMethod);

@@ -21,10 +21,9 @@ import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
-import type { MethodEntry, MethodOptions } from "./methods.ts";
-import { toOpenRpc } from "./openrpc.ts";
+import type { MethodOptions } from "./methods.ts";
+import { discovery } from "./openrpc.ts";
 import { Origins } from "./origin.ts";
-import { Peer } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
 import { Topics } from "./pubsub/topics.ts";
 import type { TopicOptions } from "./pubsub/topics.ts";
@@ -97,19 +96,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.#topics = new Topics({ limits: this.limits, wrapScalars: options.wrapScalars ?? false });
     this.#streams = new Streams(this.limits);
     this.#mount(this.#topics.plugin());
-    this.#mount({
-      methods: {
-        get_methods: {
-          handler: (_: unknown, { connection }: RpcRequest) => this.#names(connection),
-        },
-        "rpc.discover": {
-          handler: (_: unknown, { connection }: RpcRequest) => this.#describe(connection),
-        },
-      },
-      ended: (connection) => this.#streams.forget(connection),
-      userChanged: (connection) =>
-        this.#streams.prune(connection, (name) => this.#methods.admits(name, connection)),
-    });
+    this.#mount(this.#streams.plugin(this.#methods));
+    this.#mount(discovery(this.#methods, options.info));
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
     this.handleUpgrade = this.handleUpgrade.bind(this);
@@ -384,18 +372,5 @@ export class JsonRpc<A extends Api = EmptyApi> {
     for (const [name, method] of Object.entries(plugin.methods ?? {})) {
       this.#methods.add({ ...method, name });
     }
-  }
-
-  #names(connection: Connection): string[] {
-    return Array.from(this.#visible(connection), ({ name }) => name);
-  }
-
-  #describe(connection: Connection): object {
-    const { info = { title: "JSON-RPC", version: "0" } } = this.#options;
-    return toOpenRpc(info, this.#visible(connection));
-  }
-
-  #visible(connection: Connection): Iterable<MethodEntry> {
-    return this.#methods.list(connection, connection instanceof Peer);
   }
 }

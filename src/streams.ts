@@ -7,9 +7,9 @@
 
 import { describeError, ErrorCode, RpcError, RpcInternalError, RpcServerError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
-import type { MethodOptions } from "./methods.ts";
+import type { MethodOptions, MethodRegistry } from "./methods.ts";
 import { isThenable } from "./middleware.ts";
-import type { PluginMethod } from "./plugin.ts";
+import type { Plugin, PluginMethod } from "./plugin.ts";
 import type { Connection, RpcRequest } from "./request.ts";
 
 /** How a subscription by id is called. */
@@ -63,13 +63,17 @@ export class Streams {
     return [{ handler: begin, socketOnly: true }, { handler: end, socketOnly: true }];
   }
 
-  /** Ends all subscriptions of a connection that is gone. */
-  forget(connection: Connection): void {
-    for (const id of this.#open.get(connection)?.keys() ?? []) this.#end(connection, id);
+  /** Their share in the life of connections. */
+  plugin(methods: MethodRegistry): Plugin {
+    return {
+      ended: (connection) => this.#prune(connection, () => false),
+      userChanged: (connection) =>
+        this.#prune(connection, (name) => methods.admits(name, connection)),
+    };
   }
 
   /** Ends the subscriptions of a connection that it may no longer have. */
-  prune(connection: Connection, mayHave: (method: string) => boolean): void {
+  #prune(connection: Connection, mayHave: (method: string) => boolean): void {
     for (const { id, request } of this.#open.get(connection)?.values() ?? []) {
       if (!mayHave(request.method)) this.#end(connection, id);
     }

@@ -4,9 +4,10 @@
  * @module
  */
 
-import type { Admission } from "../channel.ts";
+import type { Admission, Receiver } from "../channel.ts";
 import { openSocket } from "../socket.ts";
 import type { StandardSocket } from "../socket.ts";
+import { quiet } from "../timer.ts";
 import type { Runtime } from "./runtime.ts";
 
 // -- types --
@@ -41,12 +42,37 @@ export const denoRuntime: Runtime = {
     // Not by Deno's own option: it looks for it only among offers that are parted by ", ".
     const { protocol } = admission;
     if (protocol !== undefined) response.headers.set("sec-websocket-protocol", protocol);
-    openSocket(socket, admission);
+    openSocket(socket, inTime(admission));
     return response;
   },
 };
 
 // -- helpers --
+
+/** Refuses by itself where a socket never opens: that of a client which has left tells nothing. */
+function inTime(admission: Admission): Pick<Admission, "opened" | "refused"> {
+  let late = false;
+  const giveUp = quiet(setTimeout(() => {
+    late = true;
+    admission.refused(1006, "Not opened in time");
+  }, OPEN_MS));
+  return {
+    opened(channel) {
+      clearTimeout(giveUp);
+      // Its place is given away by now.
+      if (late) channel.close(1013, "Opened too late");
+      return late ? NOBODY : admission.opened(channel);
+    },
+    refused(code, reason) {
+      clearTimeout(giveUp);
+      if (!late) admission.refused(code, reason);
+    },
+  };
+}
+
+const NOBODY: Receiver = { receive() {}, alive() {}, closed() {} };
+// How long the answer to an upgrade may take to leave.
+const OPEN_MS = 5000;
 
 /** One that is silent for two heartbeats is closed: one to ping, one to wait. */
 function idleSeconds({ heartbeatMs }: Admission): number {
