@@ -68,16 +68,17 @@ export class HttpDoor {
     const response = isThenable(refusal)
       ? refusal.then((response) => response ?? this.#route(request, handshake))
       : refusal ?? this.#route(request, handshake);
-    return origin === null ? response : this.#readable(response, origin);
+    return origin === null ? response : this.#readable(response, handshake, origin);
   }
 
-  /** Lets the page that asked read the answer. It was let in before, or the answer says that not. */
+  /** Lets the page that asked read the answer, if it may ask at all. */
   async #readable(
     answer: Response | Promise<Response>,
+    handshake: Handshake,
     origin: string,
   ): Promise<Response> {
     const response = await answer;
-    if (response.status === 403) return response;
+    if (!this.#options.origins.hasAdmitted(handshake)) return response;
     // A copy: a plugin may have passed on a response whose headers cannot be written.
     const headers = new Headers(response.headers);
     for (const [name, value] of Object.entries(this.#options.origins.corsHeaders(origin))) {

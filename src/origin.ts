@@ -30,6 +30,7 @@ export interface OriginOptions {
 export class Origins {
   readonly #options: OriginOptions;
   readonly #logger: Logger;
+  readonly #admitted = new WeakSet<Handshake>();
 
   /**
    * @param options The server's.
@@ -49,7 +50,14 @@ export class Origins {
       return this.#refuse("origin", origin);
     }
     const host = headers.get("host") ?? "";
-    return hosts === undefined || hosts.includes(host) ? undefined : this.#refuse("host", host);
+    if (hosts !== undefined && !hosts.includes(host)) return this.#refuse("host", host);
+    this.#admitted.add(handshake);
+    return undefined;
+  }
+
+  /** Whether a peer has passed the check. */
+  hasAdmitted(handshake: Handshake): boolean {
+    return this.#admitted.has(handshake);
   }
 
   /**

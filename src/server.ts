@@ -93,7 +93,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
     };
     this.#http = new HttpDoor({ ...door, origins });
     this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
-    this.#topics = new Topics({ limits: this.limits, wrapScalars: options.wrapScalars ?? false });
+    this.#topics = new Topics({
+      limits: this.limits,
+      wrapScalars: options.wrapScalars ?? false,
+      maySubscribe: (connection) => this.#methods.admits("subscribe", connection),
+    });
     this.#streams = new Streams(this.limits);
     this.#mount(this.#topics.plugin());
     this.#mount(this.#streams.plugin(this.#methods));
@@ -328,16 +332,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * than that, give a connection a changed user with `connection.login(user)`.
    *
    * @param predicate Answers `true` for each connection to end.
-   * @returns How many that were.
+   * @returns How many that were. Those whose handshake is under way are asked about when they open,
+   * and are not counted.
    */
   revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
-    let revoked = 0;
-    for (const connection of this.connections) {
-      if (predicate(connection) !== true) continue;
-      connection.close(1008, "Revoked");
-      revoked++;
-    }
-    return revoked;
+    return this.#sockets.revoke(predicate as (connection: Connection) => boolean);
   }
 
   /**

@@ -15,7 +15,7 @@ import { isThenable } from "./middleware.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
-import type { Handshake } from "./request.ts";
+import type { Connection, Handshake } from "./request.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
 import { openSocket } from "./socket.ts";
@@ -44,6 +44,8 @@ export class SocketDoor {
   readonly connections: Connections;
   readonly #options: SocketDoorOptions;
   readonly #peerHost: PeerHost;
+  // Handshakes under way, each with what was revoked meanwhile.
+  readonly #arriving = new Map<Handshake, Predicate[]>();
   #closing = false;
 
   /** @param options What the door needs. */
@@ -80,6 +82,7 @@ export class SocketDoor {
     if (this.#closing || !this.connections.reserve()) return unavailable();
     // Read now: after the upgrade some runtimes refuse to read the request.
     const handshake = toHandshake(request, runtime, host);
+    this.#arriving.set(handshake, []);
     const admit = (refusal: Response | undefined) =>
       this.#admit(refusal, { request, host, runtime, handshake });
     const refusal = this.#options.checks.run(handshake);
@@ -98,6 +101,14 @@ export class SocketDoor {
     openSocket(socket, this.#admission(handshake));
   }
 
+  /** Ends connections at once, and those of them that are about to open; tells how many were open. */
+  revoke(predicate: Predicate): number {
+    for (const predicates of this.#arriving.values()) predicates.push(predicate);
+    const peers = [...this.connections].filter((peer) => predicate(peer) === true);
+    peers.forEach(revoke);
+    return peers.length;
+  }
+
   /** Refuses what comes from now on, closes all connections, and resolves when they are gone. */
   async close(code: number, reason: string): Promise<void> {
     this.#closing = true;
@@ -110,8 +121,13 @@ export class SocketDoor {
     if (refusal === undefined && !this.#closing) {
       return runtime.upgrade(request, host, this.#admission(handshake));
     }
-    this.connections.release();
+    this.#release(handshake);
     return refusal ?? unavailable();
+  }
+
+  #release(handshake: Handshake): void {
+    this.#arriving.delete(handshake);
+    this.connections.release();
   }
 
   #admission(handshake: Handshake): Admission {
@@ -121,7 +137,7 @@ export class SocketDoor {
       maxMessageBytes,
       heartbeatMs,
       opened: (channel) => this.#open(channel, handshake),
-      refused: () => this.connections.release(),
+      refused: () => this.#release(handshake),
     };
   }
 
@@ -129,6 +145,9 @@ export class SocketDoor {
     const peer = new Peer(channel, this.#peerHost, handshake);
     this.connections.add(peer);
     for (const plugin of this.#options.plugins) plugin.opened?.(peer);
+    const revoked = this.#arriving.get(handshake)?.some((predicate) => predicate(peer) === true);
+    this.#arriving.delete(handshake);
+    if (revoked) revoke(peer);
     if (this.#closing) peer.close(1001, "The server is closing");
     return peer;
   }
@@ -136,6 +155,13 @@ export class SocketDoor {
 
 // How long peers may take to answer a close.
 const CLOSE_MS = 2000;
+
+type Predicate = (connection: Connection) => boolean;
+
+function revoke(connection: Connection): void {
+  connection.close(1008, "Revoked");
+  connection.logout(); // for calls that still run
+}
 
 interface Arrival {
   readonly request: Request;

@@ -280,7 +280,7 @@ test("Peer.send() does nothing after close, and neither do notify, receive and l
     await slow.promise;
     wire.turn();
     assertEquals(wire.log, ["close 1000"]);
-    assertEquals(peer.isOpen, false);
+    assert(!peer.isOpen && peer.signal.aborted);
   }
 });
 
@@ -330,12 +330,13 @@ test("Peer.send() closes with 1013 when more than maxBufferedBytes wait, and not
     wire.bufferedAmount = 100;
     peer.send("a");
     wire.turn();
+    assertEquals(wire.log, ["a"]);
     wire.bufferedAmount = 101;
     peer.send("b");
     peer.send("c");
     wire.turn();
     assertEquals(wire.log.at(-1), "close 1013 Over 100 bytes unread (maxBufferedBytes)");
-    assertEquals([wire.closes, peer.isOpen, wire.texts[0]], [1, false, "a"]);
+    assertEquals([wire.closes, peer.isOpen], [1, false]);
   }
 });
 

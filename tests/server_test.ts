@@ -56,7 +56,7 @@ async function hasPlace(server: LocalServer): Promise<boolean> {
 
 /** Waits until a server has a place, which it may give back a moment later than the peer hears. */
 async function placeComesBack(server: LocalServer): Promise<void> {
-  while (!await hasPlace(server)) await quietMoment();
+  await until(() => hasPlace(server));
 }
 
 // -- at the door --

@@ -36,6 +36,8 @@ export interface TopicsOptions {
   readonly limits: Limits;
   /** Whether events that are no array or object are sent in a one-element array. */
   readonly wrapScalars: boolean;
+  /** Whether a connection may subscribe to anything at all. */
+  readonly maySubscribe: (connection: Connection) => boolean;
 }
 
 interface Topic {
@@ -198,8 +200,9 @@ export class Topics {
   }
 
   #prune(connection: Connection): void {
+    const maySubscribe = this.#options.maySubscribe(connection);
     for (const name of connection.subscriptions) {
-      const topic = this.#find(name);
+      const topic = maySubscribe ? this.#find(name) : undefined;
       if (topic === undefined || !mayUse(topic, connection)) this.#leave(name, connection);
     }
   }

@@ -80,8 +80,10 @@ export class Upgrades {
   }
 
   async #ask(incoming: IncomingMessage, host: UpgradeHost): Promise<Response> {
+    const request = toRequest(incoming, this.#scheme);
+    if (request === undefined) return new Response("Bad request", { status: 400 });
     try {
-      return await this.#app.fetch(toRequest(incoming, this.#scheme), host);
+      return await this.#app.fetch(request, host);
     } catch (error) {
       console.error(error);
       return new Response("Internal error", { status: 500 });
@@ -121,15 +123,17 @@ export class Upgrades {
 
 const protocols = new WeakMap<IncomingMessage, string | undefined>();
 
-/** The upgrade request as a standard one. */
-function toRequest(incoming: IncomingMessage, scheme: string): Request {
+/** The upgrade request as a standard one; `undefined` where its URL makes none. */
+function toRequest(incoming: IncomingMessage, scheme: string): Request | undefined {
   const headers = new Headers();
   const { rawHeaders } = incoming;
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     headers.append(rawHeaders[index] as string, rawHeaders[index + 1] as string);
   }
   const host = incoming.headers.host ?? "localhost";
-  return new Request(new URL(incoming.url ?? "/", `${scheme}://${host}`), { headers });
+  const base = `${scheme}://${host}`;
+  const path = incoming.url ?? "/";
+  return URL.canParse(path, base) ? new Request(new URL(path, base), { headers }) : undefined;
 }
 
 /** Answers an upgrade that was refused, on the bare socket. */

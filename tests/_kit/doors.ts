@@ -234,13 +234,25 @@ export async function rawUpgrade(
   return await rawRequest(url, { headers: { ...UPGRADE, ...headers } });
 }
 
-/** A socket on which a WebSocket is open, for frames to the letter. */
+/** A WebSocket for frames to the letter, on which the server has answered once. */
 export async function rawSocket(url: string): Promise<Socket> {
   const socket = await dial(url);
   socket.write(requestText(url, UPGRADE, {}));
-  const { status } = await within(rawResponse(socket), "a response");
-  assertEquals(status, 101);
+  assertStatus(await within(rawResponse(socket), "a response"), 101);
+  const answered = new Promise((resolve) => socket.once("data", resolve));
+  socket.write(frame(TEXT, JSON.stringify(call("ping", 1))));
+  await within(answered, "an answer");
   return socket;
+}
+
+/** The kind of frame that is a text. */
+export const TEXT = 1;
+
+/** A frame of a client. Its mask is all zero: the payload stays as it is. */
+export function frame(opcode: number, payload: Uint8Array | string, final = true): Uint8Array {
+  const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
+  assert(bytes.length < 126);
+  return new Uint8Array([opcode | (final ? 0x80 : 0), 0x80 | bytes.length, 0, 0, 0, 0, ...bytes]);
 }
 
 const UPGRADE = {
@@ -250,7 +262,7 @@ const UPGRADE = {
   "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
 };
 
-/** Opens a TCP connection to the server. */
+/** Opens a TCP connection to a server. */
 export async function dial(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
@@ -310,4 +322,10 @@ function parseResponse(bytes: Buffer): RawResponse & { complete: boolean } | und
 export function assertStatus(response: RawResponse, status: number): RawResponse {
   assert(response.status === status, `Expected ${status}, got ${response.status} ${response.body}`);
   return response;
+}
+
+/** Makes sure that a response brings what `ping` answers. */
+export function assertPong(response: RawResponse): void {
+  const { body } = assertStatus(response, 200);
+  assert(body.includes('"pong"'), body);
 }

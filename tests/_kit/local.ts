@@ -201,9 +201,16 @@ export function quietMoment(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
 }
 
-/** Waits until something holds; a test that waits in vain ends by its own time limit. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+// How long a test waits for what must come.
+const PATIENCE_MS = 15_000;
+
+/** Waits until something holds. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!await holds()) {
+    if (performance.now() > end) throw new Error(`Waited in vain for ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** Which of these promises have not settled, by their index. */

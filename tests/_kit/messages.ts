@@ -2,14 +2,10 @@
  * JSON-RPC messages as tests write them.
  */
 import { assert, assertEquals } from "@std/assert";
+import type { Message as AnyMessage } from "../../src/protocol.ts";
 
-/** Whatever a message may hold. */
-export interface Message {
-  readonly jsonrpc?: unknown;
-  readonly method?: unknown;
-  readonly params?: unknown;
-  readonly id?: unknown;
-  readonly result?: unknown;
+/** Whatever a message may hold; an error, where it has one, is an error. */
+export interface Message extends AnyMessage {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
 }
 

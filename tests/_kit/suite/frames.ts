@@ -1,9 +1,9 @@
 /**
  * WebSockets as they should not be: frames that are binary, too long, broken or broken off.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
-import { assertAlive, Line, rawSocket } from "../doors.ts";
+import { assertAlive, frame, Line, rawSocket, TEXT } from "../doors.ts";
 import { call, result } from "../messages.ts";
 import { abuse, callOf, line, MAX_MESSAGE_BYTES, nobodyIsOpen, placesAreFree } from "./case.ts";
 
@@ -37,15 +37,7 @@ async function withSocket(url: string, run: (socket: Socket) => Promise<void>): 
   }
 }
 
-/** A frame of a client. Its mask is all zero: the payload stays as it is. */
-function frame(opcode: number, payload: Uint8Array | string, final = true): Uint8Array {
-  const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
-  assert(bytes.length < 126);
-  return new Uint8Array([opcode | (final ? 0x80 : 0), 0x80 | bytes.length, 0, 0, 0, 0, ...bytes]);
-}
-
 const CONTINUATION = 0;
-const TEXT = 1;
 const RESERVED = 7;
 const CLOSE = 8;
 const PING = 9;

@@ -1,0 +1,106 @@
+/**
+ * Keys that tokens are verified with. Which they are and which algorithms they are for is decided
+ * here, once, and not by what a token says of itself.
+ *
+ * @module
+ */
+
+import { createLocalJWKSet, createRemoteJWKSet, importSPKI } from "jose";
+import type { CryptoKey, JSONWebKeySet, JWK, JWTVerifyGetKey } from "jose";
+
+/** Keys, and what they are for. Exactly one of the three must be there. */
+export interface JwtKeys {
+  /**
+   * For HS256, HS384 and HS512: a secret that the issuer has too, as bytes, or as text that stands
+   * for its UTF-8. At least as long as the hash: 32, 48 or 64 bytes.
+   */
+  readonly secret?: Uint8Array | string;
+  /** For all other algorithms: a public key, as a CryptoKey, a JWK, or SPKI text (PEM). */
+  readonly publicKey?: CryptoKey | JWK | string;
+  /**
+   * For all other algorithms: a JSON Web Key Set, or the URL of one, which is fetched when it is
+   * needed, and again for a key that is not in it. Use `https:` there.
+   */
+  readonly jwks?: JSONWebKeySet | URL;
+  /**
+   * The algorithms that tokens may use: any of HS256, HS384, HS512 with a secret, else of RS256,
+   * RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519.
+   */
+  readonly algorithms: readonly string[];
+}
+
+/**
+ * Checks the keys, and gives the function that finds the one for a token.
+ *
+ * @throws {TypeError} Where there is not exactly one kind of key, a key is none, or an algorithm is
+ * not for it.
+ * @throws {RangeError} Where a secret is too short.
+ */
+export function resolveKeys(keys: JwtKeys): JWTVerifyGetKey {
+  const { secret, publicKey, jwks, algorithms } = keys;
+  const given = [secret, publicKey, jwks].filter((each) => each !== undefined);
+  if (given.length !== 1) {
+    throw new TypeError(
+      `Expected exactly one of \`secret\`, \`publicKey\` and \`jwks\`, got ${given.length}`,
+    );
+  }
+  checkAlgorithms(algorithms, secret === undefined ? ASYMMETRIC : SYMMETRIC);
+  if (secret !== undefined) return fixed(toSecret(secret, algorithms));
+  if (publicKey !== undefined) return toPublicKey(publicKey);
+  return jwks instanceof URL ? createRemoteJWKSet(jwks) : localSet(jwks as JSONWebKeySet);
+}
+
+const SYMMETRIC = /^HS(?:256|384|512)$/;
+const ASYMMETRIC = /^(?:(?:RS|PS|ES)(?:256|384|512)|EdDSA|Ed25519)$/;
+
+function checkAlgorithms(algorithms: readonly string[], known: RegExp): void {
+  const fit = Array.isArray(algorithms) && algorithms.length > 0 &&
+    algorithms.every((each) => known.test(each));
+  if (fit) return;
+  throw new TypeError(
+    `Expected \`algorithms\` to be a list of algorithms for the key, got \`${algorithms}\``,
+  );
+}
+
+function toSecret(secret: Uint8Array | string, algorithms: readonly string[]): Uint8Array {
+  // Whoever has the public key could sign with it.
+  if (typeof secret === "string" && secret.includes("-----BEGIN")) {
+    throw new TypeError("Expected `secret` to be a secret, got a key in PEM");
+  }
+  const bytes = typeof secret === "string" ? new TextEncoder().encode(secret) : secret.slice();
+  const least = Math.max(...algorithms.map((each) => Number(each.slice(2)) / 8));
+  if (bytes.length >= least) return bytes;
+  throw new RangeError(`Expected \`secret\` to have at least ${least} bytes, got ${bytes.length}`);
+}
+
+function toPublicKey(key: CryptoKey | JWK | string): JWTVerifyGetKey {
+  if (typeof key === "string") return spki(key);
+  if ("kty" in key) {
+    if (key.kty !== "oct" && key.d === undefined) return fixed({ ...key });
+  } else if ((key as CryptoKey).type === "public") {
+    return fixed(key as CryptoKey);
+  }
+  throw new TypeError("Expected `publicKey` to be a public key, got a private or secret one");
+}
+
+function spki(text: string): JWTVerifyGetKey {
+  if (!text.startsWith("-----BEGIN PUBLIC KEY-----")) {
+    throw new TypeError("Expected `publicKey` as text to start with -----BEGIN PUBLIC KEY-----");
+  }
+  // A standard key is for one algorithm: the same text may become several.
+  const imported = new Map<string, Promise<CryptoKey>>();
+  return ({ alg }) => {
+    let key = imported.get(alg);
+    if (key === undefined) imported.set(alg, key = importSPKI(text, alg));
+    return key;
+  };
+}
+
+function localSet(jwks: JSONWebKeySet): JWTVerifyGetKey {
+  if (Array.isArray(jwks.keys)) return createLocalJWKSet(jwks);
+  throw new TypeError("Expected `jwks` to be a URL, or a record with an array `keys`");
+}
+
+function fixed(key: CryptoKey | JWK | Uint8Array): JWTVerifyGetKey {
+  return () => key;
+}
