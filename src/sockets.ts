@@ -6,6 +6,7 @@
 
 import type { Admission, Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
+import { describeError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
 import type { Limits } from "./limits.ts";
@@ -118,8 +119,13 @@ export class SocketDoor {
 
   #admit(refusal: Response | undefined, arrival: Arrival): Response {
     const { request, host, runtime, handshake } = arrival;
-    if (refusal === undefined && !this.#closing) {
-      return runtime.upgrade(request, host, this.#admission(handshake));
+    try {
+      if (refusal === undefined && !this.#closing) {
+        return runtime.upgrade(request, host, this.#admission(handshake));
+      }
+    } catch (error) {
+      this.#options.logger.error(`An upgrade failed: ${describeError(error)}`);
+      refusal = new Response("Upgrade failed", { status: 400 });
     }
     this.#release(handshake);
     return refusal ?? unavailable();
