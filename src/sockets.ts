@@ -153,8 +153,9 @@ export class SocketDoor {
     for (const plugin of this.#options.plugins) plugin.opened?.(peer);
     const revoked = this.#arriving.get(handshake)?.some((predicate) => predicate(peer) === true);
     this.#arriving.delete(handshake);
-    if (revoked) revoke(peer);
-    if (this.#closing) peer.close(1001, "The server is closing");
+    // Not before this returns: until then Bun does not know whom to tell that it has closed.
+    if (revoked) queueMicrotask(() => revoke(peer));
+    if (this.#closing) queueMicrotask(() => peer.close(1001, "The server is closing"));
     return peer;
   }
 }

@@ -404,6 +404,20 @@ test("batch() leaves no call waiting when its function throws", async () => {
   assertEquals(await unsettled(calls), []);
 });
 
+test("batch() rejects with RangeError when all of it is over maxMessageBytes", async () => {
+  const { rpc } = testServer();
+  await using client = await pair(rpc, { maxMessageBytes: 1000 });
+  const calls: Promise<unknown>[] = [];
+  const batch = () =>
+    client.batch((b) => {
+      for (let n = 0; n < 3; n++) calls.push(b.call("echo", ["x".repeat(500)]));
+      return calls;
+    });
+  await assertRejects(async () => await batch(), RangeError, "maxMessageBytes");
+  assertEquals(await unsettled(calls), []);
+  assertEquals(await client.call("ping"), "pong");
+});
+
 test("batch() rejects when the client is closed", async () => {
   const { rpc } = testServer();
   const client = await pair(rpc);
@@ -419,7 +433,7 @@ test("remote calls methods by name, nested ones too", async () => {
   assertEquals(await client.remote.ping(), "pong");
   assertEquals(await client.remote.add({ a: 1, b: 2 }), 3);
   assertEquals(await client.remote.math.double([4]), 8);
-  assertEquals(await client.remote.math.trig.zero(undefined), 0);
+  assertEquals(await client.remote.math.trig.zero(), 0);
 });
 
 test("remote passes options on", async () => {
@@ -432,9 +446,7 @@ test("remote passes options on", async () => {
 test("remote joins names with the separator that the client is told", async () => {
   const rpc = new JsonRpc({ separator: "__" }).addMethods("math", { one: () => 1 });
   await using client = await pair(rpc, { separator: "__" });
-  assertEquals(await client.remote.math.one(undefined), 1);
-  const { remote } = client as unknown as { remote: { math: { one(): Promise<number> } } };
-  assertEquals(await remote.math.one(), 1);
+  assertEquals(await client.remote.math.one(), 1);
 });
 
 test("remote can be awaited without calling anything", async () => {
@@ -458,6 +470,7 @@ test("close() rejects the calls that wait, and those that come later", async () 
   const late = await assertRejects(() => client.call("ping"), RpcConnectionError, "closed");
   assertEquals(late.outcome, "unsent");
   await assertRejects(() => client.connect(), RpcConnectionError, "closed");
+  assertThrows(() => client.notify("ping"), RpcConnectionError, "closed");
   await assertRejects(() => client.subscribe("any" as never, () => {}), RpcConnectionError);
   assertEquals(client.state, "closed");
 });

@@ -154,6 +154,44 @@ test("examples/tls_node.ts answers over https and wss", async () => {
   }
 });
 
+test("examples/passwd.ts lets an operator restart, and takes it away at once", async () => {
+  await withExample("deno", "passwd.ts", async (server) => {
+    await until(() => server.output().includes("new: true"));
+    assertStringIncludes(server.output(), "a wrong password: false\nann: true\nwhoami: ann\n");
+    assertStringIncludes(server.output(), "ann restarts: Method not found\n");
+    assertStringIncludes(server.output(), "an operator restarts: restarted\nann still hears: []\n");
+  });
+});
+
+test("examples/jwt.ts knows its users over WebSocket and POST", async () => {
+  await withExample("deno", "jwt.ts", async (server) => {
+    await until(() => server.output().includes("over POST: ada"));
+    assertStringIncludes(
+      server.output(),
+      "over WebSocket: ada\nrestart: Method not found\nrestart: restarting\n",
+    );
+  });
+});
+
+test("examples/hono_session.ts knows who has logged in, until they log out", async () => {
+  await withExample("deno", "hono_session.ts", async ({ url }) => {
+    const init = { method: "POST", headers: { "content-type": "application/json" } };
+    const body = JSON.stringify({ name: "ada", password: "secret" });
+    const login = await fetch(`${url}/login`, { ...init, body });
+    const [cookie = ""] = login.headers.get("set-cookie")?.split(";") ?? [];
+    const whoami = async () => {
+      const client = await connect(`${url}/rpc`, { headers: { cookie } });
+      const name = await client.call("whoami");
+      await client.close();
+      return name;
+    };
+    assertEquals(await whoami(), "ada");
+    const logout = await fetch(`${url}/logout`, { method: "POST", headers: { cookie } });
+    assertEquals([login.status, logout.status], [204, 204]);
+    assertEquals(await whoami(), null);
+  });
+});
+
 test("every example says what it is and how to run it, and is run by a test", async () => {
   // It needs JSR, which cannot be reached from every machine that runs the tests.
   const untested = ["std_log.ts"];

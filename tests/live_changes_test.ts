@@ -603,4 +603,5 @@ test("revoke() holds for those whose handshake is still under way", async () => 
   await bob.leave();
   // Whoever comes later is not meant.
   await (await as("ada", server)).leave();
+  await until(() => rpc.connections.size === 0);
 });

@@ -931,6 +931,20 @@ test("a connection that another backend gave a user is left alone", async () => 
   assertEquals(await someone.call("set_password", { username: "ann", password: "x" }), true);
 });
 
+test("a connection that has ended is forgotten", async () => {
+  await using place = await home();
+  const { rpc, users } = await served(place.path);
+  const [one, other] = [await client(rpc), await client(rpc)];
+  for (const each of [one, other]) await login(each, "ann");
+  const ended = [...rpc.connections];
+  for (const each of [one, other]) await each.close();
+  await until(() => rpc.connections.size === 0);
+  ended[1]?.login(ended[1].user as PasswdUser); // by a handler that still runs
+  await users.deleteUser("ann");
+  // Nobody has looked at them any more.
+  assertEquals(ended.map(({ user }) => user?.name), ["ann", "ann"]);
+});
+
 test("a plugin that fails over a changed user keeps nobody logged in", async () => {
   await using place = await home();
   const { rpc, users, logger } = await served(place.path);

@@ -163,7 +163,6 @@ test("call() rejects with the signal's reason while it waits, and tells the othe
 });
 
 test("call() has nothing to do with its signal once it has its answer", async () => {
-  const { rpc } = testServer();
   const [client, server] = await bareServer();
   const controller = new AbortController();
   const call = client.call("ping", [], { signal: controller.signal });
@@ -173,7 +172,6 @@ test("call() has nothing to do with its signal once it has its answer", async ()
   client.notify("last");
   assertEquals((await server.next()).method, "last");
   await client.close();
-  void rpc;
 });
 
 test("call() rejects with a TimeoutError when its signal is AbortSignal.timeout()", async () => {

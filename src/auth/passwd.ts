@@ -95,7 +95,8 @@ export interface PasswdOptions {
   readonly maxWaitMs?: number;
   /**
    * Tells the address of a peer. Behind a proxy all peers have that of the proxy: read the header
-   * that it sets, and that it does not take over from the peer.
+   * that it sets, and that it does not take over from the peer. Those that have no address count as
+   * one.
    *
    * @default {handshake.remoteAddress}
    */
