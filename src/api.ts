@@ -55,9 +55,11 @@ export type WithTopic<A extends Api, Name extends string, Payload> = A extends
   ? Offer<Methods, Topics & { readonly [N in Name]: Payload }, User>
   : never;
 
-/** An {@linkcode Api} that knows users. */
-export type WithUser<A extends Api, User> = A extends
-  Offer<infer Methods, infer Topics, infer _User> ? Offer<Methods, Topics, User> : never;
+/** An {@linkcode Api} with what a plugin brings: methods, and users where it knows any. */
+export type WithPlugin<A extends Api, User, More extends object> = A extends
+  Offer<infer Methods, infer Topics, infer Before>
+  ? Offer<Methods & More, Topics, unknown extends User ? Before : User>
+  : never;
 
 /** One method of an {@linkcode Api}. */
 export type OneMethod<Name extends string, Params, Result> = {

@@ -32,6 +32,7 @@ export interface PluginMethod {
  * A record of what a plugin brings; all of it optional.
  *
  * @typeParam User What `request.user` is once the plugin is mounted.
+ * @typeParam Methods What clients may call because of it: functions by name, of their params.
  *
  * @example Counting calls
  * ```ts
@@ -49,7 +50,8 @@ export interface PluginMethod {
  * const rpc = new JsonRpc().use(counter());
  * ```
  */
-export interface Plugin<User = unknown> {
+// deno-lint-ignore ban-types -- exactly this: a type to intersect with
+export interface Plugin<User = unknown, Methods extends object = {}> {
   /** A layer around every call. */
   readonly call?: CallMiddleware;
   /** Looks at each peer before its first message. */
@@ -68,4 +70,6 @@ export interface Plugin<User = unknown> {
   readonly close?: () => void | Promise<void>;
   /** Only a type: what the user becomes. Never set. */
   readonly "~user"?: User;
+  /** Only a type: what clients may call. Never set. */
+  readonly "~methods"?: Methods;
 }

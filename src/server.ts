@@ -12,8 +12,8 @@ import type {
   OneMethod,
   TopicNames,
   WithMethods,
+  WithPlugin,
   WithTopic,
-  WithUser,
 } from "./api.ts";
 import { Checks } from "./handshake.ts";
 import { HttpDoor } from "./http.ts";
@@ -127,7 +127,10 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} Where a plugin brings a method whose name is taken.
    */
   use(brought: CallMiddleware): JsonRpc<A>;
-  use<User>(brought: Plugin<User>): JsonRpc<unknown extends User ? A : WithUser<A, User>>;
+  // deno-lint-ignore ban-types -- the default of Plugin
+  use<User, Methods extends object = {}>(
+    brought: Plugin<User, Methods>,
+  ): JsonRpc<WithPlugin<A, User, Methods>>;
   use(brought: CallMiddleware | Plugin): JsonRpc<never> {
     this.#mount(typeof brought === "function" ? { call: brought } : brought);
     return this as unknown as JsonRpc<never>;

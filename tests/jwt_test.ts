@@ -427,6 +427,26 @@ test("jwt() shows a token in no log, no answer and no error", async () => {
   }
 });
 
+test("jwt() says back nothing of what it has read in a token that it refuses", async () => {
+  const { rpc, log } = testServer();
+  await using server = await serveHere(rpc);
+  const [name, claim] = ["x-secret-extension", "https://secret.example"];
+  const tokens = [
+    `${base64url({ alg: "HS256", crit: [name], [name]: 1 })}.${body}.${signature}`,
+    `${base64url({ alg: name })}.${body}.${signature}`,
+    await sign(claims({ aud: claim })),
+    await sign(claims({ iss: claim })),
+  ];
+  await using client = await connect(server.ws);
+  for (const token of tokens) {
+    const response = await rawPost(server.url, "{}", { authorization: `Bearer ${token}` });
+    const error = await client.call("login", { token }).catch((error: unknown) => error);
+    const { message, data } = error as RpcInvalidParamsError;
+    const said = [response.body, ...response.headers, message, data, log.text].join();
+    assert(response.status === 401 && !said.includes(name) && !said.includes(claim), said);
+  }
+});
+
 test("jwt() adds no login over POST", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
@@ -561,15 +581,19 @@ test("jwt() that is required closes who has not logged in within loginDeadlineMs
   assertEquals(ran, []);
 });
 
-test("jwt() that is required takes whom the program itself has logged in", async () => {
-  const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 1 });
+test("jwt() that is required takes whom the program itself has logged in, early or late", async () => {
+  const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 300 });
+  const bob = { name: "bob", permissions: [], claims: {} };
   const [near, far] = linkedSockets();
-  rpc.attach(far, { user: { name: "bob", permissions: [], claims: {} } });
-  await using client = await connect(near);
-  const wire = bareClient(rpc);
-  await until(() => rpc.connections.size === 1);
-  assertEquals(wire.heard, []);
-  assertEquals(await client.call("whoami"), "bob");
+  rpc.attach(far, { user: bob });
+  await using attached = await connect(near);
+  await using server = await serveHere(rpc);
+  await using late = await connect(server.ws);
+  await until(() => rpc.connections.size === 2);
+  for (const connection of rpc.connections) connection.login(bob);
+  // Whoever comes after these meets a deadline that is later than theirs.
+  assertEquals((await ending(await connect(server.ws))).code, 1008);
+  assertEquals([await attached.call("whoami"), await late.call("whoami")], ["bob", "bob"]);
 });
 
 test("jwt() that is required leaves nothing to a connection that was logged out", async () => {

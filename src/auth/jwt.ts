@@ -52,6 +52,12 @@ export interface JwtUser {
   readonly claims: JWTPayload;
 }
 
+/** What clients may call. */
+export interface JwtMethods {
+  /** Answers `true`; rejects where the token is refused. */
+  readonly login: (params: { token: string } | [token: string]) => true;
+}
+
 /**
  * A backend for JSON Web Tokens. A peer proves who it is
  *
@@ -111,7 +117,7 @@ export interface JwtUser {
  */
 export function jwt<User extends object = JwtUser>(
   options: JwtOptions<User>,
-): Plugin<User | null> {
+): Plugin<User | null, JwtMethods> {
   const { required = false } = options;
   const loginDeadlineMs = checkMs("loginDeadlineMs", options.loginDeadlineMs ?? 10_000, 1);
   const verify = createVerifier(options, options.toUser ?? toJwtUser as ToUser<User>);

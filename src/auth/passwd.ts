@@ -103,8 +103,30 @@ export interface PasswdOptions {
   readonly addressOf?: (handshake: Handshake) => string | undefined;
 }
 
+/** What clients may call. Each takes its params by position, too. */
+export interface PasswdMethods {
+  /** Answers whether they fit. */
+  readonly login: (
+    params: { username: string; password: string } | [username: string, password: string],
+  ) => boolean;
+  /** Answers `true`. */
+  readonly logout: (params?: unknown) => boolean;
+  /** Answers `false` where the name is taken. */
+  readonly create_user: (
+    params: { username: string; password: string } | [username: string, password: string],
+  ) => boolean;
+  /** Answers `false` where there is no such user. */
+  readonly delete_user: (params: { username: string } | [username: string]) => boolean;
+  /** Answers `false` where one of them is wrong. */
+  readonly set_password: (
+    params:
+      | { username?: string; password: string; old_password?: string }
+      | [username: string, password: string, oldPassword?: string],
+  ) => boolean;
+}
+
 /** Users in a file, to be mounted on a server. */
-export interface PasswdBackend extends Plugin<PasswdUser | null> {
+export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> {
   /**
    * Adds a user: the first one, for who else could create it?
    *
