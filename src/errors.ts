@@ -172,6 +172,8 @@ export class RpcTimeoutError extends Error {
  */
 export const ErrorCode: {
   readonly requestTimeout: -32002;
+  readonly forbidden: -32003;
+  readonly limitExceeded: -32005;
   readonly tooManySubscriptions: -32006;
   readonly requestTooBig: -32007;
   readonly responseTooBig: -32008;
@@ -181,6 +183,8 @@ export const ErrorCode: {
   readonly requestCancelled: -32800;
 } = Object.freeze({
   requestTimeout: -32002,
+  forbidden: -32003,
+  limitExceeded: -32005,
   tooManySubscriptions: -32006,
   requestTooBig: -32007,
   responseTooBig: -32008,

@@ -163,6 +163,21 @@ test("examples/passwd.ts lets an operator restart, and takes it away at once", a
   });
 });
 
+test("examples/guarded_group.ts shows its group to those with the key only", async () => {
+  await withExample("deno", "guarded_group.ts", async (server) => {
+    await until(() => server.output().includes("mechanic"));
+    assertStringIncludes(server.output(), "stranger: 0 valve methods, open: Method not found\n");
+    assertStringIncludes(server.output(), "mechanic: 2 valve methods, open: open\n");
+  });
+});
+
+test("examples/zod.ts says what is wrong with an order", async () => {
+  await withExample("deno", "zod.ts", async (server) => {
+    await until(() => server.output().includes("count: "));
+    assertStringIncludes(server.output(), "by name: 2 × tea\nitem: ");
+  });
+});
+
 test("examples/jwt.ts knows its users over WebSocket and POST", async () => {
   await withExample("deno", "jwt.ts", async (server) => {
     await until(() => server.output().includes("over POST: ada"));

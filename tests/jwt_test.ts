@@ -565,7 +565,7 @@ test("jwt() that is required has nothing but login for a WebSocket without a tok
 });
 
 test("jwt() that is required closes who has not logged in within loginDeadlineMs, with 1008", async () => {
-  const { rpc, ran } = testServer({ ...HS256, required: true, loginDeadlineMs: 300 });
+  const { rpc, ran } = testServer({ ...HS256, required: true, loginDeadlineMs: 1500 });
   await using server = await serveHere(rpc);
   const token = await sign();
   await using early = await connect(server.ws, { token });
@@ -582,7 +582,7 @@ test("jwt() that is required closes who has not logged in within loginDeadlineMs
 });
 
 test("jwt() that is required takes whom the program itself has logged in, early or late", async () => {
-  const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 300 });
+  const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 1500 });
   const bob = { name: "bob", permissions: [], claims: {} };
   const [near, far] = linkedSockets();
   rpc.attach(far, { user: bob });
@@ -597,7 +597,7 @@ test("jwt() that is required takes whom the program itself has logged in, early 
 });
 
 test("jwt() that is required leaves nothing to a connection that was logged out", async () => {
-  const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 300 });
+  const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 1500 });
   rpc.method("logout", (_: unknown, { connection }) => (connection.logout(), "bye"));
   await using server = await serveHere(rpc);
   const client = await connect(server.ws, { token: await sign() });

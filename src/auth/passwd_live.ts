@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeError, RpcInvalidParamsError, RpcServerError } from "../errors.ts";
+import { describeError, ErrorCode, RpcInvalidParamsError, RpcServerError } from "../errors.ts";
 import type { PluginMethod } from "../plugin.ts";
 import type { Connection, Guard, Handshake, RpcRequest } from "../request.ts";
 import { loginRequired, permissionRequired } from "./guards.ts";
@@ -217,7 +217,6 @@ export class LivePasswd {
 const mayCreate = permissionRequired("create_user");
 const mayDelete = permissionRequired("delete_user");
 const mayReset = permissionRequired("set_password");
-const FORBIDDEN = -32003;
 
 /**
  * Insists that the user of a connection may, now, do something, to a user if one is given.
@@ -228,7 +227,7 @@ function demand(guard: Guard, connection: Connection, record?: PasswdRecord): tr
   const user = connection.user as PermittedUser | null;
   const may = guard.admits({ user, connection, name: "", kind: "method" }) === true;
   if (may && (record?.superuser !== true || user?.superuser === true)) return true;
-  throw new RpcServerError(FORBIDDEN, "Permission denied");
+  throw new RpcServerError(ErrorCode.forbidden, "Permission denied");
 }
 
 function textOf(params: unknown, name: string): string {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { RpcServerError } from "../errors.ts";
+import { ErrorCode, RpcServerError } from "../errors.ts";
 
 /** How guessing is slowed down. */
 export interface ThrottleOptions {
@@ -52,7 +52,7 @@ export class Throttle {
     );
     if (waitMs <= 0) return;
     const data = { retryAfterMs: Math.ceil(waitMs) };
-    throw new RpcServerError(LIMIT_EXCEEDED, "Too many wrong passwords", { data });
+    throw new RpcServerError(ErrorCode.limitExceeded, "Too many wrong passwords", { data });
   }
 
   /** Counts an attempt that has failed. */
@@ -90,7 +90,6 @@ export function networkOf(address = ""): string {
 const PER_ADDRESS = 5;
 const PER_ACCOUNT = 10;
 // "Limit exceeded", as Ethereum's nodes number it (EIP-1474).
-const LIMIT_EXCEEDED = -32005;
 const MAX_KEY = 255;
 const MAX_KEYS = 10_000;
 
