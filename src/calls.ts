@@ -88,15 +88,17 @@ export class Calls {
       },
     };
     let results: Results;
+    let text: string;
     try {
       results = build(batch);
+      text = this.#checked("batch", `[${texts.join(",")}]`);
     } catch (error) {
       for (const id of ids) this.#pending.fail(id, error);
       void Promise.allSettled(answers);
       throw error;
     }
     // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
-    if (texts.length > 0) this.#link.send(`[${texts.join(",")}]`, ids);
+    if (texts.length > 0) this.#link.send(text, ids);
     if (ids.length > 0) this.#remember(ids, answers);
     return results;
   }
