@@ -45,7 +45,7 @@ export class Checks {
       }
       return undefined;
     } catch (error) {
-      return this.#refusal(error);
+      return this.refusal(error);
     }
   }
 
@@ -57,11 +57,12 @@ export class Checks {
     try {
       return await verdict ?? await this.run(handshake, next);
     } catch (error) {
-      return this.#refusal(error);
+      return this.refusal(error);
     }
   }
 
-  #refusal(error: unknown): Response {
+  /** The answer to a peer whose check has thrown: what it threw, or 500, and a line in the log. */
+  refusal(error: unknown): Response {
     if (error instanceof Response) return error;
     this.#logger.error(`A handshake function failed: ${describeError(error)}`);
     return new Response("Internal error", { status: 500 });

@@ -59,16 +59,25 @@ export class HttpDoor {
    * @param host What the runtime passes beside the request.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
-    const { checks, origins } = this.#options;
+    const { checks } = this.#options;
     const handshake = toHandshake(request, chooseRuntime(host), host);
     const origin = handshake.headers.get("origin");
     // Before the other checks: a browser's question carries nothing that could pass them.
-    if (request.method === "OPTIONS" && origin !== null) return origins.preflight(handshake);
+    if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     const refusal = checks.run(handshake);
     const response = isThenable(refusal)
       ? refusal.then((response) => response ?? this.#route(request, handshake))
       : refusal ?? this.#route(request, handshake);
     return origin === null ? response : this.#readable(response, handshake, origin);
+  }
+
+  #preflight(handshake: Handshake): Response {
+    const { checks, origins } = this.#options;
+    try {
+      return origins.preflight(handshake);
+    } catch (error) {
+      return checks.refusal(error);
+    }
   }
 
   /** Lets the page that asked read the answer, if it may ask at all. */

@@ -143,7 +143,8 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
   headers.set("content-length", String(body.byteLength));
   headers.set("connection", "close");
   const status = response.status < 300 ? 426 : response.status;
-  const lines = [`HTTP/1.1 ${status} ${response.statusText}`.trimEnd()];
+  // The space stays where no phrase follows it (RFC 9112, section 4).
+  const lines = [`HTTP/1.1 ${status} ${response.statusText}`];
   headers.forEach((value, name) => lines.push(`${name}: ${value}`));
   socket.write(`${lines.join("\r\n")}\r\n\r\n`);
   socket.end(body);
