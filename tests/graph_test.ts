@@ -13,7 +13,7 @@ import * as everything from "@x/jsonrpc";
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
   cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api"],
-  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "upgrade"],
+  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "discard", "upgrade"],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
