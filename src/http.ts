@@ -9,7 +9,7 @@ import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost } from "./dispatch.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
-import { toHandshake } from "./handshake.ts";
+import { responseClass, toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
@@ -165,7 +165,7 @@ async function answerMessage(
   host: DispatchHost,
 ): Promise<Response> {
   const answer = await new Exchange(handshake, host).run(message);
-  return answer === undefined ? new Response(null) : jsonResponse(answer);
+  return answer === undefined ? new Response(null) : jsonResponse(answer, responseClass(handshake));
 }
 
 /** The connection of one request: it lasts until the answer. */
@@ -250,8 +250,8 @@ function tooBig(maxBytes: number): Response {
   return new Response(errorText(null, error), { ...JSON_INIT, status: 413 });
 }
 
-function jsonResponse(text: string): Response {
-  return new Response(text, JSON_INIT);
+function jsonResponse(text: string, Class = Response): Response {
+  return new Class(text, JSON_INIT);
 }
 
 const JSON_INIT = { headers: { "content-type": "application/json" } };

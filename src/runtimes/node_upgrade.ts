@@ -10,6 +10,7 @@ import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
 import type { Admission } from "../channel.ts";
 import type { RuntimeHost } from "./choose.ts";
+import { LightResponse } from "./light_response.ts";
 import type { Runtime } from "./runtime.ts";
 import { openWs } from "./ws_channel.ts";
 
@@ -28,6 +29,8 @@ interface UpgradeHost extends RuntimeHost {
 
 /** `ws` behind the `upgrade` event of a Node server. */
 export const nodeRuntime: Runtime = {
+  Response: LightResponse,
+
   remoteAddress(_request, host) {
     return (host as UpgradeHost).incoming?.socket?.remoteAddress;
   },
