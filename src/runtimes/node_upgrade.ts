@@ -64,8 +64,9 @@ export class Upgrades {
 
   /** Handles one `upgrade` event. Does not reject. */
   async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
-    // A peer that is gone before the answer: nothing is left to tell it.
-    socket.on("error", () => socket.destroy());
+    // A peer that is gone before the answer: nothing is left to tell it. One function for all: a
+    // closure would keep the request for as long as the socket is open.
+    socket.on("error", destroy);
     let upgraded = false;
     const upgrade = (admission: Admission): void => {
       upgraded = true;
@@ -122,6 +123,10 @@ export class Upgrades {
     }
     return server;
   }
+}
+
+function destroy(this: Duplex): void {
+  this.destroy();
 }
 
 const protocols = new WeakMap<IncomingMessage, string | undefined>();
