@@ -15,6 +15,8 @@ import type {
   WithPlugin,
   WithTopic,
 } from "./api.ts";
+import type { CloseOptions } from "./close_options.ts";
+import { Drain } from "./drain.ts";
 import { Checks } from "./handshake.ts";
 import { HttpDoor } from "./http.ts";
 import { resolveLimits } from "./limits.ts";
@@ -70,6 +72,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly #checks: Checks;
   readonly #sockets: SocketDoor;
   readonly #http: HttpDoor;
+  readonly #drain = new Drain();
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -90,6 +93,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
       methods: this.#methods,
       checks: this.#checks,
       plugins: this.#plugins,
+      drain: this.#drain,
     };
     this.#http = new HttpDoor({ ...door, origins });
     this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
@@ -302,7 +306,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     if (request.method !== "POST" && request.headers.has("upgrade")) {
       return this.handleUpgrade(request, host);
     }
-    if (this.#closed !== undefined) return new Response("The server is closing", { status: 503 });
+    if (this.#drain.begun) return this.#drain.refusal();
     return this.#http.answer(request, host);
   }
 
@@ -343,10 +347,19 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Refuses what comes from now on, closes all connections with 1001, and resolves when they are
-   * gone.
+   * Ends the server: at once, or after a drain in which calls under way finish.
+   *
+   * New WebSockets and POSTs are refused with 503, new calls on open connections with -32009 and
+   * `data: { retry: true }`: they have not run. A connection on which no call is left is closed with
+   * 1012; the reason, `retry-after=MS`, says when to come back. What is left at `drainMs` is given up,
+   * connections with 1001, POSTs with 503. Called again, it can only shorten the drain.
+   *
+   * @param options How long calls have, and when clients may come back.
+   * @returns Resolves when all connections are gone and all plugins closed.
+   * @throws {RangeError} Where an option is no number from 0.
    */
-  close(): Promise<void> {
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#drain.begin(options);
     return this.#closed ??= this.#close();
   }
 
@@ -356,6 +369,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   async #close(): Promise<void> {
+    const { connections } = this.#sockets;
+    await this.#drain.wait({ connections, requests: () => this.#http.underWay });
+    this.#http.cutOff();
     await this.#sockets.close(1001, "The server is closing");
     await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
   }

@@ -12,7 +12,7 @@ import * as everything from "@x/jsonrpc";
  * where it fits; one that fits nowhere is a sign.
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api"],
+  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
   workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "discard", "upgrade"],
   hallway: [
     ...["pending", "request", "plugin"],
@@ -20,7 +20,17 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
-    ...["dispatch", "methods", "peer", "origin", "handshake", "connections", "openrpc", "http"],
+    ...[
+      "dispatch",
+      "methods",
+      "peer",
+      "origin",
+      "handshake",
+      "connections",
+      "drain",
+      "openrpc",
+      "http",
+    ],
     ...["pubsub/broker", "pubsub/topics"],
     ...["auth/guards", "sockets", "stream", "streams", "server_options"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
