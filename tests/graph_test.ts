@@ -21,7 +21,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
   ],
   "work rooms": [
     ...["dispatch", "methods", "peer", "origin", "handshake", "connections", "openrpc", "http"],
-    ...["pubsub/broker", "pubsub/topics"],
+    ...["pubsub/broker", "pubsub/memory_broker", "pubsub/topics"],
     ...["auth/guards", "sockets", "stream", "streams", "server_options"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
     ...["auth/jwt_keys", "auth/jwt_verify", "auth/jwt"],
