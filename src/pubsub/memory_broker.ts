@@ -33,7 +33,7 @@ export interface MemoryBrokerOptions {
  * @throws {RangeError} Where the bound makes no sense.
  *
  * @example Two servers, one topic
- * ```ts ignore
+ * ```ts
  * import { JsonRpc } from "@x/jsonrpc";
  * import { memoryBroker } from "@x/jsonrpc/memory";
  *
@@ -65,7 +65,9 @@ class MemoryBroker implements Broker {
   }
 
   publish(topic: string, data: string, keep: Retention): Position {
-    return this.#log(topic, keep).append(data);
+    const log = this.#log(topic, keep);
+    this.#rest(topic, log);
+    return log.append(data);
   }
 
   subscribe(topic: string, keep: Retention, sink: BrokerSink): BrokerSubscription {
@@ -76,14 +78,15 @@ class MemoryBroker implements Broker {
     return {
       position: log.position,
       unsubscribe: () => {
-        if (!log.ears.delete(ear) || this.#logs.get(topic) !== log) return;
-        if (log.ears.size === 0 && !log.fixed) this.#rest(topic, log);
+        if (log.ears.delete(ear) && this.#logs.get(topic) === log) this.#rest(topic, log);
       },
     };
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): BrokerHistory {
-    return this.#log(topic, keep).read(query);
+    const log = this.#log(topic, keep);
+    this.#rest(topic, log);
+    return log.read(query);
   }
 
   forget(topic: string): void {
@@ -107,7 +110,6 @@ class MemoryBroker implements Broker {
       this.#logs.set(topic, log);
     }
     if (keep !== log.keep) this.#widen(topic, log, keep);
-    if (!log.fixed && log.ears.size === 0) this.#rest(topic, log);
     return log;
   }
 
@@ -123,6 +125,7 @@ class MemoryBroker implements Broker {
 
   /** Puts a topic that nobody hears behind the others, and forgets the first where it is too many. */
   #rest(topic: string, log: Log): void {
+    if (log.fixed || log.ears.size > 0) return;
     this.#idle.delete(topic);
     this.#idle.set(topic, log);
     if (this.#idle.size <= this.#maxIdleTopics) return;
