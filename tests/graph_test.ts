@@ -13,7 +13,10 @@ import * as everything from "@x/jsonrpc";
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
   cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
-  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "discard", "upgrade"],
+  workshop: [
+    ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
+    ...["upgrade"],
+  ],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
