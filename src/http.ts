@@ -11,6 +11,7 @@ import type { DispatchHost } from "./dispatch.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
+import { exceedsBytes } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { MethodRegistry } from "./methods.ts";
@@ -149,9 +150,12 @@ async function answerGet(
   handshake: Handshake,
   host: DispatchHost,
 ): Promise<Response> {
+  const { maxMessageBytes, maxDepth } = host.limits;
   const id = toId(search.get("id"));
+  const text = search.get("params") ?? "null";
+  if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
   try {
-    const params = parseMessage(search.get("params") ?? "null", host.limits.maxDepth);
+    const params = parseMessage(text, maxDepth);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
     return await answerMessage(message, handshake, host);
   } catch (error) {
