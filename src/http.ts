@@ -12,6 +12,7 @@ import { CLOSING_METHOD } from "./drain.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
+import { exceedsBytes } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { MethodRegistry } from "./methods.ts";
@@ -204,9 +205,12 @@ async function answerGet(
   caller: Caller,
   host: ExchangeHost,
 ): Promise<Response> {
+  const { maxMessageBytes, maxDepth } = host.limits;
   const id = toId(search.get("id"));
+  const text = search.get("params") ?? "null";
+  if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
   try {
-    const params = parseMessage(search.get("params") ?? "null", host.limits.maxDepth);
+    const params = parseMessage(text, maxDepth);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
     return await new Exchange(caller, host).run(message);
   } catch (error) {
