@@ -29,7 +29,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],
     ...["pubsub/member", "pubsub/plain_member", "pubsub/recovering_member", "pubsub/ear"],
     ...["pubsub/topic", "pubsub/subscribing", "pubsub/topics"],
-    ...["auth/guards", "sockets", "stream", "streams", "server_options"],
+    ...["auth/guards", "sockets", "stream", "streams", "server_options", "doors"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
     ...["auth/jwt_keys", "auth/jwt_verify", "auth/jwt"],
     ...["auth/turnstile", "auth/throttle", "auth/password_hash", "auth/passwd_table"],
