@@ -52,6 +52,7 @@ export { JsonRpc } from "./src/server.ts";
 export type { Api, ApiOf } from "./src/api.ts";
 export type { PermittedUser, Someone } from "./src/auth/guards.ts";
 export type { Batch, ClientOptions, ClientTarget, LinkState, Subscription } from "./src/client.ts";
+export type { CloseOptions } from "./src/close_options.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Logger } from "./src/logger.ts";
@@ -60,7 +61,18 @@ export type { OriginOptions } from "./src/origin.ts";
 export type { CallOptions } from "./src/pending.ts";
 export type { HandshakeCheck, Plugin, PluginMethod } from "./src/plugin.ts";
 export type { Id, RawJson } from "./src/protocol.ts";
-export type { TopicOptions } from "./src/pubsub/topics.ts";
+export type {
+  Broker,
+  BrokerEvent,
+  BrokerHistory,
+  BrokerSink,
+  BrokerSubscription,
+  HistoryQuery,
+  Position,
+  Retention,
+} from "./src/pubsub/broker.ts";
+export type { Notified } from "./src/pubsub/notified.ts";
+export type { HistoryOptions, SlowPolicy, TopicOptions } from "./src/pubsub/topic_options.ts";
 export type {
   CallMiddleware,
   Connection,

@@ -26,6 +26,8 @@ export interface Handshake {
 }
 
 let writableSubscriptions: (connection: Connection) => Set<string>;
+let watch: (connection: Connection) => void;
+let addDropped: (connection: Connection, count: number) => void;
 
 /**
  * One peer: the same for as long as its WebSocket is open, or for the one request of an HTTP POST.
@@ -43,6 +45,7 @@ export abstract class Connection<User = unknown> {
   #state: Record<string, unknown> | undefined;
   #subscriptions: Set<string> | undefined;
   #controller: AbortController | undefined;
+  #dropped = 0;
 
   /** Made by the server or client, not by users. */
   constructor(handshake: Handshake, logger: Logger) {
@@ -71,9 +74,17 @@ export abstract class Connection<User = unknown> {
     return this.#subscriptions ?? NO_TOPICS;
   }
 
+  /** Events of topics that the peer was not sent, because it did not read fast enough. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
   /** Aborts when the connection has ended. */
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      this.watched();
+    }
     if (!this.isOpen) this.#controller.abort();
     return this.#controller.signal;
   }
@@ -130,6 +141,9 @@ export abstract class Connection<User = unknown> {
   /** Called when the user of the connection is another than before. */
   protected userChanged(): void {}
 
+  /** Called when somebody wants to know whether the peer is gone; perhaps more than once. */
+  protected watched(): void {}
+
   /** Called once, by the subclass, when the connection has ended. */
   protected ended(): void {
     this.#controller?.abort();
@@ -137,12 +151,19 @@ export abstract class Connection<User = unknown> {
 
   static {
     writableSubscriptions = (connection) => connection.#subscriptions ??= new Set();
+    watch = (connection) => connection.watched();
+    addDropped = (connection, count) => connection.#dropped += count;
   }
 }
 
 /** The set behind {@linkcode Connection.subscriptions}, for the room that keeps it. */
 export function subscriptionsOf(connection: Connection): Set<string> {
   return writableSubscriptions(connection);
+}
+
+/** Adds to {@linkcode Connection.dropped}. */
+export function countDropped(connection: Connection, count: number): void {
+  addDropped(connection, count);
 }
 
 /**
@@ -182,6 +203,7 @@ export class RpcRequest<User = unknown> {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+      else watch(this.connection);
     }
     return this.#controller.signal;
   }
@@ -255,6 +277,7 @@ export class RpcRequest<User = unknown> {
 
   /** Whether the caller has cancelled the call or is gone. Cheaper than asking the signal. */
   get aborted(): boolean {
+    watch(this.connection);
     return this.#abortReason !== undefined;
   }
 
