@@ -3,6 +3,7 @@
  */
 import type { RuntimeName } from "../_kit/runtimes.ts";
 import type { Job, Outcome } from "./measure.ts";
+import type { Peers } from "./peers.ts";
 
 /** One thing that a server is asked to do. */
 export interface Work {
@@ -15,8 +16,12 @@ export interface Work {
   readonly contenders: readonly string[];
   /** Which figures say something. */
   readonly figures: readonly (keyof typeof FIGURES)[];
+  /** Whether other libraries take part. */
+  readonly peers?: boolean;
   /** Whether each round needs a fresh server. */
   readonly fresh?: boolean;
+  /** Whether it is left out unless it is named. */
+  readonly optional?: boolean;
 }
 
 /** One figure of an outcome. */
@@ -65,6 +70,7 @@ export const WORKS: readonly Work[] = [
     title: "1 connection, 1 call at a time",
     job: calls("add", 1, 1),
     contenders: PLAIN,
+    peers: true,
     figures: ["p50", "cpu"],
   },
   {
@@ -72,6 +78,7 @@ export const WORKS: readonly Work[] = [
     title: "1 connection, 100 calls under way",
     job: calls("add", 1, 100),
     contenders: PLAIN,
+    peers: true,
     figures: ["rate", "cpu"],
   },
   {
@@ -79,6 +86,7 @@ export const WORKS: readonly Work[] = [
     title: "32 connections, 16 calls under way each",
     job: calls("add", 32, 16),
     contenders: PLAIN,
+    peers: true,
     figures: ["rate", "cpu"],
   },
   {
@@ -86,6 +94,7 @@ export const WORKS: readonly Work[] = [
     title: "the same, handlers wait for a timer",
     job: calls("wait", 32, 16),
     contenders: FLOOR,
+    peers: true,
     figures: ["rate", "cpu"],
   },
   {
@@ -138,6 +147,15 @@ export const WORKS: readonly Work[] = [
     figures: ["memory"],
     fresh: true,
   },
+  {
+    name: "many",
+    title: "10,000 connections with 10 topics of their own each; 1 event to one of 100,000 topics",
+    job: { kind: "many", method: "publish", connections: 9999, window: 10 },
+    contenders: [],
+    figures: ["rate", "memory", "p50"],
+    fresh: true,
+    optional: true,
+  },
 ];
 
 /** One program that takes part. */
@@ -153,7 +171,11 @@ export interface Contender {
 const SERVER = "tests/bench/server.ts";
 
 /** Who does a work on a runtime; the first is what the others are measured by. */
-export function contendersOf(work: Work, runtime: RuntimeName): Contender[] {
+export function contendersOf(
+  work: Work,
+  runtime: RuntimeName,
+  peers: Peers | undefined,
+): Contender[] {
   const names = work.contenders.filter((name) => name !== "publish" || runtime === "bun");
   const plain = names.toReversed().map((name) => ({
     title: name,
@@ -163,5 +185,6 @@ export function contendersOf(work: Work, runtime: RuntimeName): Contender[] {
   }));
   const ours = { title: "@x/jsonrpc", runtime, args: [SERVER, "ours"], dialect: "jsonRpc" };
   const door = { ...ours, title: "@x/jsonrpc through ./node", args: [SERVER, "door"] };
-  return [...plain, ours, ...(runtime === "deno" ? [door] : [])];
+  const others = work.peers ? peers?.on(runtime) ?? [] : [];
+  return [...plain, ours, ...(runtime === "deno" ? [door] : []), ...others];
 }
