@@ -12,8 +12,18 @@ import * as everything from "@x/jsonrpc";
  * where it fits; one that fits nowhere is a sign.
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api"],
-  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "upgrade"],
+  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "backoff"],
+  workshop: [
+    "protocol",
+    "middleware",
+    "socket",
+    "testing",
+    "tick",
+    "body",
+    "upgrade",
+    "inbox",
+    "wake",
+  ],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
@@ -28,7 +38,8 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["auth/turnstile", "auth/throttle", "auth/password_hash", "auth/passwd_table"],
     ...["auth/exclusive_write", "auth/passwd_file", "auth/passwd_accounts", "auth/passwd_live"],
     ...["auth/passwd"],
-    ...["client_options", "link", "post", "calls", "subscriptions", "remote"],
+    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
+    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };
