@@ -10,7 +10,15 @@ import {
 } from "@std/assert";
 import { connect, JsonRpc, JsonRpcClient, RpcConnectionError, type } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { cable, quietMoment, runtimeHere, scriptFile, serveHere, until } from "./_kit/local.ts";
+import {
+  cable,
+  gate,
+  quietMoment,
+  runtimeHere,
+  scriptFile,
+  serveHere,
+  until,
+} from "./_kit/local.ts";
 import { freePort } from "./_kit/ports.ts";
 import { runtime } from "./_kit/runtimes.ts";
 import { eventsOf, scripted } from "./_kit/scripted.ts";
@@ -199,12 +207,12 @@ test("client.connect() makes the next attempt at once when the client waits", as
 });
 
 test("client.connect() rejects when the server takes longer than connectMs", async () => {
-  await using server = await serveHere(
-    new JsonRpc().use({ handshake: () => new Promise<undefined>(() => {}) }),
-  );
+  const door = gate();
+  await using server = await serveHere(new JsonRpc().use({ handshake: () => door.passed }));
   await using client = new JsonRpcClient(server.ws, { connectMs: 50 });
   await assertRejects(() => client.connect(), RpcConnectionError, "50 ms");
   assertEquals(client.state, "idle");
+  door.open();
 });
 
 // -- what the server says at the end --
