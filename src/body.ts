@@ -10,7 +10,7 @@ import { exceedsBytes } from "./limits.ts";
  * Reads a body as text.
  *
  * @returns The text, or `undefined` where it is longer than allowed: known ahead by
- * `content-length`, or found on the way.
+ * `content-length`, or found on the way. What was not read is left to the caller.
  */
 export async function readText(
   message: Request | Response,
@@ -36,7 +36,7 @@ async function readChunks(
     if (done) return text + decoder.decode();
     left -= value.byteLength;
     if (left < 0) {
-      await reader.cancel();
+      reader.releaseLock();
       return undefined;
     }
     text += decoder.decode(value, { stream: true });

@@ -5,6 +5,7 @@
  */
 
 import { readText } from "./body.ts";
+import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost } from "./dispatch.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
@@ -66,8 +67,8 @@ export class HttpDoor {
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     const refusal = checks.run(handshake);
     const response = isThenable(refusal)
-      ? refusal.then((response) => response ?? this.#route(request, handshake))
-      : refusal ?? this.#route(request, handshake);
+      ? refusal.then((refusal) => this.#unless(refusal, request, handshake))
+      : this.#unless(refusal, request, handshake);
     return origin === null ? response : this.#readable(response, handshake, origin);
   }
 
@@ -96,6 +97,14 @@ export class HttpDoor {
     return new Response(response.body, { status: response.status, headers });
   }
 
+  #unless(
+    refusal: Response | undefined,
+    request: Request,
+    handshake: Handshake,
+  ): Response | Promise<Response> {
+    return refusal === undefined ? this.#route(request, handshake) : afterBody(request, refusal);
+  }
+
   #route(request: Request, handshake: Handshake): Promise<Response> {
     if (request.method === "POST") return answerPost(request, handshake, this.#postHost);
     const search = request.method === "GET" ? new URL(request.url).searchParams : undefined;
@@ -109,7 +118,7 @@ export class HttpDoor {
       if (response !== undefined) return response;
     }
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
-    return new Response(text, { status: 405, headers: { allow: "POST" } });
+    return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));
   }
 }
 
@@ -119,11 +128,12 @@ async function answerPost(
   host: DispatchHost,
 ): Promise<Response> {
   if (!isJson(request.headers.get("content-type"))) {
-    return new Response("Expected content-type: application/json", { status: 415 });
+    const text = "Expected content-type: application/json";
+    return afterBody(request, new Response(text, { status: 415 }));
   }
   const { maxMessageBytes, maxDepth } = host.limits;
   const text = await readText(request, maxMessageBytes);
-  if (text === undefined) return tooBig(maxMessageBytes);
+  if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
   let message: unknown;
   try {
     message = parseMessage(text, maxDepth);

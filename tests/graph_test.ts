@@ -14,15 +14,8 @@ import * as everything from "@x/jsonrpc";
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
   cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "backoff"],
   workshop: [
-    "protocol",
-    "middleware",
-    "socket",
-    "testing",
-    "tick",
-    "body",
-    "upgrade",
-    "inbox",
-    "wake",
+    ...["protocol", "middleware", "socket", "testing", "tick", "body", "discard", "upgrade"],
+    ...["inbox", "wake"],
   ],
   hallway: [
     ...["pending", "request", "plugin"],
