@@ -24,7 +24,10 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
   ],
   "work rooms": [
     ...["dispatch", "methods", "peer", "origin", "handshake", "connections", "openrpc", "http"],
-    ...["pubsub/broker", "pubsub/topics"],
+    ...["pubsub/broker", "pubsub/memory_broker", "pubsub/soon", "pubsub/notified"],
+    ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],
+    ...["pubsub/member", "pubsub/plain_member", "pubsub/recovering_member", "pubsub/ear"],
+    ...["pubsub/topic", "pubsub/subscribing", "pubsub/topics"],
     ...["auth/guards", "sockets", "stream", "streams", "server_options"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
     ...["auth/jwt_keys", "auth/jwt_verify", "auth/jwt"],
