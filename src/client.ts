@@ -145,7 +145,11 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       orphan: (message) => this.#calls.orphan(message),
     };
     const side: LinkSide = { bounds: limits, host, events: this.#events() };
-    this.#subscriptions = new Subscriptions((request) => this.#calls.call(request), logger);
+    this.#subscriptions = new Subscriptions(
+      (request) => this.#calls.call(request),
+      () => this.state === "open",
+      logger,
+    );
     this.#calls = new Calls(limits, logger, makeLink(target, options, side));
   }
 

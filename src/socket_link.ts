@@ -14,7 +14,7 @@ import type { Parcel } from "./outbox.ts";
 import type { Peer } from "./peer.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session.ts";
-import { LONGEST_DELAY } from "./timer.ts";
+import { LONGEST_DELAY, quiet } from "./timer.ts";
 import type { Timer } from "./timer.ts";
 import { onWake } from "./wake.ts";
 
@@ -54,6 +54,7 @@ export class SocketLink implements Link {
   // Whether the last session was ended because of who this client is.
   #unwanted = false;
   #timer: Timer | undefined;
+  #again: Timer | undefined;
   #stopWaking: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   #ended: (() => void) | undefined;
@@ -78,8 +79,7 @@ export class SocketLink implements Link {
 
   send(text: string, ids: readonly number[]): void {
     if (this.#state === "closed") throw closedError("send");
-    // Nothing overtakes what waits.
-    if (this.#peer?.isOpen && this.#outbox.size === 0) return this.#peer.send(text);
+    if (this.#peer?.isOpen) return this.#peer.send(text);
     this.#outbox.add({ text, ids });
     if (this.#state === "idle") this.#attempt();
   }
@@ -89,9 +89,11 @@ export class SocketLink implements Link {
   }
 
   refused(id: number, text: string): boolean {
-    const again = this.#state === "open" && this.#options.reconnect !== undefined;
-    if (again) this.#outbox.takeBack([{ text, ids: [id] }]);
-    return again;
+    if (this.#state !== "open" || this.#options.reconnect === undefined) return false;
+    this.#outbox.takeBack([{ text, ids: [id] }]);
+    // A server that goes away refuses so: then the next connection takes it. If it stays, this one.
+    this.#again ??= quiet(setTimeout(() => this.#flush(), REFUSED_MS));
+    return true;
   }
 
   close(): Promise<void> {
@@ -132,12 +134,20 @@ export class SocketLink implements Link {
     this.#wasOpen = true;
     this.#connecting.resolve();
     this.#options.events.opened(peer, again);
-    while (peer.isOpen) {
+    this.#flush();
+  }
+
+  #flush(): void {
+    clearTimeout(this.#again);
+    this.#again = undefined;
+    while (this.#peer?.isOpen) {
       const parcel = this.#outbox.next();
       if (parcel === undefined) return;
       const { text, ids } = parcel;
       // A batch whose calls were all given up in the meantime need not run.
-      if (ids.length === 0 || ids.some((id) => this.#options.pending.has(id))) peer.send(text);
+      if (ids.length === 0 || ids.some((id) => this.#options.pending.has(id))) {
+        this.#peer.send(text);
+      }
     }
   }
 
@@ -155,6 +165,8 @@ export class SocketLink implements Link {
 
   #over(code: number, reason: string): void {
     this.#peer = undefined;
+    clearTimeout(this.#again);
+    this.#again = undefined;
     const { events } = this.#options;
     const why = `the connection was closed (${code}${reason && `: ${reason}`})`;
     const final = this.#state === "closed" || !this.#mayReturn(code);
@@ -237,11 +249,14 @@ export class SocketLink implements Link {
 
   #expired({ ids, text }: Parcel): void {
     const { pending, host: { logger }, bounds: { maxQueuedMs } } = this.#options;
-    const why = `no connection for ${maxQueuedMs} ms (maxQueuedMs)`;
+    const why = `it has waited for ${maxQueuedMs} ms (maxQueuedMs)`;
     for (const id of ids) pending.fail(id, new RpcConnectionError(`Not sent: ${why}`));
     if (ids.length === 0) logger.warn(`Not sent: ${why}: ${text.slice(0, 200)}`);
   }
 }
+
+// When a call that was refused is sent again to a server that stays.
+const REFUSED_MS = 1000;
 
 /** Milliseconds that a server which goes away asks to stay away. */
 function retryAfter(code: number, reason: string): number {

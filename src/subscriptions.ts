@@ -64,15 +64,18 @@ interface Heard {
 export class Subscriptions {
   readonly #topics = new Map<string, Heard>();
   readonly #call: CallServer;
+  readonly #isOpen: () => boolean;
   readonly #logger: Logger;
   readonly #message: Method = { invoke: (params) => this.#take(params), scalarParams: true };
 
   /**
    * @param call Calls the server, as soon as there is a connection.
+   * @param isOpen Whether there is one.
    * @param logger Where a handler that fails is written.
    */
-  constructor(call: CallServer, logger: Logger) {
+  constructor(call: CallServer, isOpen: () => boolean, logger: Logger) {
     this.#call = call;
+    this.#isOpen = isOpen;
     this.#logger = logger;
   }
 
@@ -110,11 +113,11 @@ export class Subscriptions {
   }
 
   /** Ends all handlers of a topic. */
-  async remove(topic: string, connected = true): Promise<void> {
+  async remove(topic: string): Promise<void> {
     const heard = this.#topics.get(topic);
     this.#topics.delete(topic);
     // A server that is not there knows of nothing that would have to end.
-    if (heard === undefined || (heard.live && !connected)) return;
+    if (heard === undefined || (heard.live && !this.#isOpen())) return;
     await this.#call({ method: "unsubscribe", params: [topic], ...RESENT });
   }
 

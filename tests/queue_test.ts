@@ -203,17 +203,33 @@ test("call() that a draining server refuses is sent again on the next connection
   draining.say(batch.map(({ id }) => ({ jsonrpc: "2.0", error: DRAINING, id })));
   draining.say({ jsonrpc: "2.0", error: DRAINING, id: first.id });
   await quietMoment();
-  calls.push(client.call("d")); // does not go to a server that would only refuse it
-  client.notify("e");
-  await quietMoment();
-  assertEquals(draining.heard.length, 2);
+  client.addEventListener("reconnecting", () => calls.push(client.call("d")));
   draining.close(1012, "retry-after=0");
   const next = await wire(1);
-  const sent = await next.some(5);
-  assertEquals(sent.map(({ method }) => method), ["a", "b", "c", "d", "e"]);
-  for (const each of sent) if (each.id !== undefined) answer(next, each);
+  const sent = await next.some(4);
+  assertEquals(sent.map(({ method }) => method), ["a", "b", "c", "d"]);
+  for (const each of sent) answer(next, each);
   assertEquals(await Promise.all(calls), ["a", ["b", "c"], "d"]);
   assertEquals(log.lines, []);
+  await client.close();
+});
+
+test("call() that was refused so is sent again to a server that stays, and keeps none waiting", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const refused = client.call("a");
+  const server = await wire(0);
+  const first = await server.next();
+  server.say({ jsonrpc: "2.0", error: DRAINING, id: first.id });
+  await quietMoment();
+  const other = client.call("b");
+  answer(server, await server.next());
+  assertEquals(await other, "b");
+  await until(() => server.heard.length === 3);
+  const again = await server.next();
+  assertEquals(again, first);
+  answer(server, again);
+  assertEquals(await refused, "a");
   await client.close();
 });
 
