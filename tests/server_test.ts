@@ -25,7 +25,6 @@ import {
   quietMoment,
   runtimeHere,
   serveHere,
-  serveOnNode,
   silentLog,
   until,
 } from "./_kit/local.ts";
@@ -426,25 +425,3 @@ test("maxConnections frees the place when the client leaves during its handshake
   door.open();
   await placeComesBack(server);
 });
-
-// -- heartbeatMs --
-
-/** Servers that ping by themselves as often as they are told, in this runtime. */
-const heartbeats = {
-  "serve() of ./node": serveOnNode,
-  "the runtime's own server": serveHere,
-};
-
-for (const [what, start] of Object.entries(heartbeats)) {
-  test(`heartbeatMs drops a peer that is silent, and keeps one that answers, on ${what}`, async () => {
-    // Deno's own server counts in whole seconds.
-    const heartbeatMs = runtimeHere === "deno" && start === serveHere ? 1000 : 300;
-    const rpc = testServer({ heartbeatMs });
-    await using server = await start(rpc as unknown as JsonRpc);
-    await using client = await connect<typeof rpc>(server.ws);
-    const silent = await rawSocket(server.url);
-    await new Promise((resolve) => silent.on("close", resolve));
-    await until(() => rpc.connections.size === 1);
-    assertEquals(await client.call("ping"), "pong");
-  });
-}
