@@ -359,7 +359,8 @@ test("maxConnections refuses one more with 503, and frees the place of one that 
   await using server = await serveHere(rpc);
   const first = await connect(server.ws);
   await using _second = await connect(server.ws);
-  assertEquals((await rawUpgrade(server.url)).status, 503);
+  const { status, body } = await rawUpgrade(server.url);
+  assertEquals([status, body], [503, "No more than 2 connections are taken (maxConnections)"]);
   await using posting = await connect(server.url);
   assertEquals(await posting.call("ping"), "pong");
   await first.close();
