@@ -90,6 +90,33 @@ test("JsonRpcClient gives each of its calls its own answer, whatever frames come
   }));
 });
 
+test("JsonRpcClient matches none of 1,000 calls with any of 100,000 answers at random", async () => {
+  const [client, wire] = await bareServer({ logger: silentLog() });
+  const calls = Array.from({ length: 1000 }, (_, n) => client.call("echo", [n]));
+  const asked = await wire.some(calls.length);
+  const known = new Set<unknown>(asked.map(({ id }) => id));
+  const foreign = fc.oneof(
+    fc.integer({ min: -10, max: 3000 }),
+    fc.integer({ min: 1, max: 1000 }).map((id) => `${id}`),
+    fc.integer({ min: 1, max: 1000 }).map((id) => id + 0.5),
+    fc.jsonValue(),
+  ).filter((id) => !known.has(id));
+  const lie = fc.record({
+    jsonrpc: fc.constant("2.0"),
+    id: foreign,
+    result: fc.constant("lie"),
+    error: fc.option(fc.record({ code: fc.integer(), message: fc.string() }), { nil: undefined }),
+  });
+  for (const [n, each] of fc.sample(lie, 100_000).entries()) {
+    wire.say(each);
+    if (n % 1000 === 0) await quietMoment();
+  }
+  for (const { id, params } of asked) wire.say({ jsonrpc: "2.0", result: params, id });
+  assertEquals(await Promise.all(calls), calls.map((_, n) => [n]));
+  assertEquals(wire.heard.length, calls.length, "an answer was answered");
+  await client.close();
+});
+
 /** Makes one call and answers it. */
 async function spend(client: JsonRpcClient, wire: Wire): Promise<void> {
   const call = client.call("echo", []);
