@@ -32,7 +32,7 @@
  */
 
 export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/auth/guards.ts";
-export { ClientCloseEvent, connect, JsonRpcClient } from "./src/client.ts";
+export { connect, JsonRpcClient } from "./src/client.ts";
 export {
   ErrorCode,
   RpcConnectionError,
@@ -51,7 +51,21 @@ export { JsonRpc } from "./src/server.ts";
 
 export type { Api, ApiOf } from "./src/api.ts";
 export type { PermittedUser, Someone } from "./src/auth/guards.ts";
-export type { Batch, ClientOptions, ClientTarget, LinkState, Subscription } from "./src/client.ts";
+export type {
+  BackoffBounds,
+  Batch,
+  ClientBounds,
+  ClientCloseEvent,
+  ClientEvents,
+  ClientOptions,
+  ClientReconnectingEvent,
+  ClientResubscribedEvent,
+  ClientTarget,
+  LinkState,
+  SubscribeOptions,
+  Subscription,
+  TopicReadOptions,
+} from "./src/client.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Logger } from "./src/logger.ts";
@@ -60,7 +74,18 @@ export type { OriginOptions } from "./src/origin.ts";
 export type { CallOptions } from "./src/pending.ts";
 export type { HandshakeCheck, Plugin, PluginMethod } from "./src/plugin.ts";
 export type { Id, RawJson } from "./src/protocol.ts";
-export type { TopicOptions } from "./src/pubsub/topics.ts";
+export type {
+  Broker,
+  BrokerEvent,
+  BrokerHistory,
+  BrokerSink,
+  BrokerSubscription,
+  HistoryQuery,
+  Position,
+  Retention,
+} from "./src/pubsub/broker.ts";
+export type { Notified } from "./src/pubsub/notified.ts";
+export type { HistoryOptions, SlowPolicy, TopicOptions } from "./src/pubsub/topic_options.ts";
 export type {
   CallMiddleware,
   Connection,

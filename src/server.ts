@@ -25,8 +25,10 @@ import type { MethodOptions } from "./methods.ts";
 import { discovery } from "./openrpc.ts";
 import { Origins } from "./origin.ts";
 import type { Plugin } from "./plugin.ts";
+import { memoryBroker } from "./pubsub/memory_broker.ts";
+import type { Notified } from "./pubsub/notified.ts";
+import type { TopicOptions } from "./pubsub/topic_options.ts";
 import { Topics } from "./pubsub/topics.ts";
-import type { TopicOptions } from "./pubsub/topics.ts";
 import type { CallMiddleware, Connection, Handler, RpcRequest, UserBehind } from "./request.ts";
 import { bunWebSocketHandler } from "./runtimes/bun.ts";
 import type { BunWebSocketHandler } from "./runtimes/bun.ts";
@@ -95,8 +97,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
     this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
     this.#topics = new Topics({
       limits: this.limits,
+      logger: this.#logger,
+      broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
       maySubscribe: (connection) => this.#methods.admits("subscribe", connection),
+      dropped: (...dropped) => this.#plugins.forEach((plugin) => plugin.dropped?.(...dropped)),
     });
     this.#streams = new Streams(this.limits);
     this.#mount(this.#topics.plugin());
@@ -276,14 +281,26 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Sends an event to all subscribers of a topic. It is encoded once, however many there are.
+   * Publishes an event: all subscribers of the topic get it. It is encoded once, however many there
+   * are.
    *
-   * @returns To how many connections it went.
+   * @returns To how many connections it went, and where it stands in its topic.
    * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
    * @throws {RangeError} Where the event is over `maxMessageBytes`.
    */
-  notify<Topic extends NameOf<A["topics"]>>(topic: Topic, data?: A["topics"][Topic]): number {
+  notify<Topic extends NameOf<A["topics"]>>(topic: Topic, data?: A["topics"][Topic]): Notified {
     return this.#topics.notify(topic, data);
+  }
+
+  /**
+   * Takes a topic back, or a pattern with all topics that fit it alone. Subscribers are dropped, and
+   * told by a notification `rpc.removed` with `{ topic }`.
+   *
+   * @param name As it was given to `topic`.
+   * @returns Whether there was one.
+   */
+  removeTopic(name: NameOf<A["topics"]>): boolean {
+    return this.#topics.remove(name);
   }
 
   /** The connections that are subscribed to any of these topics, each once. */

@@ -12,8 +12,11 @@ import * as everything from "@x/jsonrpc";
  * where it fits; one that fits nowhere is a sign.
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api"],
-  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "discard", "upgrade"],
+  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "backoff"],
+  workshop: [
+    ...["protocol", "middleware", "socket", "testing", "tick", "body", "discard", "upgrade"],
+    ...["inbox", "wake"],
+  ],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
@@ -21,14 +24,18 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
   ],
   "work rooms": [
     ...["dispatch", "methods", "peer", "origin", "handshake", "connections", "openrpc", "http"],
-    ...["pubsub/broker", "pubsub/topics"],
+    ...["pubsub/broker", "pubsub/memory_broker", "pubsub/soon", "pubsub/notified"],
+    ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],
+    ...["pubsub/member", "pubsub/plain_member", "pubsub/recovering_member", "pubsub/ear"],
+    ...["pubsub/topic", "pubsub/subscribing", "pubsub/topics"],
     ...["auth/guards", "sockets", "stream", "streams", "server_options"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
     ...["auth/jwt_keys", "auth/jwt_verify", "auth/jwt"],
     ...["auth/turnstile", "auth/throttle", "auth/password_hash", "auth/passwd_table"],
     ...["auth/exclusive_write", "auth/passwd_file", "auth/passwd_accounts", "auth/passwd_live"],
     ...["auth/passwd"],
-    ...["client_options", "link", "post", "calls", "subscriptions", "remote"],
+    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
+    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };

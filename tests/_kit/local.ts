@@ -52,18 +52,14 @@ interface RuntimeGlobals {
 const { Deno, Bun } = globalThis as RuntimeGlobals;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 
-/**
- * Serves an app as a user of the running runtime would.
- *
- * @param port Where to listen; 0 takes a free one.
- */
-export async function serveHere(app: LocalApp, port = 0): Promise<LocalServer> {
-  const [taken, end] = await listen(app, { ...LOOPBACK, port });
+/** Serves an app as a user of the running runtime would; on a free port, unless it is told one. */
+export async function serveHere(app: LocalApp, wanted = 0): Promise<LocalServer> {
+  const [port, end] = await listen(app, wanted);
   async function stop(): Promise<void> {
     await app.close?.();
     await end();
   }
-  const host = `127.0.0.1:${taken}`;
+  const host = `127.0.0.1:${port}`;
   return { url: `http://${host}`, ws: `ws://${host}`, stop, [Symbol.asyncDispose]: stop };
 }
 
@@ -80,8 +76,9 @@ export async function serveOnNode(app: LocalApp): Promise<LocalServer> {
 
 async function listen(
   app: LocalApp,
-  where: typeof LOOPBACK,
+  wanted: number,
 ): Promise<[port: number, end: () => Promise<void>]> {
+  const where = { ...LOOPBACK, port: wanted };
   if (Deno !== undefined) {
     // Not `shutdown()`, which would wait for handlers that never answer.
     const controller = new AbortController();
