@@ -66,6 +66,7 @@ export type {
   Subscription,
   TopicReadOptions,
 } from "./src/client.ts";
+export type { CloseOptions } from "./src/close_options.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Logger } from "./src/logger.ts";

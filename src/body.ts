@@ -12,15 +12,14 @@ import { exceedsBytes } from "./limits.ts";
  * @returns The text, or `undefined` where it is longer than allowed: known ahead by
  * `content-length`, or found on the way. What was not read is left to the caller.
  */
-export async function readText(
+export function readText(
   message: Request | Response,
   maxBytes: number,
 ): Promise<string | undefined> {
   const declared = message.headers.get("content-length");
-  if (declared === null) return await readChunks(message.body, maxBytes);
-  if (Number(declared) > maxBytes) return undefined;
-  const text = await message.text();
-  return exceedsBytes(text, maxBytes) ? undefined : text;
+  if (declared === null) return readChunks(message.body, maxBytes);
+  if (Number(declared) > maxBytes) return Promise.resolve(undefined);
+  return message.text().then((text) => exceedsBytes(text, maxBytes) ? undefined : text);
 }
 
 async function readChunks(
