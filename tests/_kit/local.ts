@@ -63,7 +63,7 @@ export async function serveHere(app: LocalApp, port = 0): Promise<LocalServer> {
     await app.close?.();
     await end();
   }
-  const host = `127.0.0.1:${port}`;
+  const host = `127.0.0.1:${taken}`;
   return { url: `http://${host}`, ws: `ws://${host}`, stop, [Symbol.asyncDispose]: stop };
 }
 
