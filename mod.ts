@@ -61,7 +61,18 @@ export type { OriginOptions } from "./src/origin.ts";
 export type { CallOptions } from "./src/pending.ts";
 export type { HandshakeCheck, Plugin, PluginMethod } from "./src/plugin.ts";
 export type { Id, RawJson } from "./src/protocol.ts";
-export type { TopicOptions } from "./src/pubsub/topics.ts";
+export type {
+  Broker,
+  BrokerEvent,
+  BrokerHistory,
+  BrokerSink,
+  BrokerSubscription,
+  HistoryQuery,
+  Position,
+  Retention,
+} from "./src/pubsub/broker.ts";
+export type { Notified } from "./src/pubsub/notified.ts";
+export type { HistoryOptions, SlowPolicy, TopicOptions } from "./src/pubsub/topic_options.ts";
 export type {
   CallMiddleware,
   Connection,

@@ -25,7 +25,7 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   }))
   .method("whoami", (_params: unknown, { user }) => user?.name ?? null)
   .method("publish", { use: [loginRequired] }, ([text]: [string], { user }): number => {
-    return rpc.notify("news", `${user.name}: ${text}`);
+    return rpc.notify("news", `${user.name}: ${text}`).deliveries;
   })
   .topic("news", { use: [loginRequired] });
 

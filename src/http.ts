@@ -5,12 +5,14 @@
  */
 
 import { readText } from "./body.ts";
+import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost, Method, Outlet } from "./dispatch.ts";
 import { CLOSING_METHOD } from "./drain.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
+import { exceedsBytes } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { MethodRegistry } from "./methods.ts";
@@ -115,8 +117,8 @@ export class HttpDoor {
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     const refusal = checks.run(handshake);
     const response = isThenable(refusal)
-      ? refusal.then((response) => response ?? this.#route(request, caller))
-      : refusal ?? this.#route(request, caller);
+      ? refusal.then((refusal) => this.#unless(refusal, request, caller))
+      : this.#unless(refusal, request, caller);
     return origin === null ? response : this.#readable(response, handshake, origin);
   }
 
@@ -145,6 +147,14 @@ export class HttpDoor {
     return new Response(response.body, { status: response.status, headers });
   }
 
+  #unless(
+    refusal: Response | undefined,
+    request: Request,
+    caller: Caller,
+  ): Response | Promise<Response> {
+    return refusal === undefined ? this.#route(request, caller) : afterBody(request, refusal);
+  }
+
   #route(request: Request, caller: Caller): Promise<Response> {
     if (request.method === "POST") return answerPost(request, caller, this.#postHost);
     const search = request.method === "GET" ? new URL(request.url).searchParams : undefined;
@@ -158,7 +168,7 @@ export class HttpDoor {
       if (response !== undefined) return response;
     }
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
-    return new Response(text, { status: 405, headers: { allow: "POST" } });
+    return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));
   }
 }
 
@@ -168,7 +178,8 @@ async function answerPost(
   host: ExchangeHost,
 ): Promise<Response> {
   if (!isJson(request.headers.get("content-type"))) {
-    return new Response("Expected content-type: application/json", { status: 415 });
+    const text = "Expected content-type: application/json";
+    return afterBody(request, new Response(text, { status: 415 }));
   }
   const { maxMessageBytes, maxDepth } = host.limits;
   let text: string | undefined;
@@ -178,7 +189,7 @@ async function answerPost(
     // Nobody is left to read this.
     return new Response("The request broke off", { status: 400 });
   }
-  if (text === undefined) return tooBig(maxMessageBytes);
+  if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
   let message: unknown;
   try {
     message = parseMessage(text, maxDepth);
@@ -194,9 +205,12 @@ async function answerGet(
   caller: Caller,
   host: ExchangeHost,
 ): Promise<Response> {
+  const { maxMessageBytes, maxDepth } = host.limits;
   const id = toId(search.get("id"));
+  const text = search.get("params") ?? "null";
+  if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
   try {
-    const params = parseMessage(search.get("params") ?? "null", host.limits.maxDepth);
+    const params = parseMessage(text, maxDepth);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
     return await new Exchange(caller, host).run(message);
   } catch (error) {

@@ -66,6 +66,11 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   readonly ended?: (connection: Connection) => void;
   /** Called when the user of a connection changes: take away what it may no longer use. */
   readonly userChanged?: (connection: Connection) => void;
+  /**
+   * Called when events of a topic were not sent to a connection, because its peer does not read fast
+   * enough. Those that it may still recover are not among them.
+   */
+  readonly dropped?: (connection: Connection, topic: string, count: number) => void;
   /** Called when the server closes. */
   readonly close?: () => void | Promise<void>;
   /** Only a type: what the user becomes. Never set. */

@@ -27,6 +27,7 @@ export interface Handshake {
 
 let writableSubscriptions: (connection: Connection) => Set<string>;
 let watch: (connection: Connection) => void;
+let addDropped: (connection: Connection, count: number) => void;
 
 /**
  * One peer: the same for as long as its WebSocket is open, or for the one request of an HTTP POST.
@@ -44,6 +45,7 @@ export abstract class Connection<User = unknown> {
   #state: Record<string, unknown> | undefined;
   #subscriptions: Set<string> | undefined;
   #controller: AbortController | undefined;
+  #dropped = 0;
 
   /** Made by the server or client, not by users. */
   constructor(handshake: Handshake, logger: Logger) {
@@ -70,6 +72,11 @@ export abstract class Connection<User = unknown> {
   /** The topics that the peer is subscribed to. */
   get subscriptions(): ReadonlySet<string> {
     return this.#subscriptions ?? NO_TOPICS;
+  }
+
+  /** Events of topics that the peer was not sent, because it did not read fast enough. */
+  get dropped(): number {
+    return this.#dropped;
   }
 
   /** Aborts when the connection has ended. */
@@ -145,12 +152,18 @@ export abstract class Connection<User = unknown> {
   static {
     writableSubscriptions = (connection) => connection.#subscriptions ??= new Set();
     watch = (connection) => connection.watched();
+    addDropped = (connection, count) => connection.#dropped += count;
   }
 }
 
 /** The set behind {@linkcode Connection.subscriptions}, for the room that keeps it. */
 export function subscriptionsOf(connection: Connection): Set<string> {
   return writableSubscriptions(connection);
+}
+
+/** Adds to {@linkcode Connection.dropped}. */
+export function countDropped(connection: Connection, count: number): void {
+  addDropped(connection, count);
 }
 
 /**

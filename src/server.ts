@@ -16,25 +16,22 @@ import type {
   WithTopic,
 } from "./api.ts";
 import type { CloseOptions } from "./close_options.ts";
-import { Drain } from "./drain.ts";
-import { Checks } from "./handshake.ts";
-import { HttpDoor } from "./http.ts";
+import { Doors } from "./doors.ts";
 import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import type { Logger } from "./logger.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
 import { discovery } from "./openrpc.ts";
-import { Origins } from "./origin.ts";
 import type { Plugin } from "./plugin.ts";
+import { memoryBroker } from "./pubsub/memory_broker.ts";
+import type { Notified } from "./pubsub/notified.ts";
+import type { TopicOptions } from "./pubsub/topic_options.ts";
 import { Topics } from "./pubsub/topics.ts";
-import type { TopicOptions } from "./pubsub/topics.ts";
 import type { CallMiddleware, Connection, Handler, RpcRequest, UserBehind } from "./request.ts";
 import { bunWebSocketHandler } from "./runtimes/bun.ts";
 import type { BunWebSocketHandler } from "./runtimes/bun.ts";
 import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
 import type { StandardSocket } from "./socket.ts";
-import { SocketDoor } from "./sockets.ts";
 import { Streams } from "./streams.ts";
 import type { SubscriptionOptions } from "./streams.ts";
 
@@ -64,15 +61,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /** The bounds that hold. */
   readonly limits: Limits;
   readonly #options: JsonRpcOptions;
-  readonly #logger: Logger;
   readonly #methods: MethodRegistry;
   readonly #topics: Topics;
   readonly #streams: Streams;
   readonly #plugins: Plugin[] = [];
-  readonly #checks: Checks;
-  readonly #sockets: SocketDoor;
-  readonly #http: HttpDoor;
-  readonly #drain = new Drain();
+  readonly #doors: Doors;
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -81,31 +74,24 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {RangeError} Where a limit makes no sense.
    */
   constructor(options: JsonRpcOptions = {}) {
-    this.limits = resolveLimits(options);
+    const limits = this.limits = resolveLimits(options);
+    const logger = options.logger ?? console;
+    const methods = this.#methods = new MethodRegistry(options.scalarParams);
+    const plugins = this.#plugins;
     this.#options = options;
-    this.#logger = options.logger ?? console;
-    this.#methods = new MethodRegistry(options.scalarParams);
-    const origins = new Origins(options, this.#logger);
-    this.#checks = new Checks((handshake) => origins.check(handshake), this.#logger);
-    const door = {
-      limits: this.limits,
-      logger: this.#logger,
-      methods: this.#methods,
-      checks: this.#checks,
-      plugins: this.#plugins,
-      drain: this.#drain,
-    };
-    this.#http = new HttpDoor({ ...door, origins });
-    this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
+    this.#doors = new Doors({ limits, logger, methods, plugins }, options);
     this.#topics = new Topics({
-      limits: this.limits,
+      limits,
+      logger,
+      broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
-      maySubscribe: (connection) => this.#methods.admits("subscribe", connection),
+      maySubscribe: (connection) => methods.admits("subscribe", connection),
+      dropped: (...dropped) => plugins.forEach((plugin) => plugin.dropped?.(...dropped)),
     });
-    this.#streams = new Streams(this.limits);
+    this.#streams = new Streams(limits);
     this.#mount(this.#topics.plugin());
-    this.#mount(this.#streams.plugin(this.#methods));
-    this.#mount(discovery(this.#methods, options.info));
+    this.#mount(this.#streams.plugin(methods));
+    this.#mount(discovery(methods, options.info));
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
     this.handleUpgrade = this.handleUpgrade.bind(this);
@@ -113,7 +99,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   /** The connections that are open. */
   get connections(): Iterable<Connection<A["user"]>> & { readonly size: number } {
-    return this.#sockets.connections as unknown as Iterable<Connection<A["user"]>> & {
+    return this.#doors.connections as unknown as Iterable<Connection<A["user"]>> & {
       size: number;
     };
   }
@@ -280,14 +266,26 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Sends an event to all subscribers of a topic. It is encoded once, however many there are.
+   * Publishes an event: all subscribers of the topic get it. It is encoded once, however many there
+   * are.
    *
-   * @returns To how many connections it went.
+   * @returns To how many connections it went, and where it stands in its topic.
    * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
    * @throws {RangeError} Where the event is over `maxMessageBytes`.
    */
-  notify<Topic extends NameOf<A["topics"]>>(topic: Topic, data?: A["topics"][Topic]): number {
+  notify<Topic extends NameOf<A["topics"]>>(topic: Topic, data?: A["topics"][Topic]): Notified {
     return this.#topics.notify(topic, data);
+  }
+
+  /**
+   * Takes a topic back, or a pattern with all topics that fit it alone. Subscribers are dropped, and
+   * told by a notification `rpc.removed` with `{ topic }`.
+   *
+   * @param name As it was given to `topic`.
+   * @returns Whether there was one.
+   */
+  removeTopic(name: NameOf<A["topics"]>): boolean {
+    return this.#topics.remove(name);
   }
 
   /** The connections that are subscribed to any of these topics, each once. */
@@ -302,12 +300,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @param host What the runtime passes beside it; hand it through from your own `fetch`.
    */
   fetch(request: Request, host?: unknown): Response | Promise<Response> {
-    // An upgrade is a GET: a POST need not be asked for more.
-    if (request.method !== "POST" && request.headers.has("upgrade")) {
-      return this.handleUpgrade(request, host);
-    }
-    if (this.#drain.begun) return this.#drain.refusal();
-    return this.#http.answer(request, host);
+    return this.#doors.fetch(request, host);
   }
 
   /**
@@ -318,7 +311,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @returns What your `fetch` has to return.
    */
   handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
-    return this.#sockets.upgrade(request, host);
+    return this.#doors.upgrade(request, host);
   }
 
   /**
@@ -330,8 +323,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} Where the server is closed or has no place left.
    */
   attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
-    const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
-    this.#sockets.attach(socket, { url, headers, remoteAddress, user });
+    this.#doors.attach(socket, handshake);
   }
 
   /**
@@ -343,7 +335,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * and are not counted.
    */
   revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
-    return this.#sockets.revoke(predicate as (connection: Connection) => boolean);
+    return this.#doors.revoke(predicate as (connection: Connection) => boolean);
   }
 
   /**
@@ -359,8 +351,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {RangeError} Where an option is no number from 0.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    this.#drain.begin(options);
-    return this.#closed ??= this.#close();
+    const gone = this.#doors.close(options);
+    return this.#closed ??= this.#close(gone);
   }
 
   /** The same as {@linkcode JsonRpc.close}, for `await using`. */
@@ -368,11 +360,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
     return this.close();
   }
 
-  async #close(): Promise<void> {
-    const { connections } = this.#sockets;
-    await this.#drain.wait({ connections, requests: () => this.#http.underWay });
-    this.#http.cutOff();
-    await this.#sockets.close(1001, "The server is closing");
+  async #close(gone: Promise<void>): Promise<void> {
+    await gone;
     await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
   }
 
@@ -386,7 +375,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   #mount(plugin: Plugin): void {
     this.#plugins.push(plugin);
     if (plugin.call !== undefined) this.#methods.use(plugin.call);
-    if (plugin.handshake !== undefined) this.#checks.add(plugin.handshake);
+    if (plugin.handshake !== undefined) this.#doors.checks.add(plugin.handshake);
     for (const [name, method] of Object.entries(plugin.methods ?? {})) {
       this.#methods.add({ ...method, name });
     }

@@ -8,6 +8,7 @@ import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { ServerInfo } from "./openrpc.ts";
 import type { OriginOptions } from "./origin.ts";
+import type { Broker } from "./pubsub/broker.ts";
 import type { Handshake } from "./request.ts";
 
 /** How a server behaves: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
@@ -22,6 +23,13 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   readonly wrapScalars?: boolean;
   /** What `rpc.discover` says of the whole server. @default {{ title: "JSON-RPC", version: "0" }} */
   readonly info?: ServerInfo;
+  /**
+   * Who keeps the events of topics and brings them round: this process alone, or an engine between
+   * processes. It is closed with the server.
+   *
+   * @default {memoryBroker()}
+   */
+  readonly broker?: Broker;
   /** Subprotocols to choose from, beside `jsonrpc`. @default {[]} */
   readonly protocols?: readonly string[];
 }

@@ -13,26 +13,23 @@ import * as everything from "@x/jsonrpc";
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
   cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
-  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "upgrade"],
+  workshop: [
+    ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
+    ...["upgrade"],
+  ],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
     ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
-    ...[
-      "dispatch",
-      "methods",
-      "peer",
-      "origin",
-      "handshake",
-      "connections",
-      "drain",
-      "openrpc",
-      "http",
-    ],
-    ...["pubsub/broker", "pubsub/topics"],
-    ...["auth/guards", "sockets", "stream", "streams", "server_options"],
+    ...["dispatch", "methods", "peer", "origin", "handshake"],
+    ...["connections", "drain", "openrpc", "http"],
+    ...["pubsub/broker", "pubsub/memory_broker", "pubsub/soon", "pubsub/notified"],
+    ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],
+    ...["pubsub/member", "pubsub/plain_member", "pubsub/recovering_member", "pubsub/ear"],
+    ...["pubsub/topic", "pubsub/subscribing", "pubsub/topics"],
+    ...["auth/guards", "sockets", "stream", "streams", "server_options", "doors"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
     ...["auth/jwt_keys", "auth/jwt_verify", "auth/jwt"],
     ...["auth/turnstile", "auth/throttle", "auth/password_hash", "auth/passwd_table"],

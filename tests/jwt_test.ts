@@ -558,7 +558,7 @@ test("jwt() that is required has nothing but login for a WebSocket without a tok
   const batch = client.batch((b) => names.map((name) => b.call(name).catch((error) => error)));
   for (const error of await batch) assert(error instanceof RpcMethodNotFoundError);
   await assertRejects(() => client.subscribe("news", () => {}), RpcMethodNotFoundError);
-  assertEquals([ran, rpc.notify("news", 1)], [[], 0]);
+  assertEquals([ran, rpc.notify("news", 1).deliveries], [[], 0]);
   assertEquals(await client.call("login", { token: await sign() }), true);
   assertEquals(await client.call("whoami"), "ada");
   assert((await client.getMethods()).includes("ping"));
@@ -606,7 +606,7 @@ test("jwt() that is required leaves nothing to a connection that was logged out"
   rpc.notify("news", "before");
   const end = ending(client);
   assertEquals(await client.call("logout"), "bye");
-  assertEquals(rpc.notify("news", "after"), 0);
+  assertEquals(rpc.notify("news", "after").deliveries, 0);
   await assertRejects(() => client.call("ping"), RpcMethodNotFoundError);
   assertEquals((await end).code, 1008);
   assertEquals(heard, ["before"]);
@@ -627,11 +627,11 @@ test("jwt() closes with 4401 when the token expires, each way it came, and deliv
   await clients[2]?.call("login", { token });
   await using other = await connect(server.ws, { token: await sign() });
   for (const client of clients) await client.subscribe("secrets", () => {});
-  assertEquals(rpc.notify("secrets", 1), 3);
+  assertEquals(rpc.notify("secrets", 1).deliveries, 3);
   for (const end of clients.map(ending)) {
     assertEquals(await end, { code: 4401, reason: "Token expired" });
   }
-  assertEquals(rpc.notify("secrets", 2), 0);
+  assertEquals(rpc.notify("secrets", 2).deliveries, 0);
   await using poster = await connect(server.url, { token });
   const refused = await assertRejects(() => poster.call("secret"), RpcConnectionError);
   assert((refused as Error).message.includes("it has expired"));
@@ -648,7 +648,7 @@ test("login refreshes a live connection: it outlives its first token, and can be
   await client.subscribe("secrets", () => {});
   await client.call("login", { token: await sign(claims({ sub: "bob" })) });
   assertEquals((await end).code, 4401);
-  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1)], ["bob", 1]);
+  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1).deliveries], ["bob", 1]);
 });
 
 test("login with a bad token keeps the old identity, its subscriptions, and its expiry", async () => {
@@ -671,7 +671,7 @@ test("login with a bad token keeps the old identity, its subscriptions, and its 
   for (const params of bad) {
     await assertRejects(() => client.call("login", params), RpcInvalidParamsError);
   }
-  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1)], ["ada", 1]);
+  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1).deliveries], ["ada", 1]);
   assertEquals((await end).code, 4401);
 });
 

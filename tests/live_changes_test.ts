@@ -184,7 +184,7 @@ for (const [door, sayTo] of Object.entries(DOORS)) {
       if (code === -32601) {
         for (const answer of answers) assertEquals(answer, failure(answer.id, -32601));
       }
-      assertEquals([ran, rpc.notify("news", 1)], [[], 0]);
+      assertEquals([ran, rpc.notify("news", 1).deliveries], [[], 0]);
     });
   }
 
@@ -406,7 +406,7 @@ const TOPICS = ["news", "secrets", "orders", "room.1", "room.2"] as const;
 
 /** Sends one event to each topic; answers those that somebody heard. */
 function publish(rpc: TestServer, data: unknown): string[] {
-  return TOPICS.filter((topic) => rpc.notify(topic, data) > 0);
+  return TOPICS.filter((topic) => rpc.notify(topic, data).deliveries > 0);
 }
 
 test("logout and changed permissions drop the subscriptions that are no longer allowed, and no others", async () => {
@@ -468,7 +468,7 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
       assertEquals(await line.next(), result("leave", "bye"));
       for (const other of lines.slice(0, index)) await other.silence();
     }
-    assertEquals(rpc.notify("secrets", "the end"), 0);
+    assertEquals(rpc.notify("secrets", "the end").deliveries, 0);
     for (const line of lines) await line.leave();
   });
 }
@@ -483,7 +483,7 @@ for (const order of ["before", "after"] as const) {
     await line.ask(order === "before" ? batch : batch.reverse());
     await line.silence();
     assertEquals(await answersTo(line, "get_subscriptions"), ["news"]);
-    assertEquals([rpc.notify("secrets", 1), rpc.notify("news", 1)], [0, 1]);
+    assertEquals([rpc.notify("secrets", 1).deliveries, rpc.notify("news", 1).deliveries], [0, 1]);
     assertEquals(await line.next(), notice("news", 1));
     await line.leave();
   });
@@ -571,7 +571,7 @@ test("revoke() ends at once all that a connection has: calls both ways, topics, 
 
   assertEquals(rpc.revoke(({ user }) => user?.name === "ada"), 1);
   rpc.notify("news", "after");
-  assertEquals([rpc.notify("room.2", 1), connection?.isOpen], [1, false]);
+  assertEquals([rpc.notify("room.2", 1).deliveries, connection?.isOpen], [1, false]);
   assertEquals(await line.closed(), { code: 1008, reason: "Revoked" });
   assertEquals(await rest, "Error: Closed: 1008 Revoked");
   assert(String(await aborted.passed).includes("1008: Revoked"));

@@ -21,7 +21,7 @@ for (const told of ["$host", "$http_host"]) {
       const heard: unknown[] = [];
       await client.subscribe("news", (event) => heard.push(event));
       assertEquals(await client.call("greet"), "Hello Ada");
-      assertEquals(rpc.notify("news", "We are live"), 1);
+      assertEquals(rpc.notify("news", "We are live").deliveries, 1);
       await until(() => heard.length === 1);
       assertEquals(heard, ["We are live"]);
       // More than the proxy's buffers hold, in both directions.

@@ -117,7 +117,7 @@ test("serve() sends one event to many", async () => {
     Array.from({ length: 20 }, () => connect<typeof rpc>(wsUrl(server))),
   );
   for (const client of clients) await client.subscribe("clock", (data) => heard.push(String(data)));
-  assertEquals(rpc.notify("clock", "ä€😀"), 20);
+  assertEquals(rpc.notify("clock", "ä€😀").deliveries, 20);
   await Promise.all(clients.map((client) => client.call("ping")));
   assertEquals(heard, Array(20).fill("ä€😀"));
   await Promise.all(clients.map((client) => client.close()));

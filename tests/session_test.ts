@@ -232,7 +232,7 @@ test("rpc.revoke() ends all connections of a session, at once", async () => {
   const [first, second] = two as [JsonRpcClient, JsonRpcClient];
   await using poster = await withCookie(server.url, "sid=ada-1");
   assertEquals(await poster.call("logout"), 2);
-  assertEquals(rpc.notify("secrets", "after"), 1);
+  assertEquals(rpc.notify("secrets", "after").deliveries, 1);
   assertEquals(await Promise.all(ends), [1008, 1008]);
   for (const client of [first, second]) {
     await assertRejects(() => client.call("secret"), RpcConnectionError);
@@ -256,7 +256,7 @@ test("session() closes with 4401 when a recheck finds no session, and leaves oth
   const end = ending(ada);
   sessions.delete("ada-1");
   assertEquals(await end, 4401);
-  assertEquals([rpc.notify("news", 1), connection?.user], [0, null]);
+  assertEquals([rpc.notify("news", 1).deliveries, connection?.user], [0, null]);
   assertEquals([await bob.call("whoami"), await stranger.call("whoami")], ["bob", null]);
   // Nor does a stranger become somebody by waiting.
   sessions.set("unknown", { name: "eve" });
@@ -291,8 +291,8 @@ test("session() gives a live connection the user that a recheck finds", async ()
   await client.subscribe("orders", () => {});
   await client.subscribe("secrets", () => {});
   sessions.set("ada-1", { name: "Ada" });
-  await until(() => rpc.notify("orders", 1) === 0);
-  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1)], ["Ada", 1]);
+  await until(() => rpc.notify("orders", 1).deliveries === 0);
+  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1).deliveries], ["Ada", 1]);
   assertEquals(await client.getSubscriptions(), ["secrets"]);
 });
 

@@ -80,19 +80,23 @@ test("subscribe() hears any JSON as it was sent", async () => {
 test("notify() answers to how many it went", async () => {
   const rpc = new JsonRpc().topic("clock").topic("room.*");
   const clients = await Promise.all([pair(rpc), pair(rpc), pair(rpc)]);
-  assertEquals(rpc.notify("clock", 1), 0);
+  assertEquals(rpc.notify("clock", 1).deliveries, 0);
   for (const client of clients) await client.subscribe("clock", () => {});
   await clients[0]?.subscribe("room.7", () => {});
   await clients[0]?.subscribe("clock", () => {});
-  assertEquals([rpc.notify("clock", 1), rpc.notify("room.7", 1), rpc.notify("room.8", 1)], [
+  assertEquals([
+    rpc.notify("clock", 1).deliveries,
+    rpc.notify("room.7", 1).deliveries,
+    rpc.notify("room.8", 1).deliveries,
+  ], [
     3,
     1,
     0,
   ]);
   await clients[1]?.close();
-  assertEquals(rpc.notify("clock", 1), 2);
+  assertEquals(rpc.notify("clock", 1).deliveries, 2);
   await Promise.all(clients.map((client) => client.close()));
-  assertEquals([rpc.notify("clock", 1), rpc.notify("room.7", 1)], [0, 0]);
+  assertEquals([rpc.notify("clock", 1).deliveries, rpc.notify("room.7", 1).deliveries], [0, 0]);
 });
 
 test("notify() sends an event without data, too", async () => {
@@ -243,7 +247,7 @@ test("subscribe and unsubscribe may come in one batch", async () => {
   assertEquals(answers.map(({ result }) => result), [["a"], ["a", "b"], ["b"], ["b"]]);
   await quietMoment();
   assertEquals(eventsOf({ heard: wire.heard.slice(1) } as Wire), [["b", "last b"]]);
-  assertEquals([rpc.notify("a", 1), rpc.notify("b", 1)], [0, 1]);
+  assertEquals([rpc.notify("a", 1).deliveries, rpc.notify("b", 1).deliveries], [0, 1]);
   wire.close();
 });
 
@@ -265,7 +269,7 @@ test("maxSubscriptions answers -32006, with nothing half done", async () => {
   const refused = await subscribe(wire, "room.3", "room.4");
   assertEquals(refused.error?.code, -32006);
   assertStringIncludes(refused.error?.message, "maxSubscriptions");
-  assertEquals([3, 4].map((n) => rpc.notify(`room.${n}`, n)), [0, 0]);
+  assertEquals([3, 4].map((n) => rpc.notify(`room.${n}`, n).deliveries), [0, 0]);
   const fitting = await subscribe(wire, "room.1", "room.3");
   assertEquals(fitting.result, ["room.1", "room.2", "room.3"]);
   assertEquals((await wire.next()).params, 3);
@@ -350,7 +354,7 @@ test("subscribe that was cancelled leaves nothing half done", async () => {
   door.open();
   await quietMoment();
   assertEquals((await subscribe(wire, "clock")).result, ["clock"]);
-  assertEquals(rpc.notify("clock", "now"), 1);
+  assertEquals(rpc.notify("clock", "now").deliveries, 1);
   assertEquals((await wire.next()).params, "now");
   wire.close();
 });
@@ -366,7 +370,7 @@ test("subscribe that another layer refuses afterwards leaves nothing half done",
   assertEquals((await subscribe(wire, "clock")).error?.code, -32050);
   refuse = false;
   await subscribe(wire, "clock");
-  assertEquals(rpc.notify("clock", "now"), 1);
+  assertEquals(rpc.notify("clock", "now").deliveries, 1);
   wire.close();
 });
 
@@ -438,7 +442,7 @@ test("topic() with * fits exactly one segment", async () => {
   const others = ["room", "room.", "room.7.8", ".log", "a.b.c", "a..c.d", "a.b.x.d", "room.*"];
   assertEquals((await subscribe(wire, ...others, ...fitting)).result, fitting);
   assertEquals(
-    fitting.map((name) => rpc.notify(name as `room.${string}`, 1)),
+    fitting.map((name) => rpc.notify(name as `room.${string}`, 1).deliveries),
     fitting.map(() => 1),
   );
   wire.call("list", "get_topics");
@@ -524,9 +528,9 @@ test("subscription ends with `await using`", async () => {
   await using client = await pair(rpc);
   {
     await using _subscription = await client.subscribe("clock", () => {});
-    assertEquals(rpc.notify("clock", 1), 1);
+    assertEquals(rpc.notify("clock", 1).deliveries, 1);
   }
-  assertEquals(rpc.notify("clock", 1), 0);
+  assertEquals(rpc.notify("clock", 1).deliveries, 0);
 });
 
 test("subscription.unsubscribe() does nothing when the client is closed", async () => {
@@ -546,7 +550,7 @@ test("unsubscribe() ends all handlers of a topic", async () => {
   await client.subscribe("clock", (data) => heard.push(data));
   await client.unsubscribe("clock");
   await subscription.unsubscribe();
-  assertEquals(rpc.notify("clock", 1), 0);
+  assertEquals(rpc.notify("clock", 1).deliveries, 0);
   assertEquals(heard, []);
 });
 
@@ -577,7 +581,7 @@ test("unsubscribe() before the answer to subscribe leaves no subscription", asyn
   await client.unsubscribe("clock");
   await (await subscribing).unsubscribe();
   assertEquals(await client.getSubscriptions(), []);
-  assertEquals([rpc.notify("clock", 1), heard], [0, []]);
+  assertEquals([rpc.notify("clock", 1).deliveries, heard], [0, []]);
 });
 
 test("a handler that throws or rejects is logged, and the others still hear", async () => {
@@ -632,7 +636,7 @@ test("a guard on a topic hides it: from the list, from its subscribers-to-be", a
   await using client = await pair(rpc);
   assertEquals(await client.getTopics(), ["open"]);
   await assertRejects(() => client.subscribe("closed", () => {}), RpcInvalidParamsError);
-  assertEquals(rpc.notify("closed", 1), 0);
+  assertEquals(rpc.notify("closed", 1).deliveries, 0);
   const bare = bareClient(rpc);
   const [hidden, missing] = [await subscribe(bare, "closed"), await subscribe(bare, "missing")];
   assertEquals(hidden, missing);
@@ -677,13 +681,13 @@ test("connection.login() and logout() drop the topics that are not allowed any m
   assertEquals(await say("subscribe", ...all), ["open"]);
   assertEquals(await say("login", "admin"), ["open"]);
   assertEquals(await say("subscribe", ...all), all);
-  assertEquals(all.map((name) => rpc.notify(name as "open", 1)), [1, 1, 1]);
+  assertEquals(all.map((name) => rpc.notify(name as "open", 1).deliveries), [1, 1, 1]);
   await wire.some(3);
   assertEquals(await say("login", "bob"), ["open", "users"]);
-  assertEquals(all.map((name) => rpc.notify(name as "open", 1)), [1, 1, 0]);
+  assertEquals(all.map((name) => rpc.notify(name as "open", 1).deliveries), [1, 1, 0]);
   await wire.some(2);
   assertEquals(await say("logout"), ["open"]);
-  assertEquals(all.map((name) => rpc.notify(name as "open", 1)), [1, 0, 0]);
+  assertEquals(all.map((name) => rpc.notify(name as "open", 1).deliveries), [1, 0, 0]);
   wire.close();
 });
 
@@ -708,7 +712,7 @@ test("connection.logout() while subscribe waits for its layers leaves no subscri
   await wire.next();
   await quietMoment();
   assertEquals(eventsOf(wire), []);
-  assertEquals(rpc.notify("secret", "new"), 0);
+  assertEquals(rpc.notify("secret", "new").deliveries, 0);
   wire.close();
 });
 

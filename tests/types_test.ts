@@ -187,7 +187,7 @@ async function topics(rpc: Rpc, client: JsonRpcClient<ApiOf<Rpc>>): Promise<void
   await client.subscribe("room.7", (point) => is<Point>()(point));
   await client.subscribe("a.1.b.2", (data) => is<unknown>()(data));
   await client.unsubscribe("room.7");
-  is<number>()(rpc.notify("clock", "12:00"));
+  is<number>()(rpc.notify("clock", "12:00").deliveries);
   rpc.notify("any", [1, "a"]);
   rpc.notify("room.7", { x: 1, y: 2 });
   for (const { user } of rpc.connections) is<User | null>()(user);

@@ -20,7 +20,7 @@ export interface Position {
 export interface BrokerEvent {
   /** Where it stands. */
   readonly position: Position;
-  /** Its data, as JSON text. */
+  /** Its data, as JSON text; empty where it has none. */
   readonly data: string;
   /** When it was published, in milliseconds since 1970. */
   readonly at: number;
@@ -32,6 +32,13 @@ export interface Retention {
   readonly size: number;
   /** For how many milliseconds; `Infinity`: as long as there is room. */
   readonly ageMs: number;
+  /**
+   * Whether the topic's name comes from code, not from what clients ask for: a broker that bounds
+   * how many topics it keeps leaves it out of the count.
+   *
+   * @default {false}
+   */
+  readonly fixed?: boolean;
 }
 
 /** What one process does with the events of a topic. Neither function throws. */
@@ -61,7 +68,10 @@ export interface BrokerHistory {
   readonly events: readonly BrokerEvent[];
   /** Where the topic stands now. */
   readonly position: Position;
-  /** Whether nothing is missing between the position that was asked from and `position`. */
+  /**
+   * Whether nothing is missing between the position that was asked from and the last of `events`
+   * (`position`, where `first` held nothing back). `true` where no position was asked from.
+   */
   readonly complete: boolean;
 }
 
@@ -71,6 +81,8 @@ export interface HistoryQuery {
   readonly since?: Position;
   /** At most so many, the newest. @default {Infinity} */
   readonly limit?: number;
+  /** At most so many, the oldest: a long history is read in pages. @default {Infinity} */
+  readonly first?: number;
 }
 
 /**
@@ -85,7 +97,7 @@ export interface Broker {
    * Appends an event to a topic.
    *
    * @param topic Any text: a broker escapes what its engine would read as a pattern.
-   * @param data JSON text.
+   * @param data JSON text, or an empty text where the event has no data.
    * @param keep What the topic declares.
    * @returns Where it stands. Rejects, after a bounded wait, where the engine did not take it.
    */
@@ -102,6 +114,8 @@ export interface Broker {
     keep: Retention,
     query: HistoryQuery,
   ): BrokerHistory | Promise<BrokerHistory>;
+  /** Lets go of what is kept of a topic that is no more; only where that costs nobody else. */
+  forget?(topic: string): void;
   /** Ends all subscriptions and lets go of the engine. */
   close(): void | Promise<void>;
 }
@@ -113,7 +127,8 @@ export function positionText({ epoch, offset }: Position): string {
 
 /** A position from a client; `undefined` where it is none. */
 export function parsePosition(text: unknown): Position | undefined {
-  const [, epoch, digits] = /^(.{0,100}):(\d{1,16})$/s.exec(String(text)) ?? [];
+  if (typeof text !== "string") return undefined;
+  const [, epoch, digits] = /^(.{0,100}):(\d{1,16})$/s.exec(text) ?? [];
   const offset = Number(digits);
   return epoch === undefined || !Number.isSafeInteger(offset) ? undefined : { epoch, offset };
 }

@@ -28,8 +28,11 @@ interface DenoGlobal {
 
 /** Whether this process is Deno. */
 export function isDeno(): boolean {
-  return typeof denoGlobal()?.upgradeWebSocket === "function";
+  return deno ??= typeof denoGlobal()?.upgradeWebSocket === "function";
 }
+
+// Asked once: Deno loads what is behind the name anew each time somebody looks at it.
+let deno: boolean | undefined;
 
 /** Deno's own server. Its sockets ping by themselves, and drop a peer that does not answer. */
 export const denoRuntime: Runtime = {

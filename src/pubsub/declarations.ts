@@ -1,0 +1,91 @@
+/**
+ * Which topics there are: by name, and by pattern.
+ *
+ * @module
+ */
+
+import { admitted } from "../request.ts";
+import type { Connection } from "../request.ts";
+import type { Retention } from "./broker.ts";
+import { retentionOf } from "./topic_options.ts";
+import type { TopicOptions } from "./topic_options.ts";
+
+/** One topic, or all that fit a pattern, as declared. */
+export interface Declaration {
+  /** The name or the pattern. */
+  readonly name: string;
+  /** Parts of a pattern; `undefined` for a name. */
+  readonly segments: readonly string[] | undefined;
+  /** How they behave. */
+  readonly options: TopicOptions;
+  /** What a broker has to keep of each. */
+  readonly keep: Retention;
+}
+
+/** The topics that were declared. */
+export class Declarations {
+  readonly #fixed = new Map<string, Declaration>();
+  readonly #patterns = new Map<string, Declaration>();
+
+  /**
+   * Declares a topic, or all topics that fit a pattern: `room.*` fits `room.7`, not `room.7.log`.
+   *
+   * @throws {TypeError} Where the name is empty or taken, or an option makes no sense.
+   * @throws {RangeError} Where an option makes no sense.
+   */
+  add(name: string, options: TopicOptions): Declaration {
+    if (typeof name !== "string" || name === "") {
+      throw new TypeError("Cannot declare a topic: its name is empty");
+    }
+    if (this.#fixed.has(name) || this.#patterns.has(name)) {
+      throw new TypeError(`Cannot declare topic "${name}": the name is taken`);
+    }
+    const parts = name.split(".");
+    const segments = parts.includes("*") ? parts : undefined;
+    const keep = retentionOf(options, segments === undefined);
+    const declaration = { name, segments, options, keep };
+    (segments === undefined ? this.#fixed : this.#patterns).set(name, declaration);
+    return declaration;
+  }
+
+  /** Takes a declaration back, by the name or the pattern that it was made with. */
+  remove(name: string): Declaration | undefined {
+    const declaration = this.#fixed.get(name) ?? this.#patterns.get(name);
+    this.#fixed.delete(name);
+    this.#patterns.delete(name);
+    return declaration;
+  }
+
+  /** Finds how a concrete topic was declared. */
+  find(name: string): Declaration | undefined {
+    return this.#fixed.get(name) ?? (this.#patterns.size === 0 ? undefined : this.#match(name));
+  }
+
+  /** Those that were declared by name and that a connection may use. */
+  listFor(connection: Connection): string[] {
+    return [...this.#fixed.values()]
+      .filter((declaration) => mayUse(declaration, declaration.name, connection))
+      .map(({ name }) => name);
+  }
+
+  #match(name: string): Declaration | undefined {
+    const segments = name.split(".");
+    // Clients name concrete topics: a star of theirs is no pattern.
+    if (segments.includes("*") || segments.includes("")) return undefined;
+    for (const declaration of this.#patterns.values()) {
+      if (fits(segments, declaration.segments ?? [])) return declaration;
+    }
+    return undefined;
+  }
+}
+
+/** Whether the guards of a topic admit a connection to it. */
+export function mayUse(declaration: Declaration, name: string, connection: Connection): boolean {
+  const { use = [] } = declaration.options;
+  return admitted(use, { user: connection.user, connection, name, kind: "topic" });
+}
+
+function fits(segments: readonly string[], pattern: readonly string[]): boolean {
+  return segments.length === pattern.length &&
+    pattern.every((segment, index) => segment === "*" || segment === segments[index]);
+}
