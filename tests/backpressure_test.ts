@@ -10,7 +10,7 @@ import { frame, Line, rawSocket, TEXT } from "./_kit/doors.ts";
 import { until } from "./_kit/local.ts";
 import { call, result } from "./_kit/messages.ts";
 import type { SpawnedServer } from "./_kit/serve.ts";
-import { eachTarget } from "./_kit/each_target.ts";
+import { servedTargets } from "./_kit/targets.ts";
 
 /** A peer that was answered once and reads nothing from now on. */
 async function deafPeer(url: string): Promise<Socket> {
@@ -76,7 +76,7 @@ async function assertFreed(server: SpawnedServer, deaf: Socket, line: Line): Pro
   deaf.destroy();
 }
 
-for (const target of eachTarget()) {
+for (const target of servedTargets()) {
   target.test("a peer that asks for 156 MiB and reads nothing costs less than 64", async (server) => {
     const other = await Line.open(server.url);
     const deaf = await deafPeer(server.url);
