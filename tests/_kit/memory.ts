@@ -83,7 +83,7 @@ async function drops(times: number, server: LocalServer): Promise<Findings> {
     left: {
       connections: rpc.connections.size,
       subscribers: [...rpc.filter(topics)].length,
-      reached: Number(rpc.notify("news", "anybody?")),
+      reached: rpc.notify("news", "anybody?").deliveries,
     },
   };
 }
