@@ -52,14 +52,18 @@ interface RuntimeGlobals {
 const { Deno, Bun } = globalThis as RuntimeGlobals;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 
-/** Serves an app as a user of the running runtime would; on a free port, unless it is told one. */
-export async function serveHere(app: LocalApp, wanted = 0): Promise<LocalServer> {
-  const [port, end] = await listen(app, wanted);
+/**
+ * Serves an app as a user of the running runtime would.
+ *
+ * @param port Where to listen; 0 takes a free one.
+ */
+export async function serveHere(app: LocalApp, port = 0): Promise<LocalServer> {
+  const [taken, end] = await listen(app, { ...LOOPBACK, port });
   async function stop(): Promise<void> {
     await app.close?.();
     await end();
   }
-  const host = `127.0.0.1:${port}`;
+  const host = `127.0.0.1:${taken}`;
   return { url: `http://${host}`, ws: `ws://${host}`, stop, [Symbol.asyncDispose]: stop };
 }
 
@@ -76,9 +80,8 @@ export async function serveOnNode(app: LocalApp): Promise<LocalServer> {
 
 async function listen(
   app: LocalApp,
-  wanted: number,
+  where: typeof LOOPBACK,
 ): Promise<[port: number, end: () => Promise<void>]> {
-  const where = { ...LOOPBACK, port: wanted };
   if (Deno !== undefined) {
     // Not `shutdown()`, which would wait for handlers that never answer.
     const controller = new AbortController();
