@@ -169,18 +169,18 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   override addEventListener<Type extends keyof ClientEvents>(
     type: Type,
     listener: (event: ClientEvents[Type]) => void,
-    options?: boolean | AddEventListenerOptions,
+    options?: ListenOptions,
   ): void;
   override addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Parameters<EventTarget["addEventListener"]>[1],
+    options?: ListenOptions,
   ): void;
   /** Listens for one of {@linkcode ClientEvents}. */
   override addEventListener(
     type: string,
     listener: never,
-    options?: boolean | AddEventListenerOptions,
+    options?: ListenOptions,
   ): void {
     super.addEventListener(type, listener, options);
   }
@@ -386,3 +386,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     this.dispatchEvent(Object.assign(new Event(type), what));
   }
 }
+
+// By way of the base class: not every runtime's types have names for these.
+type ListenOptions = Parameters<EventTarget["addEventListener"]>[2];
