@@ -134,6 +134,11 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
         new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
       );
     }
+    if (this.#channel.oneWay) {
+      return Promise.reject(
+        new RpcConnectionError(`Cannot call "${method}": the peer only reads, and cannot answer`),
+      );
+    }
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     const pending = this.#pending ??= new Pending(
       this.#host.limits.timeoutMs,
