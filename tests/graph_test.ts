@@ -12,15 +12,19 @@ import * as everything from "@x/jsonrpc";
  * where it fits; one that fits nowhere is a sign.
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
+  cellar: [
+    ...["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
+    ...["backoff"],
+  ],
   workshop: [
     ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
-    ...["upgrade"],
+    ...["upgrade", "inbox", "wake"],
   ],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
-    ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/node_upgrade", "runtimes/node"],
+    ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/light_response"],
+    ...["runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
     ...["dispatch", "methods", "peer", "origin", "handshake"],
@@ -35,7 +39,8 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["auth/turnstile", "auth/throttle", "auth/password_hash", "auth/passwd_table"],
     ...["auth/exclusive_write", "auth/passwd_file", "auth/passwd_accounts", "auth/passwd_live"],
     ...["auth/passwd"],
-    ...["client_options", "link", "post", "calls", "subscriptions", "remote"],
+    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
+    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };
