@@ -49,11 +49,12 @@ export class Doors {
     const origins = new Origins(policy, options.logger);
     this.checks = new Checks((handshake) => origins.check(handshake), options.logger);
     const door = { ...options, checks: this.checks, drain: this.#drain };
-    this.#http = new HttpDoor({ ...door, origins });
-    this.#sockets = new SocketDoor({ ...door, protocols: policy.protocols ?? [] });
+    const sockets = new SocketDoor({ ...door, protocols: policy.protocols ?? [] });
+    this.#sockets = sockets;
+    this.#http = new HttpDoor({ ...door, origins, enter: (...way) => sockets.enter(...way) });
   }
 
-  /** The WebSockets that are open. */
+  /** The WebSockets and event streams that are open. */
   get connections(): Connections {
     return this.#sockets.connections;
   }

@@ -7,6 +7,8 @@
 import type { Channel, Flushable, Outgoing, Receiver } from "./channel.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
+import { RpcConnectionError } from "./errors.ts";
+import type { CallOptions } from "./pending.ts";
 import type { Handshake } from "./request.ts";
 
 /** The server that a peer belongs to. */
@@ -58,6 +60,17 @@ export class Peer extends Conversation implements Receiver, Flushable {
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
     this.#host.closed?.(this, code, reason);
+  }
+
+  override call<Result = unknown>(
+    method: string,
+    params?: unknown,
+    options?: CallOptions,
+  ): Promise<Result> {
+    if (!this.#channel.oneWay) return super.call<Result>(method, params, options);
+    return Promise.reject(
+      new RpcConnectionError(`Cannot call "${method}": the peer only reads, and cannot answer`),
+    );
   }
 
   /** The one way out: at once where that is fast, else together with all else of this turn. */
