@@ -130,7 +130,7 @@ export const WORKS: readonly Work[] = [
     title: "1 event to 1,000 subscribers, until the last has it",
     job: { kind: "fanOut", method: "burst", connections: 1000, window: 1 },
     contenders: ["loop", "publish"],
-    figures: ["p50", "cpu"],
+    figures: ["cpu", "p50"],
   },
   {
     name: "posts",
