@@ -57,6 +57,17 @@ export function middle(values: number[]): number {
   return ((sorted[half - 1] ?? NaN) + (sorted[half] ?? NaN)) / 2;
 }
 
+/** Measures for so long, and on while a machine that is busy with other things lets nothing happen. */
+export async function measured(job: Job, count: () => number): Promise<Outcome> {
+  const before = count();
+  const watch = new Watch(job.pid);
+  for (let turn = 0; turn < PATIENCE && count() === before; turn++) await pause(job.ms);
+  if (count() === before) throw new Error("Nothing was answered");
+  return watch.stop(count() - before);
+}
+
+const PATIENCE = 20;
+
 /** Resolves after this long. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
