@@ -6,6 +6,7 @@
 
 import type { CloseOptions } from "./close_options.ts";
 import type { Connections } from "./connections.ts";
+import { afterBody } from "./discard.ts";
 import { Drain } from "./drain.ts";
 import { Checks } from "./handshake.ts";
 import { HttpDoor } from "./http.ts";
@@ -64,7 +65,8 @@ export class Doors {
     if (request.method !== "POST" && request.headers.has("upgrade")) {
       return this.upgrade(request, host);
     }
-    return this.#drain.begun ? this.#drain.refusal() : this.#http.answer(request, host);
+    if (this.#drain.begun) return afterBody(request, this.#drain.refusal());
+    return this.#http.answer(request, host);
   }
 
   /** Answers a request that asks for a WebSocket. */

@@ -27,7 +27,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
-    ...["dispatch", "methods", "peer", "origin", "handshake"],
+    ...["dispatch", "methods", "conversation", "peer", "origin", "handshake"],
     ...["connections", "drain", "openrpc"],
     ...["pubsub/broker", "pubsub/memory_broker", "pubsub/soon", "pubsub/notified"],
     ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],

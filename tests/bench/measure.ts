@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 
 /** What to do to which server. */
 export interface Job {
-  readonly kind: "calls" | "fanOut" | "idle" | "posts";
+  readonly kind: "calls" | "fanOut" | "idle" | "many" | "posts";
   readonly port: number;
   readonly pid: number;
   /** How long it is measured, after a warm-up. */
@@ -14,7 +14,7 @@ export interface Job {
   readonly dialect: string;
   readonly method: string;
   readonly connections: number;
-  /** Calls of one connection under way; events of a burst. */
+  /** Calls of one connection under way; events of a burst; topics of one connection. */
   readonly window: number;
 }
 
@@ -67,6 +67,17 @@ function cpuMs(pid: number): number {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return (Number(fields[11]) + Number(fields[12])) * 10; // hundredths of a second on every Linux
+  } catch {
+    return NaN;
+  }
+}
+
+/** What a process holds in memory; NaN where there is no /proc. */
+export function residentBytes(pid: number): number {
+  try {
+    const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ??
+      [];
+    return Number(kilobytes) * 1024;
   } catch {
     return NaN;
   }
