@@ -52,6 +52,7 @@ export { JsonRpc } from "./src/server.ts";
 export type { Api, ApiOf } from "./src/api.ts";
 export type { PermittedUser, Someone } from "./src/auth/guards.ts";
 export type { Batch, ClientOptions, ClientTarget, LinkState, Subscription } from "./src/client.ts";
+export type { CloseOptions } from "./src/close_options.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Logger } from "./src/logger.ts";

@@ -10,17 +10,16 @@ import { exceedsBytes } from "./limits.ts";
  * Reads a body as text.
  *
  * @returns The text, or `undefined` where it is longer than allowed: known ahead by
- * `content-length`, or found on the way.
+ * `content-length`, or found on the way. What was not read is left to the caller.
  */
-export async function readText(
+export function readText(
   message: Request | Response,
   maxBytes: number,
 ): Promise<string | undefined> {
   const declared = message.headers.get("content-length");
-  if (declared === null) return await readChunks(message.body, maxBytes);
-  if (Number(declared) > maxBytes) return undefined;
-  const text = await message.text();
-  return exceedsBytes(text, maxBytes) ? undefined : text;
+  if (declared === null) return readChunks(message.body, maxBytes);
+  if (Number(declared) > maxBytes) return Promise.resolve(undefined);
+  return message.text().then((text) => exceedsBytes(text, maxBytes) ? undefined : text);
 }
 
 async function readChunks(
@@ -36,7 +35,7 @@ async function readChunks(
     if (done) return text + decoder.decode();
     left -= value.byteLength;
     if (left < 0) {
-      await reader.cancel();
+      reader.releaseLock();
       return undefined;
     }
     text += decoder.decode(value, { stream: true });

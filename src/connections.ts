@@ -16,6 +16,11 @@ export class Connections implements Iterable<Peer> {
   // Places taken, by open connections and by those whose handshake is under way.
   #taken = 0;
   #heartbeat: Timer | undefined;
+  #beatAt = 0;
+  // Those that this side has closed, each with the time until which it may answer; the first is due
+  // first, and the timer is set for it.
+  readonly #leaving = new Map<Peer, number>();
+  #leavingTimer: Timer | undefined;
   #whenEmpty: (() => void) | undefined;
 
   /** @param limits Which bounds hold. */
@@ -50,13 +55,22 @@ export class Connections implements Iterable<Peer> {
     this.#peers.add(peer);
     const { heartbeatMs } = this.#limits;
     if (this.#heartbeat !== undefined || heartbeatMs === 0 || heartbeatMs === Infinity) return;
+    this.#beatAt = performance.now();
     this.#heartbeat = quiet(setInterval(() => this.#beat(), heartbeatMs));
+  }
+
+  /** Cuts a connection off that has been closed, unless it goes by itself in time. */
+  leave(peer: Peer): void {
+    if (!this.#peers.has(peer)) return;
+    this.#leaving.set(peer, performance.now() + LEAVE_MS);
+    if (this.#leaving.size === 1) this.#setLeavingTimer(LEAVE_MS);
   }
 
   /** Frees the place of a connection that is gone. */
   delete(peer: Peer): void {
     if (!this.#peers.delete(peer)) return;
-    if (this.#peers.size === 0) this.#stopHeartbeat();
+    this.#leaving.delete(peer);
+    if (this.#peers.size === 0) this.#stopTimers();
     this.release();
   }
 
@@ -75,11 +89,36 @@ export class Connections implements Iterable<Peer> {
   }
 
   #beat(): void {
-    for (const peer of this.#peers) peer.beat();
+    const now = performance.now();
+    // After a pause of the whole process their signs of life are still unread: nobody is judged.
+    const late = now - this.#beatAt > 1.5 * this.#limits.heartbeatMs;
+    this.#beatAt = now;
+    for (const peer of this.#peers) {
+      if (late) peer.alive();
+      peer.beat();
+    }
   }
 
-  #stopHeartbeat(): void {
+  #cutOff(): void {
+    const now = performance.now();
+    for (const [peer, until] of this.#leaving) {
+      if (until > now) return this.#setLeavingTimer(until - now);
+      this.#leaving.delete(peer);
+      peer.terminate();
+    }
+  }
+
+  #setLeavingTimer(delayMs: number): void {
+    clearTimeout(this.#leavingTimer);
+    this.#leavingTimer = quiet(setTimeout(() => this.#cutOff(), delayMs));
+  }
+
+  #stopTimers(): void {
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#leavingTimer);
     this.#heartbeat = undefined;
   }
 }
+
+// How long a peer may take to answer a close, and to take what was sent before.
+const LEAVE_MS = 5000;

@@ -75,11 +75,48 @@ export function toHandshake(
   runtime: Runtime | undefined,
   host: unknown,
 ): Handshake {
+  if (request.method === "POST") return new PostHandshake(request, runtime, host);
   return {
     url: request.url,
-    // A copy: after an upgrade some runtimes refuse to read the request's own.
-    headers: request.method === "POST" ? request.headers : new Headers(request.headers),
+    headers: new Headers(request.headers),
     remoteAddress: runtime?.remoteAddress(request, host),
     user: null,
   };
+}
+
+/** That of a POST, whose request can be read later: most calls never ask, and asking costs. */
+class PostHandshake implements Handshake {
+  readonly headers: Headers;
+  user: unknown = null;
+  readonly #request: Request;
+  readonly #runtime: Runtime | undefined;
+  readonly #host: unknown;
+  #url: string | undefined;
+  #remoteAddress: string | undefined;
+
+  constructor(request: Request, runtime: Runtime | undefined, host: unknown) {
+    this.headers = request.headers;
+    this.#request = request;
+    this.#runtime = runtime;
+    this.#host = host;
+  }
+
+  get url(): string {
+    return this.#url ??= ask(() => this.#request.url) ?? "";
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#remoteAddress ??= ask(() =>
+      this.#runtime?.remoteAddress(this.#request, this.#host)
+    );
+  }
+}
+
+/** What a request tells; nothing where it was answered meanwhile, on a runtime that then throws. */
+function ask<T>(question: () => T): T | undefined {
+  try {
+    return question();
+  } catch {
+    return undefined;
+  }
 }

@@ -5,11 +5,14 @@
  */
 
 import { readText } from "./body.ts";
+import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
-import type { DispatchHost } from "./dispatch.ts";
+import type { DispatchHost, Method, Outlet } from "./dispatch.ts";
+import { CLOSING_METHOD } from "./drain.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
+import { exceedsBytes } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { MethodRegistry } from "./methods.ts";
@@ -19,7 +22,7 @@ import type { Plugin } from "./plugin.ts";
 import { errorText, isId, parseMessage } from "./protocol.ts";
 import type { Id } from "./protocol.ts";
 import { Connection } from "./request.ts";
-import type { Handshake } from "./request.ts";
+import type { Handshake, RpcRequest } from "./request.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
 
 /** What the HTTP door of a server needs of it. */
@@ -38,18 +41,47 @@ export interface HttpDoorOptions {
   readonly plugins: readonly Plugin[];
 }
 
+/** What an exchange needs of its door. */
+interface ExchangeHost extends DispatchHost {
+  /** Those that wait for their handlers. */
+  readonly waiting: Set<Exchange>;
+}
+
+/** Who asks. */
+interface Caller {
+  readonly handshake: Handshake;
+  /** Calls back once if the caller leaves before its answer. Gives what stops that. */
+  readonly onLeave: ((left: () => void) => () => void) | undefined;
+}
+
 /** Answers requests that are no upgrade. */
 export class HttpDoor {
   readonly #options: HttpDoorOptions;
-  readonly #postHost: DispatchHost;
-  readonly #getHost: DispatchHost;
+  readonly #postHost: ExchangeHost;
+  readonly #getHost: ExchangeHost;
+  readonly #waiting = new Set<Exchange>();
+  #underWay = 0;
+  #cut = false;
 
   /** @param options What the door needs. */
   constructor(options: HttpDoorOptions) {
     this.#options = options;
     const { limits, logger, methods } = options;
-    this.#postHost = { limits, logger, find: (name) => methods.findOverPost(name) };
-    this.#getHost = { limits, logger, find: (name) => methods.findOverGet(name) };
+    const host = { limits, logger, waiting: this.#waiting };
+    const find = (method: Method | undefined) => this.#cut ? CLOSING_METHOD : method;
+    this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
+    this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
+  }
+
+  /** How many requests have not been answered yet. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  /** Answers all who wait with 503, and tells their handlers so. Whoever is still reading runs nothing. */
+  cutOff(): void {
+    this.#cut = true;
+    for (const exchange of this.#waiting) exchange.cutOff();
   }
 
   /**
@@ -59,15 +91,34 @@ export class HttpDoor {
    * @param host What the runtime passes beside the request.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
+    const response = this.#answer(request, host);
+    return isThenable(response) ? this.#count(response) : response;
+  }
+
+  async #count(response: PromiseLike<Response>): Promise<Response> {
+    this.#underWay++;
+    try {
+      return await response;
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  #answer(request: Request, host: unknown): Response | Promise<Response> {
     const { checks } = this.#options;
-    const handshake = toHandshake(request, chooseRuntime(host), host);
+    const runtime = chooseRuntime(host);
+    const handshake = toHandshake(request, runtime, host);
+    const caller: Caller = {
+      handshake,
+      onLeave: runtime && ((left) => runtime.onLeave(request, host, left)),
+    };
     const origin = handshake.headers.get("origin");
     // Before the other checks: a browser's question carries nothing that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     const refusal = checks.run(handshake);
     const response = isThenable(refusal)
-      ? refusal.then((response) => response ?? this.#route(request, handshake))
-      : refusal ?? this.#route(request, handshake);
+      ? refusal.then((refusal) => this.#unless(refusal, request, caller))
+      : this.#unless(refusal, request, caller);
     return origin === null ? response : this.#readable(response, handshake, origin);
   }
 
@@ -96,10 +147,18 @@ export class HttpDoor {
     return new Response(response.body, { status: response.status, headers });
   }
 
-  #route(request: Request, handshake: Handshake): Promise<Response> {
-    if (request.method === "POST") return answerPost(request, handshake, this.#postHost);
+  #unless(
+    refusal: Response | undefined,
+    request: Request,
+    caller: Caller,
+  ): Response | Promise<Response> {
+    return refusal === undefined ? this.#route(request, caller) : afterBody(request, refusal);
+  }
+
+  #route(request: Request, caller: Caller): Promise<Response> {
+    if (request.method === "POST") return answerPost(request, caller, this.#postHost);
     const search = request.method === "GET" ? new URL(request.url).searchParams : undefined;
-    if (search?.has("method")) return answerGet(search, handshake, this.#getHost);
+    if (search?.has("method")) return answerGet(search, caller, this.#getHost);
     return this.#other(request);
   }
 
@@ -109,63 +168,71 @@ export class HttpDoor {
       if (response !== undefined) return response;
     }
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
-    return new Response(text, { status: 405, headers: { allow: "POST" } });
+    return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));
   }
 }
 
 async function answerPost(
   request: Request,
-  handshake: Handshake,
-  host: DispatchHost,
+  caller: Caller,
+  host: ExchangeHost,
 ): Promise<Response> {
   if (!isJson(request.headers.get("content-type"))) {
-    return new Response("Expected content-type: application/json", { status: 415 });
+    const text = "Expected content-type: application/json";
+    return afterBody(request, new Response(text, { status: 415 }));
   }
   const { maxMessageBytes, maxDepth } = host.limits;
-  const text = await readText(request, maxMessageBytes);
-  if (text === undefined) return tooBig(maxMessageBytes);
+  let text: string | undefined;
+  try {
+    text = await readText(request, maxMessageBytes);
+  } catch {
+    // Nobody is left to read this.
+    return new Response("The request broke off", { status: 400 });
+  }
+  if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
   let message: unknown;
   try {
     message = parseMessage(text, maxDepth);
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
-  return await answerMessage(message, handshake, host);
+  return await new Exchange(caller, host).run(message);
 }
 
 /** `?method=add&params=[1,2]&id=1`: params are JSON, the id is JSON or else a string. */
 async function answerGet(
   search: URLSearchParams,
-  handshake: Handshake,
-  host: DispatchHost,
+  caller: Caller,
+  host: ExchangeHost,
 ): Promise<Response> {
+  const { maxMessageBytes, maxDepth } = host.limits;
   const id = toId(search.get("id"));
+  const text = search.get("params") ?? "null";
+  if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
   try {
-    const params = parseMessage(search.get("params") ?? "null", host.limits.maxDepth);
+    const params = parseMessage(text, maxDepth);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
-    return await answerMessage(message, handshake, host);
+    return await new Exchange(caller, host).run(message);
   } catch (error) {
     return jsonResponse(errorText(id, error as RpcError));
   }
 }
 
-async function answerMessage(
-  message: unknown,
-  handshake: Handshake,
-  host: DispatchHost,
-): Promise<Response> {
-  const answer = await new Exchange(handshake, host).run(message);
-  return answer === undefined ? new Response(null) : jsonResponse(answer);
-}
-
-/** The connection of one request: it lasts until the answer. */
-class Exchange extends Connection {
-  readonly #host: DispatchHost;
+/** The connection of one request: it lasts until the answer, or until the caller leaves. */
+class Exchange extends Connection implements Outlet {
+  readonly #host: ExchangeHost;
+  readonly #caller: Caller;
+  readonly #dispatcher: Dispatcher;
+  #response: Response | undefined;
+  #whenAnswered: ((response: Response) => void) | undefined;
+  #stopWatching: (() => void) | undefined;
   #open = true;
 
-  constructor(handshake: Handshake, host: DispatchHost) {
-    super(handshake, host.logger);
+  constructor(caller: Caller, host: ExchangeHost) {
+    super(caller.handshake, host.logger);
     this.#host = host;
+    this.#caller = caller;
+    this.#dispatcher = new Dispatcher(host, this);
   }
 
   override get isOpen(): boolean {
@@ -176,24 +243,24 @@ class Exchange extends Connection {
     return 0;
   }
 
-  /** Runs the message, which may be a batch, and gives the text of its answer. */
-  run(message: unknown): string | undefined | Promise<string | undefined> {
-    let answer: string | undefined;
-    let whenReplied: ((text: string | undefined) => void) | undefined;
-    const reply = (text: string | undefined): void => {
-      answer = text;
-      this.close();
-      whenReplied?.(text);
-    };
-    new Dispatcher(this.#host, this).handle(message, {
-      reply(text, request) {
-        reply(text);
-        request?.answered();
-      },
-    });
+  /** Runs the message, which may be a batch, and gives what to answer. */
+  run(message: unknown): Response | Promise<Response> {
+    this.#dispatcher.handle(message, this);
     // Synchronous handlers have answered by now.
-    if (!this.#open) return answer;
-    return new Promise((resolve) => whenReplied = resolve);
+    if (this.#response !== undefined) return this.#response;
+    this.#host.waiting.add(this);
+    return new Promise((resolve) => this.#whenAnswered = resolve);
+  }
+
+  reply(text: string | undefined, request: RpcRequest | undefined): void {
+    this.#answer(text === undefined ? new Response(null) : jsonResponse(text));
+    request?.answered();
+  }
+
+  /** Answers 503 although handlers still run, because the server ends. */
+  cutOff(): void {
+    this.#answer(new Response("The server is closing", { status: 503 }));
+    this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
   }
 
   override call<Result>(method: string): Promise<Result> {
@@ -211,6 +278,23 @@ class Exchange extends Connection {
     if (!this.#open) return;
     this.#open = false;
     this.ended();
+  }
+
+  protected override watched(): void {
+    if (!this.#open || this.#stopWatching !== undefined) return;
+    this.#stopWatching = this.#caller.onLeave?.(() => {
+      this.close();
+      this.#dispatcher.abort(new RpcConnectionError("The caller is gone", "unknown"));
+    });
+  }
+
+  #answer(response: Response): void {
+    if (this.#response !== undefined) return;
+    this.#response = response;
+    this.#host.waiting.delete(this);
+    this.#stopWatching?.();
+    this.close();
+    this.#whenAnswered?.(response);
   }
 }
 

@@ -49,13 +49,15 @@ export class Origins {
     if (origin !== null && !isAllowed(origin, handshake, origins)) {
       return this.#refuse("origin", origin);
     }
-    const host = headers.get("host") ?? "";
-    if (hosts !== undefined && !hosts.includes(host)) return this.#refuse("host", host);
-    this.#admitted.add(handshake);
+    if (hosts !== undefined) {
+      const host = headers.get("host") ?? "";
+      if (!hosts.includes(host)) return this.#refuse("host", host);
+    }
+    if (origin !== null) this.#admitted.add(handshake);
     return undefined;
   }
 
-  /** Whether a peer has passed the check. */
+  /** Whether a page has passed the check. */
   hasAdmitted(handshake: Handshake): boolean {
     return this.#admitted.has(handshake);
   }

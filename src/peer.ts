@@ -40,6 +40,7 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
   #receiving = false;
   #open = true;
   #heard = true;
+  #lastBuffered = 0;
 
   /**
    * @param channel The way out.
@@ -64,13 +65,18 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
     return this.#dispatcher.inFlight;
   }
 
+  /** Whether a call waits for its answer, here or at the other end. */
+  get isBusy(): boolean {
+    return this.#dispatcher.inFlight > 0 || (this.#pending?.size ?? 0) > 0;
+  }
+
   override get bufferedAmount(): number {
     return this.#channel.bufferedAmount + this.#queuedLength;
   }
 
   receive(text: string | undefined): void {
-    this.#heard = true;
     if (!this.#open) return;
+    this.#heard = true;
     const { maxMessageBytes, maxDepth } = this.#host.limits;
     if (text === undefined) return this.send(BINARY_TEXT);
     if (exceedsBytes(text, maxMessageBytes)) {
@@ -187,14 +193,18 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
     this.#channel.close(code, reason);
   }
 
-  /** Pings the other end, or drops it if nothing came since the last beat. */
+  /** Pings the other end, or drops it if it gave no sign of life since the last beat. */
   beat(): void {
-    if (this.#heard) {
-      this.#heard = false;
-      this.#channel.ping?.();
-    } else {
-      this.terminate();
-    }
+    const { bufferedAmount } = this.#channel;
+    const before = this.#lastBuffered;
+    // Whoever takes what is sent lives, even if its pong has to wait behind that.
+    const lives = this.#heard || bufferedAmount < before;
+    this.#heard = false;
+    this.#lastBuffered = bufferedAmount;
+    if (lives) this.#channel.ping?.();
+    else if (this.#channel.terminate !== undefined) this.#channel.terminate();
+    // Without pings of ours, silence tells something only of one that leaves things unread.
+    else if (before > 0) this.close(1001, "No sign of life");
   }
 
   /** Cuts the connection off, where the runtime can. */

@@ -120,6 +120,7 @@ async function post(
     throw new RpcConnectionError(`The answer of ${url} broke off`, "unknown", { cause });
   });
   if (body === undefined) {
+    response.body?.cancel().catch(() => {});
     const message = `The answer of ${url} is over ${maxMessageBytes} bytes (maxMessageBytes)`;
     throw new RpcConnectionError(message, "unknown");
   }

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { mustScan, textExceedsDepth, valueExceedsDepth } from "./depth.ts";
 import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 
@@ -46,14 +47,13 @@ export class RawJson {
  * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
  */
 export function parseMessage(text: string, maxDepth: number): unknown {
-  if (exceedsDepth(text, maxDepth)) {
-    throw new RpcParseError({ data: `Nested deeper than ${maxDepth} levels (maxDepth)` });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new RpcParseError({ cause });
-  }
+  // Each level needs an opening and a closing character.
+  const mayBeDeep = text.length > 2 * maxDepth;
+  const scan = mayBeDeep && mustScan(text, maxDepth);
+  if (scan && textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
+  const value = parse(text);
+  if (mayBeDeep && !scan && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
+  return value;
 }
 
 /** Whether a parsed value is an answer (to be matched with a call, and never to be answered). */
@@ -147,43 +147,19 @@ export function checkParams(params: unknown): unknown {
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 const RESULT_AT = '{"jsonrpc":"2.0","'.length;
 const LETTER_R = 0x72;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RpcParseError({ cause });
+  }
+}
+
+function tooDeep(maxDepth: number): RpcParseError {
+  return new RpcParseError({ data: `Nested deeper than ${maxDepth} levels (maxDepth)` });
+}
 
 function invalid(data?: string): RpcInvalidRequestError {
   return new RpcInvalidRequestError({ data });
-}
-
-/**
- * Looks for deep nesting before anything is parsed: some engines need seconds to refuse to encode
- * what they parsed in milliseconds.
- */
-function exceedsDepth(text: string, maxDepth: number): boolean {
-  // Each level needs an opening and a closing character.
-  if (text.length <= 2 * maxDepth) return false;
-  let depth = 0;
-  for (let index = 0; index < text.length; index++) {
-    switch (text.charCodeAt(index)) {
-      case QUOTE:
-        index = endOfString(text, index);
-        break;
-      case 0x5b: // [
-      case 0x7b: // {
-        if (++depth > maxDepth) return true;
-        break;
-      case 0x5d: // ]
-      case 0x7d: // }
-        depth--;
-    }
-  }
-  return false;
-}
-
-function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
-    let before = end;
-    while (text.charCodeAt(before - 1) === BACKSLASH) before--;
-    if ((end - before) % 2 === 0) return end;
-  }
-  return text.length;
 }

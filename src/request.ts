@@ -26,6 +26,7 @@ export interface Handshake {
 }
 
 let writableSubscriptions: (connection: Connection) => Set<string>;
+let watch: (connection: Connection) => void;
 let addDropped: (connection: Connection, count: number) => void;
 
 /**
@@ -80,7 +81,10 @@ export abstract class Connection<User = unknown> {
 
   /** Aborts when the connection has ended. */
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      this.watched();
+    }
     if (!this.isOpen) this.#controller.abort();
     return this.#controller.signal;
   }
@@ -137,6 +141,9 @@ export abstract class Connection<User = unknown> {
   /** Called when the user of the connection is another than before. */
   protected userChanged(): void {}
 
+  /** Called when somebody wants to know whether the peer is gone; perhaps more than once. */
+  protected watched(): void {}
+
   /** Called once, by the subclass, when the connection has ended. */
   protected ended(): void {
     this.#controller?.abort();
@@ -144,6 +151,7 @@ export abstract class Connection<User = unknown> {
 
   static {
     writableSubscriptions = (connection) => connection.#subscriptions ??= new Set();
+    watch = (connection) => connection.watched();
     addDropped = (connection, count) => connection.#dropped += count;
   }
 }
@@ -195,6 +203,7 @@ export class RpcRequest<User = unknown> {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+      else watch(this.connection);
     }
     return this.#controller.signal;
   }
@@ -268,6 +277,7 @@ export class RpcRequest<User = unknown> {
 
   /** Whether the caller has cancelled the call or is gone. Cheaper than asking the signal. */
   get aborted(): boolean {
+    watch(this.connection);
     return this.#abortReason !== undefined;
   }
 

@@ -15,15 +15,13 @@ import type {
   WithPlugin,
   WithTopic,
 } from "./api.ts";
-import { Checks } from "./handshake.ts";
-import { HttpDoor } from "./http.ts";
+import type { CloseOptions } from "./close_options.ts";
+import { Doors } from "./doors.ts";
 import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import type { Logger } from "./logger.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
 import { discovery } from "./openrpc.ts";
-import { Origins } from "./origin.ts";
 import type { Plugin } from "./plugin.ts";
 import { memoryBroker } from "./pubsub/memory_broker.ts";
 import type { Notified } from "./pubsub/notified.ts";
@@ -34,7 +32,6 @@ import { bunWebSocketHandler } from "./runtimes/bun.ts";
 import type { BunWebSocketHandler } from "./runtimes/bun.ts";
 import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
 import type { StandardSocket } from "./socket.ts";
-import { SocketDoor } from "./sockets.ts";
 import { Streams } from "./streams.ts";
 import type { SubscriptionOptions } from "./streams.ts";
 
@@ -64,14 +61,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /** The bounds that hold. */
   readonly limits: Limits;
   readonly #options: JsonRpcOptions;
-  readonly #logger: Logger;
   readonly #methods: MethodRegistry;
   readonly #topics: Topics;
   readonly #streams: Streams;
   readonly #plugins: Plugin[] = [];
-  readonly #checks: Checks;
-  readonly #sockets: SocketDoor;
-  readonly #http: HttpDoor;
+  readonly #doors: Doors;
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -80,33 +74,24 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {RangeError} Where a limit makes no sense.
    */
   constructor(options: JsonRpcOptions = {}) {
-    this.limits = resolveLimits(options);
+    const limits = this.limits = resolveLimits(options);
+    const logger = options.logger ?? console;
+    const methods = this.#methods = new MethodRegistry(options.scalarParams);
+    const plugins = this.#plugins;
     this.#options = options;
-    this.#logger = options.logger ?? console;
-    this.#methods = new MethodRegistry(options.scalarParams);
-    const origins = new Origins(options, this.#logger);
-    this.#checks = new Checks((handshake) => origins.check(handshake), this.#logger);
-    const door = {
-      limits: this.limits,
-      logger: this.#logger,
-      methods: this.#methods,
-      checks: this.#checks,
-      plugins: this.#plugins,
-    };
-    this.#http = new HttpDoor({ ...door, origins });
-    this.#sockets = new SocketDoor({ ...door, protocols: options.protocols ?? [] });
+    this.#doors = new Doors({ limits, logger, methods, plugins }, options);
     this.#topics = new Topics({
-      limits: this.limits,
-      logger: this.#logger,
+      limits,
+      logger,
       broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
-      maySubscribe: (connection) => this.#methods.admits("subscribe", connection),
-      dropped: (...dropped) => this.#plugins.forEach((plugin) => plugin.dropped?.(...dropped)),
+      maySubscribe: (connection) => methods.admits("subscribe", connection),
+      dropped: (...dropped) => plugins.forEach((plugin) => plugin.dropped?.(...dropped)),
     });
-    this.#streams = new Streams(this.limits);
+    this.#streams = new Streams(limits);
     this.#mount(this.#topics.plugin());
-    this.#mount(this.#streams.plugin(this.#methods));
-    this.#mount(discovery(this.#methods, options.info));
+    this.#mount(this.#streams.plugin(methods));
+    this.#mount(discovery(methods, options.info));
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
     this.handleUpgrade = this.handleUpgrade.bind(this);
@@ -114,7 +99,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   /** The connections that are open. */
   get connections(): Iterable<Connection<A["user"]>> & { readonly size: number } {
-    return this.#sockets.connections as unknown as Iterable<Connection<A["user"]>> & {
+    return this.#doors.connections as unknown as Iterable<Connection<A["user"]>> & {
       size: number;
     };
   }
@@ -315,12 +300,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @param host What the runtime passes beside it; hand it through from your own `fetch`.
    */
   fetch(request: Request, host?: unknown): Response | Promise<Response> {
-    // An upgrade is a GET: a POST need not be asked for more.
-    if (request.method !== "POST" && request.headers.has("upgrade")) {
-      return this.handleUpgrade(request, host);
-    }
-    if (this.#closed !== undefined) return new Response("The server is closing", { status: 503 });
-    return this.#http.answer(request, host);
+    return this.#doors.fetch(request, host);
   }
 
   /**
@@ -331,7 +311,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @returns What your `fetch` has to return.
    */
   handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
-    return this.#sockets.upgrade(request, host);
+    return this.#doors.upgrade(request, host);
   }
 
   /**
@@ -343,8 +323,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} Where the server is closed or has no place left.
    */
   attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
-    const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
-    this.#sockets.attach(socket, { url, headers, remoteAddress, user });
+    this.#doors.attach(socket, handshake);
   }
 
   /**
@@ -356,15 +335,24 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * and are not counted.
    */
   revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
-    return this.#sockets.revoke(predicate as (connection: Connection) => boolean);
+    return this.#doors.revoke(predicate as (connection: Connection) => boolean);
   }
 
   /**
-   * Refuses what comes from now on, closes all connections with 1001, and resolves when they are
-   * gone.
+   * Ends the server: at once, or after a drain in which calls under way finish.
+   *
+   * New WebSockets and POSTs are refused with 503, new calls on open connections with -32009 and
+   * `data: { retry: true }`: they have not run. A connection on which no call is left is closed with
+   * 1012; the reason, `retry-after=MS`, says when to come back. What is left at `drainMs` is given up,
+   * connections with 1001, POSTs with 503. Called again, it can only shorten the drain.
+   *
+   * @param options How long calls have, and when clients may come back.
+   * @returns Resolves when all connections are gone and all plugins closed.
+   * @throws {RangeError} Where an option is no number from 0.
    */
-  close(): Promise<void> {
-    return this.#closed ??= this.#close();
+  close(options: CloseOptions = {}): Promise<void> {
+    const gone = this.#doors.close(options);
+    return this.#closed ??= this.#close(gone);
   }
 
   /** The same as {@linkcode JsonRpc.close}, for `await using`. */
@@ -372,8 +360,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
     return this.close();
   }
 
-  async #close(): Promise<void> {
-    await this.#sockets.close(1001, "The server is closing");
+  async #close(gone: Promise<void>): Promise<void> {
+    await gone;
     await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
   }
 
@@ -387,7 +375,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   #mount(plugin: Plugin): void {
     this.#plugins.push(plugin);
     if (plugin.call !== undefined) this.#methods.use(plugin.call);
-    if (plugin.handshake !== undefined) this.#checks.add(plugin.handshake);
+    if (plugin.handshake !== undefined) this.#doors.checks.add(plugin.handshake);
     for (const [name, method] of Object.entries(plugin.methods ?? {})) {
       this.#methods.add({ ...method, name });
     }

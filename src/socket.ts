@@ -52,7 +52,11 @@ export function openSocket(
   socket.addEventListener("error", ({ message }) => {
     failure = message ?? "";
   });
+  let closed = false;
   socket.addEventListener("close", ({ code = 1006, reason = "" }) => {
+    // Deno says it twice of a peer that does not answer a ping.
+    if (closed) return;
+    closed = true;
     if (receiver !== undefined) receiver.closed(code, reason);
     else opening.refused(code, reason || failure);
   });

@@ -6,6 +6,8 @@
 
 import type { Admission, Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
+import { CLOSING_METHOD } from "./drain.ts";
+import type { Drain } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
@@ -37,6 +39,8 @@ export interface SocketDoorOptions {
   readonly plugins: readonly Plugin[];
   /** Subprotocols to choose from, beside `jsonrpc`. */
   readonly protocols: readonly string[];
+  /** The end of the server, once it has begun. */
+  readonly drain: Drain;
 }
 
 /** Opens connections, and knows those that are open. */
@@ -52,13 +56,16 @@ export class SocketDoor {
   /** @param options What the door needs. */
   constructor(options: SocketDoorOptions) {
     this.#options = options;
-    const { limits, logger, methods, plugins } = options;
+    const { limits, logger, methods, plugins, drain } = options;
     this.connections = new Connections(limits);
     this.#peerHost = {
       limits,
       logger,
-      find: (name) => methods.find(name),
-      ended: (peer) => plugins.forEach((plugin) => plugin.ended?.(peer)),
+      find: (name) => drain.begun ? CLOSING_METHOD : methods.find(name),
+      ended: (peer) => {
+        this.connections.leave(peer);
+        plugins.forEach((plugin) => plugin.ended?.(peer));
+      },
       closed: (peer) => this.connections.delete(peer),
       userChanged: (peer) => plugins.forEach((plugin) => plugin.userChanged?.(peer)),
     };
@@ -80,7 +87,8 @@ export class SocketDoor {
         "Cannot upgrade: pass the second argument of your fetch on, and on Node use serve of ./node",
       );
     }
-    if (this.#closing || !this.connections.reserve()) return unavailable();
+    if (this.#options.drain.begun) return this.#options.drain.refusal();
+    if (!this.connections.reserve()) return this.#full();
     // Read now: after the upgrade some runtimes refuse to read the request.
     const handshake = toHandshake(request, runtime, host);
     this.#arriving.set(handshake, []);
@@ -96,7 +104,7 @@ export class SocketDoor {
    * @throws {TypeError} Where the server is closed or has no place left.
    */
   attach(socket: StandardSocket, handshake: Handshake): void {
-    if (this.#closing || !this.connections.reserve()) {
+    if (this.#options.drain.begun || !this.connections.reserve()) {
       throw new TypeError("Cannot attach the socket: no more connections are taken");
     }
     openSocket(socket, this.#admission(handshake));
@@ -110,7 +118,7 @@ export class SocketDoor {
     return peers.length;
   }
 
-  /** Refuses what comes from now on, closes all connections, and resolves when they are gone. */
+  /** Closes all connections, also those about to open, and resolves when they are gone. */
   async close(code: number, reason: string): Promise<void> {
     this.#closing = true;
     for (const peer of this.connections) peer.close(code, reason);
@@ -120,7 +128,7 @@ export class SocketDoor {
   #admit(refusal: Response | undefined, arrival: Arrival): Response {
     const { request, host, runtime, handshake } = arrival;
     try {
-      if (refusal === undefined && !this.#closing) {
+      if (refusal === undefined && !this.#options.drain.begun) {
         return runtime.upgrade(request, host, this.#admission(handshake));
       }
     } catch (error) {
@@ -128,7 +136,13 @@ export class SocketDoor {
       refusal = new Response("Upgrade failed", { status: 400 });
     }
     this.#release(handshake);
-    return refusal ?? unavailable();
+    return refusal ?? this.#options.drain.refusal();
+  }
+
+  #full(): Response {
+    const { maxConnections } = this.#options.limits;
+    const text = `No more than ${maxConnections} connections are taken (maxConnections)`;
+    return new Response(text, { status: 503 });
   }
 
   #release(handshake: Handshake): void {
@@ -175,8 +189,4 @@ interface Arrival {
   readonly host: unknown;
   readonly runtime: Runtime;
   readonly handshake: Handshake;
-}
-
-function unavailable(): Response {
-  return new Response("No more connections are taken", { status: 503 });
 }

@@ -16,7 +16,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import WebSocket from "ws";
 import { connect, RpcInvalidParamsError } from "@x/jsonrpc";
+import { Line } from "./_kit/doors.ts";
 import { until } from "./_kit/local.ts";
+import { call, result } from "./_kit/messages.ts";
 import { freePort } from "./_kit/ports.ts";
 import { runtime } from "./_kit/runtimes.ts";
 import type { RuntimeName } from "./_kit/runtimes.ts";
@@ -206,6 +208,26 @@ test("examples/hono_session.ts knows who has logged in, until they log out", asy
     assertEquals(await whoami(), null);
   });
 });
+
+for (const name of ["deno", "bun", "node"] as const) {
+  test(`examples/graceful.ts answers what is under way when it gets SIGTERM, on ${name}`, async () => {
+    await withExample(name, "graceful.ts", async (server) => {
+      const line = await Line.open(server.url);
+      line.say(call("count", 1, [5]));
+      assertEquals((await line.next()).method, "$/progress");
+      process.kill(server.pid, "SIGTERM");
+      await until(() => server.output().includes("draining"));
+      const messages = [];
+      do messages.push(await line.next()); while (messages.at(-1)?.id === undefined);
+      assertEquals(messages.at(-1), result(1, 5));
+      const { code, reason } = await line.closed();
+      assertEquals(code, 1012);
+      assertMatch(reason, /^retry-after=[5-9]\d\d$|^retry-after=1000$/);
+      assertEquals(await server.ended, "it ended with 0");
+      assertStringIncludes(server.output(), "drained\n");
+    });
+  });
+}
 
 test("every example says what it is and how to run it, and is run by a test", async () => {
   // It needs JSR, which cannot be reached from every machine that runs the tests.

@@ -12,20 +12,24 @@ import * as everything from "@x/jsonrpc";
  * where it fits; one that fits nowhere is a sign.
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api"],
-  workshop: ["protocol", "middleware", "socket", "testing", "tick", "body", "upgrade"],
+  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
+  workshop: [
+    ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
+    ...["upgrade"],
+  ],
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
     ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
-    ...["dispatch", "methods", "peer", "origin", "handshake", "connections", "openrpc", "http"],
+    ...["dispatch", "methods", "peer", "origin", "handshake"],
+    ...["connections", "drain", "openrpc", "http"],
     ...["pubsub/broker", "pubsub/memory_broker", "pubsub/soon", "pubsub/notified"],
     ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],
     ...["pubsub/member", "pubsub/plain_member", "pubsub/recovering_member", "pubsub/ear"],
     ...["pubsub/topic", "pubsub/subscribing", "pubsub/topics"],
-    ...["auth/guards", "sockets", "stream", "streams", "server_options"],
+    ...["auth/guards", "sockets", "stream", "streams", "server_options", "doors"],
     ...["auth/milliseconds", "auth/alarms", "auth/bearer", "auth/cookie", "auth/session"],
     ...["auth/jwt_keys", "auth/jwt_verify", "auth/jwt"],
     ...["auth/turnstile", "auth/throttle", "auth/password_hash", "auth/passwd_table"],

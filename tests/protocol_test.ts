@@ -108,6 +108,19 @@ test("parseMessage() takes exactly as many levels as allowed, whether arrays or 
   }
 });
 
+test("parseMessage() refuses what is too deep when the text is long, be it sparse or dense", () => {
+  for (const padding of ["", " ", " ".repeat(100)]) {
+    for (const maxDepth of [128, 2000]) {
+      const filler = `"${"[".repeat(20_000)}",`;
+      const nested = (levels: number) =>
+        `[${filler}${`[${padding}`.repeat(levels - 1)}${"]".repeat(levels)}`;
+      assertEquals(depthOf(parseMessage(nested(maxDepth), maxDepth)), maxDepth);
+      const error = assertThrows(() => parseMessage(nested(maxDepth + 1), maxDepth), RpcParseError);
+      assertEquals(error.data, `Nested deeper than ${maxDepth} levels (maxDepth)`);
+    }
+  }
+});
+
 test("parseMessage() finds the end of a string when backslashes stand before quotes", () => {
   for (const text of [String.raw`["\\","[[[["]`, String.raw`["\"[[[[\\\"[[[[\\"]`, '["[[[["]']) {
     assertEquals(parseMessage(text, 1), JSON.parse(text));

@@ -7,16 +7,9 @@ import type { RuntimeName } from "./_kit/runtimes.ts";
 import { spawnServer } from "./_kit/serve.ts";
 import type { SpawnedServer } from "./_kit/serve.ts";
 import { cases } from "./_kit/suite.ts";
+import { targets } from "./_kit/targets.ts";
 
-const targets: readonly (readonly [label: string, runtime: RuntimeName, ...args: string[]])[] = [
-  ["deno", "deno"],
-  ["bun", "bun"],
-  ["node", "node"],
-  ["deno through ./node", "deno", "--node-door"],
-  ["bun through ./node", "bun", "--node-door"],
-];
-
-for (const [label, name, ...args] of targets) {
+for (const { label, runtime: name, args } of targets) {
   let server: Promise<SpawnedServer | undefined> | undefined;
   for (const each of cases) {
     test(`${label}: ${each.name}`, async () => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { connect, JsonRpc } from "@x/jsonrpc";
 import { serve } from "@x/jsonrpc/node";
 import { SharedText } from "../src/channel.ts";
-import { joinFrames, sharedFrame } from "../src/runtimes/ws_frame.ts";
+import { FrameJoiner, joinFrames, sharedFrame } from "../src/runtimes/ws_frame.ts";
 
 // Payloads around each size at which the header of a frame grows (RFC 6455, section 5.2).
 const SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537];
@@ -35,6 +35,25 @@ test("joinFrames() puts strings and shared texts one behind the other", () => {
 test("sharedFrame() frames a text once", () => {
   const shared = new SharedText("event");
   assertEquals(sharedFrame(shared) === sharedFrame(shared), true);
+});
+
+test("FrameJoiner.join() gives the same buffer for the same messages, and only for them", () => {
+  const joiner = new FrameJoiner();
+  const [first, second] = [new SharedText("first"), new SharedText("second")];
+  const joined = joiner.join([first, second]);
+  assertEquals(joiner.join([first, second]) === joined, true);
+  for (const other of [[second, first], [first], [first, second, "answer"], [first, "second"]]) {
+    assertEquals(joiner.join(other), joinFrames(other));
+  }
+  assertEquals(joined, joinFrames([first, second]));
+});
+
+test("FrameJoiner.clear() lets go of what was joined last", () => {
+  const joiner = new FrameJoiner();
+  const messages = [new SharedText("first"), "second"];
+  const joined = joiner.join(messages);
+  joiner.clear();
+  assertEquals(joiner.join(messages) === joined, false);
 });
 
 test("a client of ./node receives texts of all sizes in order, alone and many in one turn", async () => {

@@ -8,6 +8,7 @@ import { closeReason, textOf } from "../channel.ts";
 import type { Admission, Channel, Flushable, Outgoing, Receiver } from "../channel.ts";
 import type { Limits } from "../limits.ts";
 import { createTick } from "../tick.ts";
+import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 
 // -- types --
@@ -48,6 +49,8 @@ export interface BunData {
 export interface BunWebSocketHandler {
   /** Bytes of the longest message. */
   readonly maxPayloadLength: number;
+  /** Bytes that may wait for one peer; past it Bun drops what is sent. */
+  readonly backpressureLimit: number;
   /** Seconds without a message until Bun closes; 0: never. */
   readonly idleTimeout: number;
   /** Whether messages are compressed. */
@@ -75,6 +78,10 @@ export const bunRuntime: Runtime = {
     return (host as BunHost | undefined)?.requestIP?.(request)?.address;
   },
 
+  onLeave(request, _host, left) {
+    return onAbort(request, left);
+  },
+
   upgrade(request, host, admission) {
     const { protocol } = admission;
     const headers: Record<string, string> = {};
@@ -91,7 +98,9 @@ export const bunRuntime: Runtime = {
 /** The one table of handlers that all sockets of a Bun server share. */
 export function bunWebSocketHandler(limits: Limits): BunWebSocketHandler {
   return {
-    maxPayloadLength: Math.min(limits.maxMessageBytes, 2 ** 31 - 1),
+    maxPayloadLength: Math.min(limits.maxMessageBytes, MAX_INT),
+    // Beyond what the server's own rule lets wait, so that it acts first.
+    backpressureLimit: Math.min(limits.maxBufferedBytes + limits.maxMessageBytes, MAX_INT),
     idleTimeout: 0, // the server's own heartbeat finds dead peers
     perMessageDeflate: false,
     open(socket) {
@@ -108,6 +117,8 @@ export function bunWebSocketHandler(limits: Limits): BunWebSocketHandler {
     },
   };
 }
+
+const MAX_INT = 2 ** 31 - 1;
 
 // -- channel --
 

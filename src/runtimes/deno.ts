@@ -8,6 +8,7 @@ import type { Admission, Receiver } from "../channel.ts";
 import { openSocket } from "../socket.ts";
 import type { StandardSocket } from "../socket.ts";
 import { quiet } from "../timer.ts";
+import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 
 // -- types --
@@ -27,13 +28,22 @@ interface DenoGlobal {
 
 /** Whether this process is Deno. */
 export function isDeno(): boolean {
-  return typeof denoGlobal()?.upgradeWebSocket === "function";
+  return deno ??= typeof denoGlobal()?.upgradeWebSocket === "function";
 }
+
+// Asked once: Deno loads what is behind the name anew each time somebody looks at it.
+let deno: boolean | undefined;
 
 /** Deno's own server. Its sockets ping by themselves, and drop a peer that does not answer. */
 export const denoRuntime: Runtime = {
   remoteAddress(_request, host) {
     return (host as DenoHost | undefined)?.remoteAddr?.hostname;
+  },
+
+  onLeave(request, _host, left) {
+    // Not `host.completed`, which settles only with the answer. Deno aborts this signal after an
+    // answer too, by which time nobody listens.
+    return onAbort(request, left);
   },
 
   upgrade(request, _host, admission) {
@@ -74,9 +84,9 @@ const NOBODY: Receiver = { receive() {}, alive() {}, closed() {} };
 // How long the answer to an upgrade may take to leave.
 const OPEN_MS = 5000;
 
-/** One that is silent for two heartbeats is closed: one to ping, one to wait. */
+/** One that is silent for two heartbeats is closed: Deno pings after half of this, then waits. */
 function idleSeconds({ heartbeatMs }: Admission): number {
-  return heartbeatMs === Infinity ? 0 : Math.ceil(heartbeatMs / 1000);
+  return heartbeatMs === Infinity ? 0 : 2 * heartbeatMs / 1000;
 }
 
 function denoGlobal(): DenoGlobal | undefined {

@@ -6,9 +6,11 @@
  */
 
 import { createAdaptorServer } from "@hono/node-server";
+import type { Server as HttpServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { ServerOptions as TlsOptions } from "node:https";
 import type { AddressInfo, Server } from "node:net";
+import type { CloseOptions } from "../close_options.ts";
 import { nodeRuntime, Upgrades } from "./node_upgrade.ts";
 import type { FetchApp } from "./node_upgrade.ts";
 
@@ -30,8 +32,14 @@ export interface NodeServer {
   readonly port: number;
   /** Where to reach it from this machine. */
   readonly url: string;
-  /** Stops listening, closes all WebSockets with 1001, and resolves when everything has ended. */
-  close(): Promise<void>;
+  /**
+   * Stops listening, closes all WebSockets with 1001, and resolves when everything has ended.
+   *
+   * @param options Where it is given, the app is closed before, with the same options, if it is a
+   * `JsonRpc`; requests that are still under way a moment after `drainMs` are cut off. Of a framework
+   * around it, close the `JsonRpc` yourself: `await rpc.close({ drainMs }); await server.close()`.
+   */
+  close(options?: CloseOptions): Promise<void>;
   /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -68,29 +76,50 @@ export async function serve(app: FetchApp, options: ServeOptions = {}): Promise<
   const upgrades = new Upgrades(app, tls !== undefined);
   server.on("upgrade", (incoming, socket, head) => upgrades.take(incoming, socket, head));
   await listen(server, port, hostname);
-  return new Listening(server, upgrades, tls !== undefined, hostname);
+  return new Listening(server, { app, upgrades, secure: tls !== undefined, hostname });
 }
+
+interface Served {
+  readonly app: FetchApp;
+  readonly upgrades: Upgrades;
+  readonly secure: boolean;
+  readonly hostname: string | undefined;
+}
+
+/** What a server of `node:http` and `node:https` has beside that of `node:net`. */
+type ConnectionClosers = Pick<HttpServer, "closeIdleConnections" | "closeAllConnections">;
 
 class Listening implements NodeServer {
   readonly port: number;
   readonly url: string;
-  readonly #server: Server;
+  readonly #server: Server & Partial<ConnectionClosers>;
+  readonly #app: FetchApp;
   readonly #upgrades: Upgrades;
 
-  constructor(server: Server, upgrades: Upgrades, secure: boolean, hostname = "localhost") {
+  constructor(server: Server, served: Served) {
+    const { app, upgrades, secure, hostname = "localhost" } = served;
     this.#server = server;
+    this.#app = app;
     this.#upgrades = upgrades;
     this.port = (server.address() as AddressInfo).port;
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     this.url = `${secure ? "https" : "http"}://${host}:${this.port}`;
   }
 
-  async close(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const { closeIdleConnections } = this.#server as { closeIdleConnections?: () => void };
-    closeIdleConnections?.call(this.#server);
+  async close(options?: CloseOptions): Promise<void> {
+    const server = this.#server;
+    const cutAt = performance.now() + (options?.drainMs ?? Infinity) + CUT_MS;
+    if (options !== undefined) await this.#app.close?.(options);
+    if (!server.listening) return;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeIdleConnections?.();
+    // Connections fall idle with their last answer; nothing but a look tells when.
+    const looks = setInterval(() => {
+      if (performance.now() < cutAt) server.closeIdleConnections?.();
+      else server.closeAllConnections?.();
+    }, LOOK_MS);
     await Promise.all([closed, this.#upgrades.close()]);
+    clearInterval(looks);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -107,3 +136,7 @@ function listen(server: Server, port: number, hostname: string | undefined): Pro
     });
   });
 }
+
+// How long requests may last beyond a drain: their answers are on the way.
+const CUT_MS = 500;
+const LOOK_MS = 50;

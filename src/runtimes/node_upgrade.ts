@@ -4,11 +4,12 @@
  * @module
  */
 
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
 import type { Admission } from "../channel.ts";
+import type { CloseOptions } from "../close_options.ts";
 import type { RuntimeHost } from "./choose.ts";
 import type { Runtime } from "./runtime.ts";
 import { openWs } from "./ws_channel.ts";
@@ -18,11 +19,15 @@ export interface FetchApp {
   /** Answers a request; the second argument is for `rpc.fetch(request, env)`. */
   // deno-lint-ignore no-explicit-any -- each framework has another type for its environment
   fetch(request: Request, env?: any): Response | Promise<Response>;
+  /** Ends the app. Called only where the server is told how: `server.close({ drainMs })`. */
+  close?(options: CloseOptions): unknown;
 }
 
 /** What `fetch` is given beside a request that asks for a WebSocket. */
 interface UpgradeHost extends RuntimeHost {
   readonly incoming: IncomingMessage;
+  /** Only beside a request that is no upgrade. */
+  readonly outgoing?: ServerResponse;
   readonly upgrade?: (admission: Admission) => void;
 }
 
@@ -30,6 +35,15 @@ interface UpgradeHost extends RuntimeHost {
 export const nodeRuntime: Runtime = {
   remoteAddress(_request, host) {
     return (host as UpgradeHost).incoming?.socket?.remoteAddress;
+  },
+
+  onLeave(_request, host, left) {
+    const { outgoing } = host as UpgradeHost;
+    function closed(): void {
+      if (!outgoing?.writableEnded) left();
+    }
+    outgoing?.once("close", closed);
+    return () => outgoing?.off("close", closed);
   },
 
   upgrade(_request, host, admission) {

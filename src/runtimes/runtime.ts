@@ -11,8 +11,20 @@ export interface Runtime {
   /** The peer's address, where the runtime knows it. Asked before `upgrade`. */
   remoteAddress(request: Request, host: unknown): string | undefined;
   /**
+   * Calls `left` once if the caller closes its connection before `fetch` has answered; never before
+   * this has returned. Gives a function that stops it. Asked only where a handler wants to know.
+   */
+  onLeave(request: Request, host: unknown, left: () => void): () => void;
+  /**
    * Turns a request that asks for a WebSocket into one, and gives what `fetch` has to return.
    * Calls exactly one of the admission's two functions, now or later.
    */
   upgrade(request: Request, host: unknown, admission: Admission): Response;
+}
+
+/** The way of runtimes whose requests have a signal. */
+export function onAbort({ signal }: Request, left: () => void): () => void {
+  if (signal.aborted) queueMicrotask(left);
+  else signal.addEventListener("abort", left, { once: true });
+  return () => signal.removeEventListener("abort", left);
 }

@@ -9,7 +9,7 @@ import type { WebSocket } from "ws";
 import { closeReason } from "../channel.ts";
 import type { Admission, Channel, Flushable, Outgoing } from "../channel.ts";
 import { createTick } from "../tick.ts";
-import { joinFrames, sharedFrame } from "./ws_frame.ts";
+import { FrameJoiner, sharedFrame } from "./ws_frame.ts";
 
 /** Ties a socket, open by now, to the receiver that the admission makes. */
 export function openWs(socket: WebSocket, stream: Duplex, admission: Admission): void {
@@ -70,7 +70,7 @@ class JoinedChannel extends PlainChannel {
   }
 
   sendAll(messages: readonly Outgoing[]): void {
-    if (this.socket.readyState === OPEN) this.#stream.write(joinFrames(messages));
+    if (this.socket.readyState === OPEN) this.#stream.write(joiner.join(messages));
   }
 
   defer(outbox: Flushable): void {
@@ -79,7 +79,13 @@ class JoinedChannel extends PlainChannel {
 }
 
 const OPEN = 1;
-const defer = createTick((run) => setImmediate(run));
+const joiner = new FrameJoiner();
+const defer = createTick((run) =>
+  setImmediate(() => {
+    run();
+    joiner.clear();
+  })
+);
 
 /**
  * Whether frames of our own may go beside those of `ws`: not where an extension changes them, and

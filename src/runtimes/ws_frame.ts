@@ -17,6 +17,28 @@ export function sharedFrame(message: SharedText): Buffer {
   return (message.frame ??= joinFrames([message.text])) as Buffer;
 }
 
+/**
+ * As {@linkcode joinFrames}, for one receiver after the other: those to whom the same events are due
+ * share one buffer. Nobody writes to it.
+ */
+export class FrameJoiner {
+  #messages: readonly Outgoing[] = [];
+  #joined: Buffer | undefined;
+
+  /** The frames of several messages, in order, as one buffer. */
+  join(messages: readonly Outgoing[]): Buffer {
+    if (this.#joined !== undefined && isSame(messages, this.#messages)) return this.#joined;
+    this.#messages = messages;
+    return this.#joined = joinFrames(messages);
+  }
+
+  /** Lets go of what was joined last. */
+  clear(): void {
+    this.#messages = [];
+    this.#joined = undefined;
+  }
+}
+
 /** The frames of several messages, in order, as one buffer. */
 export function joinFrames(messages: readonly Outgoing[]): Buffer {
   const sizes = messages.map(frameSize);
@@ -33,6 +55,12 @@ export function joinFrames(messages: readonly Outgoing[]): Buffer {
 }
 
 const TEXT = 0x81; // the last (and only) fragment of a text message
+
+function isSame(some: readonly Outgoing[], others: readonly Outgoing[]): boolean {
+  if (some.length !== others.length) return false;
+  for (let index = 0; index < some.length; index++) if (some[index] !== others[index]) return false;
+  return true;
+}
 
 function frameSize(message: Outgoing): number {
   if (typeof message !== "string") return sharedFrame(message).length;

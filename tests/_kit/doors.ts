@@ -100,6 +100,11 @@ export class Line implements Door {
     return within(reader.promise, "a message");
   }
 
+  /** The next message that has come and was not read, if there is one. */
+  unread(): Message | undefined {
+    return this.#unread.shift();
+  }
+
   /** The next few of them. */
   async some(count: number): Promise<Message[]> {
     const messages: Message[] = [];

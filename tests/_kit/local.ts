@@ -52,14 +52,18 @@ interface RuntimeGlobals {
 const { Deno, Bun } = globalThis as RuntimeGlobals;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 
-/** Serves an app as a user of the running runtime would. */
-export async function serveHere(app: LocalApp): Promise<LocalServer> {
-  const [port, end] = await listen(app);
+/**
+ * Serves an app as a user of the running runtime would.
+ *
+ * @param port Where to listen; 0 takes a free one.
+ */
+export async function serveHere(app: LocalApp, port = 0): Promise<LocalServer> {
+  const [taken, end] = await listen(app, { ...LOOPBACK, port });
   async function stop(): Promise<void> {
     await app.close?.();
     await end();
   }
-  const host = `127.0.0.1:${port}`;
+  const host = `127.0.0.1:${taken}`;
   return { url: `http://${host}`, ws: `ws://${host}`, stop, [Symbol.asyncDispose]: stop };
 }
 
@@ -74,20 +78,23 @@ export async function serveOnNode(app: LocalApp): Promise<LocalServer> {
   return { url, ws: url.replace("http", "ws"), stop, [Symbol.asyncDispose]: stop };
 }
 
-async function listen(app: LocalApp): Promise<[port: number, end: () => Promise<void>]> {
+async function listen(
+  app: LocalApp,
+  where: typeof LOOPBACK,
+): Promise<[port: number, end: () => Promise<void>]> {
   if (Deno !== undefined) {
     // Not `shutdown()`, which would wait for handlers that never answer.
     const controller = new AbortController();
     const { signal } = controller;
-    const server = Deno.serve({ ...LOOPBACK, signal, onListen() {} }, app.fetch);
+    const server = Deno.serve({ ...where, signal, onListen() {} }, app.fetch);
     return [server.addr.port, () => (controller.abort(), server.finished)];
   }
   if (Bun !== undefined) {
     const { fetch, websocket = { message() {} } } = app;
-    const server = Bun.serve({ ...LOOPBACK, fetch, websocket });
+    const server = Bun.serve({ ...where, fetch, websocket });
     return [server.port, () => server.stop(true)];
   }
-  const server = await serve(app, LOOPBACK);
+  const server = await serve(app, where);
   return [server.port, () => server.close()];
 }
 

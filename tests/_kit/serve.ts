@@ -19,6 +19,8 @@ export interface SpawnedServer {
   readonly pid: number;
   /** Ends the process, by force where it takes too long, and waits for its exit. May be called again. */
   stop(): Promise<void>;
+  /** Resolves when the process has ended, to how. */
+  readonly ended: Promise<string>;
   /** All that it wrote to stdout and stderr so far. */
   output(): string;
 }
@@ -62,7 +64,7 @@ export async function spawnServer(
 
   try {
     const url = await announced(child.stdout, ended);
-    return { url, pid: child.pid as number, stop, output: () => written };
+    return { url, pid: child.pid as number, stop, ended, output: () => written };
   } catch (error) {
     await stop();
     throw new Error(`Cannot start ${file} on ${name}: ${(error as Error).message}\n${written}`);

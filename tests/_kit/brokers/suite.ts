@@ -390,6 +390,22 @@ holds("history that no longer reaches back says so, and gives what is left", asy
   }
 });
 
+holds("history reaches back to just before the oldest event that is kept", async (engine) => {
+  const broker = await engine.node();
+  const [topic, other, keep] = [newTopic(), newTopic(), { size: 1, ageMs: Infinity }];
+  for (const n of [1, 2, 3]) {
+    await publishAll(broker, topic, [n], keep);
+    await publishAll(broker, other, [n], keep);
+  }
+  for (const name of [topic, other]) {
+    const { events: [last] } = await broker.history(name, keep, { limit: 1 });
+    const { epoch, offset } = (last as BrokerEvent).position;
+    const since = { epoch, offset: offset - 1 };
+    const { events, complete } = await broker.history(name, keep, { since });
+    assertEquals([events, complete], [[last], true]);
+  }
+});
+
 holds("an event that is too old is history no more", async (engine) => {
   const broker = await engine.node();
   const [topic, keep] = [newTopic(), { size: 100, ageMs: 1 }];

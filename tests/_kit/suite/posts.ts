@@ -3,6 +3,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { assertPong, assertStatus, dial, Post, rawPost, rawRequest } from "../doors.ts";
+import type { RawRequest } from "../doors.ts";
 import { call, failure, result } from "../messages.ts";
 import { abuse, callOf, MAX_MESSAGE_BYTES, newKey, notedOf, post } from "./case.ts";
 
@@ -78,6 +79,28 @@ abuse("refuses a POST over maxMessageBytes with 413 and -32007", async (url) => 
     const { body, headers } = assertStatus(response, 413);
     assertEquals(headers.get("content-type"), "application/json");
     assert(body.includes('"code":-32007') && body.includes('"id":null'), body);
+  }
+});
+
+/** So much that a client still sends it when the server has made up its mind. */
+const LONG = "a".repeat(8 * MAX_MESSAGE_BYTES);
+
+const REFUSALS: readonly (readonly [status: number, RawRequest])[] = [
+  [413, {}],
+  [415, { headers: { "content-type": "text/plain" } }],
+  [403, { headers: { origin: "https://elsewhere.example" } }],
+  [405, { method: "PUT" }],
+];
+
+abuse("lets a refusal arrive however much the client still sends, and closes then", async (url) => {
+  for (const [status, { method = "POST", headers }] of REFUSALS) {
+    const declared = { "content-type": "application/json", "content-length": `${LONG.length}` };
+    for (let time = 0; time < 5; time++) {
+      const request = { method, headers: { ...declared, ...headers }, body: LONG };
+      assertStatus(await rawRequest(url, request), status);
+    }
+    const request = { method, headers: { ...declared, ...headers, ...CHUNKED } };
+    assertStatus(await rawRequest(url, { ...request, body: chunked(LONG) }), status);
   }
 });
 

@@ -1,0 +1,107 @@
+/**
+ * The two doors of a server, WebSocket and HTTP: one list of checks before both, one end for both.
+ *
+ * @module
+ */
+
+import type { CloseOptions } from "./close_options.ts";
+import type { Connections } from "./connections.ts";
+import { Drain } from "./drain.ts";
+import { Checks } from "./handshake.ts";
+import { HttpDoor } from "./http.ts";
+import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
+import type { MethodRegistry } from "./methods.ts";
+import { Origins } from "./origin.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Connection } from "./request.ts";
+import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
+import type { StandardSocket } from "./socket.ts";
+import { SocketDoor } from "./sockets.ts";
+
+/** What the doors need of their server. */
+export interface DoorsOptions {
+  /** Which bounds hold. */
+  readonly limits: Limits;
+  /** Where failures are written. */
+  readonly logger: Logger;
+  /** What can be called. */
+  readonly methods: MethodRegistry;
+  /** What is mounted, and what will be. */
+  readonly plugins: readonly Plugin[];
+}
+
+/** Lets peers in, and at the end nobody more. */
+export class Doors {
+  /** What is asked of a peer before its first message. */
+  readonly checks: Checks;
+  readonly #sockets: SocketDoor;
+  readonly #http: HttpDoor;
+  readonly #drain = new Drain();
+  #closed: Promise<void> | undefined;
+
+  /**
+   * @param options What the doors need.
+   * @param policy What the server was told: origins, hosts, subprotocols.
+   */
+  constructor(options: DoorsOptions, policy: JsonRpcOptions) {
+    const origins = new Origins(policy, options.logger);
+    this.checks = new Checks((handshake) => origins.check(handshake), options.logger);
+    const door = { ...options, checks: this.checks, drain: this.#drain };
+    this.#http = new HttpDoor({ ...door, origins });
+    this.#sockets = new SocketDoor({ ...door, protocols: policy.protocols ?? [] });
+  }
+
+  /** The WebSockets that are open. */
+  get connections(): Connections {
+    return this.#sockets.connections;
+  }
+
+  /** Answers a request, whichever door it asks for. */
+  fetch(request: Request, host: unknown): Response | Promise<Response> {
+    // An upgrade is a GET: a POST need not be asked for more.
+    if (request.method !== "POST" && request.headers.has("upgrade")) {
+      return this.upgrade(request, host);
+    }
+    return this.#drain.begun ? this.#drain.refusal() : this.#http.answer(request, host);
+  }
+
+  /** Answers a request that asks for a WebSocket. */
+  upgrade(request: Request, host: unknown): Response | Promise<Response> {
+    return this.#sockets.upgrade(request, host);
+  }
+
+  /**
+   * Talks on a socket that came some other way.
+   *
+   * @throws {TypeError} Where the server is closed or has no place left.
+   */
+  attach(socket: StandardSocket, handshake: AttachOptions): void {
+    const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
+    this.#sockets.attach(socket, { url, headers, remoteAddress, user });
+  }
+
+  /** Ends connections at once; tells how many were open. */
+  revoke(predicate: (connection: Connection) => boolean): number {
+    return this.#sockets.revoke(predicate);
+  }
+
+  /**
+   * Takes nothing new, lets calls under way finish in time, and resolves when everybody is gone.
+   *
+   * @throws {RangeError} Where an option is no number from 0.
+   */
+  close(options: CloseOptions): Promise<void> {
+    this.#drain.begin(options);
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#drain.wait({
+      connections: this.connections,
+      requests: () => this.#http.underWay,
+    });
+    this.#http.cutOff();
+    await this.#sockets.close(1001, "The server is closing");
+  }
+}

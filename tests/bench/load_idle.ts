@@ -1,0 +1,49 @@
+/**
+ * Connections that have called once and are silent since: what one of them costs the server.
+ */
+import { readFileSync } from "node:fs";
+import { BareSocket, frame } from "./bare_socket.ts";
+import { DIALECTS } from "./dialects.ts";
+import type { Dialect } from "./dialects.ts";
+import type { Job, Outcome } from "./measure.ts";
+import { pause } from "./measure.ts";
+
+/** Runs one job. */
+export async function runIdle(job: Job): Promise<Outcome> {
+  const { port, pid, connections } = job;
+  const text = frame((DIALECTS[job.dialect] as Dialect).say(1, "add", { a: 1, b: 2 }));
+  const sockets: BareSocket[] = [];
+  async function open(count: number): Promise<void> {
+    for (let left = count; left > 0; left -= OPENING) {
+      await Promise.all(Array.from({ length: Math.min(left, OPENING) }, async () => {
+        const socket = await BareSocket.open(port);
+        sockets.push(socket);
+        await new Promise<void>((resolve) => {
+          socket.ontext = () => resolve();
+          socket.write(text);
+        });
+      }));
+    }
+    await pause(SETTLE_MS);
+  }
+  // What the first ones cost is the runtime waking up.
+  await open(Math.ceil(connections / 10));
+  const before = residentBytes(pid);
+  await open(connections);
+  const bytes = (residentBytes(pid) - before) / connections;
+  for (const socket of sockets) socket.end();
+  return { count: connections, ms: NaN, cpuMs: NaN, p50Ms: NaN, bytes };
+}
+
+function residentBytes(pid: number): number {
+  try {
+    const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ??
+      [];
+    return Number(kilobytes) * 1024;
+  } catch {
+    return NaN;
+  }
+}
+
+const OPENING = 50;
+const SETTLE_MS = 1000;

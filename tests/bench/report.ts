@@ -1,0 +1,68 @@
+/**
+ * From outcomes to tables of ratios.
+ */
+import type { Outcome } from "./measure.ts";
+import { middle } from "./measure.ts";
+import type { Contender, Figure, Work } from "./works.ts";
+import { FIGURES } from "./works.ts";
+
+/** What the contenders of one work did on one runtime, round by round; the first sets the measure. */
+export interface Result {
+  readonly work: Pick<Work, "title" | "figures">;
+  readonly runtime: string;
+  readonly contenders: readonly Pick<Contender, "title">[];
+  /** By contender, then by round. */
+  readonly outcomes: readonly (readonly Outcome[])[];
+}
+
+/** The lines of one result: medians, and in brackets the median of the ratios to the first contender. */
+export function lines({ work, runtime, contenders, outcomes }: Result): string[] {
+  const [first = []] = outcomes;
+  return contenders.map(({ title }, index) => {
+    const own = outcomes[index] ?? [];
+    const cells = work.figures.map((name) => {
+      const figure: Figure = FIGURES[name];
+      const value = middle(own.map(figure.of));
+      return `${figure.title} ${short(value)} ${figure.unit} (${
+        short(ratio(own, first, figure))
+      }×)`;
+    });
+    return `  ${runtime.padEnd(5)} ${title.padEnd(26)} ${cells.join("   ")}`;
+  });
+}
+
+/** A Markdown table with the ratios of the module alone. */
+export function markdown(results: readonly Result[]): string {
+  const columns = [
+    ["Node", "node", "@x/jsonrpc"],
+    ["Bun", "bun", "@x/jsonrpc"],
+    ["`Deno.serve`", "deno", "@x/jsonrpc"],
+    ["Deno through `./node`", "deno", "@x/jsonrpc through ./node"],
+  ] as const;
+  const titles = [...new Set(results.map(({ work }) => work.title))];
+  const rows = titles.flatMap((title) => {
+    const own = results.filter(({ work }) => work.title === title);
+    return (own[0]?.work.figures ?? []).map((name) => {
+      const cells = columns.map(([, runtime, contender]) => {
+        const result = own.find((each) => each.runtime === runtime);
+        const index = result?.contenders.findIndex((each) => each.title === contender) ?? -1;
+        if (result === undefined || index === -1) return "–";
+        const [first = []] = result.outcomes;
+        return short(ratio(result.outcomes[index] ?? [], first, FIGURES[name]));
+      });
+      return [`${title}: ${FIGURES[name].title}`, ...cells];
+    });
+  });
+  const head = ["work", ...columns.map(([title]) => title)];
+  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+/** Round by round, so that a machine that is busy for a while slows both sides of a ratio. */
+function ratio(own: readonly Outcome[], first: readonly Outcome[], { of }: Figure): number {
+  return middle(own.map((outcome, round) => of(outcome) / of(first[round] ?? outcome)));
+}
+
+function short(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}

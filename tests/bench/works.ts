@@ -1,0 +1,167 @@
+/**
+ * What is measured, and against what.
+ */
+import type { RuntimeName } from "../_kit/runtimes.ts";
+import type { Job, Outcome } from "./measure.ts";
+
+/** One thing that a server is asked to do. */
+export interface Work {
+  /** What `--only` calls it; a group before the first dash. */
+  readonly name: string;
+  /** What it is called in tables. */
+  readonly title: string;
+  readonly job: Omit<Job, "port" | "pid" | "ms" | "warmMs" | "dialect">;
+  /** Which contenders do it, beside the module. */
+  readonly contenders: readonly string[];
+  /** Which figures say something. */
+  readonly figures: readonly (keyof typeof FIGURES)[];
+  /** Whether each round needs a fresh server. */
+  readonly fresh?: boolean;
+}
+
+/** One figure of an outcome. */
+export interface Figure {
+  readonly title: string;
+  readonly unit: string;
+  /** Whether more is better. */
+  readonly more: boolean;
+  readonly of: (outcome: Outcome) => number;
+}
+
+/** By name. */
+export const FIGURES = {
+  rate: {
+    title: "rate",
+    unit: "thousand/s",
+    more: true,
+    of: ({ count, ms }) => count / ms,
+  },
+  cpu: {
+    title: "CPU",
+    unit: "µs each",
+    more: false,
+    of: ({ count, cpuMs }) => cpuMs * 1000 / count,
+  },
+  p50: { title: "p50", unit: "ms", more: false, of: ({ p50Ms }) => p50Ms },
+  memory: {
+    title: "memory",
+    unit: "KiB each",
+    more: false,
+    of: ({ bytes }) => bytes / 1024,
+  },
+} as const satisfies Record<string, Figure>;
+
+function calls(method: string, connections: number, window: number): Work["job"] {
+  return { kind: "calls", method, connections, window };
+}
+
+const PLAIN = ["raw", "floor"];
+const FLOOR = ["floor"];
+
+/** All works on servers, in the order of the tables. */
+export const WORKS: readonly Work[] = [
+  {
+    name: "calls-1x1",
+    title: "1 connection, 1 call at a time",
+    job: calls("add", 1, 1),
+    contenders: PLAIN,
+    figures: ["p50", "cpu"],
+  },
+  {
+    name: "calls-1x100",
+    title: "1 connection, 100 calls under way",
+    job: calls("add", 1, 100),
+    contenders: PLAIN,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "calls-32x16",
+    title: "32 connections, 16 calls under way each",
+    job: calls("add", 32, 16),
+    contenders: PLAIN,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "calls-timer",
+    title: "the same, handlers wait for a timer",
+    job: calls("wait", 32, 16),
+    contenders: FLOOR,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "calls-io",
+    title: "the same, handlers wait for the disk",
+    job: calls("io", 32, 16),
+    contenders: FLOOR,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "payload-echo",
+    title: "echo of 10 KB, 32 connections",
+    job: calls("echo", 32, 2),
+    contenders: FLOOR,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "payload-batch",
+    title: "batches of 100, 32 connections",
+    job: calls("batch", 32, 2),
+    contenders: FLOOR,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "events-burst",
+    title: "100 events at once to 1,000 subscribers",
+    job: { kind: "fanOut", method: "burst", connections: 1000, window: 100 },
+    contenders: ["loop", "publish"],
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "events-single",
+    title: "1 event to 1,000 subscribers, until the last has it",
+    job: { kind: "fanOut", method: "burst", connections: 1000, window: 1 },
+    contenders: ["loop", "publish"],
+    figures: ["p50", "cpu"],
+  },
+  {
+    name: "posts",
+    title: "HTTP POST, 64 kept connections",
+    job: { kind: "posts", method: "add", connections: 64, window: 1 },
+    contenders: FLOOR,
+    figures: ["rate", "cpu"],
+  },
+  {
+    name: "idle",
+    title: "5,000 idle connections",
+    job: { kind: "idle", method: "add", connections: 5000, window: 1 },
+    contenders: FLOOR,
+    figures: ["memory"],
+    fresh: true,
+  },
+];
+
+/** One program that takes part. */
+export interface Contender {
+  /** What it is called in tables. */
+  readonly title: string;
+  readonly runtime: RuntimeName;
+  /** The file and what it is told. */
+  readonly args: readonly string[];
+  readonly dialect: string;
+}
+
+const SERVER = "tests/bench/server.ts";
+
+/** Who does a work on a runtime; the first is what the others are measured by. */
+export function contendersOf(work: Work, runtime: RuntimeName): Contender[] {
+  const names = work.contenders.filter((name) => name !== "publish" || runtime === "bun");
+  const plain = names.toReversed().map((name) => ({
+    title: name,
+    runtime,
+    args: [SERVER, name],
+    dialect: name === "raw" ? "raw" : "jsonRpc",
+  }));
+  const ours = { title: "@x/jsonrpc", runtime, args: [SERVER, "ours"], dialect: "jsonRpc" };
+  const door = { ...ours, title: "@x/jsonrpc through ./node", args: [SERVER, "door"] };
+  return [...plain, ours, ...(runtime === "deno" ? [door] : [])];
+}
