@@ -32,7 +32,7 @@
  */
 
 export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/auth/guards.ts";
-export { ClientCloseEvent, connect, JsonRpcClient } from "./src/client.ts";
+export { connect, JsonRpcClient } from "./src/client.ts";
 export {
   ErrorCode,
   RpcConnectionError,
@@ -51,7 +51,21 @@ export { JsonRpc } from "./src/server.ts";
 
 export type { Api, ApiOf } from "./src/api.ts";
 export type { PermittedUser, Someone } from "./src/auth/guards.ts";
-export type { Batch, ClientOptions, ClientTarget, LinkState, Subscription } from "./src/client.ts";
+export type {
+  BackoffBounds,
+  Batch,
+  ClientBounds,
+  ClientCloseEvent,
+  ClientEvents,
+  ClientOptions,
+  ClientReconnectingEvent,
+  ClientResubscribedEvent,
+  ClientTarget,
+  LinkState,
+  SubscribeOptions,
+  Subscription,
+  TopicReadOptions,
+} from "./src/client.ts";
 export type { CloseOptions } from "./src/close_options.ts";
 export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
 export type { Limits } from "./src/limits.ts";

@@ -7,12 +7,11 @@
 import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "./api.ts";
 import { checkLength } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import { closedError } from "./link.ts";
 import type { Link } from "./link.ts";
 import type { Logger } from "./logger.ts";
 import { Pending, toError } from "./pending.ts";
-import type { CallOptions } from "./pending.ts";
-import { checkParams, notificationText, requestText } from "./protocol.ts";
+import type { CallOptions, CallRequest } from "./pending.ts";
+import { checkParams, notificationText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 
 /** Calls that go out together. */
@@ -46,7 +45,11 @@ export class Calls {
   constructor(limits: Limits, logger: Logger, connect: (pending: Pending) => Link) {
     this.#limits = limits;
     this.#logger = logger;
-    this.#pending = new Pending(limits.timeoutMs, (id) => this.#link.cancel(id));
+    this.#pending = new Pending({
+      limits,
+      cancel: (id) => this.#link.cancel(id),
+      refused: (id, text) => this.#link.refused(id, text),
+    });
     this.#link = connect(this.#pending);
   }
 
@@ -55,9 +58,16 @@ export class Calls {
     return this.#link;
   }
 
-  /** Makes a call. */
-  call(method: string, params?: unknown, options?: CallOptions): Promise<unknown> {
-    return this.#prepare(method, params, options, (text, id) => this.#link.send(text, [id]));
+  /**
+   * Makes a call.
+   *
+   * @param send Sends its text. @default {as soon as there is a connection}
+   */
+  call(
+    request: CallRequest,
+    send: (text: string, id: number) => void = (text, id) => this.#link.send(text, [id]),
+  ): Promise<unknown> {
+    return this.#pending.call(request, send);
   }
 
   /**
@@ -66,7 +76,7 @@ export class Calls {
    * @throws {RpcConnectionError} Where the client is closed.
    */
   notify(method: string, params?: unknown): void {
-    this.#link.send(this.#checked(method, notificationText(method, checkParams(params))), []);
+    this.#link.send(this.#notification(method, params), []);
   }
 
   /** Gathers calls and sends them as one message. */
@@ -76,7 +86,7 @@ export class Calls {
     const answers: Promise<unknown>[] = [];
     const batch: Batch<Api> = {
       call: (method: string, params?: unknown, options?: CallOptions) => {
-        const answer = this.#prepare(method, params, options, (text, id) => {
+        const answer = this.#pending.call({ method, params, options }, (text, id) => {
           texts.push(text);
           ids.push(id);
         });
@@ -84,23 +94,21 @@ export class Calls {
         return answer as never;
       },
       notify: (method: string, params?: unknown) => {
-        texts.push(this.#checked(method, notificationText(method, checkParams(params))));
+        texts.push(this.#notification(method, params));
       },
     };
-    let results: Results;
-    let text: string;
     try {
-      results = build(batch);
-      text = this.#checked("batch", `[${texts.join(",")}]`);
+      const results = build(batch);
+      const text = this.#checked("batch", `[${texts.join(",")}]`);
+      // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
+      if (texts.length > 0) this.#link.send(text, ids);
+      if (ids.length > 0) this.#remember(ids, answers);
+      return results;
     } catch (error) {
       for (const id of ids) this.#pending.fail(id, error);
       void Promise.allSettled(answers);
       throw error;
     }
-    // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
-    if (texts.length > 0) this.#link.send(text, ids);
-    if (ids.length > 0) this.#remember(ids, answers);
-    return results;
   }
 
   /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
@@ -114,24 +122,8 @@ export class Calls {
     for (const id of ids ?? []) this.#pending.fail(id, error);
   }
 
-  /** Makes a call ready; `send` is given its text, once, unless it fails before. */
-  #prepare(
-    method: string,
-    params: unknown,
-    options: CallOptions = {},
-    send: (text: string, id: number) => void,
-  ): Promise<unknown> {
-    if (this.#link.state === "closed") return Promise.reject(closedError(`call "${method}"`));
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    try {
-      const id = this.#pending.nextId();
-      const text = this.#checked(method, requestText(id, method, checkParams(params)));
-      const answer = this.#pending.wait(id, method, options);
-      if (this.#pending.has(id)) send(text, id);
-      return answer;
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  #notification(method: string, params: unknown): string {
+    return this.#checked(method, notificationText(method, checkParams(params)));
   }
 
   #checked(method: string, text: string): string {

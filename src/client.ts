@@ -26,20 +26,22 @@ import type {
 } from "./api.ts";
 import { Calls } from "./calls.ts";
 import type { Batch } from "./calls.ts";
-import { resolveTarget } from "./client_options.ts";
+import type { ClientEvents } from "./client_events.ts";
+import { makeLink } from "./client_link.ts";
+import type { LinkSide } from "./client_link.ts";
+import { resolveClientBounds } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { Method } from "./dispatch.ts";
-import { resolveLimits } from "./limits.ts";
-import { SocketLink } from "./link.ts";
-import type { LinkEvents, LinkState } from "./link.ts";
-import type { PeerHost } from "./peer.ts";
+import { RpcConnectionError } from "./errors.ts";
+import { Inbox } from "./inbox.ts";
+import type { LinkState } from "./link.ts";
 import type { CallOptions } from "./pending.ts";
-import { PostLink } from "./post.ts";
+import type { Peer, PeerHost } from "./peer.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
-import type { StandardSocket } from "./socket.ts";
+import type { LinkEvents } from "./socket_link.ts";
 import { Subscriptions } from "./subscriptions.ts";
-import type { Subscription, TopicHandler } from "./subscriptions.ts";
+import type { Listener, SubscribeOptions, Subscription } from "./subscriptions.ts";
 
 export {
   ErrorCode,
@@ -54,24 +56,22 @@ export {
   RpcTimeoutError,
 } from "./errors.ts";
 export type { Batch } from "./calls.ts";
-export type { ClientOptions, ClientTarget } from "./client_options.ts";
+export type { BackoffBounds } from "./backoff.ts";
+export type {
+  ClientCloseEvent,
+  ClientEvents,
+  ClientReconnectingEvent,
+  ClientResubscribedEvent,
+} from "./client_events.ts";
+export type { ClientBounds, ClientOptions, ClientTarget } from "./client_options.ts";
 export type { LinkState } from "./link.ts";
 export type { CallOptions } from "./pending.ts";
-export type { Subscription } from "./subscriptions.ts";
+export type { SubscribeOptions, Subscription } from "./subscriptions.ts";
 
-/** What the `close` event of a client tells. */
-export class ClientCloseEvent extends Event {
-  /** The close code of RFC 6455, section 7.4; 1006 where no close frame came. */
-  readonly code: number;
-  /** What the other side said of it. */
-  readonly reason: string;
-
-  /** Made by the client, not by users. */
-  constructor(code: number, reason: string) {
-    super("close");
-    this.code = code;
-    this.reason = reason;
-  }
+/** How the events of a topic are read. */
+export interface TopicReadOptions extends SubscribeOptions {
+  /** Events that may wait to be taken; with one more the reading fails. @default {1024} */
+  readonly maxWaiting?: number;
 }
 
 /**
@@ -103,19 +103,25 @@ export async function connect<T = unknown>(
   options: ClientOptions = {},
 ): Promise<JsonRpcClient<ApiOf<T>>> {
   const client = new JsonRpcClient<ApiOf<T>>(target, options);
-  await client.connect();
-  return client;
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
 }
 
 /**
- * A client. It connects with its first call, and stays connected until it is closed.
+ * A client. It connects with its first call, and stays connected until it is closed: a WebSocket
+ * that ends is made again, and what was subscribed to is subscribed to again.
  *
- * Events: `open`, and `close` ({@linkcode ClientCloseEvent}).
+ * Events: those of {@linkcode ClientEvents}.
  *
  * @typeParam A What the server offers.
  */
 export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
-  readonly #options: ClientOptions;
+  readonly #separator: string;
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: Subscriptions;
@@ -129,8 +135,8 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    */
   constructor(target: ClientTarget, options: ClientOptions = {}) {
     super();
-    this.#options = options;
-    const limits = resolveLimits(options);
+    this.#separator = options.separator ?? ".";
+    const limits = resolveClientBounds(options);
     const logger = options.logger ?? console;
     const host: PeerHost = {
       limits,
@@ -138,20 +144,16 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       find: (name) => this.#find(name),
       orphan: (message) => this.#calls.orphan(message),
     };
-    const where = resolveTarget(target);
-    this.#calls = new Calls(
-      limits,
+    const side: LinkSide = { bounds: limits, host, events: this.#events() };
+    this.#subscriptions = new Subscriptions(
+      (request) => this.#calls.call(request),
+      () => this.state === "open",
       logger,
-      (pending) =>
-        isHttp(where)
-          ? new PostLink({ ...toPostTarget(where, options), limits, logger, pending })
-          : new SocketLink({ ...toSocket(where, options), host, pending, events: this.#events() }),
     );
-    const call = (method: string, params: unknown) => this.#calls.call(method, params);
-    this.#subscriptions = new Subscriptions(call, logger);
+    this.#calls = new Calls(limits, logger, makeLink(target, options, side));
   }
 
-  /** `idle` before the first call, then `connecting`, `open`, and at last `closed`. */
+  /** Where it stands. */
   get state(): LinkState {
     return this.#calls.link.state;
   }
@@ -159,15 +161,35 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
   get remote(): Remote<A["methods"], CallOptions> {
     return this.#remote ??= remoteProxy(
-      (name, params, options) => this.#calls.call(name, params, options),
-      this.#options.separator ?? ".",
+      (method, params, options) => this.#calls.call({ method, params, options }),
+      this.#separator,
     ) as Remote<A["methods"], CallOptions>;
   }
 
+  override addEventListener<Type extends keyof ClientEvents>(
+    type: Type,
+    listener: (event: ClientEvents[Type]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  override addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Listens for one of {@linkcode ClientEvents}. */
+  override addEventListener(
+    type: string,
+    listener: never,
+    options?: boolean | AddEventListenerOptions,
+  ): void {
+    super.addEventListener(type, listener, options);
+  }
+
   /**
-   * Connects, if that has not begun.
+   * Connects, if it is not connected. Where it waits before its next attempt, it makes it at once.
    *
-   * @returns Resolves when calls can be sent. Rejects with {@linkcode RpcConnectionError}.
+   * @returns Resolves when calls can be sent. Rejects with {@linkcode RpcConnectionError} where the
+   * attempt fails; a later call or `connect()` makes another.
    */
   connect(): Promise<void> {
     return this.#calls.link.connect();
@@ -192,7 +214,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     ...rest: CallArguments<A["methods"][Name], CallOptions>
   ): Promise<ResultOf<A["methods"][Name]>> {
     const [params, options] = rest as [unknown?, CallOptions?];
-    return this.#calls.call(method, params, options) as Promise<ResultOf<A["methods"][Name]>>;
+    return this.#calls.call({ method, params, options }) as Promise<ResultOf<A["methods"][Name]>>;
   }
 
   /**
@@ -219,24 +241,64 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * const [sum, pong] = await client.batch((b) => [b.call("add", [1, 2]), b.call("ping")]);
    * ```
    */
-  batch<const Results extends readonly unknown[]>(
+  async batch<const Results extends readonly unknown[]>(
     build: (batch: Batch<A>) => Results,
   ): Promise<{ -readonly [Index in keyof Results]: Awaited<Results[Index]> }> {
-    return Promise.all(this.#calls.batch(build as (batch: Batch) => Results));
+    return await Promise.all(this.#calls.batch(build as (batch: Batch) => Results));
   }
 
   /**
-   * Hears the events of a topic. Several handlers of one topic share one subscription.
+   * Hears the events of a topic, after a reconnect too. Several handlers of one topic share one
+   * subscription.
    *
    * @param topic Its name.
    * @param handler Called with the data of each event.
+   * @param options Whether missed events are fetched, and what to do where that cannot be.
    * @returns The way to end it. Rejects where the server does not have the topic for this client.
+   *
+   * @example
+   * ```ts ignore
+   * await client.subscribe("prices", show, { recover: true, onGap: () => loadAll() });
+   * ```
    */
   subscribe<Name extends NameOf<A["topics"]>>(
     topic: Name,
     handler: (data: A["topics"][Name]) => unknown,
+    options: SubscribeOptions = {},
   ): Promise<Subscription> {
-    return this.#subscriptions.add(topic, handler as TopicHandler);
+    return this.#subscriptions.add(topic, { ...options, handle: handler });
+  }
+
+  /**
+   * Reads the events of a topic. It is subscribed to with the first event that is asked for, and
+   * until the loop is left.
+   *
+   * @param topic Its name.
+   * @param options Whether missed events are fetched, and how many may wait to be taken.
+   * @returns The events. Throws {@linkcode RpcConnectionError} where the client is closed, or more
+   * wait than `maxWaiting`, and what the server refused it with.
+   *
+   * @example
+   * ```ts ignore
+   * for await (const time of client.topic("clock")) console.log(time);
+   * ```
+   */
+  async *topic<Name extends NameOf<A["topics"]>>(
+    topic: Name,
+    options: TopicReadOptions = {},
+  ): AsyncGenerator<A["topics"][Name], void, void> {
+    const inbox = new Inbox(options.maxWaiting ?? 1024);
+    const handle = (data: unknown): void => inbox.put(data);
+    const ended = (error: Error): void => inbox.end(error);
+    const listener: Listener = { ...options, handle, ended };
+    const subscription = await this.#subscriptions.add(topic, listener);
+    try {
+      for (let item; (item = await inbox.take()) !== undefined;) {
+        yield item.value as A["topics"][Name];
+      }
+    } finally {
+      if (!inbox.ended) await subscription.unsubscribe();
+    }
   }
 
   /** Ends all handlers of a topic. */
@@ -268,17 +330,17 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
 
   /** The methods that this client may call. */
   getMethods(): Promise<string[]> {
-    return this.#calls.call("get_methods") as Promise<string[]>;
+    return this.#calls.call({ method: "get_methods" }) as Promise<string[]>;
   }
 
   /** The topics that this client may subscribe to. */
   getTopics(): Promise<string[]> {
-    return this.#calls.call("get_topics") as Promise<string[]>;
+    return this.#calls.call({ method: "get_topics" }) as Promise<string[]>;
   }
 
   /** The topics that this client is subscribed to, as the server sees it. */
   getSubscriptions(): Promise<string[]> {
-    return this.#calls.call("get_subscriptions") as Promise<string[]>;
+    return this.#calls.call({ method: "get_subscriptions" }) as Promise<string[]>;
   }
 
   /**
@@ -300,30 +362,27 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
 
   #events(): LinkEvents {
     return {
-      opened: () => this.dispatchEvent(new Event("open")),
-      closed: (code, reason) => {
-        this.#subscriptions.clear();
-        this.dispatchEvent(new ClientCloseEvent(code, reason));
+      opened: (peer, again) => {
+        if (again) void this.#restore(peer);
+        this.dispatchEvent(new Event("open"));
       },
+      closed: (code, reason, final) => {
+        const why = `Heard no more: the client is closed (${code}${reason && `: ${reason}`})`;
+        if (final) this.#subscriptions.clear(new RpcConnectionError(why));
+        this.#tell("close", { code, reason, final });
+      },
+      reconnecting: (attempt, delayMs) => this.#tell("reconnecting", { attempt, delayMs }),
     };
   }
-}
 
-function isHttp(target: URL | StandardSocket): target is URL {
-  return target instanceof URL && target.protocol.startsWith("http");
-}
+  async #restore(peer: Peer): Promise<void> {
+    const topics = await this.#subscriptions.restore((request) =>
+      this.#calls.call(request, (text) => peer.send(text))
+    );
+    if (topics.length > 0) this.#tell("resubscribed", { topics });
+  }
 
-function toPostTarget({ href: url }: URL, options: ClientOptions) {
-  const { fetch = globalThis.fetch, headers, token } = options;
-  const bearer = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  return { url, headers: { ...bearer, ...headers }, fetch };
-}
-
-function toSocket(target: URL | StandardSocket, options: ClientOptions) {
-  if (!(target instanceof URL)) return { name: "the socket", makeSocket: () => target };
-  const { href: name } = target;
-  const { token, WebSocket = globalThis.WebSocket } = options;
-  const protocols = [...options.protocols ?? (token === undefined ? [] : ["jsonrpc"])];
-  if (token !== undefined) protocols.push(`bearer.${token}`);
-  return { name, makeSocket: () => new WebSocket(name, protocols) };
+  #tell(type: keyof ClientEvents, what: object): void {
+    this.dispatchEvent(Object.assign(new Event(type), what));
+  }
 }

@@ -12,7 +12,7 @@ import type { RpcError } from "./errors.ts";
 import { checkLength, exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { checkParams, errorText, notificationText, parseMessage, requestText } from "./protocol.ts";
+import { checkParams, errorText, notificationText, parseMessage } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 import { Connection } from "./request.ts";
 import type { Handshake, RpcRequest } from "./request.ts";
@@ -35,6 +35,8 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
   readonly #channel: Channel;
   readonly #dispatcher: Dispatcher;
   #pending: Pending | undefined;
+  // A client's calls may go on with its next connection: it settles them itself.
+  readonly #sharesPending: boolean;
   #queue: Outgoing[] | undefined;
   #queuedLength = 0;
   #receiving = false;
@@ -53,6 +55,7 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
     this.#channel = channel;
     this.#host = host;
     this.#pending = pending;
+    this.#sharesPending = pending !== undefined;
     this.#dispatcher = new Dispatcher(host, this, this);
   }
 
@@ -134,20 +137,12 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
         new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
       );
     }
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
-    const pending = this.#pending ??= new Pending(
-      this.#host.limits.timeoutMs,
-      (id) => this.notify("$/cancelRequest", { id }),
-    );
-    const id = pending.nextId();
-    try {
-      const text = this.#checked(method, requestText(id, method, checkParams(params)));
-      const answer = pending.wait(id, method, options) as Promise<Result>;
-      this.send(text);
-      return answer;
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const pending = this.#pending ??= new Pending({
+      limits: this.#host.limits,
+      cancel: (id) => this.notify("$/cancelRequest", { id }),
+    });
+    const request = { method, params, options, bound: true };
+    return pending.call(request, (text) => this.send(text)) as Promise<Result>;
   }
 
   override notify(method: string, params?: unknown): void {
@@ -220,9 +215,11 @@ export class Peer extends Connection implements Receiver, Replies, Outlet, Flush
     if (!this.#open) return;
     this.#open = false;
     const why = `the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`;
-    this.#pending?.failAll((_id, method) =>
-      new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
-    );
+    if (!this.#sharesPending) {
+      this.#pending?.failAll((_id, { method }) =>
+        new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
+      );
+    }
     this.#dispatcher.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
     this.ended();
     this.#host.ended?.(this);

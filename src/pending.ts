@@ -5,10 +5,13 @@
  * @module
  */
 
-import { errorFrom, RpcInternalError, RpcTimeoutError } from "./errors.ts";
+import { ErrorCode, errorFrom, RpcInternalError, RpcTimeoutError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
+import { checkLength } from "./limits.ts";
+import type { Limits } from "./limits.ts";
+import { checkParams, requestText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
-import { quiet } from "./timer.ts";
+import { LONGEST_DELAY, quiet } from "./timer.ts";
 import type { Timer } from "./timer.ts";
 
 /** How one call to the other side is made. */
@@ -24,45 +27,77 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Receives what the other side's handler reports with `request.progress(value)`. */
   readonly onProgress?: ((value: unknown) => void) | undefined;
+  /**
+   * Says that running it twice does no harm: where the connection ends before the answer came, a
+   * client sends the call again on the next one, where it would else fail.
+   *
+   * @default {false}
+   */
+  readonly idempotent?: boolean | undefined;
 }
 
-interface Call {
+/** A call that waits. */
+export interface WaitingCall {
+  /** The method's name. */
   readonly method: string;
+  /** What was sent, or is to be. */
+  readonly text: string;
+  /** How it was made. */
+  readonly options: CallOptions;
+  /** Whether it makes sense on the connection alone that it was made for. */
+  readonly bound: boolean;
+}
+
+/** What the side of the calls does for them. */
+export interface PendingHost {
+  /** Which bounds hold. */
+  readonly limits: Limits;
+  /** Called with the id of a call that was given up by timeout or abort. */
+  cancel(id: number): void;
+  /** Takes a call back that the other side refused and has not run; answers whether it did. */
+  refused?(id: number, text: string): boolean;
+}
+
+/** What a call is made of. */
+export interface CallRequest {
+  /** The method's name. */
+  readonly method: string;
+  /** An array, an object, or none. */
+  readonly params?: unknown;
+  /** How it is made. */
+  readonly options?: CallOptions | undefined;
+  /** Whether it makes sense on the connection alone that it is made for. @default {false} */
+  readonly bound?: boolean;
+  /** Is given the result before anything that came after it is looked at. */
+  readonly taken?: ((result: unknown) => void) | undefined;
+}
+
+interface Call extends WaitingCall {
+  readonly taken: ((result: unknown) => void) | undefined;
   readonly resolve: (result: unknown) => void;
   readonly reject: (reason: unknown) => void;
   readonly deadline: number;
-  readonly options: CallOptions;
-  stopListening: (() => void) | undefined;
+  readonly stopListening: (() => void) | undefined;
 }
 
 /** The calls of one side that are under way. */
 export class Pending {
   readonly #calls = new Map<unknown, Call>();
-  readonly #timeoutMs: number;
-  readonly #onCancel: (id: number) => void;
+  readonly #host: PendingHost;
   #lastId = 0;
   // One timer for all calls, set for the earliest deadline: a timer per call would cost more than
   // the rest of the call on some runtimes.
   #timer: Timer | undefined;
   #alarmAt = Infinity;
 
-  /**
-   * @param timeoutMs What holds for calls that do not say.
-   * @param onCancel Called with the id of a call that was given up by timeout or abort.
-   */
-  constructor(timeoutMs: number, onCancel: (id: number) => void) {
-    this.#timeoutMs = timeoutMs;
-    this.#onCancel = onCancel;
+  /** @param host Whose calls these are. */
+  constructor(host: PendingHost) {
+    this.#host = host;
   }
 
   /** How many calls wait. */
   get size(): number {
     return this.#calls.size;
-  }
-
-  /** A number that no other call of this side has or had. */
-  nextId(): number {
-    return ++this.#lastId;
   }
 
   /** Whether the call still waits. */
@@ -71,34 +106,63 @@ export class Pending {
   }
 
   /**
-   * Lets a call wait for its answer.
+   * Makes a call.
    *
+   * @param send Is given the text and the id, once, unless the call fails before.
    * @returns A promise of the result. It rejects with an {@linkcode RpcError} that the other side
-   * answered, {@linkcode RpcTimeoutError}, the signal's reason, or what {@linkcode fail} was given.
+   * answered, {@linkcode RpcTimeoutError}, the signal's reason, what {@linkcode fail} was given, or
+   * what kept the call from being sent.
    */
-  wait(id: number, method: string, options: CallOptions): Promise<unknown> {
-    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
-    if (!(timeoutMs >= 0)) {
-      const message = `Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``;
-      return Promise.reject(new RangeError(message));
-    }
+  call(
+    { method, params, options = {}, bound = false, taken }: CallRequest,
+    send: (text: string, id: number) => void,
+  ): Promise<unknown> {
+    const { signal, timeoutMs = this.#host.limits.timeoutMs } = options;
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw signal.reason;
+      if (!(timeoutMs >= 0)) {
+        throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
+      }
+      const id = ++this.#lastId;
+      const { maxMessageBytes } = this.#host.limits;
+      const text = requestText(id, method, checkParams(params));
+      checkLength(text, maxMessageBytes, `send "${method}"`);
       const deadline = timeoutMs === 0 ? Infinity : performance.now() + timeoutMs;
-      const call: Call = { method, resolve, reject, deadline, options, stopListening: undefined };
+      const stopListening = signal && this.#listen(id, signal);
+      const call = {
+        method,
+        text,
+        options,
+        bound,
+        taken,
+        resolve,
+        reject,
+        deadline,
+        stopListening,
+      };
       this.#calls.set(id, call);
-      if (options.signal !== undefined) this.#listen(id, call, options.signal);
       if (deadline < this.#alarmAt) this.#setAlarm(deadline);
+      try {
+        send(text, id);
+      } catch (error) {
+        this.fail(id, error);
+      }
     });
   }
 
   /** Matches an answer with its call. One that nobody waits for is dropped. */
   settle(message: Message): void {
-    const call = this.#take(message.id);
-    if (call === undefined) return;
-    const { result, error } = message;
+    const { id, result, error } = message;
+    const waiting = this.#calls.get(id);
+    if (waiting === undefined) return;
+    if (!waiting.bound && mayRetry(error) && this.#host.refused?.(id as number, waiting.text)) {
+      return;
+    }
+    const call = this.#take(id) as Call;
     if (error === undefined && result === undefined) {
       call.reject(malformed(call.method, "neither a result nor an error", message));
     } else if (error === undefined || (error === null && result !== undefined)) {
+      call.taken?.(result);
       call.resolve(result);
     } else if (result !== undefined && result !== null) {
       call.reject(malformed(call.method, "both a result and an error", message));
@@ -123,9 +187,9 @@ export class Pending {
    *
    * @param reasonFor Gives the reason, or `undefined` to let the call wait on.
    */
-  failAll(reasonFor: (id: number, method: string) => unknown): void {
+  failAll(reasonFor: (id: number, call: WaitingCall) => unknown): void {
     for (const [id, call] of [...this.#calls]) {
-      const reason = reasonFor(id as number, call.method);
+      const reason = reasonFor(id as number, call);
       if (reason !== undefined) this.fail(id, reason);
     }
     if (this.#calls.size === 0) this.#clearAlarm();
@@ -139,16 +203,16 @@ export class Pending {
     return call;
   }
 
-  #listen(id: number, call: Call, signal: AbortSignal): void {
+  #listen(id: number, signal: AbortSignal): () => void {
     const giveUp = () => this.#giveUp(id, signal.reason);
     signal.addEventListener("abort", giveUp, { once: true });
-    call.stopListening = () => signal.removeEventListener("abort", giveUp);
+    return () => signal.removeEventListener("abort", giveUp);
   }
 
   #giveUp(id: number, reason: unknown): void {
     const call = this.#take(id);
     if (call === undefined) return;
-    this.#onCancel(id);
+    this.#host.cancel(id);
     call.reject(reason);
   }
 
@@ -176,9 +240,6 @@ export class Pending {
   }
 }
 
-// What setTimeout can take: a longer one would fire at once.
-const LONGEST_DELAY = 2 ** 31 - 1;
-
 /** The `error` member of an answer as the class that was thrown. */
 export function toError(method: string, error: unknown): RpcError {
   const { code, message, data } = (error ?? {}) as Record<string, unknown>;
@@ -186,6 +247,12 @@ export function toError(method: string, error: unknown): RpcError {
     return malformed(method, "an error without a code", error);
   }
   return errorFrom(code as number, typeof message === "string" ? message : "", data);
+}
+
+/** Whether an error promises that the call did not run, and asks for it again. */
+export function mayRetry(error: unknown): boolean {
+  const { code, data } = (error ?? {}) as { code?: unknown; data?: { retry?: unknown } | null };
+  return code === ErrorCode.serverBusy && data?.retry === true;
 }
 
 function malformed(method: string, what: string, data: unknown): RpcError {

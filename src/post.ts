@@ -18,8 +18,8 @@ import { isResponse, parseMessage } from "./protocol.ts";
 export interface PostLinkOptions {
   /** The server's URL. */
   readonly url: string;
-  /** Headers beside `content-type`. */
-  readonly headers: Readonly<Record<string, string>>;
+  /** Gives the headers beside `content-type`. */
+  readonly headers: () => Promise<Readonly<Record<string, string>>>;
   /** The standard function, or one that stands for it. */
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Which bounds hold for the answer. */
@@ -65,9 +65,14 @@ export class PostLink implements Link {
     if (![...this.#underWay.values()].includes(controller as AbortController)) controller?.abort();
   }
 
+  /** A POST that was answered is over: whoever asked is told. */
+  refused(): boolean {
+    return false;
+  }
+
   close(): Promise<void> {
     this.#state = "closed";
-    this.#options.pending.failAll((_id, method) =>
+    this.#options.pending.failAll((_id, { method }) =>
       new RpcConnectionError(`No answer to "${method}": the client was closed`, "unknown")
     );
     for (const controller of this.#underWay.values()) controller.abort();
@@ -138,8 +143,8 @@ async function reach(
   body: string,
   signal: AbortSignal,
 ): Promise<Response> {
-  const headers = { "content-type": "application/json", ...target.headers };
   try {
+    const headers = { "content-type": "application/json", ...await target.headers() };
     return await target.fetch(target.url, { method: "POST", headers, body, signal });
   } catch (cause) {
     // fetch does not tell whether the request had been sent before the connection broke.

@@ -6,6 +6,7 @@
  */
 
 import { RpcConnectionError } from "./errors.ts";
+import { Inbox } from "./inbox.ts";
 import { toError } from "./pending.ts";
 
 /** How a subscription by id is called on the server. */
@@ -59,7 +60,7 @@ export async function* stream(
   const { notification, unsubscribe, maxWaiting = 1024 } = options;
   const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
   const inboxes = inboxesOf(client, notification);
-  const inbox = await inboxes.open(call(method, params), maxWaiting);
+  const [id, inbox] = await inboxes.open(call(method, params), maxWaiting);
   try {
     for (;;) {
       const item = await inbox.take();
@@ -67,9 +68,9 @@ export async function* stream(
       yield item.value;
     }
   } finally {
-    inboxes.delete(inbox.id);
+    inboxes.delete(id);
     // Where the server ended it there is nothing left to end.
-    if (!inbox.ended) await call(unsubscribe, [inbox.id]);
+    if (!inbox.ended) await call(unsubscribe, [id]);
   }
 }
 
@@ -96,7 +97,7 @@ interface Item {
   readonly done?: unknown;
 }
 
-/** All streams of one notification. */
+/** All streams of one notification, by their id. */
 class Inboxes {
   readonly #byId = new Map<unknown, Inbox>();
   // Items may come before the answer with their id was looked at.
@@ -104,14 +105,15 @@ class Inboxes {
   #opening = 0;
 
   /** Waits for the id; items that come meanwhile are kept until it is known whose they are. */
-  async open(call: Promise<unknown>, maxWaiting: number): Promise<Inbox> {
+  async open(call: Promise<unknown>, maxWaiting: number): Promise<[id: unknown, inbox: Inbox]> {
     this.#opening++;
     try {
-      const inbox = new Inbox(await call, maxWaiting);
-      this.#byId.set(inbox.id, inbox);
-      for (const item of this.#early.get(inbox.id) ?? []) inbox.put(item);
-      this.#early.delete(inbox.id);
-      return inbox;
+      const id = await call;
+      const inbox = new Inbox(maxWaiting);
+      this.#byId.set(id, inbox);
+      for (const item of this.#early.get(id) ?? []) put(inbox, item);
+      this.#early.delete(id);
+      return [id, inbox];
     } finally {
       this.#opening--;
     }
@@ -123,13 +125,13 @@ class Inboxes {
 
   fail(): void {
     const error = new RpcConnectionError("No more items: the connection has ended", "unknown");
-    for (const inbox of this.#byId.values()) inbox.fail(error);
+    for (const inbox of this.#byId.values()) inbox.end(error);
   }
 
   route(item: Item): void {
     const { subscription } = item ?? {};
     const inbox = this.#byId.get(subscription);
-    if (inbox !== undefined) return inbox.put(item);
+    if (inbox !== undefined) return put(inbox, item);
     if (this.#opening === 0) return this.#early.clear();
     const early = this.#early.get(subscription);
     if (early === undefined) this.#early.set(subscription, [item]);
@@ -137,48 +139,8 @@ class Inboxes {
   }
 }
 
-/** Items of one stream that wait to be taken. */
-class Inbox {
-  /** What the server calls it. */
-  readonly id: unknown;
-  /** Whether nothing more will come. */
-  ended = false;
-  readonly #waiting: { readonly value: unknown }[] = [];
-  readonly #maxWaiting: number;
-  #failure: Error | undefined;
-  #wake: (() => void) | undefined;
-
-  constructor(id: unknown, maxWaiting: number) {
-    this.id = id;
-    this.#maxWaiting = maxWaiting;
-  }
-
-  put(item: Item): void {
-    if (this.ended || this.#failure !== undefined) return;
-    if (item.error !== undefined) this.fail(toError("a stream", item.error));
-    else if (item.done === true) this.ended = true;
-    else if (this.#waiting.length < this.#maxWaiting) this.#waiting.push({ value: item.result });
-    else {
-      const message = `Cannot keep up with the stream: ${this.#maxWaiting} items wait (maxWaiting)`;
-      this.#failure = new RpcConnectionError(message, "unknown");
-    }
-    this.#wake?.();
-  }
-
-  /** Ends it with an error, once what came before has been taken. */
-  fail(error: Error): void {
-    this.ended = true;
-    this.#failure ??= error;
-    this.#wake?.();
-  }
-
-  /** The next item; `undefined` at the end. */
-  async take(): Promise<{ readonly value: unknown } | undefined> {
-    while (this.#waiting.length === 0) {
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.ended) return undefined;
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-    return this.#waiting.shift();
-  }
+function put(inbox: Inbox, { error, done, result }: Item): void {
+  if (error !== undefined) inbox.end(toError("a stream", error));
+  else if (done === true) inbox.end();
+  else inbox.put(result);
 }

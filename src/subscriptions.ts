@@ -5,9 +5,11 @@
  */
 
 import type { Method } from "./dispatch.ts";
-import { describeError, RpcInvalidParamsError } from "./errors.ts";
+import { describeError, RpcConnectionError, RpcInvalidParamsError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { isThenable } from "./middleware.ts";
+import { mayRetry } from "./pending.ts";
+import type { CallRequest } from "./pending.ts";
 
 /** One handler of a topic, and the way to end it. */
 export interface Subscription {
@@ -19,55 +21,92 @@ export interface Subscription {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Takes the data of one event. */
-export type TopicHandler = (data: unknown) => unknown;
+/** How a topic is heard. */
+export interface SubscribeOptions {
+  /**
+   * Whether events that were missed while there was no connection are fetched, as far as the server
+   * has kept them.
+   *
+   * @default {false}
+   */
+  readonly recover?: boolean | undefined;
+  /** Called, with `recover`, where events were missed for good: time to load the whole anew. */
+  readonly onGap?: ((gap: { readonly topic: string }) => unknown) | undefined;
+}
+
+/** Who hears a topic. */
+export interface Listener extends SubscribeOptions {
+  /** Takes the data of one event. */
+  readonly handle: (data: never) => unknown;
+  /** Called where the topic is heard no more, for another reason than that it was unsubscribed. */
+  readonly ended?: (error: Error) => void;
+}
+
+/** Makes a call to the server: on the connection of now, or as soon as there is one. */
+export type CallServer = (request: CallRequest) => Promise<unknown>;
 
 /** What a topic is heard with. */
 interface Heard {
   // Records, not the functions: one function may be given twice.
-  readonly handlers: Set<{ readonly handle: TopicHandler }>;
+  readonly listeners: Set<Listener>;
   readonly method: Method;
-  ready: Promise<void> | undefined;
+  ready: Promise<unknown> | undefined;
+  /** Whether the server has granted it. */
+  live: boolean;
+  recover: boolean;
+  /** Where it stands, with `recover`: what came last. */
+  position: unknown;
+  /** What came before that, as far as it might come again. */
+  readonly seen: Set<unknown>;
 }
 
 /** The topics that a client hears. */
 export class Subscriptions {
   readonly #topics = new Map<string, Heard>();
-  readonly #call: (method: string, params: unknown) => Promise<unknown>;
+  readonly #call: CallServer;
+  readonly #isOpen: () => boolean;
   readonly #logger: Logger;
+  readonly #message: Method = { invoke: (params) => this.#take(params), scalarParams: true };
 
   /**
-   * @param call Calls the server.
+   * @param call Calls the server, as soon as there is a connection.
+   * @param isOpen Whether there is one.
    * @param logger Where a handler that fails is written.
    */
-  constructor(call: (method: string, params: unknown) => Promise<unknown>, logger: Logger) {
+  constructor(call: CallServer, isOpen: () => boolean, logger: Logger) {
     this.#call = call;
+    this.#isOpen = isOpen;
     this.#logger = logger;
   }
 
   /** What to run for an event of a topic; `undefined` where nobody hears it. */
-  find(topic: string): Method | undefined {
-    return this.#topics.get(topic)?.method;
+  find(name: string): Method | undefined {
+    return this.#topics.get(name)?.method ?? (name === MESSAGE ? this.#message : undefined);
   }
 
   /**
-   * Adds a handler. The first of a topic subscribes; the others wait for the same answer.
+   * Adds a listener. The first of a topic subscribes; the others wait for the same answer.
    *
    * @throws {RpcInvalidParamsError} Where the server does not have the topic for this client.
    */
-  async add(topic: string, handle: TopicHandler): Promise<Subscription> {
+  async add(topic: string, options: Listener): Promise<Subscription> {
     const heard = this.#hear(topic);
-    const record = { handle };
-    heard.handlers.add(record);
+    const listener = { ...options };
+    heard.listeners.add(listener);
+    if (listener.recover && !heard.recover) {
+      heard.recover = true;
+      heard.ready = undefined; // on the wire it is another kind of subscription
+    }
     try {
-      await (heard.ready ??= this.#subscribe(topic));
+      await (heard.ready ??= this.#call({ ...this.#request([topic], heard.recover), ...RESENT }));
+      if (!heard.live) throw this.#notGranted(topic);
     } catch (error) {
       if (this.#topics.get(topic) === heard) this.#topics.delete(topic);
       throw error;
     }
     const leave = async (): Promise<void> => {
       // Only of its own subscription: by now the topic may be heard by a later one.
-      const last = heard.handlers.delete(record) && heard.handlers.size === 0;
+      const last = heard.listeners.delete(listener) && heard.listeners.size === 0;
       if (last && this.#topics.get(topic) === heard) await this.remove(topic);
     };
     return { topic, unsubscribe: leave, [Symbol.asyncDispose]: leave };
@@ -75,44 +114,188 @@ export class Subscriptions {
 
   /** Ends all handlers of a topic. */
   async remove(topic: string): Promise<void> {
-    if (this.#topics.delete(topic)) await this.#call("unsubscribe", [topic]);
+    const heard = this.#topics.get(topic);
+    this.#topics.delete(topic);
+    // A server that is not there knows of nothing that would have to end.
+    if (heard === undefined || (heard.live && !this.#isOpen())) return;
+    await this.#call({ method: "unsubscribe", params: [topic], ...RESENT });
   }
 
-  /** Forgets everything: the connection is gone. */
-  clear(): void {
+  /**
+   * Subscribes anew, on a new connection, to what was heard on the last one.
+   *
+   * @param call Calls on the new connection.
+   * @returns The topics that are heard again.
+   */
+  async restore(call: CallServer): Promise<string[]> {
+    const restored = await Promise.all([false, true].map(async (recover) => {
+      const topics = [...this.#topics.keys()].filter((topic) => {
+        const heard = this.#topics.get(topic);
+        return heard?.live && heard.recover === recover;
+      });
+      if (topics.length === 0) return [];
+      try {
+        // A bound call ends with its connection: the next one will try again.
+        await call({ ...this.#request(topics, recover), bound: true, options: { timeoutMs: 0 } });
+      } catch (error) {
+        this.#notRestored(topics, error as Error);
+        return [];
+      }
+      return topics.filter((topic) => this.#topics.has(topic));
+    }));
+    return restored.flat();
+  }
+
+  /** Forgets everything: there will be no connection any more. */
+  clear(error: Error): void {
+    for (const { listeners } of this.#topics.values()) {
+      for (const { ended } of listeners) ended?.(error);
+    }
     this.#topics.clear();
   }
 
   #hear(topic: string): Heard {
     let heard = this.#topics.get(topic);
     if (heard === undefined) {
-      const handlers: Heard["handlers"] = new Set();
-      const invoke = (data: unknown): void => {
-        for (const { handle } of handlers) this.#run(topic, handle, data);
+      const listeners: Heard["listeners"] = new Set();
+      heard = {
+        listeners,
+        method: { invoke: (data) => this.#tell(topic, listeners, data), scalarParams: true },
+        ready: undefined,
+        live: false,
+        recover: false,
+        position: undefined,
+        seen: new Set(),
       };
-      heard = { handlers, method: { invoke, scalarParams: true }, ready: undefined };
       this.#topics.set(topic, heard);
     }
     return heard;
   }
 
-  #run(topic: string, handle: TopicHandler, data: unknown): void {
+  #request(topics: string[], recover: boolean): CallRequest {
+    if (!recover) {
+      return {
+        method: "subscribe",
+        params: topics,
+        taken: (answer) => this.#granted(topics, answer),
+      };
+    }
+    const since: Record<string, unknown> = {};
+    for (const topic of topics) {
+      const { position } = this.#topics.get(topic) ?? {};
+      if (position !== undefined) since[topic] = position;
+    }
+    const params = { topics, recover, ...Object.keys(since).length > 0 && { since } };
+    return {
+      method: "subscribe",
+      params,
+      taken: (answer) => this.#recovered(topics, answer, since),
+    };
+  }
+
+  #granted(topics: readonly string[], subscriptions: unknown): void {
+    for (const topic of topics) {
+      const heard = this.#topics.get(topic);
+      if (heard === undefined) continue;
+      const granted = Array.isArray(subscriptions) && subscriptions.includes(topic);
+      if (heard.live && !granted) this.#lost(topic, this.#notGranted(topic));
+      heard.live = granted;
+    }
+  }
+
+  #recovered(topics: readonly string[], answer: unknown, since: Record<string, unknown>): void {
+    const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
+    this.#granted(topics, subscriptions);
+    for (const topic of topics) {
+      const heard = this.#topics.get(topic);
+      if (heard === undefined || (topic in since && recovered?.[topic] === true)) continue;
+      // What was recovered is still to come: until then nothing newer was heard.
+      this.#stand(heard, positions?.[topic]);
+      if (topic in since) this.#gap(topic, heard);
+    }
+  }
+
+  #take(params: unknown): void {
+    const { topic, position, data, gap } = (params ?? {}) as Recoverable;
+    const heard = this.#topics.get(topic as string);
+    if (heard === undefined) return;
+    if (gap === true) {
+      this.#stand(heard, position);
+      return this.#gap(topic as string, heard);
+    }
+    if (heard.seen.has(position)) return;
+    heard.position = position;
+    heard.seen.add(position);
+    if (heard.seen.size > SEEN) {
+      for (const oldest of heard.seen) {
+        heard.seen.delete(oldest);
+        break;
+      }
+    }
+    this.#tell(topic as string, heard.listeners, data);
+  }
+
+  #stand(heard: Heard, position: unknown): void {
+    heard.position = position;
+    heard.seen.clear();
+    heard.seen.add(position);
+  }
+
+  #gap(topic: string, { listeners }: Heard): void {
+    for (const { onGap } of listeners) if (onGap) this.#run(topic, () => onGap({ topic }));
+  }
+
+  #tell(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
+    for (const { handle } of listeners) this.#run(topic, () => handle(data as never));
+  }
+
+  #run(topic: string, handler: () => unknown): void {
     const failed = (error: unknown): void => {
       this.#logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
     };
     try {
-      const result: unknown = handle(data);
+      const result: unknown = handler();
       if (isThenable(result)) result.then(undefined, failed);
     } catch (error) {
       failed(error);
     }
   }
 
-  async #subscribe(topic: string): Promise<void> {
-    const subscriptions = await this.#call("subscribe", [topic]);
-    if (Array.isArray(subscriptions) && subscriptions.includes(topic)) return;
-    throw new RpcInvalidParamsError({
+  #notRestored(topics: readonly string[], error: Error): void {
+    if (error instanceof RpcConnectionError || mayRetry(error)) return;
+    for (const topic of topics) this.#lost(topic, error);
+  }
+
+  #lost(topic: string, error: Error): void {
+    const heard = this.#topics.get(topic);
+    this.#topics.delete(topic);
+    this.#logger.warn(`No more events of topic "${topic}": ${error.message}`);
+    for (const { ended } of heard?.listeners ?? []) ended?.(error);
+  }
+
+  #notGranted(topic: string): RpcInvalidParamsError {
+    return new RpcInvalidParamsError({
       message: `Cannot subscribe to "${topic}": no such topic, or not for this client`,
     });
   }
 }
+
+interface Recovery {
+  readonly subscriptions?: unknown;
+  readonly positions?: Readonly<Record<string, unknown>>;
+  readonly recovered?: Readonly<Record<string, unknown>>;
+}
+
+interface Recoverable {
+  readonly topic?: unknown;
+  readonly position?: unknown;
+  readonly data?: unknown;
+  readonly gap?: unknown;
+}
+
+// What carries the events of topics that recover.
+const MESSAGE = "rpc.message";
+// Positions of a topic that are remembered, to know an event that comes again.
+const SEEN = 1024;
+// Subscribing twice does no harm.
+const RESENT = { options: { idempotent: true } } as const;

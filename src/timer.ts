@@ -21,3 +21,6 @@ export function quiet<T extends Timer>(timer: T): T {
   }
   return timer;
 }
+
+/** The longest delay that `setTimeout` can take, in milliseconds: a longer one would fire at once. */
+export const LONGEST_DELAY: number = 2 ** 31 - 1;

@@ -12,10 +12,13 @@ import * as everything from "@x/jsonrpc";
  * where it fits; one that fits nowhere is a sign.
  */
 const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  cellar: ["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
+  cellar: [
+    ...["errors", "limits", "channel", "logger", "timer", "schema", "api", "close_options"],
+    ...["backoff"],
+  ],
   workshop: [
     ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
-    ...["upgrade"],
+    ...["upgrade", "inbox", "wake"],
   ],
   hallway: [
     ...["pending", "request", "plugin"],
@@ -38,7 +41,8 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["pubsub/topic_name", "pubsub/rounds", "pubsub/engine", "pubsub/follower"],
     ...["pubsub/redis_scripts", "pubsub/redis_clients", "pubsub/redis"],
     ...["pubsub/nats_stream", "pubsub/nats"],
-    ...["client_options", "link", "post", "calls", "subscriptions", "remote"],
+    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
+    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };

@@ -1,0 +1,81 @@
+/**
+ * A server that a test plays by hand, over as many connections as its client makes.
+ */
+import { JsonRpcClient } from "@x/jsonrpc";
+import type { ClientOptions, StandardSocket } from "@x/jsonrpc";
+import { linkedSockets } from "@x/jsonrpc/testing";
+import { silentLog, until, Wire } from "./local.ts";
+import type { Log } from "./local.ts";
+
+/** The far ends of a client's connections. */
+export interface Scripted {
+  /** The client. It is not connected yet. */
+  readonly client: JsonRpcClient;
+  /** What it was told of its connections, in order. */
+  readonly events: readonly string[];
+  /** What it logged. */
+  readonly log: Log;
+  /** All connections so far, the first one first. */
+  readonly wires: readonly Wire[];
+  /** The URL and the subprotocols of each attempt. */
+  readonly asked: readonly (readonly string[])[];
+  /** How many further attempts are to be refused. */
+  refuse: number;
+  /** The nth connection, as soon as it is there; 0 is the first. */
+  wire(nth: number): Promise<Wire>;
+}
+
+/** A client that comes back at once, and its far ends. */
+export function scripted(
+  options: ClientOptions = {},
+  target: ConstructorParameters<typeof JsonRpcClient>[0] = "ws://scripted.example",
+): Scripted {
+  const wires: Wire[] = [];
+  const asked: string[][] = [];
+  const log = silentLog();
+  function makeSocket(url: string, protocols: string[] = []): StandardSocket {
+    asked.push([url, ...protocols]);
+    const [near, far] = linkedSockets();
+    if (script.refuse > 0) {
+      script.refuse--;
+      throw new Error("refused");
+    }
+    wires.push(new Wire(far));
+    return near;
+  }
+  // A function called with `new` gives what it returns.
+  function WebSocket(url: string, protocols?: string[]): StandardSocket {
+    return makeSocket(url, protocols);
+  }
+  const client = new JsonRpcClient(target, {
+    logger: log,
+    reconnect: { minMs: 0, maxMs: 0 },
+    WebSocket: WebSocket as unknown as new (url: string) => StandardSocket,
+    ...options,
+  });
+  const script: Scripted = {
+    client,
+    events: eventsOf(client),
+    log,
+    wires,
+    asked,
+    refuse: 0,
+    async wire(nth) {
+      await until(() => wires.length > nth);
+      return wires[nth] as Wire;
+    },
+  };
+  return script;
+}
+
+/** Collects a client's events as they come. */
+export function eventsOf(client: JsonRpcClient): string[] {
+  const events: string[] = [];
+  client.addEventListener("open", () => events.push("open"));
+  client.addEventListener("close", ({ code, reason, final }) => {
+    events.push(["close", code, reason, final ? "final" : ""].filter((part) => part).join(" "));
+  });
+  client.addEventListener("reconnecting", ({ attempt }) => events.push(`reconnecting ${attempt}`));
+  client.addEventListener("resubscribed", ({ topics }) => events.push(`resubscribed ${topics}`));
+  return events;
+}
