@@ -54,6 +54,14 @@ const recipes: Readonly<Record<EngineName, Recipe>> = {
   },
 };
 
+/** Whether an engine can be started; says so loudly where it cannot: return early from the test. */
+export function hasEngine(name: EngineName): boolean {
+  const recipe = recipes[name];
+  if (existsSync(recipe.program)) return true;
+  console.error(`SKIPPED: no ${recipe.program} (apt-get install ${recipe.package})`);
+  return false;
+}
+
 /**
  * Starts an engine.
  *
@@ -63,11 +71,8 @@ export async function startEngine(
   name: EngineName,
   more: readonly string[] = [],
 ): Promise<RunningEngine | undefined> {
+  if (!hasEngine(name)) return undefined;
   const recipe = recipes[name];
-  if (!existsSync(recipe.program)) {
-    console.error(`SKIPPED: no ${recipe.program} (apt-get install ${recipe.package})`);
-    return undefined;
-  }
   const port = await freePort();
   const top = await mkdtemp(join(tmpdir(), `${name}-`));
   let folder = top;
@@ -141,7 +146,7 @@ async function listening(port: number, child: Child): Promise<void> {
   throw new Error(`Nothing listens on port ${port}`);
 }
 
-/** Whether something listens: both engines do only once they have their data. */
+/** Whether something listens. Redis may still load its data, and says so. */
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");
