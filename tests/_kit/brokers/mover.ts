@@ -25,13 +25,19 @@ export class Mover {
   /** Topics of which something was lost, as the server said. */
   readonly gaps: string[] = [];
   readonly #topics: readonly string[];
+  readonly #hear: (topic: string, data: unknown) => void;
   readonly #positions = new Map<string, string>();
   readonly #answers = new Map<number, (message: Message) => void>();
   #socket: WebSocket | undefined;
   #calls = 0;
 
-  constructor(topics: readonly string[]) {
+  /**
+   * @param topics What it hears.
+   * @param hear Takes each event in place of `heard`.
+   */
+  constructor(topics: readonly string[], hear?: (topic: string, data: unknown) => void) {
     this.#topics = topics;
+    this.#hear = hear ?? ((topic, data) => this.heard.get(topic)?.push(data));
     for (const topic of topics) this.heard.set(topic, []);
   }
 
@@ -110,7 +116,7 @@ export class Mover {
     if (method !== "rpc.message" || params === undefined) return;
     this.#positions.set(params.topic, params.position);
     if (params.gap) this.gaps.push(params.topic);
-    else this.heard.get(params.topic)?.push(params.data);
+    else this.#hear(params.topic, params.data);
   }
 
   #settle({ positions, recovered }: Partial<Recovery> = {}): void {
