@@ -156,7 +156,7 @@ export class Dispatcher {
     }
     if (method === undefined) return this.#fail(request, NOT_FOUND, outlet, index);
     if (this.#inFlight >= this.#host.limits.maxInFlight) {
-      return this.#fail(request, this.#busy(), outlet, index);
+      return this.#fail(request, this.#busy(request), outlet, index);
     }
     let result: unknown;
     try {
@@ -230,12 +230,12 @@ export class Dispatcher {
     this.#host.logger.error(`Method "${request.method}" failed: ${describeError(error)}`);
   }
 
-  #busy(): RpcError {
-    const { maxInFlight } = this.#host.limits;
-    return new RpcError(
-      ErrorCode.serverBusy,
-      `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`,
-    );
+  #busy({ id, method }: RpcRequest): RpcError {
+    const { limits: { maxInFlight }, logger } = this.#host;
+    const message =
+      `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`;
+    if (id === undefined) logger.debug(`Notification "${method}" dropped: ${message}`);
+    return new RpcError(ErrorCode.serverBusy, message);
   }
 
   #control(name: string, params: unknown): void {

@@ -84,6 +84,11 @@ export function toHandshake(
   };
 }
 
+/** What the answer to a request is best made of. */
+export function responseClass(handshake: Handshake): typeof Response {
+  return handshake instanceof PostHandshake ? handshake.Response : Response;
+}
+
 /** That of a POST, whose request can be read later: most calls never ask, and asking costs. */
 class PostHandshake implements Handshake {
   readonly headers: Headers;
@@ -99,6 +104,10 @@ class PostHandshake implements Handshake {
     this.#request = request;
     this.#runtime = runtime;
     this.#host = host;
+  }
+
+  get Response(): typeof Response {
+    return this.#runtime?.Response ?? Response;
   }
 
   get url(): string {

@@ -10,7 +10,7 @@ import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost, Method, Outlet } from "./dispatch.ts";
 import { CLOSING_METHOD } from "./drain.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
-import { toHandshake } from "./handshake.ts";
+import { responseClass, toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
 import { exceedsBytes } from "./limits.ts";
 import type { Limits } from "./limits.ts";
@@ -253,7 +253,9 @@ class Exchange extends Connection implements Outlet {
   }
 
   reply(text: string | undefined, request: RpcRequest | undefined): void {
-    this.#answer(text === undefined ? new Response(null) : jsonResponse(text));
+    this.#answer(
+      text === undefined ? new Response(null) : jsonResponse(text, responseClass(this.handshake)),
+    );
     request?.answered();
   }
 
@@ -324,8 +326,8 @@ function tooBig(maxBytes: number): Response {
   return new Response(errorText(null, error), { ...JSON_INIT, status: 413 });
 }
 
-function jsonResponse(text: string): Response {
-  return new Response(text, JSON_INIT);
+function jsonResponse(text: string, Class = Response): Response {
+  return new Class(text, JSON_INIT);
 }
 
 const JSON_INIT = { headers: { "content-type": "application/json" } };

@@ -20,14 +20,15 @@ export interface Limits {
    */
   readonly maxDepth: number;
   /**
-   * Entries that one batch may have. A larger one is answered with one error, -32010.
+   * Entries that one batch may have. A larger one is answered with one error, -32010, whose id is
+   * null: also one of notifications alone, since the error is about the batch, not about any of them.
    *
    * @default {100}
    */
   readonly maxBatch: number;
   /**
-   * Calls of one connection that may wait for their handler at the same time. A further one is
-   * answered with -32009.
+   * Calls of one connection, or of one POST, that may wait for their handler at the same time. A
+   * further one is answered with -32009; a further notification is dropped.
    *
    * @default {1000}
    */
@@ -52,7 +53,8 @@ export interface Limits {
   readonly maxBufferedBytes: number;
   /**
    * Milliseconds between two pings. A peer that was silent for two of them is dropped. 0 turns
-   * pings off.
+   * pings off. Standard sockets, such as those given to `attach`, cannot ping: of those only one that
+   * leaves things unread is noticed.
    *
    * @default {30000}
    */

@@ -43,8 +43,11 @@ export function openSocket(
 ): void {
   let receiver: Receiver | undefined;
   let failure = "";
+  // Let go of once it is told: what it holds would stay for as long as the socket.
+  let waiting: typeof opening | undefined = opening;
   function open(): void {
-    receiver = opening.opened(new SocketChannel(socket));
+    receiver = waiting?.opened(new SocketChannel(socket));
+    waiting = undefined;
   }
   socket.addEventListener("message", ({ data }) => {
     receiver?.receive(typeof data === "string" ? data : undefined);
@@ -58,7 +61,7 @@ export function openSocket(
     if (closed) return;
     closed = true;
     if (receiver !== undefined) receiver.closed(code, reason);
-    else opening.refused(code, reason || failure);
+    else waiting?.refused(code, reason || failure);
   });
   if (socket.readyState > OPEN) opening.refused(1006, "The socket is closed");
   else if (socket.readyState === OPEN) open();

@@ -23,7 +23,8 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
   hallway: [
     ...["pending", "request", "plugin"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
-    ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/node_upgrade", "runtimes/node"],
+    ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/light_response"],
+    ...["runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
     ...["dispatch", "methods", "peer", "origin", "handshake"],

@@ -333,7 +333,9 @@ test("call() over HTTP asks a function for its token before each POST", async ()
     (_params: unknown, { connection }) => connection.handshake.headers.get("authorization"),
   );
   await using server = await serveHere(rpc);
-  await using client = await connect<typeof rpc>(server.url, { token: async () => `t${++asked}` });
+  await using client = await connect<typeof rpc>(server.url, {
+    token: () => Promise.resolve(`t${++asked}`),
+  });
   assertEquals(await client.call("token"), "Bearer t1");
   assertEquals(await client.call("token"), "Bearer t2");
 });

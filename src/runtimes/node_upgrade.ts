@@ -11,6 +11,7 @@ import type { WebSocket } from "ws";
 import type { Admission } from "../channel.ts";
 import type { CloseOptions } from "../close_options.ts";
 import type { RuntimeHost } from "./choose.ts";
+import { LightResponse } from "./light_response.ts";
 import type { Runtime } from "./runtime.ts";
 import { openWs } from "./ws_channel.ts";
 
@@ -33,6 +34,8 @@ interface UpgradeHost extends RuntimeHost {
 
 /** `ws` behind the `upgrade` event of a Node server. */
 export const nodeRuntime: Runtime = {
+  Response: LightResponse,
+
   remoteAddress(_request, host) {
     return (host as UpgradeHost).incoming?.socket?.remoteAddress;
   },
@@ -75,8 +78,9 @@ export class Upgrades {
 
   /** Handles one `upgrade` event. Does not reject. */
   async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
-    // A peer that is gone before the answer: nothing is left to tell it.
-    socket.on("error", () => socket.destroy());
+    // A peer that is gone before the answer: nothing is left to tell it. One function for all: a
+    // closure would keep the request for as long as the socket is open.
+    socket.on("error", destroy);
     let upgraded = false;
     const upgrade = (admission: Admission): void => {
       upgraded = true;
@@ -133,6 +137,10 @@ export class Upgrades {
     }
     return server;
   }
+}
+
+function destroy(this: Duplex): void {
+  this.destroy();
 }
 
 const protocols = new WeakMap<IncomingMessage, string | undefined>();

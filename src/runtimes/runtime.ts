@@ -8,6 +8,8 @@ import type { Admission } from "../channel.ts";
 
 /** One runtime's way. The file of each looks like the file of every other. */
 export interface Runtime {
+  /** What its answers are made of, where that is not best the platform's own class. */
+  readonly Response?: typeof Response;
   /** The peer's address, where the runtime knows it. Asked before `upgrade`. */
   remoteAddress(request: Request, host: unknown): string | undefined;
   /**

@@ -260,7 +260,8 @@ export function frame(opcode: number, payload: Uint8Array | string, final = true
   return new Uint8Array([opcode | (final ? 0x80 : 0), 0x80 | bytes.length, 0, 0, 0, 0, ...bytes]);
 }
 
-const UPGRADE = {
+/** Headers that ask for a WebSocket. */
+export const UPGRADE = {
   connection: "Upgrade",
   upgrade: "websocket",
   "sec-websocket-version": "13",

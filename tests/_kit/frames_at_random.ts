@@ -1,0 +1,161 @@
+/**
+ * Texts as a stranger may send them, and what must be answered to each: said here once more from the
+ * specification, with nothing taken from the code.
+ */
+import fc from "fast-check";
+
+/** Names that a careless object takes for its own. */
+const PROTOTYPE_NAMES = ["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf"];
+
+const method = fc.oneof(
+  { weight: 5, arbitrary: fc.constantFrom("ping", "echo", "later", "fail", "failLater") },
+  fc.constantFrom("get_methods", "get_topics", "get_subscriptions", "subscribe", "unsubscribe"),
+  fc.constantFrom("rpc.discover", "rpc.x", "$/cancelRequest", "$/progress", "$/x", ""),
+  fc.constantFrom(...PROTOTYPE_NAMES),
+  fc.string({ unit: "binary" }),
+);
+
+const id = fc.oneof(
+  fc.constantFrom<unknown>(null, 0, -0, "", "0", 1, 1.5, 2 ** 53, -(2 ** 53), 1e300, true, [], {}),
+  fc.nat({ max: 5 }),
+  fc.string({ unit: "binary" }),
+  fc.jsonValue(),
+);
+
+/** JSON with keys and strings to stumble over, halves of surrogate pairs among them. */
+const json = fc.oneof(
+  fc.jsonValue({ stringUnit: "binary" }),
+  fc.dictionary(fc.constantFrom(...PROTOTYPE_NAMES), fc.jsonValue()),
+  fc.constantFrom<unknown>("\ud800", ["\udc00\ud800"], { "\udfff": 1 }, 2 ** 64),
+);
+
+/** A request or notification, mostly a right one. */
+const request = fc.record({
+  jsonrpc: fc.oneof({ weight: 9, arbitrary: fc.constant<unknown>("2.0") }, json),
+  method: fc.oneof({ weight: 9, arbitrary: method as fc.Arbitrary<unknown> }, json),
+  params: fc.oneof(fc.array(json), fc.dictionary(fc.string(), json), json),
+  id,
+}, { requiredKeys: ["jsonrpc", "method"] });
+
+/** An answer to a question that was never asked. */
+const response = fc.record({
+  jsonrpc: fc.constant("2.0"),
+  id,
+  result: json,
+  error: fc.oneof(json, fc.record({ code: fc.integer(), message: fc.string(), data: json })),
+}, { requiredKeys: ["jsonrpc"] });
+
+const entry = fc.oneof({ weight: 4, arbitrary: request as fc.Arbitrary<unknown> }, response, json);
+
+/** Batches: empty ones, ones with the same id again, ones over the limit. */
+const batch = fc.oneof(
+  { weight: 8, arbitrary: fc.array(entry, { maxLength: 12 }) },
+  fc.tuple(entry, fc.integer({ min: 2, max: 120 })).map(([each, count]) => Array(count).fill(each)),
+);
+
+const message = fc.oneof({ weight: 3, arbitrary: entry }, batch).map((each) =>
+  JSON.stringify(each)
+);
+
+/** A right text with something taken out, put in or written over. */
+const mutated = fc.tuple(message, fc.array(fc.tuple(fc.nat(), fc.nat({ max: 2 }), anyPiece())))
+  .map(([text, changes]) =>
+    changes.slice(0, 4).reduce((text, [place, taken, put]) => {
+      const at = place % (text.length + 1);
+      return text.slice(0, at) + put + text.slice(at + taken);
+    }, text)
+  );
+
+function anyPiece(): fc.Arbitrary<string> {
+  return fc.oneof(
+    fc.constantFrom(
+      "",
+      "[",
+      "]",
+      "{",
+      "}",
+      '"',
+      "\\",
+      ",",
+      ":",
+      "null",
+      "1e999",
+      "\u0000",
+      "\ufeff",
+    ),
+    fc.string({ unit: "binary", maxLength: 3 }),
+  );
+}
+
+/** Nesting that is closed or not, up to what would exhaust a stack. */
+const deep = fc.tuple(
+  fc.constantFrom(["[", "]"], ['{"a":', "1}"], ['[{"a":', "1}]"]),
+  fc.constantFrom(1, 2, 126, 127, 128, 129, 5000, 50_000),
+  fc.boolean(),
+).map(([[open = "", close = ""], levels, closed]) =>
+  open.repeat(levels) +
+  (closed ? (open.endsWith(":") ? "1" : "") + close.replace("1", "").repeat(levels) : "")
+);
+
+/** Any text, as it may stand in a frame: a lone surrogate cannot. */
+export const anyFrame: fc.Arbitrary<string> = fc.oneof(
+  { weight: 6, arbitrary: message },
+  { weight: 4, arbitrary: mutated },
+  { weight: 1, arbitrary: deep },
+  { weight: 1, arbitrary: fc.string({ unit: "binary" }) },
+).map((text) =>
+  text.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "?")
+);
+
+const MAX_DEPTH = 128;
+const MAX_BATCH = 100;
+
+/** The ids of all answers to a text, as JSON; one with id null where the text as a whole is wrong. */
+export function idsToAnswer(text: string): string[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return ["null"];
+  }
+  if (isDeeper(value, MAX_DEPTH)) return ["null"];
+  if (!Array.isArray(value)) return idOfAnswer(value);
+  if (value.length === 0) return ["null"];
+  if (value.length > MAX_BATCH && !value.every(isAnswer)) return ["null"];
+  return value.flatMap(idOfAnswer);
+}
+
+interface AnyObject {
+  readonly [name: string]: unknown;
+}
+
+function idOfAnswer(value: unknown): string[] {
+  if (isAnswer(value)) return [];
+  if (typeof value !== "object" || value === null) return ["null"];
+  const { jsonrpc, method, id } = value as AnyObject;
+  const isRequest = jsonrpc === "2.0" && typeof method === "string";
+  if (isRequest && id === undefined) return [];
+  return [JSON.stringify(mayBeId(id) ? id : null)];
+}
+
+function mayBeId(id: unknown): boolean {
+  return typeof id === "string" ||
+    (typeof id === "number" && Math.abs(id) <= Number.MAX_SAFE_INTEGER);
+}
+
+function isAnswer(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const { method, result, error } = value as AnyObject;
+  return method === undefined && (result !== undefined || error !== undefined);
+}
+
+/** Whether it is nested deeper, without a stack that grows with it. */
+function isDeeper(value: unknown, levels: number): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    level = level.filter((each) => typeof each === "object" && each !== null);
+    if (level.length > 0 && depth === levels) return true;
+    level = level.flatMap((each) => Object.values(each as object));
+  }
+  return false;
+}
