@@ -74,9 +74,9 @@ export class Engine {
     return this.#why;
   }
 
-  /** Whether nothing came from it for so long as something may wait. */
-  get isSilent(): boolean {
-    return performance.now() - this.#answeredAt >= this.options.timeoutMs;
+  /** Whether nothing came from it since a moment of `performance.now()`. */
+  isSilentSince(moment: number): boolean {
+    return this.#answeredAt < moment;
   }
 
   /**
@@ -126,8 +126,20 @@ export class Engine {
     for (const job of this.#jobs) job.interrupt(error);
   }
 
-  /** Resolves when the engine is back, else after a while: for what cannot give up. */
-  rest(): Promise<void> {
+  /** Does something again and again until it succeeds, as long as it is wanted. */
+  async insist<T>(isWanted: () => boolean, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isWanted()) throw error;
+        await this.#rest();
+      }
+    }
+  }
+
+  /** Resolves when the engine is back, else after a while. */
+  #rest(): Promise<void> {
     return new Promise((resolve) => {
       const end = () => {
         clearTimeout(timer);
@@ -183,6 +195,7 @@ class Job {
   readonly #outcome: Outcome;
   #timer: Timer;
   #extensions: number;
+  #since: number = performance.now();
   #over = false;
   // Which attempt counts; what an older one brings does not.
   #round = 0;
@@ -238,8 +251,10 @@ class Job {
   }
 
   #late(): void {
-    const { isSilent, options: { name, timeoutMs }, why } = this.#engine;
+    const { options: { name, timeoutMs }, why } = this.#engine;
+    const isSilent = this.#engine.isSilentSince(this.#since);
     if (why === undefined && !isSilent && this.#extensions-- > 0) {
+      this.#since = performance.now();
       this.#timer = setTimeout(() => this.#late(), timeoutMs);
       return;
     }

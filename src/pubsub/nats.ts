@@ -152,7 +152,11 @@ class NatsBroker implements Broker {
   ): Promise<BrokerSubscription> {
     const follower: Follower = new Follower(
       sink,
-      (query) => this.#readPatiently(follower, () => this.history(topic, keep, query)),
+      (query) =>
+        this.#engine.insist(
+          () => this.#followers.has(follower),
+          () => this.history(topic, keep, query),
+        ),
     );
     const unsubscribe = () => this.#leave(follower);
     try {
@@ -280,21 +284,6 @@ class NatsBroker implements Broker {
     this.#ears.delete(follower);
   }
 
-  /** Reads however long it takes, as long as somebody waits for it. */
-  async #readPatiently(
-    follower: Follower,
-    read: () => Promise<BrokerHistory>,
-  ): Promise<BrokerHistory> {
-    for (;;) {
-      try {
-        return await read();
-      } catch (error) {
-        if (!this.#followers.has(follower)) throw error;
-        await this.#engine.rest();
-      }
-    }
-  }
-
   /** Does what many may want at once, a few at a time. */
   #turn<T>(isOver: () => boolean, work: () => Promise<T>): Promise<T> {
     return this.#turns.pass(() => isOver() ? Promise.reject(new Error("too late")) : work());
@@ -306,10 +295,10 @@ class NatsBroker implements Broker {
     const subject = stream.subject(escapeTopic(topic));
     const last = await stream.last(subject, epoch);
     const { first = Infinity, limit, since } = query;
-    const known = since?.epoch === epoch && since.offset > 0 && since.offset <= last;
-    const place = { epoch, last, from: known ? since.offset : 0 };
+    const known = since?.epoch === epoch && since.offset <= last;
+    const place = { epoch, last, from: known ? since.offset : -1 };
     const nothing = place.from === last || keep.size === 0 || limit === 0;
-    const range = { from: place.from || 1, to: last, most: known ? first + 1 : Infinity };
+    const range = { from: Math.max(place.from, 1), to: last, most: known ? first + 1 : Infinity };
     const kept = nothing ? { messages: [], count: 0 } : await stream.read(subject, range);
     return historyOf(place, kept, keep, query);
   }
@@ -338,7 +327,7 @@ function hear(follower: Follower, message: Msg, epoch: string): void {
 interface Place {
   readonly epoch: string;
   readonly last: number;
-  /** The offset that was asked from, where it may be one of the topic; else 0. */
+  /** The offset that was asked from, where it may be one of the topic; else -1. */
   readonly from: number;
 }
 
@@ -349,9 +338,11 @@ function historyOf(
   { first = Infinity, limit = Infinity, since }: HistoryQuery,
 ): BrokerHistory {
   const position = { epoch, offset: last };
-  // The message that was asked from is still there: then all after it are. The stream may keep more
-  // than this topic declares.
-  const reaches = from > 0 && (from === last || messages[0]?.seq === from) && count <= size + 1;
+  // The message that was asked from is still there: then all after it are. Or the next one stands
+  // right behind. The stream may keep more than this topic declares.
+  const [oldestKept] = messages;
+  const distance = from === last ? 0 : from < 0 ? Infinity : (oldestKept?.seq ?? Infinity) - from;
+  const reaches = distance <= 1 && count - (distance === 0 ? 1 : 0) <= size;
   const after = messages.filter(({ data, seq }) => data !== undefined && seq > from);
   const oldest = Date.now() - ageMs;
   const young = after.filter(({ at }) => at >= oldest);

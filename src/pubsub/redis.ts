@@ -136,7 +136,11 @@ class RedisBroker implements Broker {
     const { channel } = this.#names(topic);
     const follower: Follower = new Follower(
       sink,
-      (query) => this.#readPatiently(follower, () => this.history(topic, keep, query)),
+      (query) =>
+        this.#engine.insist(
+          () => this.#followers.has(follower),
+          () => this.#reads.pass(async () => await this.history(topic, keep, query)),
+        ),
     );
     const unsubscribe = () => this.#leave(channel, follower);
     try {
@@ -202,21 +206,6 @@ class RedisBroker implements Broker {
       ...[String(count), age(keep), side],
     ]);
     return historyOf(reply as Reply, query, side);
-  }
-
-  /** Reads however long it takes, as long as somebody waits for it. */
-  async #readPatiently(
-    follower: Follower,
-    read: () => Promise<BrokerHistory>,
-  ): Promise<BrokerHistory> {
-    for (;;) {
-      try {
-        return await this.#reads.pass(read);
-      } catch (error) {
-        if (!this.#followers.has(follower)) throw error;
-        await this.#engine.rest();
-      }
-    }
   }
 
   async #join(channel: string, follower: Follower, isOver: () => boolean): Promise<void> {
@@ -308,9 +297,11 @@ function historyOf(
   if (side === "newest") entries.reverse();
   const position = { epoch, offset: Number(offset) };
   const events = entries.map(([id, fields]) => eventOf(epoch, id.slice(0, -2), fields[3] ?? ""));
-  // Each event names the one before it.
+  // Each event names the one before it; and nothing fits in just before one.
   const before = entries.length > 0 ? Number(entries[0]?.[1][1]) : position.offset;
-  const complete = since === undefined || (since.epoch === epoch && since.offset === before);
+  const from = since?.epoch === epoch ? since.offset : undefined;
+  const reaches = from === before || from === (events[0]?.position.offset ?? NaN) - 1;
+  const complete = since === undefined || reaches;
   return { events: events.slice(0, first), position, complete };
 }
 

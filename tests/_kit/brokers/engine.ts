@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ export interface RunningEngine {
   /** Starts it again on the same port, with the data of its folder or without. */
   start(data: "with its data" | "without its data"): Promise<void>;
   /** Stops it where it stands, connections and all. */
-  freeze(): void;
+  freeze(): Promise<void>;
   /** Lets it go on. */
   thaw(): void;
   /** Ends it, and removes what it wrote. */
@@ -95,7 +95,13 @@ export async function startEngine(
     url: `${name}://127.0.0.1:${port}`,
     start,
     kill,
-    freeze: () => signal(child, "SIGSTOP"),
+    async freeze() {
+      signal(child, "SIGSTOP");
+      // A thread of it may still answer a moment later.
+      while (!/^\d+ \(.*\) T/.test(await readFile(`/proc/${child?.pid}/stat`, "utf8"))) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
     thaw: () => signal(child, "SIGCONT"),
     async [Symbol.asyncDispose]() {
       await kill();

@@ -148,7 +148,7 @@ holds("stopped for a while: publishing fails in time, and what is heard goes on"
   await broker.subscribe(topic, KEEP, heard);
   await publishAll(hasty, topic, range(0, 10));
   await heard.some(10);
-  scene.engine.freeze();
+  await scene.engine.freeze();
   try {
     const publish = async () => await hasty.publish(topic, '"late"', KEEP);
     await assertRejects(publish, Error, `did not answer within ${SHORT_MS} ms`);
