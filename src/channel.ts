@@ -63,6 +63,8 @@ export interface Channel {
   ping?(): void;
   /** Bytes that were sent and not yet taken by the network. */
   readonly bufferedAmount: number;
+  /** Whether nothing comes back, so that calls could never be answered. @default {false} */
+  readonly oneWay?: boolean;
 }
 
 /** The way in. Made by a conversation, called by a runtime. */

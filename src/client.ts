@@ -36,7 +36,7 @@ import { RpcConnectionError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { LinkState } from "./link.ts";
 import type { CallOptions } from "./pending.ts";
-import type { Peer, PeerHost } from "./peer.ts";
+import type { Conversation, ConversationHost } from "./conversation.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
 import type { LinkEvents } from "./socket_link.ts";
@@ -138,7 +138,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     this.#separator = options.separator ?? ".";
     const limits = resolveClientBounds(options);
     const logger = options.logger ?? console;
-    const host: PeerHost = {
+    const host: ConversationHost = {
       limits,
       logger,
       find: (name) => this.#find(name),
@@ -169,18 +169,18 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   override addEventListener<Type extends keyof ClientEvents>(
     type: Type,
     listener: (event: ClientEvents[Type]) => void,
-    options?: boolean | AddEventListenerOptions,
+    options?: ListenOptions,
   ): void;
   override addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Parameters<EventTarget["addEventListener"]>[1],
+    options?: ListenOptions,
   ): void;
   /** Listens for one of {@linkcode ClientEvents}. */
   override addEventListener(
     type: string,
     listener: never,
-    options?: boolean | AddEventListenerOptions,
+    options?: ListenOptions,
   ): void {
     super.addEventListener(type, listener, options);
   }
@@ -375,7 +375,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     };
   }
 
-  async #restore(peer: Peer): Promise<void> {
+  async #restore(peer: Conversation): Promise<void> {
     const topics = await this.#subscriptions.restore((request) =>
       this.#calls.call(request, (text) => peer.send(text))
     );
@@ -386,3 +386,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     this.dispatchEvent(Object.assign(new Event(type), what));
   }
 }
+
+// By way of the base class: not every runtime's types have names for these.
+type ListenOptions = Parameters<EventTarget["addEventListener"]>[2];

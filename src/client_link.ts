@@ -11,7 +11,7 @@ import { Dialer } from "./dialer.ts";
 import { resolveBounds } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
-import type { PeerHost } from "./peer.ts";
+import type { ConversationHost } from "./conversation.ts";
 import type { Pending } from "./pending.ts";
 import { PostLink } from "./post.ts";
 import { SocketLink } from "./socket_link.ts";
@@ -22,7 +22,7 @@ export interface LinkSide {
   /** Which bounds hold. */
   readonly bounds: Limits & ClientBounds;
   /** What runs calls of the server. */
-  readonly host: PeerHost;
+  readonly host: ConversationHost;
   /** Who is told of connections. */
   readonly events: LinkEvents;
 }

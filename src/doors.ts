@@ -6,6 +6,7 @@
 
 import type { CloseOptions } from "./close_options.ts";
 import type { Connections } from "./connections.ts";
+import { afterBody } from "./discard.ts";
 import { Drain } from "./drain.ts";
 import { Checks } from "./handshake.ts";
 import { HttpDoor } from "./http.ts";
@@ -48,11 +49,12 @@ export class Doors {
     const origins = new Origins(policy, options.logger);
     this.checks = new Checks((handshake) => origins.check(handshake), options.logger);
     const door = { ...options, checks: this.checks, drain: this.#drain };
-    this.#http = new HttpDoor({ ...door, origins });
-    this.#sockets = new SocketDoor({ ...door, protocols: policy.protocols ?? [] });
+    const sockets = new SocketDoor({ ...door, protocols: policy.protocols ?? [] });
+    this.#sockets = sockets;
+    this.#http = new HttpDoor({ ...door, origins, enter: (...way) => sockets.enter(...way) });
   }
 
-  /** The WebSockets that are open. */
+  /** The WebSockets and event streams that are open. */
   get connections(): Connections {
     return this.#sockets.connections;
   }
@@ -63,7 +65,8 @@ export class Doors {
     if (request.method !== "POST" && request.headers.has("upgrade")) {
       return this.upgrade(request, host);
     }
-    return this.#drain.begun ? this.#drain.refusal() : this.#http.answer(request, host);
+    if (this.#drain.begun) return afterBody(request, this.#drain.refusal());
+    return this.#http.answer(request, host);
   }
 
   /** Answers a request that asks for a WebSocket. */

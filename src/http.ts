@@ -24,6 +24,8 @@ import type { Id } from "./protocol.ts";
 import { Connection } from "./request.ts";
 import type { Handshake, RpcRequest } from "./request.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
+import type { SocketDoor } from "./sockets.ts";
+import { isEventRequest, openEvents } from "./sse.ts";
 
 /** What the HTTP door of a server needs of it. */
 export interface HttpDoorOptions {
@@ -39,6 +41,8 @@ export interface HttpDoorOptions {
   readonly origins: Origins;
   /** What may answer other requests. */
   readonly plugins: readonly Plugin[];
+  /** Opens a connection that is no single exchange. It runs the checks itself. */
+  readonly enter: SocketDoor["enter"];
 }
 
 /** What an exchange needs of its door. */
@@ -105,7 +109,7 @@ export class HttpDoor {
   }
 
   #answer(request: Request, host: unknown): Response | Promise<Response> {
-    const { checks } = this.#options;
+    const { checks, enter } = this.#options;
     const runtime = chooseRuntime(host);
     const handshake = toHandshake(request, runtime, host);
     const caller: Caller = {
@@ -115,10 +119,16 @@ export class HttpDoor {
     const origin = handshake.headers.get("origin");
     // Before the other checks: a browser's question carries nothing that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
-    const refusal = checks.run(handshake);
-    const response = isThenable(refusal)
-      ? refusal.then((refusal) => this.#unless(refusal, request, caller))
-      : this.#unless(refusal, request, caller);
+    let response: Response | Promise<Response>;
+    if (isEventRequest(request)) {
+      runtime?.keepOpen?.(request, host);
+      response = enter(handshake, (admission) => openEvents(request, admission));
+    } else {
+      const refusal = checks.run(handshake);
+      response = isThenable(refusal)
+        ? refusal.then((refusal) => this.#unless(refusal, request, caller))
+        : this.#unless(refusal, request, caller);
+    }
     return origin === null ? response : this.#readable(response, handshake, origin);
   }
 

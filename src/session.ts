@@ -8,8 +8,8 @@ import type { Channel, Receiver } from "./channel.ts";
 import type { ClientBounds, ClientOptions } from "./client_options.ts";
 import type { Dialer } from "./dialer.ts";
 import { isThenable } from "./middleware.ts";
-import { Peer } from "./peer.ts";
-import type { PeerHost } from "./peer.ts";
+import { Conversation } from "./conversation.ts";
+import type { ConversationHost } from "./conversation.ts";
 import type { Pending } from "./pending.ts";
 import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
@@ -21,7 +21,7 @@ export interface SessionOptions {
   /** Makes the socket. */
   readonly dialer: Dialer;
   /** What runs calls of the server. */
-  readonly host: PeerHost;
+  readonly host: ConversationHost;
   /** Where calls wait. */
   readonly pending: Pending;
   /** How long things may take. */
@@ -33,7 +33,7 @@ export interface SessionOptions {
 /** What a session tells: that it is open and, later, that it has ended; or that it never will be. */
 export interface SessionEvents {
   /** Called at most once. */
-  opened(peer: Peer): void;
+  opened(peer: Conversation): void;
   /** Called at most once, instead of `opened`. */
   refused(why: string, cause?: unknown): void;
   /** Called at most once, after `opened`. */
@@ -45,7 +45,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #events: SessionEvents;
   #socket: StandardSocket | undefined;
-  #peer: Peer | undefined;
+  #peer: Conversation | undefined;
   #open = false;
   #over = false;
   #timer: Timer | undefined;
@@ -116,7 +116,7 @@ export class Session {
       remoteAddress: undefined,
       user: null,
     };
-    const peer = new Peer(
+    const peer = new Conversation(
       channel,
       // A server that is gone answers no close.
       { ...host, ended: () => this.#after(CLOSE_MS, () => this.#closed(1006, "No answer")) },
@@ -146,7 +146,7 @@ export class Session {
     };
   }
 
-  #ready(peer: Peer): void {
+  #ready(peer: Conversation): void {
     if (this.#over) return;
     this.#open = true;
     this.#openedAt = performance.now();
@@ -170,7 +170,7 @@ export class Session {
   }
 
   /** Asks for a sign of life after a silence, and drops the connection after another. */
-  #watch(peer: Peer, pingMs: number, asked = false): void {
+  #watch(peer: Conversation, pingMs: number, asked = false): void {
     const silentSince = Math.max(this.#heardAt, this.#openedAt);
     const left = silentSince + pingMs * (asked ? 2 : 1) - performance.now();
     this.#after(left, () => {

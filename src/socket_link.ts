@@ -11,7 +11,7 @@ import { closedError } from "./link.ts";
 import type { Link, LinkState } from "./link.ts";
 import { Outbox } from "./outbox.ts";
 import type { Parcel } from "./outbox.ts";
-import type { Peer } from "./peer.ts";
+import type { Conversation } from "./conversation.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session.ts";
 import { LONGEST_DELAY, quiet } from "./timer.ts";
@@ -26,7 +26,7 @@ export interface LinkEvents {
    * @param peer Who can be talked to.
    * @param again Whether there was a connection before.
    */
-  opened(peer: Peer, again: boolean): void;
+  opened(peer: Conversation, again: boolean): void;
   /** Called each time that a connection has ended, and once where the link ends without one. */
   closed(code: number, reason: string, final: boolean): void;
   /** Called each time that a wait begins. */
@@ -49,7 +49,7 @@ export class SocketLink implements Link {
   #state: LinkState = "idle";
   #connecting = Promise.withResolvers<void>();
   #session: Session | undefined;
-  #peer: Peer | undefined;
+  #peer: Conversation | undefined;
   #wasOpen = false;
   // Whether the last session was ended because of who this client is.
   #unwanted = false;
@@ -127,7 +127,7 @@ export class SocketLink implements Link {
     this.#session.start();
   }
 
-  #opened(peer: Peer): void {
+  #opened(peer: Conversation): void {
     this.#state = "open";
     this.#peer = peer;
     const again = this.#wasOpen;

@@ -20,7 +20,6 @@ import type { PeerHost } from "./peer.ts";
 import type { Plugin } from "./plugin.ts";
 import type { Connection, Handshake } from "./request.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
-import type { Runtime } from "./runtimes/runtime.ts";
 import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
 import { checkUpgrade, chooseProtocol } from "./upgrade.ts";
@@ -87,13 +86,22 @@ export class SocketDoor {
         "Cannot upgrade: pass the second argument of your fetch on, and on Node use serve of ./node",
       );
     }
-    if (this.#options.drain.begun) return this.#options.drain.refusal();
-    if (!this.connections.reserve()) return this.#full();
     // Read now: after the upgrade some runtimes refuse to read the request.
     const handshake = toHandshake(request, runtime, host);
+    return this.enter(handshake, (admission) => runtime.upgrade(request, host, admission));
+  }
+
+  /**
+   * Opens a connection, whatever carries it, or refuses it: 503 where there is no place, and what the
+   * checks say.
+   *
+   * @param open Makes what the admission is for, and gives the answer.
+   */
+  enter(handshake: Handshake, open: Arrival["open"]): Response | Promise<Response> {
+    if (this.#options.drain.begun) return this.#options.drain.refusal();
+    if (!this.connections.reserve()) return this.#full();
     this.#arriving.set(handshake, []);
-    const admit = (refusal: Response | undefined) =>
-      this.#admit(refusal, { request, host, runtime, handshake });
+    const admit = (refusal: Response | undefined) => this.#admit(refusal, { handshake, open });
     const refusal = this.#options.checks.run(handshake);
     return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
   }
@@ -125,11 +133,13 @@ export class SocketDoor {
     await this.connections.empty(CLOSE_MS);
   }
 
-  #admit(refusal: Response | undefined, arrival: Arrival): Response {
-    const { request, host, runtime, handshake } = arrival;
+  #admit(
+    refusal: Response | undefined,
+    { handshake, open }: Arrival,
+  ): Response | Promise<Response> {
     try {
       if (refusal === undefined && !this.#options.drain.begun) {
-        return runtime.upgrade(request, host, this.#admission(handshake));
+        return open(this.#admission(handshake));
       }
     } catch (error) {
       this.#options.logger.error(`An upgrade failed: ${describeError(error)}`);
@@ -185,8 +195,6 @@ function revoke(connection: Connection): void {
 }
 
 interface Arrival {
-  readonly request: Request;
-  readonly host: unknown;
-  readonly runtime: Runtime;
   readonly handshake: Handshake;
+  readonly open: (admission: Admission) => Response | Promise<Response>;
 }

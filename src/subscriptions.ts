@@ -60,6 +60,8 @@ interface Heard {
   readonly seen: Set<unknown>;
 }
 
+type Entry = readonly [topic: string, heard: Heard];
+
 /** The topics that a client hears. */
 export class Subscriptions {
   readonly #topics = new Map<string, Heard>();
@@ -98,7 +100,10 @@ export class Subscriptions {
       heard.ready = undefined; // on the wire it is another kind of subscription
     }
     try {
-      await (heard.ready ??= this.#call({ ...this.#request([topic], heard.recover), ...RESENT }));
+      await (heard.ready ??= this.#call({
+        ...this.#request([[topic, heard]], heard.recover),
+        ...RESENT,
+      }));
       if (!heard.live) throw this.#notGranted(topic);
     } catch (error) {
       if (this.#topics.get(topic) === heard) this.#topics.delete(topic);
@@ -129,14 +134,14 @@ export class Subscriptions {
    */
   async restore(call: CallServer): Promise<string[]> {
     const restored = await Promise.all([false, true].map(async (recover) => {
-      const topics = [...this.#topics.keys()].filter((topic) => {
-        const heard = this.#topics.get(topic);
-        return heard?.live && heard.recover === recover;
-      });
+      const entries = [...this.#topics].filter(([_topic, heard]) =>
+        heard.live && heard.recover === recover
+      );
+      const topics = entries.map(([topic]) => topic);
       if (topics.length === 0) return [];
       try {
         // A bound call ends with its connection: the next one will try again.
-        await call({ ...this.#request(topics, recover), bound: true, options: { timeoutMs: 0 } });
+        await call({ ...this.#request(entries, recover), bound: true, options: { timeoutMs: 0 } });
       } catch (error) {
         this.#notRestored(topics, error as Error);
         return [];
@@ -172,44 +177,35 @@ export class Subscriptions {
     return heard;
   }
 
-  #request(topics: string[], recover: boolean): CallRequest {
+  #request(entries: readonly Entry[], recover: boolean): CallRequest {
+    const topics = entries.map(([topic]) => topic);
+    const method = "subscribe";
     if (!recover) {
-      return {
-        method: "subscribe",
-        params: topics,
-        taken: (answer) => this.#granted(topics, answer),
-      };
+      return { method, params: topics, taken: (answer) => this.#granted(entries, answer) };
     }
-    const since: Record<string, unknown> = {};
-    for (const topic of topics) {
-      const { position } = this.#topics.get(topic) ?? {};
-      if (position !== undefined) since[topic] = position;
-    }
+    const since = Object.fromEntries(
+      entries.flatMap(([topic, { position }]) => position === undefined ? [] : [[topic, position]]),
+    );
     const params = { topics, recover, ...Object.keys(since).length > 0 && { since } };
-    return {
-      method: "subscribe",
-      params,
-      taken: (answer) => this.#recovered(topics, answer, since),
-    };
+    return { method, params, taken: (answer) => this.#recovered(entries, answer, since) };
   }
 
-  #granted(topics: readonly string[], subscriptions: unknown): void {
-    for (const topic of topics) {
-      const heard = this.#topics.get(topic);
-      if (heard === undefined) continue;
+  // The topics as they were when it was asked: by now they may be heard no more, or by others.
+  #granted(entries: readonly Entry[], subscriptions: unknown): void {
+    for (const [topic, heard] of entries) {
       const granted = Array.isArray(subscriptions) && subscriptions.includes(topic);
-      if (heard.live && !granted) this.#lost(topic, this.#notGranted(topic));
+      const lost = heard.live && !granted && this.#topics.get(topic) === heard;
       heard.live = granted;
+      if (lost) this.#lost(topic, this.#notGranted(topic));
     }
   }
 
-  #recovered(topics: readonly string[], answer: unknown, since: Record<string, unknown>): void {
+  #recovered(entries: readonly Entry[], answer: unknown, since: Record<string, unknown>): void {
     const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
-    this.#granted(topics, subscriptions);
-    for (const topic of topics) {
-      const heard = this.#topics.get(topic);
-      if (heard === undefined || (topic in since && recovered?.[topic] === true)) continue;
+    this.#granted(entries, subscriptions);
+    for (const [topic, heard] of entries) {
       // What was recovered is still to come: until then nothing newer was heard.
+      if (!heard.live || (topic in since && recovered?.[topic] === true)) continue;
       this.#stand(heard, positions?.[topic]);
       if (topic in since) this.#gap(topic, heard);
     }

@@ -399,6 +399,41 @@ test("Peer.beat() pings a peer that was heard, and drops one that was not", () =
   assertEquals([wire.pings, wire.terminated], [4, 1]);
 });
 
+test("Peer.beat() pings who takes what is sent, although it is not heard", () => {
+  const { peer, wire } = talk(new Wire());
+  for (const [waiting, terminated] of [[3000, 0], [2000, 0], [1000, 0], [1000, 1]] as const) {
+    wire.bufferedAmount = waiting;
+    peer.beat();
+    assertEquals(wire.terminated, terminated);
+  }
+});
+
+test("Peer.beat() closes who leaves things unread, where it can neither ping nor cut off", () => {
+  class PlainWire extends Wire {
+    override terminate = undefined as never;
+    override ping = undefined as never;
+  }
+  const { peer, wire } = talk(new PlainWire());
+  peer.beat();
+  peer.beat();
+  wire.bufferedAmount = 1000;
+  // Nothing is known of whoever reads all, nor of what was only just sent.
+  for (let beat = 0; beat < 2; beat++) {
+    assert(peer.isOpen);
+    peer.beat();
+  }
+  assertEquals(wire.log, ["close 1001 No sign of life"]);
+});
+
+test("Peer.receive() counts nothing as a sign of life once the peer was closed", () => {
+  const { peer, wire } = talk(new Wire());
+  peer.beat();
+  peer.close();
+  peer.receive('{"jsonrpc":"2.0","method":"echo","id":1}');
+  peer.beat();
+  assertEquals([wire.terminated, wire.texts], [1, []]);
+});
+
 // -- openSocket --
 
 /** A standard client socket, in whatever state the test wants: it refuses codes below 3000. */
@@ -464,6 +499,14 @@ test("openSocket() passes text on, says undefined of a binary frame, and tells o
   }
   socket.emit({ type: "close", code: 4001, reason: "bye" });
   assertEquals(log, ["text a", "text ", "text undefined", "text undefined", "closed 4001 bye"]);
+});
+
+test("openSocket() tells once of an end that the socket tells twice", () => {
+  const socket = new FakeSocket();
+  const { log } = open(socket);
+  socket.emit({ type: "close", code: 1001, reason: "No response from ping frame." });
+  socket.emit({ type: "close", code: 1005, reason: "" });
+  assertEquals(log, ["closed 1001 No response from ping frame."]);
 });
 
 test("openSocket() tells of a refusal, with the socket's own words, when it never opens", () => {

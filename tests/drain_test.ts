@@ -350,3 +350,25 @@ test("serve().close() without options leaves a server that others use open", asy
   await using client = await connect<typeof rpc>(kept.ws);
   assertEquals(await client.call("ping"), "pong");
 });
+
+test("a client loses no call when its server drains and another takes the port", async () => {
+  const old = testServer();
+  const server = await serve(old.rpc, { hostname: "127.0.0.1", port: 0 });
+  const client = await connect<typeof old.rpc>(server.url.replace("http", "ws"));
+  const running = client.call("wait");
+  await until(() => old.begun.length === 1);
+  const closing = server.close({ drainMs: 60_000, retryAfterMs: 20 });
+  // Refused by the old server, sent again to the new one.
+  const refused = client.call("ping");
+  // Its line in the log tells that the call before it has come, too.
+  client.notify("ping");
+  await until(() => old.logger.text.includes("dropped"));
+  assertEquals(await unsettled([running, refused]), [0, 1]);
+  old.door.open();
+  assertEquals(await running, "waited");
+  await closing;
+  const heir = new JsonRpc({ logger: silentLog() }).method("ping", () => "pong of the new one");
+  await using _new = await serve(heir, { hostname: "127.0.0.1", port: server.port });
+  assertEquals(await refused, "pong of the new one");
+  await client.close();
+});

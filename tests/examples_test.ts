@@ -15,9 +15,11 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import WebSocket from "ws";
-import { connect, RpcInvalidParamsError } from "@x/jsonrpc";
+import { connect, RpcInvalidParamsError, RpcMethodNotFoundError } from "@x/jsonrpc";
+import type { JsonRpcClient } from "@x/jsonrpc";
 import { Line } from "./_kit/doors.ts";
 import { hasEngine } from "./_kit/brokers/engine.ts";
+import { EventReader } from "./_kit/events.ts";
 import { until } from "./_kit/local.ts";
 import { call, result } from "./_kit/messages.ts";
 import { freePort } from "./_kit/ports.ts";
@@ -207,6 +209,24 @@ test("examples/hono_session.ts knows who has logged in, until they log out", asy
     const logout = await fetch(`${url}/logout`, { method: "POST", headers: { cookie } });
     assertEquals([login.status, logout.status], [204, 204]);
     assertEquals(await whoami(), null);
+  });
+});
+
+test("examples/publish.ts lets those publish who may, and anybody hear", async () => {
+  await withExample("deno", "publish.ts", async ({ url }) => {
+    const reader = await EventReader.open(url, "topics=alarms");
+    await reader.block();
+    const stranger = await connect(url);
+    const publish = (client: JsonRpcClient, text: string) =>
+      client.call<string>("publish", ["alarms", text]);
+    await assertRejects(() => publish(stranger, "Fire"), RpcMethodNotFoundError);
+    const known = await connect(url, { token: "secret" });
+    const position = await publish(known, "Water in the cellar");
+    const { event, data, id } = await reader.next();
+    assertEquals([event, JSON.parse(data)], ["alarms", "Water in the cellar"]);
+    assertEquals(new URLSearchParams(id).get("alarms"), position);
+    await reader.leave();
+    await Promise.all([stranger.close(), known.close()]);
   });
 });
 

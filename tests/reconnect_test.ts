@@ -17,6 +17,7 @@ import {
   runtimeHere,
   scriptFile,
   serveHere,
+  unsettled,
   until,
 } from "./_kit/local.ts";
 import { freePort } from "./_kit/ports.ts";
@@ -81,6 +82,37 @@ test("JsonRpcClient hears each topic once when its cable was cut a hundred times
   assertEquals((await client.getSubscriptions()).toSorted(), ["clock", "news"]);
   await until(() => rpc.connections.size === 1);
   assertEquals([...rpc.filter(["clock"])].length, 1);
+});
+
+test("JsonRpcClient moves over when its server drains, and loses no call", async () => {
+  const door = gate<string>();
+  const makeServer = (name: string) =>
+    new JsonRpc()
+      .method("whoAreYou", () => name)
+      .method("wait", () => door.passed)
+      .topic("news", { schema: type<string>() });
+  const [old, next] = [makeServer("old"), makeServer("next")];
+  await using first = await serveHere(old);
+  await using second = await serveHere(next);
+  let url = first.ws;
+  await using client = await connect<typeof old>(() => url, AT_ONCE);
+  const heard: string[] = [];
+  await client.subscribe("news", (text) => heard.push(text));
+  const underWay = client.call("wait");
+  assertEquals(await client.call("whoAreYou"), "old");
+  const resubscribed = new Promise((resolve) => client.addEventListener("resubscribed", resolve));
+  const drained = old.close({ drainMs: 15_000, retryAfterMs: 1 });
+  url = second.ws;
+  const refused = [client.call("whoAreYou"), client.batch((b) => [b.call("whoAreYou")])];
+  assertEquals(await unsettled(refused), [0, 1]);
+  door.open("done");
+  assertEquals(await underWay, "done");
+  assertEquals(await Promise.all(refused), ["next", ["next"]]);
+  await drained;
+  await resubscribed;
+  next.notify("news", "hello");
+  await client.call("whoAreYou");
+  assertEquals(heard, ["hello"]);
 });
 
 test("JsonRpcClient tells of each step", async () => {

@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { JsonRpc, RpcServerError } from "@x/jsonrpc";
+import { guard, JsonRpc, RpcServerError } from "@x/jsonrpc";
 import type { JsonRpcOptions, TopicOptions } from "@x/jsonrpc";
+import { memoryBroker } from "@x/jsonrpc/memory";
 import { LateBroker, turn } from "./_kit/brokers/late.ts";
 import { bareClient, gate, quietMoment, silentLog, until } from "./_kit/local.ts";
 import type { Wire, WireMessage } from "./_kit/local.ts";
@@ -498,4 +499,67 @@ test("an event over maxMessageBytes with its position is a gap to those who reco
   assertEquals((await plain.next()).params, "x".repeat(140));
   wire.close();
   plain.close();
+});
+
+test("a program that serves nobody publishes through a broker that it shares with a server", async () => {
+  const broker = memoryBroker();
+  const rpc = serverOf({ broker });
+  const wire = bareClient(rpc);
+  await recover(wire, ["clock", "room.7"]);
+  const outside = new JsonRpc({ broker }).topic("clock", HISTORY).topic("room.*", HISTORY);
+  const first = outside.notify("clock", 1);
+  outside.notify("room.7", 2);
+  rpc.notify("clock", 3);
+  assertEquals(heard(await wire.some(3)), [1, 2, 3]);
+  assertEquals(first.deliveries, 0);
+  assertStringIncludes(await first.position, ":1");
+  wire.close();
+  await outside.close();
+});
+
+test("removeTopic() drops the subscribers of a topic or a pattern, and tells them", async () => {
+  const rpc = new JsonRpc().topic("clock", HISTORY).topic("room.*").topic("room.8");
+  const [plain, recovering] = [bareClient(rpc), bareClient(rpc)];
+  plain.call(1, "subscribe", ["clock", "room.7", "room.8"]);
+  await plain.next();
+  const { positions } = await recover(recovering, ["clock", "room.7"]);
+  rpc.notify("clock", 1);
+  assertEquals([rpc.removeTopic("clock"), rpc.removeTopic("clock")], [true, false]);
+  assertEquals(rpc.removeTopic("room.*" as "room.7"), true);
+  const told = (topic: string) => ({ jsonrpc: "2.0", method: "rpc.removed", params: { topic } });
+  assertEquals((await plain.some(3)).slice(1), [told("clock"), told("room.7")]);
+  assertEquals((await recovering.some(3)).slice(1), [told("clock"), told("room.7")]);
+  for (const topic of ["clock", "room.7"] as const) {
+    assertThrows(() => rpc.notify(topic), TypeError);
+  }
+  plain.call(2, "get_subscriptions");
+  assertEquals((await plain.next()).result, ["room.8"]);
+  assertEquals([rpc.notify("room.8").deliveries, [...rpc.filter(["clock"])]], [1, []]);
+  // One that comes back has another history.
+  rpc.topic("clock", HISTORY);
+  assertEquals((await recover(recovering, "clock", positions)).recovered, { clock: false });
+  plain.close();
+  recovering.close();
+});
+
+test("topic() of a name that a pattern has given already takes its subscribers over", async () => {
+  const rpc = new JsonRpc().topic("room.*");
+  const wire = bareClient(rpc);
+  wire.call(1, "subscribe", ["room.7", "room.8"]);
+  await wire.next();
+  rpc.topic("room.7").topic("room.8", { use: [guard(() => false)] });
+  assertEquals([rpc.notify("room.7").deliveries, rpc.notify("room.8").deliveries], [1, 0]);
+  wire.close();
+});
+
+test("notify() of an event without data reaches those who recover without data", async () => {
+  const rpc = serverOf();
+  const wire = bareClient(rpc);
+  await recover(wire, "clock");
+  const { position } = rpc.notify("clock");
+  rpc.notify("clock", null);
+  const [none, empty] = await wire.some(2);
+  assertEquals(none?.params, { topic: "clock", position: await position });
+  assertEquals((empty?.params as EventParams).data, null);
+  wire.close();
 });

@@ -17,6 +17,7 @@ import type { Runtime } from "./runtime.ts";
 interface BunHost {
   upgrade(request: Request, options: { data: BunData; headers: Record<string, string> }): boolean;
   requestIP(request: Request): { address: string } | null;
+  timeout?(request: Request, seconds: number): void;
 }
 
 /** The part of Bun's `ServerWebSocket` that is used. */
@@ -80,6 +81,10 @@ export const bunRuntime: Runtime = {
 
   onLeave(request, _host, left) {
     return onAbort(request, left);
+  },
+
+  keepOpen(request, host) {
+    (host as BunHost).timeout?.(request, 0);
   },
 
   upgrade(request, host, admission) {

@@ -17,6 +17,8 @@ export interface Runtime {
    * this has returned. Gives a function that stops it. Asked only where a handler wants to know.
    */
   onLeave(request: Request, host: unknown, left: () => void): () => void;
+  /** Lets an answer stay open for as long as it likes, where quiet ones would be cut. */
+  keepOpen?(request: Request, host: unknown): void;
   /**
    * Turns a request that asks for a WebSocket into one, and gives what `fetch` has to return.
    * Calls exactly one of the admission's two functions, now or later.

@@ -21,7 +21,7 @@ export interface Door {
 }
 
 /** How long a server may be silent until a test gives it up. */
-export const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 30_000;
 
 /** The promise, or a failure that says what did not happen. */
 export function within<T>(promise: Promise<T>, what: string): Promise<T> {

@@ -209,7 +209,7 @@ export function quietMoment(): Promise<void> {
 }
 
 // How long a test waits for what must come.
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 
 /** Waits until something holds. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {

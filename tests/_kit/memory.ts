@@ -6,6 +6,7 @@
  */
 import process from "node:process";
 import { connect, JsonRpc } from "@x/jsonrpc";
+import { memoryBroker } from "../../src/pubsub/memory_broker.ts";
 import { call } from "./messages.ts";
 import { dial, frame, requestText, TEXT, UPGRADE } from "./doors.ts";
 import { serveHere, until } from "./local.ts";
@@ -83,7 +84,7 @@ async function drops(times: number, server: LocalServer): Promise<Findings> {
     left: {
       connections: rpc.connections.size,
       subscribers: [...rpc.filter(topics)].length,
-      reached: Number(rpc.notify("news", "anybody?")),
+      reached: rpc.notify("news", "anybody?").deliveries,
     },
   };
 }
@@ -121,6 +122,8 @@ async function posts(times: number, server: LocalServer): Promise<Findings> {
 const rpc = new JsonRpc({
   logger: { ...console, debug() {}, info() {}, warn() {} },
   heartbeatMs: 0,
+  // As many are remembered by name for a while; the default of 10,000 would hide the rest.
+  broker: memoryBroker({ maxIdleTopics: 100 }),
 })
   .method("echo", (params: unknown) => params)
   .method("later", async (params: unknown) => await Promise.resolve(params))

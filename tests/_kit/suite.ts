@@ -7,6 +7,7 @@ import "./suite/specification.ts";
 import "./suite/names_and_text.ts";
 import "./suite/conversations.ts";
 import "./suite/topics.ts";
+import "./suite/events.ts";
 import "./suite/frames.ts";
 import "./suite/handshakes.ts";
 import "./suite/posts.ts";

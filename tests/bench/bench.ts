@@ -5,6 +5,7 @@ import process from "node:process";
 import type { RuntimeName } from "../_kit/runtimes.ts";
 import { Crew } from "./crew.ts";
 import type { Outcome } from "./measure.ts";
+import { Peers } from "./peers.ts";
 import { parseOptions } from "./options.ts";
 import type { Options } from "./options.ts";
 import { hasCores, run } from "./program.ts";
@@ -22,24 +23,38 @@ if (options !== undefined) await bench(options);
 async function bench(options: Options): Promise<void> {
   if (!hasCores()) console.log("No core of its own for the load client: trust CPU, not rates");
   const results: Result[] = [];
-  for (const runtime of options.runtimes) {
-    const crew = new Crew();
-    try {
-      for (const work of WORKS.filter((each) => isWanted(each.name, options))) {
-        results.push(show(await measure(work, runtime, crew, options)));
-      }
-      if (isWanted("client", options)) {
-        results.push(show(await measureClient(runtime, crew, options)));
-      }
-    } finally {
-      await crew.stop();
-    }
+  const peers = options.peers ? await Peers.install() : undefined;
+  try {
+    for (const runtime of options.runtimes) results.push(...await benchOn(runtime, peers, options));
+  } finally {
+    await peers?.remove();
   }
   console.log(`\n${markdown(results)}`);
 }
 
-function isWanted(name: string, { only }: Options): boolean {
-  return only.length === 0 || only.includes(name) || only.includes(name.split("-")[0] as string);
+async function benchOn(
+  runtime: RuntimeName,
+  peers: Peers | undefined,
+  options: Options,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  const crew = new Crew(peers);
+  try {
+    for (const work of WORKS.filter((each) => isWanted(each, options))) {
+      results.push(show(await measure(work, runtime, crew, options)));
+    }
+    if (isWanted({ name: "client" }, options)) {
+      results.push(show(await measureClient(runtime, crew, options)));
+    }
+  } finally {
+    await crew.stop();
+  }
+  return results;
+}
+
+function isWanted({ name, optional }: Pick<Work, "name" | "optional">, { only }: Options): boolean {
+  return (only.length === 0 && !optional) || only.includes(name) ||
+    only.includes(name.split("-")[0] as string);
 }
 
 function show(result: Result): Result {
@@ -53,7 +68,7 @@ async function measure(
   crew: Crew,
   { rounds, ms }: Options,
 ): Promise<Result> {
-  const contenders = contendersOf(work, runtime);
+  const contenders = contendersOf(work, runtime, crew.peers);
   const outcomes: Outcome[][] = contenders.map(() => []);
   const load = await crew.load();
   for (let round = 0; round < rounds; round++) {

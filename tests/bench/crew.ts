@@ -1,13 +1,20 @@
 /**
  * The processes that run, each until it is no longer needed.
  */
+import type { Peers } from "./peers.ts";
 import { Program } from "./program.ts";
 import type { Contender, Work } from "./works.ts";
 
 /** All processes of one runtime. */
 export class Crew {
+  /** Other libraries, if they take part. */
+  readonly peers: Peers | undefined;
   readonly #programs = new Map<string, Promise<Program>>();
   readonly #warm = new Set<string>();
+
+  constructor(peers: Peers | undefined) {
+    this.peers = peers;
+  }
 
   /** A server, or another that is the same. */
   server({ runtime, args }: Contender): Promise<Program> {

@@ -7,10 +7,11 @@ import { exitWithParent } from "../_kit/orphan.ts";
 import { runCalls } from "./load_calls.ts";
 import { runFanOut } from "./load_fan_out.ts";
 import { runIdle } from "./load_idle.ts";
+import { runMany } from "./load_many.ts";
 import { runPosts } from "./load_posts.ts";
 import type { Job } from "./measure.ts";
 
-const kinds = { calls: runCalls, fanOut: runFanOut, idle: runIdle, posts: runPosts };
+const kinds = { calls: runCalls, fanOut: runFanOut, idle: runIdle, many: runMany, posts: runPosts };
 
 if (import.meta.main) {
   exitWithParent();

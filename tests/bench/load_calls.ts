@@ -6,7 +6,7 @@ import { BareSocket, frame } from "./bare_socket.ts";
 import { DIALECTS } from "./dialects.ts";
 import type { Answer, Dialect } from "./dialects.ts";
 import type { Job, Outcome } from "./measure.ts";
-import { pause, Watch } from "./measure.ts";
+import { measured, middle, pause } from "./measure.ts";
 
 /** Runs one job. Rejects where an answer is not what it should be. */
 export async function runCalls(job: Job): Promise<Outcome> {
@@ -17,13 +17,10 @@ export async function runCalls(job: Job): Promise<Outcome> {
   for (const caller of callers) caller.start();
   await pause(job.warmMs);
   for (const caller of callers) caller.laps = [];
-  const before = sum(callers);
-  const watch = new Watch(job.pid);
-  await pause(job.ms);
-  const outcome = watch.stop(sum(callers) - before, callers.flatMap(({ laps }) => laps));
+  const outcome = await measured(job, () => sum(callers));
+  const p50Ms = middle(callers.flatMap(({ laps }) => laps));
   await Promise.all(callers.map((caller) => caller.stop()));
-  if (outcome.count === 0) throw new Error("Nothing was answered");
-  return outcome;
+  return { ...outcome, p50Ms };
 }
 
 function sum(callers: readonly Caller[]): number {

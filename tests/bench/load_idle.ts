@@ -1,12 +1,11 @@
 /**
  * Connections that have called once and are silent since: what one of them costs the server.
  */
-import { readFileSync } from "node:fs";
 import { BareSocket, frame } from "./bare_socket.ts";
 import { DIALECTS } from "./dialects.ts";
 import type { Dialect } from "./dialects.ts";
 import type { Job, Outcome } from "./measure.ts";
-import { pause } from "./measure.ts";
+import { pause, residentBytes } from "./measure.ts";
 
 /** Runs one job. */
 export async function runIdle(job: Job): Promise<Outcome> {
@@ -33,16 +32,6 @@ export async function runIdle(job: Job): Promise<Outcome> {
   const bytes = (residentBytes(pid) - before) / connections;
   for (const socket of sockets) socket.end();
   return { count: connections, ms: NaN, cpuMs: NaN, p50Ms: NaN, bytes };
-}
-
-function residentBytes(pid: number): number {
-  try {
-    const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ??
-      [];
-    return Number(kilobytes) * 1024;
-  } catch {
-    return NaN;
-  }
 }
 
 const OPENING = 50;

@@ -7,18 +7,14 @@ import type { Socket } from "node:net";
 import { DIALECTS } from "./dialects.ts";
 import type { Dialect } from "./dialects.ts";
 import type { Job, Outcome } from "./measure.ts";
-import { pause, Watch } from "./measure.ts";
+import { measured, pause } from "./measure.ts";
 
 /** Runs one job. Rejects where an answer is not what it should be. */
 export async function runPosts(job: Job): Promise<Outcome> {
   const posters = Array.from({ length: job.connections }, () => new Poster(job));
   await pause(job.warmMs);
-  const before = sum(posters);
-  const watch = new Watch(job.pid);
-  await pause(job.ms);
-  const outcome = watch.stop(sum(posters) - before);
+  const outcome = await measured(job, () => sum(posters));
   for (const poster of posters) poster.end();
-  if (outcome.count === 0) throw new Error("Nothing was answered");
   return outcome;
 }
 

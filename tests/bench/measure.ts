@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 
 /** What to do to which server. */
 export interface Job {
-  readonly kind: "calls" | "fanOut" | "idle" | "posts";
+  readonly kind: "calls" | "fanOut" | "idle" | "many" | "posts";
   readonly port: number;
   readonly pid: number;
   /** How long it is measured, after a warm-up. */
@@ -14,7 +14,7 @@ export interface Job {
   readonly dialect: string;
   readonly method: string;
   readonly connections: number;
-  /** Calls of one connection under way; events of a burst. */
+  /** Calls of one connection under way; events of a burst; topics of one connection. */
   readonly window: number;
 }
 
@@ -57,6 +57,17 @@ export function middle(values: number[]): number {
   return ((sorted[half - 1] ?? NaN) + (sorted[half] ?? NaN)) / 2;
 }
 
+/** Measures for so long, and on while a machine that is busy with other things lets nothing happen. */
+export async function measured(job: Job, count: () => number): Promise<Outcome> {
+  const before = count();
+  const watch = new Watch(job.pid);
+  for (let turn = 0; turn < PATIENCE && count() === before; turn++) await pause(job.ms);
+  if (count() === before) throw new Error("Nothing was answered");
+  return watch.stop(count() - before);
+}
+
+const PATIENCE = 20;
+
 /** Resolves after this long. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
@@ -67,6 +78,17 @@ function cpuMs(pid: number): number {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return (Number(fields[11]) + Number(fields[12])) * 10; // hundredths of a second on every Linux
+  } catch {
+    return NaN;
+  }
+}
+
+/** What a process holds in memory; NaN where there is no /proc. */
+export function residentBytes(pid: number): number {
+  try {
+    const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ??
+      [];
+    return Number(kilobytes) * 1024;
   } catch {
     return NaN;
   }

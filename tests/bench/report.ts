@@ -31,7 +31,7 @@ export function lines({ work, runtime, contenders, outcomes }: Result): string[]
   });
 }
 
-/** A Markdown table with the ratios of the module alone. */
+/** A Markdown table with the ratios of the module alone, of the figure that says most. */
 export function markdown(results: readonly Result[]): string {
   const columns = [
     ["Node", "node", "@x/jsonrpc"],
@@ -42,7 +42,7 @@ export function markdown(results: readonly Result[]): string {
   const titles = [...new Set(results.map(({ work }) => work.title))];
   const rows = titles.flatMap((title) => {
     const own = results.filter(({ work }) => work.title === title);
-    return (own[0]?.work.figures ?? []).map((name) => {
+    return (own[0]?.work.figures ?? []).slice(0, 1).map((name) => {
       const cells = columns.map(([, runtime, contender]) => {
         const result = own.find((each) => each.runtime === runtime);
         const index = result?.contenders.findIndex((each) => each.title === contender) ?? -1;

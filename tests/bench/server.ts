@@ -108,11 +108,16 @@ function rpc(): JsonRpc {
     .method("wait", wait)
     .method("io", io)
     .method("echo", echo)
-    .topic("news");
+    .topic("news")
+    .topic("room.*");
   server.method("burst", ([events]: [number]) => {
     for (let left = events; left > 0; left--) server.notify("news", nextEvent());
     return ["news"];
   });
+  server.method(
+    "publish",
+    ([topic]: [`room.${string}`]) => server.notify(topic, nextEvent()).deliveries,
+  );
   return server as unknown as JsonRpc;
 }
 

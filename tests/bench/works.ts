@@ -3,6 +3,7 @@
  */
 import type { RuntimeName } from "../_kit/runtimes.ts";
 import type { Job, Outcome } from "./measure.ts";
+import type { Peers } from "./peers.ts";
 
 /** One thing that a server is asked to do. */
 export interface Work {
@@ -13,10 +14,14 @@ export interface Work {
   readonly job: Omit<Job, "port" | "pid" | "ms" | "warmMs" | "dialect">;
   /** Which contenders do it, beside the module. */
   readonly contenders: readonly string[];
-  /** Which figures say something. */
+  /** Which figures say something, the one that says most first. */
   readonly figures: readonly (keyof typeof FIGURES)[];
+  /** Whether other libraries take part. */
+  readonly peers?: boolean;
   /** Whether each round needs a fresh server. */
   readonly fresh?: boolean;
+  /** Whether it is left out unless it is named. */
+  readonly optional?: boolean;
 }
 
 /** One figure of an outcome. */
@@ -65,6 +70,7 @@ export const WORKS: readonly Work[] = [
     title: "1 connection, 1 call at a time",
     job: calls("add", 1, 1),
     contenders: PLAIN,
+    peers: true,
     figures: ["p50", "cpu"],
   },
   {
@@ -72,42 +78,45 @@ export const WORKS: readonly Work[] = [
     title: "1 connection, 100 calls under way",
     job: calls("add", 1, 100),
     contenders: PLAIN,
-    figures: ["rate", "cpu"],
+    peers: true,
+    figures: ["cpu", "rate"],
   },
   {
     name: "calls-32x16",
     title: "32 connections, 16 calls under way each",
     job: calls("add", 32, 16),
     contenders: PLAIN,
-    figures: ["rate", "cpu"],
+    peers: true,
+    figures: ["cpu", "rate"],
   },
   {
     name: "calls-timer",
     title: "the same, handlers wait for a timer",
     job: calls("wait", 32, 16),
     contenders: FLOOR,
-    figures: ["rate", "cpu"],
+    peers: true,
+    figures: ["cpu", "rate"],
   },
   {
     name: "calls-io",
     title: "the same, handlers wait for the disk",
     job: calls("io", 32, 16),
     contenders: FLOOR,
-    figures: ["rate", "cpu"],
+    figures: ["cpu", "rate"],
   },
   {
     name: "payload-echo",
     title: "echo of 10 KB, 32 connections",
     job: calls("echo", 32, 2),
     contenders: FLOOR,
-    figures: ["rate", "cpu"],
+    figures: ["cpu", "rate"],
   },
   {
     name: "payload-batch",
     title: "batches of 100, 32 connections",
     job: calls("batch", 32, 2),
     contenders: FLOOR,
-    figures: ["rate", "cpu"],
+    figures: ["cpu", "rate"],
   },
   {
     name: "events-burst",
@@ -128,7 +137,7 @@ export const WORKS: readonly Work[] = [
     title: "HTTP POST, 64 kept connections",
     job: { kind: "posts", method: "add", connections: 64, window: 1 },
     contenders: FLOOR,
-    figures: ["rate", "cpu"],
+    figures: ["cpu", "rate"],
   },
   {
     name: "idle",
@@ -137,6 +146,15 @@ export const WORKS: readonly Work[] = [
     contenders: FLOOR,
     figures: ["memory"],
     fresh: true,
+  },
+  {
+    name: "many",
+    title: "10,000 connections with 10 topics of their own each; 1 event to one of 100,000 topics",
+    job: { kind: "many", method: "publish", connections: 9999, window: 10 },
+    contenders: [],
+    figures: ["rate", "memory", "p50"],
+    fresh: true,
+    optional: true,
   },
 ];
 
@@ -153,7 +171,11 @@ export interface Contender {
 const SERVER = "tests/bench/server.ts";
 
 /** Who does a work on a runtime; the first is what the others are measured by. */
-export function contendersOf(work: Work, runtime: RuntimeName): Contender[] {
+export function contendersOf(
+  work: Work,
+  runtime: RuntimeName,
+  peers: Peers | undefined,
+): Contender[] {
   const names = work.contenders.filter((name) => name !== "publish" || runtime === "bun");
   const plain = names.toReversed().map((name) => ({
     title: name,
@@ -163,5 +185,6 @@ export function contendersOf(work: Work, runtime: RuntimeName): Contender[] {
   }));
   const ours = { title: "@x/jsonrpc", runtime, args: [SERVER, "ours"], dialect: "jsonRpc" };
   const door = { ...ours, title: "@x/jsonrpc through ./node", args: [SERVER, "door"] };
-  return [...plain, ours, ...(runtime === "deno" ? [door] : [])];
+  const others = work.peers ? peers?.on(runtime) ?? [] : [];
+  return [...plain, ours, ...(runtime === "deno" ? [door] : []), ...others];
 }

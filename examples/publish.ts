@@ -1,0 +1,39 @@
+/**
+ * Events from outside: whoever has the permission publishes with a POST, and anything that can read
+ * a response hears them.
+ *
+ *     deno run -A examples/publish.ts
+ *     curl -N 'http://127.0.0.1:8080/?topics=alarms' -H 'accept: text/event-stream'
+ *     curl http://127.0.0.1:8080 -H 'authorization: Bearer secret' -H 'content-type: application/json' \
+ *       -d '{"jsonrpc":"2.0","method":"publish","params":["alarms","Water in the cellar"],"id":1}'
+ *
+ * With an engine between processes a program needs no server for that:
+ *
+ *     const rpc = new JsonRpc({ broker: redisBroker({ url }) }).topic("alarms", { history });
+ *     await rpc.notify("alarms", "Water in the cellar").position; // the engine has it
+ */
+import process from "node:process";
+import { JsonRpc, permissionRequired } from "@x/jsonrpc";
+import { serve } from "@x/jsonrpc/node";
+
+const hostname = "127.0.0.1";
+const port = Number(process.env.PORT ?? 8080);
+
+const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
+  .use({
+    // In a program of yours: `jwt`, `passwd` or `session`.
+    handshake(handshake) {
+      const known = handshake.headers.get("authorization") === "Bearer secret";
+      if (known) handshake.user = { permissions: ["publish"] };
+    },
+  })
+  .topic("alarms", { state: true, history: { size: 1000, ageMs: 24 * 3_600_000 } })
+  .method(
+    "publish",
+    { use: [permissionRequired("publish")], names: ["topic", "data"] },
+    ({ topic, data }: { topic: "alarms"; data: unknown }): Promise<string> =>
+      rpc.notify(topic, data).position,
+  );
+
+const server = await serve(rpc, { port, hostname });
+console.log(`LISTENING ${server.url}`);

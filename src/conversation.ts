@@ -1,0 +1,180 @@
+/**
+ * One conversation: texts in, answers out; calls of our own, and their answers.
+ *
+ * @module
+ */
+
+import type { Channel, Outgoing } from "./channel.ts";
+import { Dispatcher } from "./dispatch.ts";
+import type { DispatchHost, Outlet, Replies } from "./dispatch.ts";
+import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
+import type { RpcError } from "./errors.ts";
+import { checkLength, exceedsBytes } from "./limits.ts";
+import { Pending } from "./pending.ts";
+import type { CallOptions } from "./pending.ts";
+import { checkParams, errorText, notificationText, parseMessage } from "./protocol.ts";
+import type { Message } from "./protocol.ts";
+import { Connection } from "./request.ts";
+import type { Handshake, RpcRequest } from "./request.ts";
+
+/** The side that a conversation belongs to: a server, or a client. */
+export interface ConversationHost extends DispatchHost {
+  /** Called once, when nothing more can be said to the other end. */
+  ended?(connection: Connection): void;
+  /** Called for an answer that belongs to no single call: its id is null. */
+  orphan?(message: Message): void;
+}
+
+/** Both ends of a connection are one of these. What it says goes out at once. */
+export class Conversation extends Connection implements Replies, Outlet {
+  readonly #host: ConversationHost;
+  readonly #channel: Channel;
+  readonly #dispatcher: Dispatcher;
+  #pending: Pending | undefined;
+  // A client's calls may go on with its next connection: it settles them itself.
+  readonly #sharesPending: boolean;
+  #open = true;
+
+  /**
+   * @param channel The way out.
+   * @param host The side this end belongs to.
+   * @param handshake How the other end came in.
+   * @param pending Where calls wait; a client's outlive one connection. Made on first use if left out.
+   */
+  constructor(channel: Channel, host: ConversationHost, handshake: Handshake, pending?: Pending) {
+    super(handshake, host.logger);
+    this.#channel = channel;
+    this.#host = host;
+    this.#pending = pending;
+    this.#sharesPending = pending !== undefined;
+    this.#dispatcher = new Dispatcher(host, this, this);
+  }
+
+  override get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Calls of the other end that wait for their handler here. */
+  get inFlight(): number {
+    return this.#dispatcher.inFlight;
+  }
+
+  /** Whether a call waits for its answer, here or at the other end. */
+  get isBusy(): boolean {
+    return this.#dispatcher.inFlight > 0 || (this.#pending?.size ?? 0) > 0;
+  }
+
+  override get bufferedAmount(): number {
+    return this.#channel.bufferedAmount;
+  }
+
+  /** Takes one message; `undefined` stands for a binary frame. Does not throw. */
+  receive(text: string | undefined): void {
+    if (!this.#open) return;
+    const { maxMessageBytes, maxDepth } = this.#host.limits;
+    if (text === undefined) return this.send(BINARY_TEXT);
+    if (exceedsBytes(text, maxMessageBytes)) {
+      return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
+    }
+    let message: unknown;
+    try {
+      message = parseMessage(text, maxDepth);
+    } catch (error) {
+      return this.send(errorText(null, error as RpcError));
+    }
+    this.#dispatcher.handle(message, this);
+  }
+
+  /** Says that the connection has ended. Does not throw. */
+  closed(code: number, reason: string): void {
+    this.#end(code, reason);
+  }
+
+  reply(text: string | undefined, request: RpcRequest | undefined): void {
+    if (text !== undefined) this.send(text);
+    request?.answered();
+  }
+
+  awaits(id: unknown): boolean {
+    return this.#pending?.has(id) === true;
+  }
+
+  settle(message: Message): void {
+    if (message.id === null || message.id === undefined) this.#host.orphan?.(message);
+    else this.#pending?.settle(message);
+  }
+
+  progress(params: unknown): void {
+    try {
+      this.#pending?.progress(params);
+    } catch (error) {
+      this.logger.error(`A call's onProgress failed: ${describeError(error)}`);
+    }
+  }
+
+  override call<Result = unknown>(
+    method: string,
+    params?: unknown,
+    options: CallOptions = {},
+  ): Promise<Result> {
+    if (!this.#open) {
+      return Promise.reject(
+        new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
+      );
+    }
+    const pending = this.#pending ??= new Pending({
+      limits: this.#host.limits,
+      cancel: (id) => this.notify("$/cancelRequest", { id }),
+    });
+    const request = { method, params, options, bound: true };
+    return pending.call(request, (text) => this.send(text)) as Promise<Result>;
+  }
+
+  override notify(method: string, params?: unknown): void {
+    const text = this.#checked(method, notificationText(method, checkParams(params)));
+    this.send(text);
+  }
+
+  override send(message: Outgoing): void {
+    if (!this.#open) return;
+    this.#channel.send(message);
+    this.checkBuffered();
+  }
+
+  override close(code = 1000, reason = ""): void {
+    if (!this.#open) return;
+    this.#end(code, reason);
+    this.#channel.close(code, reason);
+  }
+
+  /** Closes the connection where the other end leaves too much unread. */
+  protected checkBuffered(): void {
+    const { maxBufferedBytes } = this.#host.limits;
+    if (this.#open && this.#channel.bufferedAmount > maxBufferedBytes) {
+      this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
+    }
+  }
+
+  #end(code: number, reason: string): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const why = `the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`;
+    if (!this.#sharesPending) {
+      this.#pending?.failAll((_id, { method }) =>
+        new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
+      );
+    }
+    this.#dispatcher.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
+    this.ended();
+    this.#host.ended?.(this);
+  }
+
+  #checked(method: string, text: string): string {
+    return checkLength(text, this.#host.limits.maxMessageBytes, `send "${method}"`);
+  }
+}
+
+const BINARY_TEXT = errorText(
+  null,
+  new RpcParseError({ data: "Expected a text frame, got a binary one" }),
+);
