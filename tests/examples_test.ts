@@ -18,6 +18,7 @@ import WebSocket from "ws";
 import { connect, RpcInvalidParamsError, RpcMethodNotFoundError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
 import { Line } from "./_kit/doors.ts";
+import { hasEngine } from "./_kit/brokers/engine.ts";
 import { EventReader } from "./_kit/events.ts";
 import { until } from "./_kit/local.ts";
 import { call, result } from "./_kit/messages.ts";
@@ -246,6 +247,22 @@ for (const name of ["deno", "bun", "node"] as const) {
       assertEquals(await server.ended, "it ended with 0");
       assertStringIncludes(server.output(), "drained\n");
     });
+  });
+}
+
+for (
+  const [file, engine] of [["cluster_redis.ts", "redis"], ["cluster_nats.ts", "nats"]] as const
+) {
+  test(`examples/${file} plays examples/cluster.ts: a server is killed, and nothing is lost`, async () => {
+    if (!hasEngine(engine) || await runtime("deno") === undefined) return;
+    const said = await run("deno", `examples/${file}`);
+    assertStringIncludes(said, "-- Ada's server is killed; Bob goes on publishing --\n");
+    assertStringIncludes(said, "-- Ada is back --\n");
+    for (const name of ["Ada", "Bob"]) {
+      assertStringIncludes(said, `${name} heard 30 of 30: nothing lost\n`);
+      const heard = said.match(RegExp(`^${name} \\d+$`, "gm"));
+      assertEquals(heard, Array.from({ length: 30 }, (_, index) => `${name} ${index + 1}`));
+    }
   });
 }
 

@@ -11,7 +11,12 @@ import { runtime } from "./_kit/runtimes.ts";
 
 const CONSUMER_SAYS = "3 4 seen 6\n12:00\ntrue\n5\n";
 const CONSUMER_NODE_SAYS = "3 7 true 12:00\n";
-const PEERS = ["@hono/node-server", "hono", "jose", "ws"];
+const PEERS = [
+  ...["@hono/node-server", "@nats-io/jetstream", "@nats-io/transport-node"],
+  ...["hono", "jose", "redis", "ws"],
+];
+// What a file of the package may import: others of it, Node's own, and the peers.
+const IMPORTED = RegExp(`^(\\.\\.?/[\\w./]+\\.js|node:[\\w/]+|${PEERS.join("|")})$`);
 
 test("the npm package says what npm needs to know, and depends on nothing", async () => {
   await using project = await newProject();
@@ -46,7 +51,7 @@ test("the npm package holds the module and its papers, and nothing of where it w
     for (
       const [, from = ""] of code.matchAll(/^[^*\n]*(?:\*\/ )?(?:im|ex)port .* from "(.+)";$/gm)
     ) {
-      assertMatch(from, /^(\.\.?\/[\w./]+\.js|node:[\w/]+|@hono\/node-server|jose|ws)$/, path);
+      assertMatch(from, IMPORTED, path);
     }
     assertEquals(/file:\/\/|sourceMappingURL|\b(?:npm|jsr):/.exec(code), null, path);
   }
@@ -65,9 +70,11 @@ test("the npm package works in a new project on Node 22, 24 and 26, alone and wi
   }
 
   await npmInstall(project, ...await peersOf(project));
+  await project.write("consumer_brokers.ts", CONSUMER_BROKERS);
   for (const node of nodes) {
     assertEquals(await project.run(node, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
     assertEquals(await project.run(node, "consumer_node.ts"), CONSUMER_NODE_SAYS);
+    assertEquals(await project.run(node, "consumer_brokers.ts"), "brokers load\n");
   }
 });
 
@@ -126,6 +133,13 @@ const STRICT = [
   ...["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"],
   ...["--skipLibCheck", "false", "--target", "es2022"],
 ];
+
+const CONSUMER_BROKERS = `import { natsBroker } from "@x/jsonrpc/nats";
+import { redisBroker } from "@x/jsonrpc/redis";
+
+for (const broker of [natsBroker(), redisBroker()]) await broker.close();
+console.log("brokers load");
+`;
 
 // Texts, since the types of Bun, of pages and of Deno clash.
 const CONSUMER_BUN = `import { connect, JsonRpc } from "@x/jsonrpc";

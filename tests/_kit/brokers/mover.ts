@@ -1,0 +1,128 @@
+/**
+ * A bare client that hears topics with positions, and takes them along to another server.
+ */
+import { until } from "../local.ts";
+
+interface Message {
+  readonly id?: number;
+  readonly method?: string;
+  readonly params?: { topic: string; position: string; data?: unknown; gap?: true };
+  readonly result?: unknown;
+  readonly error?: { readonly code: number; readonly message: string };
+}
+
+/** What `subscribe` answers a client that recovers. */
+interface Recovery {
+  readonly subscriptions: readonly string[];
+  readonly positions: Readonly<Record<string, string>>;
+  readonly recovered: Readonly<Record<string, boolean>>;
+}
+
+/** One client. */
+export class Mover {
+  /** What was heard, by topic. */
+  readonly heard = new Map<string, unknown[]>();
+  /** Topics of which something was lost, as the server said. */
+  readonly gaps: string[] = [];
+  readonly #topics: readonly string[];
+  readonly #hear: (topic: string, data: unknown) => void;
+  readonly #positions = new Map<string, string>();
+  readonly #answers = new Map<number, (message: Message) => void>();
+  #socket: WebSocket | undefined;
+  #calls = 0;
+
+  /**
+   * @param topics What it hears.
+   * @param hear Takes each event in place of `heard`.
+   */
+  constructor(topics: readonly string[], hear?: (topic: string, data: unknown) => void) {
+    this.#topics = topics;
+    this.#hear = hear ?? ((topic, data) => this.heard.get(topic)?.push(data));
+    for (const topic of topics) this.heard.set(topic, []);
+  }
+
+  /** How many events were heard. */
+  get count(): number {
+    let count = 0;
+    for (const { length } of this.heard.values()) count += length;
+    return count;
+  }
+
+  /** Whether it has a connection. */
+  get isOpen(): boolean {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Connects to a server and goes on where it was. Tries again while the server cannot. */
+  async move(url: string): Promise<void> {
+    this.leave();
+    const socket = new WebSocket(url.replace("http", "ws"));
+    this.#socket = socket;
+    socket.addEventListener("message", ({ data }) => {
+      // Nothing counts that a connection brings which was left.
+      if (socket === this.#socket) this.#take(JSON.parse(data));
+    });
+    socket.addEventListener("close", () => {
+      for (const [id, answer] of this.#answers) answer({ id, error: { code: 0, message: "gone" } });
+    });
+    await new Promise((resolve, reject) => {
+      socket.addEventListener("open", resolve);
+      socket.addEventListener("close", () => reject(new Error(`Cannot reach ${url}`)));
+      socket.addEventListener("error", () => {});
+    });
+    await until(() => this.#subscribe());
+  }
+
+  /** Goes without a word. */
+  leave(): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.close();
+  }
+
+  /** Calls a method. */
+  call(method: string, params: unknown): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const id = ++this.#calls;
+    this.#answers.set(id, ({ error, result }) => {
+      this.#answers.delete(id);
+      if (error) reject(new Error(`${method}: ${error.code} ${error.message}`));
+      else resolve(result);
+    });
+    this.#socket?.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
+    return promise;
+  }
+
+  async #subscribe(): Promise<boolean> {
+    const since = Object.fromEntries(this.#positions);
+    const params = { topics: this.#topics, recover: true, since };
+    let answer: Recovery;
+    try {
+      answer = await this.call("subscribe", params) as Recovery;
+    } catch (error) {
+      // The engine is away.
+      if (String(error).includes("-32009")) return false;
+      throw error;
+    }
+    return answer.subscriptions.length === this.#topics.length;
+  }
+
+  #take({ id, method, params, result, ...rest }: Message): void {
+    if (id !== undefined) {
+      // Before any event of it.
+      this.#settle(result as Partial<Recovery> | undefined);
+      this.#answers.get(id)?.({ id, result, ...rest });
+    }
+    if (method !== "rpc.message" || params === undefined) return;
+    this.#positions.set(params.topic, params.position);
+    if (params.gap) this.gaps.push(params.topic);
+    else this.#hear(params.topic, params.data);
+  }
+
+  #settle({ positions, recovered }: Partial<Recovery> = {}): void {
+    for (const [topic, position] of Object.entries(positions ?? {})) {
+      this.#positions.set(topic, position);
+      if (!recovered?.[topic]) this.gaps.push(topic);
+    }
+  }
+}

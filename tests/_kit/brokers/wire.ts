@@ -1,0 +1,51 @@
+/**
+ * The network between one process and an engine, which can fail for that process alone.
+ */
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
+
+/** A wire to an engine. */
+export interface EngineWire {
+  readonly port: number;
+  /** Breaks it: what is connected ends, and nothing connects. */
+  break(): Promise<void>;
+  /** Mends it. */
+  mend(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Lays a wire. */
+export async function layWire(target: number): Promise<EngineWire> {
+  const ends = new Set<Socket>();
+  let server = await listen(0);
+
+  async function listen(port: number): Promise<Server> {
+    const listener = createServer((near) => {
+      const far = connect(target, "127.0.0.1");
+      for (const [from, to] of [[near, far], [far, near]] as const) {
+        ends.add(from);
+        from.on("error", () => {}).on("close", () => {
+          ends.delete(from);
+          to.destroy();
+        }).pipe(to);
+      }
+    });
+    await new Promise<void>((resolve) => listener.listen(port, "127.0.0.1", resolve));
+    return listener;
+  }
+  async function end(): Promise<void> {
+    if (!server.listening) return;
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const each of ends) each.destroy();
+    await closed;
+  }
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    break: end,
+    async mend() {
+      server = await listen(port);
+    },
+    [Symbol.asyncDispose]: end,
+  };
+}
