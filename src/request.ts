@@ -278,7 +278,7 @@ export class RpcRequest<User = unknown> {
   /** Whether the caller has cancelled the call or is gone. Cheaper than asking the signal. */
   get aborted(): boolean {
     watch(this.connection);
-    return this.#abortReason !== undefined;
+    return this.#abortReason !== undefined || !this.connection.isOpen;
   }
 
   /** Whether something waits for {@linkcode RpcRequest.answered}. */

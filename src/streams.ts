@@ -46,6 +46,8 @@ export class Streams {
   /** The two methods of a subscription: the one that begins it, the one that ends it. */
   methods(source: StreamSource, notification: string): [PluginMethod, PluginMethod] {
     const begin = (params: unknown, request: RpcRequest) => {
+      // Nobody would end it.
+      if (request.aborted) throw new RpcError(ErrorCode.requestCancelled, "The caller is gone");
       const items = (source as Source)(params, request);
       return this.#begin({
         id: crypto.randomUUID(),

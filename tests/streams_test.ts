@@ -4,6 +4,7 @@ import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/
 import type { JsonRpcOptions } from "@x/jsonrpc";
 import { stream } from "@x/jsonrpc/stream";
 import { linkedSockets } from "@x/jsonrpc/testing";
+import { bareClient, quietMoment, silentLog, until } from "./_kit/local.ts";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
 
@@ -136,3 +137,21 @@ function silent() {
   const nothing = () => {};
   return { debug: nothing, info: nothing, warn: nothing, error: nothing };
 }
+
+test("subscription() begins nothing in a batch whose first entry ends the connection", async () => {
+  const log: string[] = [];
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("leave", (_params: unknown, { connection }) => connection.close())
+    .subscription("count", NAMES, function* () {
+      try {
+        for (;;) yield log.push("item");
+      } finally {
+        log.push("ended");
+      }
+    });
+  const wire = bareClient(rpc);
+  wire.say(["leave", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
+  await until(() => rpc.connections.size === 0);
+  for (let n = 0; n < 5; n++) await quietMoment();
+  assertEquals(log, []);
+});

@@ -737,3 +737,30 @@ test("a connection that ends leaves no trace in any topic", async () => {
     assertEquals([...rpc.filter(topics)], []);
   }
 });
+
+test("subscribe in a batch whose first entry ends the connection leaves no trace", async () => {
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("leave", (_params: unknown, { connection }) => connection.close())
+    .topic("clock");
+  const wire = bareClient(rpc);
+  wire.say(
+    `[${
+      ["leave", "subscribe"].map((method, id) =>
+        JSON.stringify({ jsonrpc: "2.0", method, params: ["clock"], id })
+      )
+    }]`,
+  );
+  await until(() => rpc.connections.size === 0);
+  assertEquals([...rpc.filter(["clock"])], []);
+  assertEquals(rpc.notify("clock", 1).deliveries, 0);
+});
+
+test("a pattern fits no name of more than 256 characters", async () => {
+  const rpc = new JsonRpc().topic("room.*");
+  const wire = bareClient(rpc);
+  const longest = `room.${"x".repeat(251)}` as const;
+  const { result } = await subscribe(wire, longest, `${longest}x`);
+  assertEquals(result, [longest]);
+  assertThrows(() => rpc.notify(`room.${"x".repeat(252)}`, 1), TypeError, "no such topic");
+  wire.close();
+});

@@ -69,6 +69,7 @@ export class Declarations {
   }
 
   #match(name: string): Declaration | undefined {
+    if (name.length > MAX_LENGTH) return undefined;
     const segments = name.split(".");
     // Clients name concrete topics: a star of theirs is no pattern.
     if (segments.includes("*") || segments.includes("")) return undefined;
@@ -78,6 +79,9 @@ export class Declarations {
     return undefined;
   }
 }
+
+// Of names that clients choose: each is remembered, in several places.
+const MAX_LENGTH = 256;
 
 /** Whether the guards of a topic admit a connection to it. */
 export function mayUse(declaration: Declaration, name: string, connection: Connection): boolean {
