@@ -60,7 +60,10 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   readonly methods?: Readonly<Record<string, PluginMethod>>;
   /** Answers a request that is neither an upgrade nor a POST, or leaves it by returning nothing. */
   readonly fetch?: (request: Request) => Response | undefined | Promise<Response | undefined>;
-  /** Called when a WebSocket is open, before its first message. */
+  /**
+   * Called when a connection that lasts is open, a WebSocket or an event stream, before its first
+   * message. Where it throws, the connection is closed with 1011.
+   */
   readonly opened?: (connection: Connection) => void;
   /** Called when a connection has ended: forget it. */
   readonly ended?: (connection: Connection) => void;

@@ -17,6 +17,7 @@ import type {
 } from "./api.ts";
 import type { CloseOptions } from "./close_options.ts";
 import { Doors } from "./doors.ts";
+import { Hooks } from "./hooks.ts";
 import { resolveLimits } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
@@ -78,6 +79,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const logger = options.logger ?? console;
     const methods = this.#methods = new MethodRegistry(options.scalarParams);
     const plugins = this.#plugins;
+    const hooks = new Hooks(plugins, logger);
     this.#options = options;
     this.#doors = new Doors({ limits, logger, methods, plugins }, options);
     this.#topics = new Topics({
@@ -86,7 +88,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
       broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
       maySubscribe: (connection) => methods.admits("subscribe", connection),
-      dropped: (...dropped) => plugins.forEach((plugin) => plugin.dropped?.(...dropped)),
+      dropped: (...dropped) => void hooks.tell("dropped", ...dropped),
     });
     this.#streams = new Streams(limits);
     this.#mount(this.#topics.plugin());

@@ -11,6 +11,7 @@ import type { Drain } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
+import { Hooks } from "./hooks.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import type { MethodRegistry } from "./methods.ts";
@@ -48,6 +49,7 @@ export class SocketDoor {
   readonly connections: Connections;
   readonly #options: SocketDoorOptions;
   readonly #peerHost: PeerHost;
+  readonly #hooks: Hooks;
   // Handshakes under way, each with what was revoked meanwhile.
   readonly #arriving = new Map<Handshake, Predicate[]>();
   #closing = false;
@@ -56,6 +58,7 @@ export class SocketDoor {
   constructor(options: SocketDoorOptions) {
     this.#options = options;
     const { limits, logger, methods, plugins, drain } = options;
+    const hooks = this.#hooks = new Hooks(plugins, logger);
     this.connections = new Connections(limits);
     this.#peerHost = {
       limits,
@@ -63,10 +66,10 @@ export class SocketDoor {
       find: (name) => drain.begun ? CLOSING_METHOD : methods.find(name),
       ended: (peer) => {
         this.connections.leave(peer);
-        plugins.forEach((plugin) => plugin.ended?.(peer));
+        hooks.tell("ended", peer);
       },
       closed: (peer) => this.connections.delete(peer),
-      userChanged: (peer) => plugins.forEach((plugin) => plugin.userChanged?.(peer)),
+      userChanged: (peer) => void hooks.tell("userChanged", peer),
     };
   }
 
@@ -174,11 +177,13 @@ export class SocketDoor {
   #open(channel: Channel, handshake: Handshake): Peer {
     const peer = new Peer(channel, this.#peerHost, handshake);
     this.connections.add(peer);
-    for (const plugin of this.#options.plugins) plugin.opened?.(peer);
+    const well = this.#hooks.tell("opened", peer);
     const revoked = this.#arriving.get(handshake)?.some((predicate) => predicate(peer) === true);
     this.#arriving.delete(handshake);
     // Not before this returns: until then Bun does not know whom to tell that it has closed.
     if (revoked) queueMicrotask(() => revoke(peer));
+    // Whoever was to watch over it may not do so.
+    if (!well) queueMicrotask(() => peer.close(1011, "Internal error"));
     if (this.#closing) queueMicrotask(() => peer.close(1001, "The server is closing"));
     return peer;
   }

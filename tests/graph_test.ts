@@ -21,7 +21,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["upgrade", "inbox", "wake"],
   ],
   hallway: [
-    ...["pending", "request", "plugin"],
+    ...["pending", "request", "plugin", "hooks"],
     ...["runtimes/runtime", "runtimes/bun", "runtimes/deno", "runtimes/choose"],
     ...["runtimes/ws_frame", "runtimes/ws_channel", "runtimes/light_response"],
     ...["runtimes/node_upgrade", "runtimes/node"],

@@ -1,8 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
+import { EventReader } from "./_kit/events.ts";
+import { serveHere, silentLog, until } from "./_kit/local.ts";
 
 interface Person {
   readonly name: string;
@@ -40,4 +42,76 @@ test("use() gives clients the methods of a plugin, and handlers its user, as typ
   assertEquals([done, name], [true, "ada"]);
   // @ts-expect-error -- not what login takes
   await client.call("login", { who: "ada" });
+});
+
+test("a plugin whose hooks throw costs no connection its place, and keeps no other plugin from its own", async () => {
+  const logger = silentLog();
+  const heard: string[] = [];
+  const names = ["userChanged", "ended"] as const;
+  const hooks = (run: (name: string) => void): Plugin =>
+    Object.fromEntries(names.map((name) => [name, () => run(name)]));
+  const rpc = new JsonRpc({ logger, maxConnections: 1 })
+    .use(hooks((name) => {
+      throw new Error(`Broken ${name}`);
+    }))
+    .use(hooks((name) => void heard.push(name)))
+    .method("leave", (_params: unknown, { connection }) => {
+      connection.logout();
+      return "left";
+    });
+  await using server = await serveHere(rpc);
+  for (let round = 0; round < 2; round++) {
+    const client = await connect<typeof rpc>(server.ws);
+    assertEquals(await client.call("leave"), "left");
+    await client.close();
+    await until(() => rpc.connections.size === 0);
+  }
+  assertEquals(heard, [...names, ...names]);
+  for (const name of names) assertStringIncludes(logger.text, `Broken ${name}`);
+});
+
+test("a plugin whose `dropped` throws keeps no event from others", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger, maxBufferedBytes: 2 })
+    .use({
+      dropped() {
+        throw new Error("Broken dropped");
+      },
+    })
+    .topic("clock", { slow: "latest" });
+  const sockets = [linkedSockets(), linkedSockets()] as const;
+  for (const [, far] of sockets) rpc.attach(far);
+  const slow = await connect<typeof rpc>(sockets[0][0]);
+  const quick = await connect<typeof rpc>(sockets[1][0]);
+  const heard: unknown[] = [];
+  await slow.subscribe("clock", () => {});
+  await quick.subscribe("clock", (data) => heard.push(data));
+  Object.defineProperty(sockets[0][1], "bufferedAmount", { value: 1 });
+  for (let n = 1; n <= 3; n++) rpc.notify("clock", n);
+  await until(() => heard.length === 3);
+  assertEquals(heard, [1, 2, 3]);
+  assertStringIncludes(logger.text, "Broken dropped");
+  await Promise.all([slow.close(), quick.close()]);
+});
+
+test("a plugin whose `opened` throws closes the connection with 1011, on each door that lasts", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger })
+    .use({
+      opened() {
+        throw new Error("Broken opened");
+      },
+    })
+    .topic("clock");
+  const [near, far] = linkedSockets();
+  const code = new Promise((resolve) =>
+    near.addEventListener("close", ({ code }) => resolve(code))
+  );
+  rpc.attach(far);
+  assertEquals(await code, 1011);
+  await using server = await serveHere(rpc);
+  const reader = await EventReader.open(server.url, "topics=clock");
+  await reader.ended();
+  await until(() => rpc.connections.size === 0);
+  assertStringIncludes(logger.text, "Broken opened");
 });

@@ -1,0 +1,44 @@
+/**
+ * Telling plugins what happens to connections.
+ *
+ * @module
+ */
+
+import { describeError } from "./errors.ts";
+import type { Logger } from "./logger.ts";
+import type { Plugin } from "./plugin.ts";
+
+/** Those functions of a plugin that are told something, and asked nothing. */
+type HookName = "opened" | "ended" | "userChanged" | "dropped";
+
+/** The plugins of one server, as those who are told. One that throws keeps nothing from the others. */
+export class Hooks {
+  readonly #plugins: readonly Plugin[];
+  readonly #logger: Logger;
+
+  /**
+   * @param plugins What is mounted, and what will be.
+   * @param logger Where a hook that throws is written.
+   */
+  constructor(plugins: readonly Plugin[], logger: Logger) {
+    this.#plugins = plugins;
+    this.#logger = logger;
+  }
+
+  /** Tells all of them; answers whether none has thrown. Does not throw itself. */
+  tell<Name extends HookName>(
+    name: Name,
+    ...what: Parameters<NonNullable<Plugin[Name]>>
+  ): boolean {
+    let well = true;
+    for (const plugin of this.#plugins) {
+      try {
+        (plugin[name] as ((...what: unknown[]) => void) | undefined)?.(...what);
+      } catch (error) {
+        well = false;
+        this.#logger.error(`A plugin's \`${name}\` failed: ${describeError(error)}`);
+      }
+    }
+    return well;
+  }
+}
