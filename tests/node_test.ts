@@ -12,7 +12,15 @@ import { serve } from "@x/jsonrpc/node";
 import type { ServeOptions } from "@x/jsonrpc/node";
 import { Hono } from "hono";
 import { WebSocket as WsSocket } from "ws";
-import { rawPost, rawRequest, rawSocket, rawUpgrade } from "./_kit/doors.ts";
+import {
+  dial,
+  rawPost,
+  rawRequest,
+  rawSocket,
+  rawUpgrade,
+  requestText,
+  UPGRADE,
+} from "./_kit/doors.ts";
 import { quietMoment, silentLog, until } from "./_kit/local.ts";
 
 const LOOPBACK: ServeOptions = { hostname: "127.0.0.1", port: 0 };
@@ -200,13 +208,6 @@ const oddRequests: Readonly<Record<string, Parameters<typeof rawRequest>[1]>> = 
   "another protocol": { headers: { upgrade: "h2c" } },
 };
 
-const UPGRADE = {
-  "connection": "Upgrade",
-  "upgrade": "websocket",
-  "sec-websocket-version": "13",
-  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-};
-
 for (const [what, request] of Object.entries(oddRequests)) {
   test(`serve() goes on after a request for an upgrade with ${what}`, async () => {
     const rpc = new JsonRpc({ maxConnections: 1, logger: silentLog() }).method(
@@ -262,6 +263,24 @@ test("close() is not held up by a peer that does not answer", async () => {
   await server.close();
   await until(() => rpc.connections.size === 0);
   silent.destroy();
+});
+
+test("close() is not held up by a handshake that never settles, nor by one that settles late", async () => {
+  const { rpc } = testServer();
+  const asked: (() => void)[] = [];
+  rpc.use({ handshake: () => new Promise<void>((resolve) => void asked.push(resolve)) });
+  const server = await serve(rpc, LOOPBACK);
+  const left = await dial(server.url);
+  const waits = await dial(server.url);
+  for (const socket of [left, waits]) socket.write(requestText(server.url, UPGRADE, {}));
+  await until(() => asked.length === 2);
+  left.end();
+  const closed = server.close();
+  asked[1]?.();
+  await closed;
+  assertEquals(rpc.connections.size, 0);
+  await rpc.close();
+  for (const socket of [left, waits]) socket.destroy();
 });
 
 // -- in a framework --
@@ -352,3 +371,26 @@ test("serve() speaks TLS when it is given key and certificate", async () => {
   assertEquals(seen, ["https:", "https:"]);
   await assertRejects(() => connect(wsUrl(server)), RpcConnectionError);
 });
+
+// -- answers that are none --
+
+const BROKEN: Readonly<Record<string, () => Response>> = {
+  "whose body was read before": () => USED,
+  "whose body breaks off": () =>
+    new Response(
+      new ReadableStream({ start: (controller) => controller.error(new Error("secret detail")) }),
+    ),
+  "that is none": () => undefined as unknown as Response,
+};
+const USED = new Response("No", { status: 403 });
+await USED.text();
+
+for (const [what, answer] of Object.entries(BROKEN)) {
+  test(`serve() answers an upgrade 500 when the app gives a response ${what}`, async () => {
+    await using server = await serve({ fetch: () => answer() }, LOOPBACK);
+    for (let round = 0; round < 2; round++) {
+      const { status, body } = await rawUpgrade(server.url);
+      assertEquals([status, body], [500, "Internal error"]);
+    }
+  });
+}

@@ -66,6 +66,9 @@ export class Upgrades {
   readonly #scheme: string;
   // One for each limit of message sizes: `ws` takes it from its server.
   readonly #servers = new Map<number, WebSocketServer>();
+  // Those whose app has not answered yet. Node keeps them also when their client has left.
+  readonly #asking = new Set<Duplex>();
+  #closed = false;
 
   /**
    * @param app What is asked.
@@ -81,18 +84,24 @@ export class Upgrades {
     // A peer that is gone before the answer: nothing is left to tell it. One function for all: a
     // closure would keep the request for as long as the socket is open.
     socket.on("error", destroy);
+    if (this.#closed) return void socket.destroy();
+    this.#asking.add(socket);
     let upgraded = false;
     const upgrade = (admission: Admission): void => {
       upgraded = true;
+      this.#asking.delete(socket);
       this.#upgrade(incoming, socket, head, admission);
     };
     const response = await this.#ask(incoming, { incoming, runtime: nodeRuntime, upgrade });
     // Judged by what happened, not by the response: a framework may have put another in its place.
     if (!upgraded) await refuse(socket, response);
+    this.#asking.delete(socket);
   }
 
-  /** Closes all sockets with 1001, and resolves when they are gone. */
+  /** Closes all sockets with 1001, lets none in any more, and resolves when they are gone. */
   async close(): Promise<void> {
+    this.#closed = true;
+    for (const socket of this.#asking) socket.destroy();
     const clients = [...this.#servers.values()].flatMap((server) => [...server.clients]);
     await Promise.all(clients.map(closeClient));
   }
@@ -158,9 +167,16 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
   return URL.canParse(path, base) ? new Request(new URL(path, base), { headers }) : undefined;
 }
 
-/** Answers an upgrade that was refused, on the bare socket. */
+/** Answers an upgrade that was refused, on the bare socket. Does not reject. */
 async function refuse(socket: Duplex, response: Response): Promise<void> {
-  const body = new Uint8Array(await response.arrayBuffer());
+  let body: Uint8Array;
+  try {
+    body = new Uint8Array(await response.arrayBuffer());
+  } catch (error) {
+    // One that was read before, say, because the app gives the same to everybody.
+    console.error(error);
+    return refuse(socket, new Response("Internal error", { status: 500 }));
+  }
   const headers = new Headers(response.headers);
   headers.set("content-length", String(body.byteLength));
   headers.set("connection", "close");
