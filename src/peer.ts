@@ -128,6 +128,13 @@ export class Peer extends Conversation implements Receiver, Flushable {
     this.#channel.terminate?.();
   }
 
+  /** One that only reads has nothing left to wait for, unless it is just about to be answered. */
+  protected override lostTopics(): void {
+    if (!this.#channel.oneWay || this.isBusy) return;
+    // It is still told why.
+    queueMicrotask(() => this.close(1000, "No topics are left"));
+  }
+
   protected override userChanged(): void {
     this.#host.userChanged?.(this);
   }

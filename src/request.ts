@@ -27,6 +27,7 @@ export interface Handshake {
 
 let writableSubscriptions: (connection: Connection) => Set<string>;
 let watch: (connection: Connection) => void;
+let lostTopics: (connection: Connection) => void;
 let addDropped: (connection: Connection, count: number) => void;
 
 /**
@@ -144,6 +145,9 @@ export abstract class Connection<User = unknown> {
   /** Called when somebody wants to know whether the peer is gone; perhaps more than once. */
   protected watched(): void {}
 
+  /** Called when the last topic of the peer has ended, whoever ended it. */
+  protected lostTopics(): void {}
+
   /** Called once, by the subclass, when the connection has ended. */
   protected ended(): void {
     this.#controller?.abort();
@@ -152,6 +156,7 @@ export abstract class Connection<User = unknown> {
   static {
     writableSubscriptions = (connection) => connection.#subscriptions ??= new Set();
     watch = (connection) => connection.watched();
+    lostTopics = (connection) => connection.lostTopics();
     addDropped = (connection, count) => connection.#dropped += count;
   }
 }
@@ -159,6 +164,12 @@ export abstract class Connection<User = unknown> {
 /** The set behind {@linkcode Connection.subscriptions}, for the room that keeps it. */
 export function subscriptionsOf(connection: Connection): Set<string> {
   return writableSubscriptions(connection);
+}
+
+/** Takes a topic from {@linkcode Connection.subscriptions}. */
+export function endSubscription(connection: Connection, topic: string): void {
+  const subscriptions = writableSubscriptions(connection);
+  if (subscriptions.delete(topic) && subscriptions.size === 0) lostTopics(connection);
 }
 
 /** Adds to {@linkcode Connection.dropped}. */

@@ -23,12 +23,14 @@ export function isEventRequest(request: Request): boolean {
  * Opens a stream of topics: a connection that only hears, and recovers by itself.
  *
  * @returns The stream; 404 where one of the topics is not there or not for this peer, and does not
- * say which; 400 where none is named or too many are, 403 and 503 where a layer around `subscribe`
+ * say which; 400 where none is named or too many are for `maxSubscriptions` or for an id, 403 and 503 where a layer around `subscribe`
  * or the broker refuses.
  */
 export function openEvents(request: Request, admission: Admission): Response | Promise<Response> {
   const search = new URL(request.url).searchParams;
-  const topics = search.getAll("topics").flatMap((list) => list.split(","))
+  const lists = search.getAll("topics");
+  // Given once it is a list; else each is a name, which may have commas of its own.
+  const topics = (lists.length === 1 ? (lists[0] as string).split(",") : lists)
     .filter((topic) => topic !== "");
   const lastEventId = request.headers.get("last-event-id") ?? search.get("lastEventId") ?? "";
   const channel = new EventChannel([...new Set(topics)]);
@@ -87,7 +89,9 @@ class EventChannel implements Channel {
     const { method, params, id, result, error } = JSON.parse(textOf(message)) as Message;
     if (method === undefined) this.#answer(result as SubscribeAnswer | undefined, error);
     // What a handler tells the peer beside the topics.
-    else if (id === undefined) this.#write(block(String(method), JSON.stringify(params) ?? "null"));
+    else if (id === undefined) {
+      this.#write(block(lineOf(String(method)), JSON.stringify(params) ?? "null"));
+    }
   }
 
   close(code: number, reason: string): void {
@@ -124,6 +128,9 @@ class EventChannel implements Channel {
       return this.#refuse(404, "No such topic");
     }
     for (const [topic, position] of Object.entries(positions)) this.#move(topic, position);
+    if (this.#id.length > MAX_ID_LENGTH) {
+      return this.#refuse(400, `Too many topics: ids would be over ${MAX_ID_LENGTH} characters`);
+    }
     this.#write(`id: ${this.#id}\n\n`);
     for (const topic of this.#topics) if (recovered[topic] === false) this.#gap(topic);
     this.#respond(new Response(this.#body, { headers: HEADERS }));
@@ -212,13 +219,20 @@ const STATUS: Readonly<Record<number, number>> = {
 const encoder = new TextEncoder();
 // Of how many characters about one piece of the answer is made.
 const CHUNK_LENGTH = 64 * 1024;
+// It comes back as a header, for all of which many a server and proxy has 8 or 16 KiB. An offset that
+// grows takes little.
+const MAX_ID_LENGTH = 4096;
 // Events that an EventSource has of its own, or that say something else here.
 const TAKEN = ["open", "error", "gap"];
 
 /** The name of an event is its topic, where it can be. */
 function eventName(topic: string): string {
   if (TAKEN.includes(topic)) return `topic:${topic}`;
-  return topic.replace(/[\r\n\0]/g, encodeURIComponent);
+  return lineOf(topic);
+}
+
+function lineOf(name: string): string {
+  return name.replace(/[\r\n\0]/g, encodeURIComponent);
 }
 
 /** One event on the wire. Data of several lines has several fields. */

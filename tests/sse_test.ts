@@ -6,7 +6,7 @@ import { LateBroker } from "./_kit/brokers/late.ts";
 import { withChromium } from "./_kit/chromium.ts";
 import { dial, rawRequest } from "./_kit/doors.ts";
 import { EventReader } from "./_kit/events.ts";
-import { serveHere, silentLog, until } from "./_kit/local.ts";
+import { gate, serveHere, silentLog, until } from "./_kit/local.ts";
 import { freePort } from "./_kit/ports.ts";
 
 function serverOf(options: JsonRpcOptions = {}) {
@@ -26,7 +26,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
   test(`an event stream gives what is new, with ids to come back with, ${where}`, async () => {
     const rpc = serverOf(options());
     await using server = await serveHere(rpc);
-    const first = await EventReader.open(server.url, "topics=clock,room.7&topics=clock");
+    const first = await EventReader.open(server.url, "topics=clock&topics=room.7&topics=clock");
     assertEquals(first.response.status, 200);
     await first.block();
     const quiet = first.lastEventId;
@@ -104,6 +104,54 @@ test("an event stream may have topics of any name", async () => {
   const second = await EventReader.open(server.url, query, headers);
   assertEquals((await second.some(odd.length)).map(({ data }) => data), odd.map(() => '"again"'));
   await second.leave();
+});
+
+test("an event stream reads commas as names when topics is there more than once", async () => {
+  const rpc = new JsonRpc().topic("a,b").topic("a").topic("b");
+  await using server = await serveHere(rpc);
+  const queries = {
+    "topics=a,b": ["a", "b"],
+    "topics=a%2Cb": ["a", "b"],
+    "topics=a,b&topics=": ["a,b"],
+    "topics=a%2Cb&topics=b": ["a,b", "b"],
+  };
+  for (const [query, topics] of Object.entries(queries)) {
+    const reader = await EventReader.open(server.url, query);
+    await reader.block();
+    assertEquals([...new URLSearchParams(reader.lastEventId).keys()], topics);
+    await reader.leave();
+  }
+});
+
+test("an event stream is told things under whatever name, and the name breaks nothing", async () => {
+  const rpc = serverOf();
+  await using server = await serveHere(rpc);
+  const reader = await EventReader.open(server.url, "topics=clock");
+  await reader.block();
+  const [connection] = rpc.connections;
+  connection?.notify("a\ndata: forged\n\n", []);
+  const { event, data } = await reader.next();
+  assertEquals([event, data], ["a%0Adata: forged%0A%0A", "[]"]);
+  await reader.leave();
+});
+
+test("an event stream has as many topics as its ids have room for", async () => {
+  const rpc = serverOf();
+  await using server = await serveHere(rpc);
+  const query = (count: number) =>
+    `topics=${Array.from({ length: count }, (_, n) => `room.${"x".repeat(50)}${n}`)}`;
+  const reader = await EventReader.open(server.url, query(30));
+  assertEquals(reader.response.status, 200);
+  await reader.block();
+  // What a proxy takes as one header, as a rule, is 8 KiB.
+  const headers = { "last-event-id": reader.lastEventId };
+  assertEquals((await EventReader.open(server.url, query(30), headers)).response.status, 200);
+  const refused = await EventReader.open(server.url, query(100));
+  assertEquals(refused.response.status, 400);
+  assertStringIncludes(await refused.text(), "4096");
+  await until(() => rpc.connections.size === 2);
+  for (const connection of rpc.connections) connection.close();
+  await until(() => rpc.connections.size === 0);
 });
 
 const PRETTY = '{\n  "a": 1,\r\n  "b": 2\r}';
@@ -217,6 +265,39 @@ test("an event stream loses a topic with the right to it", async () => {
   rpc.notify("clock", 3);
   assertEquals((await reader.next()).data, "3");
   await reader.leave();
+});
+
+for (const how of ["logout", "removeTopic"]) {
+  test(`an event stream that has lost all its topics by ${how} is closed`, async () => {
+    const rpc = serverOf({ broker: new LateBroker() })
+      .use({ handshake: (handshake) => void (handshake.user = "ada") });
+    await using server = await serveHere(rpc);
+    const reader = await EventReader.open(server.url, "topics=secret");
+    await reader.block();
+    if (how === "removeTopic") {
+      rpc.removeTopic("secret");
+      assertEquals((await reader.next()).event, "rpc.removed");
+    } else for (const connection of rpc.connections) connection.logout();
+    await reader.ended();
+    await until(() => rpc.connections.size === 0);
+  });
+}
+
+test("an event stream whose topics are lost before it is answered is answered 404", async () => {
+  const door = gate();
+  const rpc = serverOf({
+    broker: new LateBroker((what) => what === "subscribe" ? door.passed : Promise.resolve()),
+  })
+    .use({ handshake: (handshake) => void (handshake.user = "ada") });
+  await using server = await serveHere(rpc);
+  const opening = EventReader.open(server.url, "topics=secret");
+  await until(() => rpc.connections.size === 1);
+  for (const connection of rpc.connections) connection.logout();
+  door.open();
+  const { response } = await opening;
+  assertEquals(response.status, 404);
+  await response.body?.cancel().catch(() => {});
+  await until(() => rpc.connections.size === 0);
 });
 
 test("an event stream sends a comment at each heartbeat", async () => {

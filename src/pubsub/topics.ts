@@ -9,7 +9,7 @@ import { checkLength } from "../limits.ts";
 import type { Limits } from "../limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Plugin } from "../plugin.ts";
-import { subscriptionsOf } from "../request.ts";
+import { endSubscription } from "../request.ts";
 import type { Connection, RpcRequest } from "../request.ts";
 import { validate } from "../schema.ts";
 import type { PlainIssue, Schema } from "../schema.ts";
@@ -176,7 +176,7 @@ export class Topics implements TopicTable {
 
   leave(name: string, connection: Connection): void {
     if (!connection.subscriptions.has(name)) return;
-    subscriptionsOf(connection).delete(name);
+    endSubscription(connection, name);
     const topic = this.#live.get(name);
     topic?.leave(connection);
     if (topic?.isEmpty) this.#live.delete(name);
