@@ -83,6 +83,20 @@ test("memoryBroker() forgets the topic that was silent for longest, and says so"
   assertNotEquals(history(broker, "a").position.epoch, positions[0]?.epoch);
 });
 
+test("memoryBroker() forgets nothing that it keeps for names that were only asked for", () => {
+  const broker = memoryBroker({ maxIdleTopics: 2 });
+  const kept = broker.publish("kept", "1", KEEP) as Position;
+  const first = history(broker, "asked").position;
+  for (let n = 0; n < 1000; n++) {
+    history(broker, `asked ${n}`);
+    const ear = broker.subscribe(`heard ${n}`, KEEP, new Heard()) as { unsubscribe(): void };
+    ear.unsubscribe();
+  }
+  assertEquals(dataOf(history(broker, "kept").events), [1]);
+  assertEquals(history(broker, "kept", kept).complete, true);
+  assertEquals(history(broker, "asked", first).complete, false);
+});
+
 test("memoryBroker() does not count topics that are heard or fixed, and counts those no more heard", () => {
   const broker = memoryBroker({ maxIdleTopics: 1 });
   const fixed = { ...KEEP, fixed: true };

@@ -19,7 +19,7 @@ import type {
 export interface MemoryBrokerOptions {
   /**
    * Topics under patterns that are remembered although nobody hears them; past it, the one that was
-   * silent for longest is forgotten.
+   * silent for longest is forgotten. Those of which nothing is kept are counted apart, up to 1,000.
    *
    * @default {10000}
    */
@@ -59,6 +59,9 @@ class MemoryBroker implements Broker {
   readonly #logs = new Map<string, Log>();
   // Those of them that nobody hears and whose names clients chose, the longest silent first.
   readonly #idle = new Map<string, Log>();
+  // The same of those of which nothing is kept: strangers can ask for as many names as they like, and
+  // push nothing out by it but such names.
+  readonly #empty = new Map<string, Log>();
 
   constructor(maxIdleTopics: number) {
     this.#maxIdleTopics = maxIdleTopics;
@@ -66,19 +69,20 @@ class MemoryBroker implements Broker {
 
   publish(topic: string, data: string, keep: Retention): Position {
     const log = this.#log(topic, keep);
+    const position = log.append(data);
     this.#rest(topic, log);
-    return log.append(data);
+    return position;
   }
 
   subscribe(topic: string, keep: Retention, sink: BrokerSink): BrokerSubscription {
     const log = this.#log(topic, keep);
     const ear = { sink, from: log.position.offset };
     log.ears.add(ear);
-    this.#idle.delete(topic);
+    this.#wake(topic);
     return {
       position: log.position,
       unsubscribe: () => {
-        if (log.ears.delete(ear) && this.#logs.get(topic) === log) this.#rest(topic, log);
+        if (log.ears.delete(ear)) this.#rest(topic, log);
       },
     };
   }
@@ -101,6 +105,7 @@ class MemoryBroker implements Broker {
     for (const log of this.#logs.values()) log.ears.clear();
     this.#logs.clear();
     this.#idle.clear();
+    this.#empty.clear();
   }
 
   #log(topic: string, keep: Retention): Log {
@@ -120,23 +125,34 @@ class MemoryBroker implements Broker {
     log.keep = keep;
     if (!keep.fixed || log.fixed) return;
     log.fixed = true;
-    this.#idle.delete(topic);
+    this.#wake(topic);
   }
 
   /** Puts a topic that nobody hears behind the others, and forgets the first where it is too many. */
   #rest(topic: string, log: Log): void {
-    if (log.fixed || log.ears.size > 0) return;
+    if (log.fixed || log.ears.size > 0 || this.#logs.get(topic) !== log) return;
+    this.#wake(topic);
+    const [idle, most] = log.isEmpty
+      ? [this.#empty, Math.min(MAX_EMPTY, this.#maxIdleTopics)]
+      : [this.#idle, this.#maxIdleTopics];
+    idle.set(topic, log);
+    if (idle.size <= most) return;
+    for (const oldest of idle.keys()) return this.#drop(oldest);
+  }
+
+  #wake(topic: string): void {
     this.#idle.delete(topic);
-    this.#idle.set(topic, log);
-    if (this.#idle.size <= this.#maxIdleTopics) return;
-    for (const oldest of this.#idle.keys()) return this.#drop(oldest);
+    this.#empty.delete(topic);
   }
 
   #drop(topic: string): void {
     this.#logs.delete(topic);
-    this.#idle.delete(topic);
+    this.#wake(topic);
   }
 }
+
+// Names without an event. Whoever comes back to one that was forgotten is told of a gap.
+const MAX_EMPTY = 1000;
 
 interface Ear {
   readonly sink: BrokerSink;
@@ -158,6 +174,11 @@ class Log {
   #delivering = false;
   // Events that came while another was on its way round: each ear hears them in order.
   #waiting: BrokerEvent[] | undefined;
+
+  /** Whether no event is kept, as far as was looked. */
+  get isEmpty(): boolean {
+    return this.#start === this.#events.length;
+  }
 
   append(data: string): Position {
     const { epoch, offset } = this.position;
