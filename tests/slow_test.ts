@@ -4,7 +4,7 @@ import { JsonRpc } from "@x/jsonrpc";
 import type { Connection, JsonRpcOptions, SlowPolicy, TopicOptions } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "./_kit/brokers/late.ts";
-import { bareClient, quietMoment, silentLog, until, Wire } from "./_kit/local.ts";
+import { bareClient, gate, quietMoment, silentLog, until, Wire } from "./_kit/local.ts";
 import type { WireMessage } from "./_kit/local.ts";
 
 const MARK = 1000;
@@ -146,6 +146,45 @@ test("slow: what is held back for one connection is bounded in bytes, over all i
   assertEquals(wire.connection.dropped, 3);
   wire.close();
   await rpc.close();
+});
+
+for (const recover of [false, true]) {
+  test(`subscribe loses nothing while its answer is held back, ${recover ? "with" : "without"} recover`, async () => {
+    const door = gate();
+    const rpc = new JsonRpc({ maxBufferedBytes: 40_000 }).topic("a").use(async (_request, next) => {
+      const result = next();
+      await door.passed;
+      return result;
+    });
+    const wire = bareClient(rpc);
+    wire.call(1, "subscribe", { topics: ["a"], recover });
+    await quietMoment();
+    for (let n = 0; n < 500; n++) rpc.notify("a", n);
+    door.open();
+    const data = (await wire.some(501)).slice(1)
+      .map(({ params }) => recover ? (params as { data: number }).data : params);
+    assertEquals(data, Array.from({ length: 500 }, (_, n) => n));
+    wire.close();
+  });
+}
+
+test("subscribe whose answer is held back for long is told of a gap, and costs bounded memory", async () => {
+  const door = gate();
+  const rpc = new JsonRpc({ maxBufferedBytes: 400_000 }).topic("a").use(async (_request, next) => {
+    const result = next();
+    await door.passed;
+    return result;
+  });
+  const wire = bareClient(rpc);
+  wire.call(1, "subscribe", { topics: ["a"], recover: true });
+  await quietMoment();
+  for (let n = 0; n < 500; n++) rpc.notify("a", "x".repeat(1000));
+  door.open();
+  let gap = 0;
+  const isGap = ({ params }: WireMessage) => (params as { gap?: boolean } | undefined)?.gap;
+  while (!isGap(await wire.next())) gap++;
+  assert(gap > 64 && gap <= 201, `after ${gap}`);
+  wire.close();
 });
 
 const RECOVERERS: Readonly<Record<string, () => JsonRpcOptions>> = {

@@ -103,6 +103,11 @@ export abstract class Member implements Waiting {
     this.source.backlog.done(this);
   }
 
+  /** How many events may be held back. */
+  protected get room(): number {
+    return this.joining ? MAX_JOINING : MAX_HELD;
+  }
+
   /** Finds out what to send first. */
   abstract load(): Soon<unknown>;
   abstract pump(): void;
@@ -124,3 +129,8 @@ export abstract class Member implements Waiting {
     this.source.settled(this);
   }
 }
+
+// Where the peer does not read.
+const MAX_HELD = 64;
+// Where it reads, and only its answer is late: it should lose nothing by that.
+const MAX_JOINING = 1024;

@@ -63,7 +63,7 @@ export class PlainMember extends Member {
     const queue = this.queue as TopicEvent[];
     if (slow === "latest") this.#drop(queue.splice(0));
     queue.push(event);
-    if (!this.#count() && queue.length <= MAX_HELD) return;
+    if (!this.#count() && queue.length <= this.room) return;
     this.#drop(slow === "drop-newest" ? queue.splice(-1) : queue.splice(0, 1));
   }
 
@@ -81,6 +81,3 @@ export class PlainMember extends Member {
     return this.source.backlog.hold(this.connection, more);
   }
 }
-
-/** How many events of a topic are held back for one connection. */
-export const MAX_HELD = 64;

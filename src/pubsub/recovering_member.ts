@@ -10,7 +10,6 @@ import type { Connection } from "../request.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "./broker.ts";
 import { before, includes, Member } from "./member.ts";
 import type { Newest, Source } from "./member.ts";
-import { MAX_HELD } from "./plain_member.ts";
 import { then } from "./soon.ts";
 import type { Soon } from "./soon.ts";
 import { TopicEvent } from "./topic_event.ts";
@@ -30,6 +29,8 @@ export class RecoveringMember extends Member {
   #reading = false;
   // Events that were not held: they are read again, or lost.
   #missed = 0;
+  // Of what was held while it joined.
+  #heldLength = 0;
   #next = 0;
   #retryAt = 0;
 
@@ -70,7 +71,9 @@ export class RecoveringMember extends Member {
 
   protected override hold(event: TopicEvent): void {
     const queue = this.queue as TopicEvent[];
-    if (!this.#behind && queue.length - this.#next < MAX_HELD) queue.push(event);
+    if (this.joining) this.#heldLength += event.length;
+    const tooLong = this.joining && this.#heldLength > this.source.backlog.mark;
+    if (!this.#behind && !tooLong && queue.length - this.#next < this.room) queue.push(event);
     else {
       this.#behind = true;
       this.#missed++;
