@@ -83,6 +83,8 @@ export class Peer extends Conversation implements Receiver, Flushable {
       return this.checkBuffered();
     }
     const queue = this.#queue ??= [];
+    // Characters, of which none has more than three bytes: to count those would cost each message, and
+    // `maxBufferedBytes` is judged by the carrier's own count, right after this turn's flush.
     this.#queuedLength += typeof message === "string" ? message.length : message.text.length;
     if (queue.push(message) === 1) channel.defer?.(this);
     else if (this.#queuedLength > FLUSH_LENGTH) this.flush();

@@ -105,7 +105,10 @@ export abstract class Connection<User = unknown> {
   /** Whether messages still pass. */
   abstract readonly isOpen: boolean;
 
-  /** Bytes that were sent to the peer and that the network has not taken yet. */
+  /**
+   * Bytes that were sent to the peer and that the network has not taken yet. Of what was sent in this
+   * turn, each character counts as one.
+   */
   abstract readonly bufferedAmount: number;
 
   /**
