@@ -9,6 +9,7 @@ import type { Connections } from "./connections.ts";
 import type { Method } from "./dispatch.ts";
 import { ErrorCode, RpcError } from "./errors.ts";
 import { errorText } from "./protocol.ts";
+import type { Connection } from "./request.ts";
 import type { Timer } from "./timer.ts";
 
 /** What a drain waits for. */
@@ -21,7 +22,20 @@ export interface Draining {
 
 /** The end of one server, from the first word of it until nothing is left to wait for. */
 export class Drain {
+  /** What every name finds while the server closes. A call that is refused here has not run. */
+  readonly method: Method = {
+    scalarParams: true,
+    invoke: (_params, { id, method, connection }) => {
+      this.#quiet.delete(connection);
+      if (id === undefined) {
+        connection.logger.debug(`Notification "${method}" dropped: the server is closing`);
+      }
+      throw CLOSING;
+    },
+  };
   readonly #over = Promise.withResolvers<void>();
+  // Those on which nothing was to do at the last look, and from which nothing came since.
+  readonly #quiet = new Set<Connection>();
   #begun = false;
   #endsAt = Infinity;
   #retryAfterMs = 1000;
@@ -74,8 +88,15 @@ export class Drain {
     const { connections, requests } = this.#draining as Draining;
     let busy = requests();
     for (const peer of connections) {
-      if (peer.isBusy) busy++;
-      else peer.close(1012, `retry-after=${this.#retryAfter()}`);
+      // One that still talks is refused first, not cut short: some runtimes drop a peer that talks
+      // after a close, and it would not know what became of its last call.
+      const wasQuiet = this.#quiet.delete(peer);
+      if (!peer.isBusy && wasQuiet) {
+        peer.close(1012, `retry-after=${this.#retryAfter()}`);
+      } else {
+        busy++;
+        if (!peer.isBusy) this.#quiet.add(peer);
+      }
     }
     if (busy === 0) this.#over.resolve();
     else this.#plan(SWEEP_MS);
@@ -85,15 +106,6 @@ export class Drain {
     return Math.round(this.#retryAfterMs * (1 + Math.random()));
   }
 }
-
-/** What every name finds while a server closes. A call that is refused here has not run. */
-export const CLOSING_METHOD: Method = {
-  scalarParams: true,
-  invoke(_params, { id, method, connection: { logger } }) {
-    if (id === undefined) logger.debug(`Notification "${method}" dropped: the server is closing`);
-    throw CLOSING;
-  },
-};
 
 const CLOSING = new RpcError(ErrorCode.serverBusy, "Server busy: closing", {
   data: { retry: true },

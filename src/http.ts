@@ -8,7 +8,7 @@ import { readText } from "./body.ts";
 import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost, Method, Outlet } from "./dispatch.ts";
-import { CLOSING_METHOD } from "./drain.ts";
+import type { Drain } from "./drain.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { responseClass, toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
@@ -41,6 +41,8 @@ export interface HttpDoorOptions {
   readonly origins: Origins;
   /** What may answer other requests. */
   readonly plugins: readonly Plugin[];
+  /** The end of the server, once it has begun. */
+  readonly drain: Drain;
   /** Opens a connection that is no single exchange. It runs the checks itself. */
   readonly enter: SocketDoor["enter"];
 }
@@ -70,9 +72,9 @@ export class HttpDoor {
   /** @param options What the door needs. */
   constructor(options: HttpDoorOptions) {
     this.#options = options;
-    const { limits, logger, methods } = options;
+    const { limits, logger, methods, drain } = options;
     const host = { limits, logger, waiting: this.#waiting };
-    const find = (method: Method | undefined) => this.#cut ? CLOSING_METHOD : method;
+    const find = (method: Method | undefined) => this.#cut ? drain.method : method;
     this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
     this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
   }

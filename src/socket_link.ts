@@ -176,8 +176,7 @@ export class SocketLink implements Link {
       return this.#ended?.();
     }
     this.#state = "waiting";
-    // A server that found a message too long would find it so again.
-    this.#settle(why, true, code !== 1009);
+    this.#settle(why, true, resendable(code, reason));
     events.closed(code, reason, false);
     if (this.#state === "waiting") this.#wait(retryAfter(code, reason));
   }
@@ -231,13 +230,13 @@ export class SocketLink implements Link {
   }
 
   /** Rejects the calls that cannot go on with the next connection. */
-  #settle(why: string, goesOn: boolean, resends = goesOn): void {
+  #settle(why: string, goesOn: boolean, resends: Resendable = "none"): void {
     const unsent = this.#outbox.ids();
     const again: Parcel[] = [];
     this.#options.pending.failAll((id, { method, text, options, bound }) => {
       const outcome = unsent.has(id) ? "unsent" : "unknown";
       if (goesOn && outcome === "unsent") return undefined;
-      if (!resends || bound || !options.idempotent) {
+      if (bound || !(resends === "all" || (resends === "idempotent" && options.idempotent))) {
         return new RpcConnectionError(`No answer to "${method}": ${why}`, outcome);
       }
       again.push({ text, ids: [id] });
@@ -257,6 +256,16 @@ export class SocketLink implements Link {
 
 // When a call that was refused is sent again to a server that stays.
 const REFUSED_MS = 1000;
+
+/** Which calls that were sent and not answered go out again on the next connection. */
+type Resendable = "none" | "idempotent" | "all";
+
+function resendable(code: number, reason: string): Resendable {
+  // A server that found a message too long would find it so again.
+  if (code === 1009) return "none";
+  // A drain ends so, once all that came is answered: what is not answered has not run.
+  return code === 1012 && reason.startsWith("retry-after=") ? "all" : "idempotent";
+}
 
 /** Milliseconds that a server which goes away asks to stay away. */
 function retryAfter(code: number, reason: string): number {

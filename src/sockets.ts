@@ -6,7 +6,6 @@
 
 import type { Admission, Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
-import { CLOSING_METHOD } from "./drain.ts";
 import type { Drain } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { toHandshake } from "./handshake.ts";
@@ -63,7 +62,7 @@ export class SocketDoor {
     this.#peerHost = {
       limits,
       logger,
-      find: (name) => drain.begun ? CLOSING_METHOD : methods.find(name),
+      find: (name) => drain.begun ? drain.method : methods.find(name),
       ended: (peer) => {
         this.connections.leave(peer);
         hooks.tell("ended", peer);

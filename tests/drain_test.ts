@@ -372,3 +372,33 @@ test("a client loses no call when its server drains and another takes the port",
   assertEquals(await refused, "pong of the new one");
   await client.close();
 });
+
+test("a client runs each of its calls once, whenever its server drains", async () => {
+  const runs: number[] = [];
+  const [old, next] = [1, 2].map(() =>
+    new JsonRpc({ logger: silentLog() }).method("note", ([n]: [number]) => {
+      runs.push(n);
+      return n;
+    })
+  ) as unknown as [JsonRpc, JsonRpc];
+  await using first = await serveOnNode(old);
+  await using second = await serveOnNode(next);
+  let url = first.ws;
+  await using client = await connect(() => url, {
+    reconnect: { minMs: 0, maxMs: 0 },
+  });
+  const calls: Promise<unknown>[] = [];
+  let closing: Promise<void> | undefined;
+  for (let n = 0; n < 300; n++) {
+    if (n % 10 === 0) await new Promise((resolve) => setTimeout(resolve));
+    calls.push(client.call("note", [n]));
+    if (n === 105) {
+      url = second.ws;
+      closing = old.close({ drainMs: 60_000, retryAfterMs: 1 });
+    }
+  }
+  const expected = Array.from({ length: 300 }, (_, n) => n);
+  assertEquals(await Promise.all(calls), expected);
+  assertEquals(runs.toSorted((a, b) => a - b), expected);
+  await closing;
+});

@@ -255,6 +255,54 @@ test("call() rejects with -32009 when there will be no other connection", async 
   await client.close();
 });
 
+test("call() that is unanswered at the end of a drain is sent again, once, on the next connection", async () => {
+  const { client, wire, log } = scripted();
+  await client.connect();
+  const calls = [client.call("a"), client.batch((b) => [b.call("b"), b.call("c")])];
+  client.notify("told");
+  const drained = await wire(0);
+  await drained.some(3);
+  drained.close(1012, "retry-after=0");
+  const next = await wire(1);
+  const sent = await next.some(3);
+  assertEquals(sent.map(({ method }) => method), ["a", "b", "c"]);
+  for (const each of sent) answer(next, each);
+  assertEquals(await Promise.all(calls), ["a", ["b", "c"]]);
+  assertEquals([next.heard.length, log.lines], [3, []]);
+  await client.close();
+});
+
+for (
+  const [code, reason] of [
+    [1012, ""],
+    [1012, "back soon, retry-after=0"],
+    [1013, "retry-after=0"],
+    [
+      1001,
+      "retry-after=0",
+    ],
+  ] as const
+) {
+  test(`call() that is unanswered rejects when the end is no drain's: ${code} "${reason}"`, async () => {
+    const { client, wire } = scripted();
+    await client.connect();
+    const call = client.call("a");
+    await (await wire(0)).next();
+    (await wire(0)).close(code, reason);
+    assertEquals((await assertRejects(() => call, RpcConnectionError)).outcome, "unknown");
+    await client.close();
+  });
+}
+
+test("a call of prepare() that is unanswered at the end of a drain rejects with its connection", async () => {
+  const { client, wire } = scripted({ prepare: (connection) => connection.call("login") });
+  const connecting = client.connect();
+  await (await wire(0)).next();
+  (await wire(0)).close(1012, "retry-after=0");
+  await assertRejects(() => connecting, RpcConnectionError);
+  await client.close();
+});
+
 // -- whatever happens --
 
 test("JsonRpcClient settles every call once, however often its connection is cut", async () => {
