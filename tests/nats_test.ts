@@ -4,7 +4,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { natsBroker } from "@x/jsonrpc/nats";
-import type { Broker } from "../src/pubsub/broker.ts";
+import type { Broker, Position } from "../src/pubsub/broker.ts";
 import { startEngine } from "./_kit/brokers/engine.ts";
 import { faultCases } from "./_kit/brokers/faults.ts";
 import type { BrokerMaker } from "./_kit/brokers/faults.ts";
@@ -33,6 +33,10 @@ for (const { name, run } of faultCases) {
 }
 
 const KEEP = { size: 100, ageMs: Infinity };
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}
 
 /** A broker, a connection that looks over its shoulder, and what the server tells of itself. */
 async function withNats(
@@ -90,6 +94,81 @@ test("natsBroker() makes its stream again where it was deleted, and tells of a g
     assertEquals((await broker.history("news", KEEP, { since: position })).complete, false);
     await publishAll(broker, "news", [6], KEEP);
     await until(() => heard.data.at(-1) === 6);
+  });
+});
+
+test("natsBroker() tells of a gap where others make its stream again, and is right from then on", async () => {
+  await withNats(async (broker, raw) => {
+    const heard = new Heard();
+    await broker.subscribe("news", KEEP, heard);
+    const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
+    await heard.some(5);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    const { port } = raw.info as { port: number };
+    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+    try {
+      const elsewhere = await other.publish("other", "1", KEEP);
+      // Its sequences begin anew, below those that were heard: none may pass for an old one.
+      const [first] = await publishAll(broker, "news", [6], KEEP);
+      assertEquals(first, { epoch: elsewhere.epoch, offset: 2 });
+      await until(() => heard.gaps.length === 1);
+      assertEquals(heard.gaps, [first]);
+      await publishAll(broker, "news", [7, 8], KEEP);
+      await heard.some(7);
+      assertEquals([heard.data, heard.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
+      await publishAll(other, "news", [9, 10, 11, 12], KEEP);
+      const since = before[2] as Position;
+      assertEquals((await broker.history("news", KEEP, { since })).complete, false);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+test("natsBroker() never takes a position for one of a stream that others made again", async () => {
+  await withNats(async (broker, raw) => {
+    const [since] = await publishAll(broker, "news", [1, 2, 3], KEEP);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    const { port } = raw.info as { port: number };
+    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+    await publishAll(other, "news", [4, 5, 6, 7, 8], KEEP);
+    const { complete, position } = await broker.history("news", KEEP, { since: since as Position });
+    const known = await other.history("news", KEEP, { limit: 0 });
+    await other.close();
+    assertEquals([complete, position], [false, known.position]);
+  });
+});
+
+test("natsBroker() never calls complete what was thrown away while it was read", async () => {
+  await withNats(async (broker, raw) => {
+    const keep = { size: 500, ageMs: Infinity };
+    await publishAll(broker, "news", range(0, 500), keep);
+    let over = false;
+    const flood = (async () => {
+      for (let n = 500; !over; n += 20) {
+        for (const each of range(n, n + 20)) raw.publish("jsonrpc.keep.news", `${each}`);
+        await raw.flush();
+      }
+    })();
+    const holes: string[] = [];
+    let whole = 0;
+    // The oldest that is kept may go at any moment.
+    for (let round = 0; round < 150; round++) {
+      const { position: { epoch, offset } } = await broker.history("news", keep, { limit: 0 });
+      for (const ago of [495, 480, 440, 300]) {
+        const since = { epoch, offset: offset - ago };
+        const { complete, events } = await broker.history("news", keep, { since, first: 400 });
+        if (!complete) continue;
+        whole++;
+        const offsets = [since.offset, ...events.map(({ position }) => position.offset)];
+        const hole = offsets.find((each, n) => n > 0 && each !== (offsets[n - 1] as number) + 1);
+        if (hole !== undefined) holes.push(`${round} ${ago}: before ${hole}`);
+      }
+    }
+    over = true;
+    await flood;
+    assertEquals(holes, []);
+    assertEquals(whole > 0, true);
   });
 });
 
