@@ -43,6 +43,14 @@ export interface PullSource {
   ): Promise<AsyncIterable<PulledMessage>>;
 }
 
+/** What was pulled. */
+export interface Pulled {
+  /** The oldest first. */
+  readonly messages: readonly KeptMessage[];
+  /** Whether all that followed the first of them is among them, as far as was asked for. */
+  readonly isWhole: boolean;
+}
+
 /** What is of interest. */
 export interface PullRange {
   /** The first sequence that may be among them. */
@@ -59,9 +67,21 @@ const PULL_MS = 2_000;
 /**
  * Pulls messages until the last that is of interest has come.
  *
+ * @param isThere Whether a message is still kept.
  * @throws {Error} Where they do not come, or one of them is missing.
  */
 export async function pullAll(
+  source: PullSource,
+  range: PullRange,
+  isThere: (seq: number) => Promise<boolean>,
+): Promise<Pulled> {
+  const messages = await pullFrom(source, range);
+  const [first] = messages;
+  // What goes from a stream goes oldest first: what is before what is left may have gone unread.
+  return { messages, isWhole: first !== undefined && await isThere(first.seq) };
+}
+
+async function pullFrom(
   source: PullSource,
   { from, to, most }: PullRange,
 ): Promise<KeptMessage[]> {

@@ -15,7 +15,7 @@ import { headers } from "@nats-io/transport-node";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "./broker.ts";
 import { Header, pullAll } from "./nats_history.ts";
-import type { KeptMessage, PullRange } from "./nats_history.ts";
+import type { Pulled, PullRange } from "./nats_history.ts";
 
 /** How a stream is made. */
 export interface StreamOptions {
@@ -28,12 +28,9 @@ export interface StreamOptions {
 }
 
 /** What was read of a subject. */
-export interface KeptPart {
-  readonly messages: readonly KeptMessage[];
+export interface KeptPart extends Pulled {
   /** How many there are from the first that was asked for. */
   readonly count: number;
-  /** Whether all that followed the first of them is among them, as far as was asked for. */
-  readonly isWhole: boolean;
 }
 
 const NS_IN_MS = 1_000_000;
@@ -150,10 +147,9 @@ export class NatsStream {
       inactive_threshold: MIN_RETRY_MS * NS_IN_MS,
     } as Partial<ConsumerConfig>);
     try {
-      const messages = await pullAll(this.#client.consumers.getConsumerFromInfo(info), range);
-      const [first] = messages;
-      const isWhole = first !== undefined && await this.#has(first.seq);
-      return { messages, count: info.num_pending, isWhole };
+      const source = this.#client.consumers.getConsumerFromInfo(info);
+      const pulled = await pullAll(source, range, (seq) => this.#has(seq));
+      return { ...pulled, count: info.num_pending };
     } finally {
       this.#manager.consumers.delete(name, info.name).catch(() => {}); // it would go by itself
     }
