@@ -155,6 +155,23 @@ test("natsBroker() keeps more where a topic asks for more, never less", async ()
   });
 });
 
+test("natsBroker() reads no history where the last event is all that is asked for", async () => {
+  await withNats(async (broker, raw) => {
+    assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
+    const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
+    const made: string[] = [];
+    raw.subscribe("$JS.API.CONSUMER.>", { callback: (_, { subject }) => made.push(subject) });
+    await raw.flush();
+    const { events, complete, position } = await broker.history("news", KEEP, { limit: 1 });
+    assertEquals([dataOf(events), complete, position], [[3], true, positions[2]]);
+    assertEquals(events[0]?.position, position);
+    await raw.flush();
+    assertEquals(made, []);
+    await broker.history("news", KEEP, { limit: 2 });
+    await until(() => made.length > 0);
+  });
+});
+
 test("natsBroker() hears and keeps what others publish to a topic's subject", async () => {
   await withNats(async (broker, raw) => {
     const heard = new Heard();

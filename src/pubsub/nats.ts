@@ -297,14 +297,17 @@ class NatsBroker implements Broker {
   async #read(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     const { stream } = await this.#open();
     const subject = stream.subject(escapeTopic(topic));
-    const { epoch, offset: last } = await stream.last(subject, keep);
+    const { epoch, message } = await stream.last(subject, keep);
     const { first = Infinity, limit, since } = query;
+    const last = message.seq;
     const known = since?.epoch === epoch && since.offset <= last;
     const place = { epoch, last, from: known ? since.offset : -1 };
-    const nothing = place.from === last || keep.size === 0 || limit === 0;
-    const range = { from: Math.max(place.from, 1), to: last, most: known ? first + 1 : Infinity };
-    const kept = nothing ? NOTHING : await stream.read(subject, range);
-    return historyOf(place, kept, keep, query);
+    const read = (): KeptPart | Promise<KeptPart> => {
+      if (place.from === last || keep.size === 0 || limit === 0) return NOTHING;
+      if (limit === 1 && since === undefined) return { ...NOTHING, messages: [message] };
+      return stream.read(subject, { from: Math.max(place.from, 1), to: last, most: first + 1 });
+    };
+    return historyOf(place, await read(), keep, query);
   }
 }
 

@@ -115,7 +115,8 @@ export function isStart(headers: MsgHdrs | undefined): boolean {
   return headers?.has(Header.start) ?? false;
 }
 
-function keptMessage(message: PulledMessage): KeptMessage {
+/** What is of interest of a message. */
+export function keptMessage(message: Omit<PulledMessage, "info">): KeptMessage {
   const { headers, seq, timestamp } = message;
   return {
     seq,

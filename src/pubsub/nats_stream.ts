@@ -14,8 +14,8 @@ import type { ConsumerConfig, PubAck, Republish, StoredMsg } from "@nats-io/jets
 import { headers } from "@nats-io/transport-node";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "./broker.ts";
-import { Header, pullAll } from "./nats_history.ts";
-import type { Pulled, PullRange } from "./nats_history.ts";
+import { Header, keptMessage, pullAll } from "./nats_history.ts";
+import type { KeptMessage, Pulled, PullRange } from "./nats_history.ts";
 
 /** How a stream is made. */
 export interface StreamOptions {
@@ -25,6 +25,12 @@ export interface StreamOptions {
   readonly replicas: number;
   /** How long something may be tried again, in milliseconds. */
   readonly retryMs: number;
+}
+
+/** The last message of a subject, and the epoch of its position. */
+export interface LastMessage {
+  readonly epoch: string;
+  readonly message: KeptMessage;
 }
 
 /** What was read of a subject. */
@@ -111,16 +117,15 @@ export class NatsStream {
     return this.#isBack("heard", offset);
   }
 
-  /** Where a subject stands: its last message; makes one where there is none. */
-  async last(subject: string, keep: Retention): Promise<Position> {
+  /** The last message of a subject; makes one where there is none. */
+  async last(subject: string, keep: Retention): Promise<LastMessage> {
     const epoch = await this.require(keep);
     const last = await this.#last(subject, epoch);
     if (last.epoch === epoch) return last;
     // Its publisher knew another stream, or this process does.
     this.doubt();
     const now = await this.require(keep);
-    const { offset } = now === epoch ? last : await this.#last(subject, now);
-    return { epoch: now, offset };
+    return now === epoch ? { ...last, epoch } : { ...await this.#last(subject, now), epoch: now };
   }
 
   /**
@@ -160,19 +165,24 @@ export class NatsStream {
     return !!await missing(NO_MESSAGE_FOUND, request);
   }
 
-  async #last(subject: string, epoch: string): Promise<Position> {
+  async #last(subject: string, epoch: string): Promise<LastMessage> {
     const { name } = this.#options;
     for (;;) {
       const found = await missing(
         NO_MESSAGE_FOUND,
         this.#manager.streams.getMessage(name, { last_by_subj: subject }),
       ) as StoredMsg | null | undefined;
-      if (found) return { epoch: found.header.get(Header.epoch) || epoch, offset: found.seq };
+      if (found) {
+        const { header: headers, seq, timestamp } = found;
+        const string = () => found.string();
+        const message = keptMessage({ seq, headers, timestamp, string });
+        return { epoch: headers.get(Header.epoch) || epoch, message };
+      }
       const start = headersOf(epoch);
       start.set(Header.start, "1");
       const expect = { lastSubjectSequence: 0 };
       const ack = await missing(WRONG_LAST_SEQUENCE, this.#publish(subject, "", start, { expect }));
-      if (ack) return { epoch, offset: ack.seq };
+      if (ack) return { epoch, message: { seq: ack.seq, at: Date.now(), data: undefined } };
     }
   }
 
