@@ -160,7 +160,7 @@ test("natsBroker() reads no history where the last event is all that is asked fo
     assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
     const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
     const made: string[] = [];
-    raw.subscribe("$JS.API.CONSUMER.>", { callback: (_, { subject }) => made.push(subject) });
+    raw.subscribe("$JS.API.CONSUMER.>", { callback: (_, { subject }) => void made.push(subject) });
     await raw.flush();
     const { events, complete, position } = await broker.history("news", KEEP, { limit: 1 });
     assertEquals([dataOf(events), complete, position], [[3], true, positions[2]]);
