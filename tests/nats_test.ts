@@ -9,6 +9,7 @@ import { startEngine } from "./_kit/brokers/engine.ts";
 import { faultCases } from "./_kit/brokers/faults.ts";
 import type { BrokerMaker } from "./_kit/brokers/faults.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./_kit/brokers/suite.ts";
+import { selfSigned } from "./_kit/certificate.ts";
 import { silentLog, until } from "./_kit/local.ts";
 import { freePort } from "./_kit/ports.ts";
 
@@ -211,6 +212,31 @@ test("natsBroker() gets in with a password, and never says it", async () => {
   assertMatch(failure.message, /^Cannot publish to "a": NATS is out of reach \(.*Authorization/i);
   await stranger.close();
   assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
+});
+
+test("natsBroker() reaches NATS through TLS, and no other than it trusts", async () => {
+  await using certificate = await selfSigned();
+  if (certificate === undefined) return;
+  const { cert, certFile, keyFile } = certificate;
+  const token = "s3cret-word";
+  await using engine = await startEngine("nats", [
+    ...["--tls", "--tlscert", certFile, "--tlskey", keyFile, "--auth", token],
+  ]);
+  if (engine === undefined) return;
+  const servers = `127.0.0.1:${engine.port}`;
+  const logger = silentLog();
+  const connection = { token, tls: { ca: cert } };
+  const broker = natsBroker({ servers, connection, logger });
+  const heard = new Heard();
+  const { position } = await broker.subscribe("news", KEEP, heard);
+  await publishAll(broker, "news", [1, 2], KEEP);
+  await heard.some(2);
+  const history = await broker.history("news", KEEP, { since: position });
+  assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
+  await broker.close();
+  const wary = natsBroker({ servers, connection: { token }, logger, publishTimeoutMs: 500 });
+  await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
+  await wary.close();
 });
 
 test("natsBroker() passes on why NATS refuses", async () => {
