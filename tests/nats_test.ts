@@ -4,11 +4,12 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { natsBroker } from "@x/jsonrpc/nats";
-import type { Broker } from "../src/pubsub/broker.ts";
+import type { Broker, Position } from "../src/pubsub/broker.ts";
 import { startEngine } from "./_kit/brokers/engine.ts";
 import { faultCases } from "./_kit/brokers/faults.ts";
 import type { BrokerMaker } from "./_kit/brokers/faults.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./_kit/brokers/suite.ts";
+import { selfSigned } from "./_kit/certificate.ts";
 import { silentLog, until } from "./_kit/local.ts";
 import { freePort } from "./_kit/ports.ts";
 
@@ -93,6 +94,48 @@ test("natsBroker() makes its stream again where it was deleted, and tells of a g
   });
 });
 
+test("natsBroker() tells of a gap where others make its stream again, and is right from then on", async () => {
+  await withNats(async (broker, raw) => {
+    const heard = new Heard();
+    await broker.subscribe("news", KEEP, heard);
+    const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
+    await heard.some(5);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    const { port } = raw.info as { port: number };
+    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+    try {
+      const elsewhere = await other.publish("other", "1", KEEP);
+      // Its sequences begin anew, below those that were heard: none may pass for an old one.
+      const [first] = await publishAll(broker, "news", [6], KEEP);
+      assertEquals(first, { epoch: elsewhere.epoch, offset: 2 });
+      await until(() => heard.gaps.length === 1);
+      assertEquals(heard.gaps, [first]);
+      await publishAll(broker, "news", [7, 8], KEEP);
+      await heard.some(7);
+      assertEquals([heard.data, heard.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
+      await publishAll(other, "news", [9, 10, 11, 12], KEEP);
+      const since = before[2] as Position;
+      assertEquals((await broker.history("news", KEEP, { since })).complete, false);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+test("natsBroker() never takes a position for one of a stream that others made again", async () => {
+  await withNats(async (broker, raw) => {
+    const [since] = await publishAll(broker, "news", [1, 2, 3], KEEP);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    const { port } = raw.info as { port: number };
+    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+    await publishAll(other, "news", [4, 5, 6, 7, 8], KEEP);
+    const { complete, position } = await broker.history("news", KEEP, { since: since as Position });
+    const known = await other.history("news", KEEP, { limit: 0 });
+    await other.close();
+    assertEquals([complete, position], [false, known.position]);
+  });
+});
+
 test("natsBroker() keeps more where a topic asks for more, never less", async () => {
   await withNats(async (broker, raw) => {
     const { streams } = await jetstreamManager(raw);
@@ -110,6 +153,23 @@ test("natsBroker() keeps more where a topic asks for more, never less", async ()
     await publishAll(broker, "a", [3, 4, 5, 6], { size: 3, ageMs: Infinity });
     const { events } = await broker.history("a", { size: 3, ageMs: Infinity }, {});
     assertEquals([dataOf(events), await limits()], [[4, 5, 6], [51, 0]]);
+  });
+});
+
+test("natsBroker() reads no history where the last event is all that is asked for", async () => {
+  await withNats(async (broker, raw) => {
+    assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
+    const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
+    const made: string[] = [];
+    raw.subscribe("$JS.API.CONSUMER.>", { callback: (_, { subject }) => void made.push(subject) });
+    await raw.flush();
+    const { events, complete, position } = await broker.history("news", KEEP, { limit: 1 });
+    assertEquals([dataOf(events), complete, position], [[3], true, positions[2]]);
+    assertEquals(events[0]?.position, position);
+    await raw.flush();
+    assertEquals(made, []);
+    await broker.history("news", KEEP, { limit: 2 });
+    await until(() => made.length > 0);
   });
 });
 
@@ -152,6 +212,31 @@ test("natsBroker() gets in with a password, and never says it", async () => {
   assertMatch(failure.message, /^Cannot publish to "a": NATS is out of reach \(.*Authorization/i);
   await stranger.close();
   assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
+});
+
+test("natsBroker() reaches NATS through TLS, and no other than it trusts", async () => {
+  await using certificate = await selfSigned();
+  if (certificate === undefined) return;
+  const { cert, certFile, keyFile } = certificate;
+  const token = "s3cret-word";
+  await using engine = await startEngine("nats", [
+    ...["--tls", "--tlscert", certFile, "--tlskey", keyFile, "--auth", token],
+  ]);
+  if (engine === undefined) return;
+  const servers = `127.0.0.1:${engine.port}`;
+  const logger = silentLog();
+  const connection = { token, tls: { ca: cert } };
+  const broker = natsBroker({ servers, connection, logger });
+  const heard = new Heard();
+  const { position } = await broker.subscribe("news", KEEP, heard);
+  await publishAll(broker, "news", [1, 2], KEEP);
+  await heard.some(2);
+  const history = await broker.history("news", KEEP, { since: position });
+  assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
+  await broker.close();
+  const wary = natsBroker({ servers, connection: { token }, logger, publishTimeoutMs: 500 });
+  await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
+  await wary.close();
 });
 
 test("natsBroker() passes on why NATS refuses", async () => {

@@ -1,10 +1,5 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { request as httpsRequest } from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
 import type { ClientCloseEvent, StandardSocket } from "@x/jsonrpc";
@@ -12,6 +7,7 @@ import { serve } from "@x/jsonrpc/node";
 import type { ServeOptions } from "@x/jsonrpc/node";
 import { Hono } from "hono";
 import { WebSocket as WsSocket } from "ws";
+import { selfSigned } from "./_kit/certificate.ts";
 import {
   dial,
   rawPost,
@@ -314,34 +310,8 @@ test("serve() talks through a Hono app that puts headers on whatever it answers"
 
 // -- TLS --
 
-/** A key and its certificate for the loopback address; `undefined`, said loudly, without openssl. */
-async function selfSigned(): Promise<{ key: string; cert: string } | undefined> {
-  const folder = await mkdtemp(join(tmpdir(), "jsonrpc-"));
-  const [keyFile, certFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const what = [
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:prime256v1",
-    "-days",
-    "2",
-    "-nodes",
-  ];
-  const who = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"];
-  try {
-    const args = ["req", "-x509", ...what, ...who, "-keyout", keyFile, "-out", certFile];
-    await promisify(execFile)("openssl", args);
-    return { key: await readFile(keyFile, "utf8"), cert: await readFile(certFile, "utf8") };
-  } catch (error) {
-    console.error(`SKIPPED: no certificate without openssl: ${error}`);
-    return undefined;
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
-
 test("serve() speaks TLS when it is given key and certificate", async () => {
-  const tls = await selfSigned();
+  await using tls = await selfSigned();
   if (tls === undefined) return;
   const seen: string[] = [];
   const { rpc } = testServer();

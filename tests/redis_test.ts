@@ -7,8 +7,10 @@ import { startEngine } from "./_kit/brokers/engine.ts";
 import { faultCases } from "./_kit/brokers/faults.ts";
 import type { BrokerMaker } from "./_kit/brokers/faults.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./_kit/brokers/suite.ts";
+import { selfSigned } from "./_kit/certificate.ts";
 import { silentLog, until } from "./_kit/local.ts";
 import type { Log } from "./_kit/local.ts";
+import { freePort } from "./_kit/ports.ts";
 
 const maker: BrokerMaker = {
   name: "redis",
@@ -156,6 +158,80 @@ test("redisBroker() gets in with a password, and never says it", async () => {
   await stranger.close();
   assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
 });
+
+test("redisBroker() gets in as a user that may do no more than it has to", async () => {
+  const may = ["+@scripting", "+@hash", "+@stream", "+@pubsub", "+@connection", "+time"];
+  may.push("+pexpire", "+pttl", "+persist");
+  await using engine = await startEngine("redis", [
+    ...["--user", "ada", "on", ">s3cret-word", "~jsonrpc:*", "&jsonrpc:*", ...may],
+    ...["--user", "default", "off"],
+  ]);
+  if (engine === undefined) return;
+  const url = engine.url.replace("//", "//ada:s3cret-word@");
+  await assertWorks(redisBroker({ url, logger: silentLog() }));
+  const other = redisBroker({ url, prefix: "other:", logger: silentLog() });
+  await assertRejects(async () => await other.publish("a", "1", KEEP), Error, "NOPERM");
+  await other.close();
+});
+
+test("redisBroker() reaches Redis through TLS, and no other than it trusts", async () => {
+  await using certificate = await selfSigned();
+  if (certificate === undefined) return;
+  const port = await freePort();
+  const { cert, certFile, keyFile } = certificate;
+  await using engine = await startEngine("redis", [
+    ...["--tls-port", String(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile],
+    ...["--tls-auth-clients", "no"],
+  ]);
+  if (engine === undefined) return;
+  const url = `rediss://127.0.0.1:${port}`;
+  await assertWorks(
+    redisBroker({ url, client: { socket: { tls: true, ca: cert } }, logger: silentLog() }),
+  );
+  const wary = redisBroker({ url, logger: silentLog(), publishTimeoutMs: 500 });
+  await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
+  await wary.close();
+});
+
+test("redisBroker() works with a cluster of Redis", async () => {
+  const bus = await freePort();
+  const args = ["--cluster-enabled", "yes", "--cluster-port", String(bus)];
+  await using engine = await startEngine("redis", args);
+  if (engine === undefined) return;
+  const raw = createClient({ url: engine.url, commandOptions: { timeout: 0 } });
+  await raw.connect();
+  await raw.sendCommand(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+  await until(async () => /cluster_state:ok/.test(`${await raw.sendCommand(["CLUSTER", "INFO"])}`));
+  const cluster = { rootNodes: [{ url: engine.url }] };
+  await assertWorks(redisBroker({ cluster, logger: silentLog() }));
+  const broker = redisBroker({ cluster, logger: silentLog(), publishTimeoutMs: 20_000 });
+  const heard = new Heard();
+  const topics = Array.from({ length: 20 }, (_, n) => `room.${n}`);
+  await Promise.all(topics.map((topic) => broker.subscribe(topic, KEEP, heard)));
+  for (const topic of topics) await broker.publish(topic, "1", KEEP);
+  await heard.some(topics.length);
+  // What was not heard meanwhile is caught up with.
+  await raw.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
+  for (const topic of topics) await broker.publish(topic, "2", KEEP);
+  await heard.some(2 * topics.length);
+  await broker.close();
+  raw.destroy();
+  assertEquals([heard.events.length, heard.gaps], [2 * topics.length, []]);
+});
+
+/** Makes sure that a broker publishes, hears and reads; ends it. */
+async function assertWorks(broker: Broker): Promise<void> {
+  try {
+    const heard = new Heard();
+    const { position } = await broker.subscribe("news", KEEP, heard);
+    await publishAll(broker, "news", [1, 2], KEEP);
+    await heard.some(2);
+    const history = await broker.history("news", KEEP, { since: position });
+    assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
+  } finally {
+    await broker.close();
+  }
+}
 
 test("redisBroker() keeps what has another prefix apart, and does not write to its options", async () => {
   await using engine = await startEngine("redis");

@@ -34,8 +34,10 @@ import type {
 } from "./broker.ts";
 import { Engine } from "./engine.ts";
 import { Follower } from "./follower.ts";
-import { isAway, isStart, livePosition, NatsStream, publishedAt } from "./nats_stream.ts";
-import type { KeptMessage, StreamOptions } from "./nats_stream.ts";
+import type { LiveEvent } from "./follower.ts";
+import { isStart, publishedAt } from "./nats_history.ts";
+import { isAway, livePosition, NatsStream } from "./nats_stream.ts";
+import type { KeptPart, StreamOptions } from "./nats_stream.ts";
 import { Rounds } from "./rounds.ts";
 import { escapeTopic } from "./topic_name.ts";
 
@@ -139,8 +141,7 @@ class NatsBroker implements Broker {
       action: `publish to ${JSON.stringify(topic)}`,
       attempt: async () => {
         const { stream } = await this.#open();
-        const epoch = await stream.require(keep);
-        return { epoch, offset: await stream.append(stream.subject(name), data, id, epoch) };
+        return stream.append(stream.subject(name), data, id, keep);
       },
     });
   }
@@ -225,6 +226,7 @@ class NatsBroker implements Broker {
       this.#engine.interrupt(error ?? new Error("the connection was closed"));
     });
     for (const ear of this.#ears.values()) ear.subscription = this.#listen(ear, open);
+    this.#catchUp(); // they may have heard nothing for a while
     return open;
   }
 
@@ -271,8 +273,11 @@ class NatsBroker implements Broker {
   #listen({ follower, name }: Ear, { connection, stream }: Open): Subscription {
     return connection.subscribe(`${this.#stream.name}.live.${name}`, {
       callback: (error, message) => {
-        if (error === null) hear(follower, message, stream.epoch);
-        else this.#engine.lost(error);
+        if (error !== null) return this.#engine.lost(error);
+        const live = parseLive(message, stream.epoch);
+        if (live === undefined) return; // somebody else's
+        follower.take(live);
+        if (stream.notice(live.position)) this.#catchUp();
       },
     });
   }
@@ -291,18 +296,22 @@ class NatsBroker implements Broker {
 
   async #read(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     const { stream } = await this.#open();
-    const epoch = await stream.require(keep);
     const subject = stream.subject(escapeTopic(topic));
-    const last = await stream.last(subject, epoch);
+    const { epoch, message } = await stream.last(subject, keep);
     const { first = Infinity, limit, since } = query;
+    const last = message.seq;
     const known = since?.epoch === epoch && since.offset <= last;
     const place = { epoch, last, from: known ? since.offset : -1 };
-    const nothing = place.from === last || keep.size === 0 || limit === 0;
-    const range = { from: Math.max(place.from, 1), to: last, most: known ? first + 1 : Infinity };
-    const kept = nothing ? { messages: [], count: 0 } : await stream.read(subject, range);
-    return historyOf(place, kept, keep, query);
+    const read = (): KeptPart | Promise<KeptPart> => {
+      if (place.from === last || keep.size === 0 || limit === 0) return NOTHING;
+      if (limit === 1 && since === undefined) return { ...NOTHING, messages: [message] };
+      return stream.read(subject, { from: Math.max(place.from, 1), to: last, most: first + 1 });
+    };
+    return historyOf(place, await read(), keep, query);
   }
 }
+
+const NOTHING: KeptPart = { messages: [], count: 0, isWhole: true };
 
 interface Open {
   readonly connection: NatsConnection;
@@ -315,13 +324,13 @@ interface Ear {
   subscription: Subscription | undefined;
 }
 
-function hear(follower: Follower, message: Msg, epoch: string): void {
+function parseLive(message: Msg, epoch: string): LiveEvent | undefined {
   const { headers } = message;
-  if (headers === undefined) return; // somebody else's
+  if (headers === undefined) return undefined;
   const [position, previous] = livePosition(headers, epoch);
   const at = publishedAt(headers, Date.now());
   const event = isStart(headers) ? undefined : { position, data: message.string(), at };
-  follower.take({ position, previous, event });
+  return { position, previous, event };
 }
 
 interface Place {
@@ -333,7 +342,7 @@ interface Place {
 
 function historyOf(
   { epoch, from, last }: Place,
-  { messages, count }: { messages: readonly KeptMessage[]; count: number },
+  { messages, count, isWhole }: KeptPart,
   { size, ageMs }: Retention,
   { first = Infinity, limit = Infinity, since }: HistoryQuery,
 ): BrokerHistory {
@@ -342,7 +351,7 @@ function historyOf(
   // right behind. The stream may keep more than this topic declares.
   const [oldestKept] = messages;
   const distance = from === last ? 0 : from < 0 ? Infinity : (oldestKept?.seq ?? Infinity) - from;
-  const reaches = distance <= 1 && count - (distance === 0 ? 1 : 0) <= size;
+  const reaches = isWhole && distance <= 1 && count - (distance === 0 ? 1 : 0) <= size;
   const after = messages.filter(({ data, seq }) => data !== undefined && seq > from);
   const oldest = Date.now() - ageMs;
   const young = after.filter(({ at }) => at >= oldest);

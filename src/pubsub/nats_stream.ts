@@ -14,6 +14,8 @@ import type { ConsumerConfig, PubAck, Republish, StoredMsg } from "@nats-io/jets
 import { headers } from "@nats-io/transport-node";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "./broker.ts";
+import { Header, keptMessage, pullAll } from "./nats_history.ts";
+import type { KeptMessage, Pulled, PullRange } from "./nats_history.ts";
 
 /** How a stream is made. */
 export interface StreamOptions {
@@ -25,30 +27,24 @@ export interface StreamOptions {
   readonly retryMs: number;
 }
 
-/** What the broker says of a message. */
-export const Header = {
-  /** The epoch that its publisher knew. */
-  epoch: "Rpc-Epoch",
-  /** When it was published, in milliseconds since 1970. */
-  at: "Rpc-At",
-  /** Only gives a quiet topic a position. */
-  start: "Rpc-Start",
-} as const;
+/** The last message of a subject, and the epoch of its position. */
+export interface LastMessage {
+  readonly epoch: string;
+  readonly message: KeptMessage;
+}
 
-/** A message of a topic. */
-export interface KeptMessage {
-  readonly seq: number;
-  readonly at: number;
-  /** `undefined` where it only gives a position. */
-  readonly data: string | undefined;
+/** What was read of a subject. */
+export interface KeptPart extends Pulled {
+  /** How many there are from the first that was asked for. */
+  readonly count: number;
 }
 
 const NS_IN_MS = 1_000_000;
 const MIN_AGE_MS = 24 * 60 * 60 * 1000;
 const MIN_RETRY_MS = 30_000;
 const MAX_WAITS = 7;
-// How long a read waits for a server of a cluster that is a little behind.
-const READ_MS = 2_000;
+// How often a history is read that came only in part.
+const TRIES = 3;
 const WRONG_LAST_SEQUENCE = 10071;
 const STREAM_EXISTS = 10058;
 const STREAM_NOT_FOUND = 10059;
@@ -62,6 +58,7 @@ export class NatsStream {
   // What it keeps for certain: wide enough for all topics that were asked for.
   #kept: Retention = { size: -1, ageMs: -1 };
   #epoch = "";
+  readonly #highest = { acknowledged: 0, heard: 0 };
   #widening: Promise<void> | undefined;
 
   private constructor(options: StreamOptions, manager: JetStreamManager) {
@@ -102,64 +99,99 @@ export class NatsStream {
     return this.#epoch;
   }
 
-  /** Appends a message. The same `id` is taken once, however often it is tried. */
-  async append(subject: string, data: string, id: string, epoch: string): Promise<number> {
-    const ack = await this.#publish(subject, data, headersOf(epoch), { msgID: id });
-    return ack.seq;
+  /**
+   * Appends a message. The same `id` is taken once, however often it is tried.
+   *
+   * @returns Where it stands.
+   */
+  async append(subject: string, data: string, id: string, keep: Retention): Promise<Position> {
+    const epoch = await this.require(keep);
+    const { duplicate, seq } = await this.#publish(subject, data, headersOf(epoch), { msgID: id });
+    const isOther = !duplicate && this.#isBack("acknowledged", seq);
+    return { epoch: isOther ? await this.require(keep) : epoch, offset: seq };
+  }
+
+  /** Takes note of what a live message says; answers whether another stream is in the place of this one. */
+  notice({ epoch, offset }: Position): boolean {
+    if (epoch !== this.#epoch) this.doubt();
+    return this.#isBack("heard", offset);
   }
 
   /** The last message of a subject; makes one where there is none. */
-  async last(subject: string, epoch: string): Promise<number> {
+  async last(subject: string, keep: Retention): Promise<LastMessage> {
+    const epoch = await this.require(keep);
+    const last = await this.#last(subject, epoch);
+    if (last.epoch === epoch) return last;
+    // Its publisher knew another stream, or this process does.
+    this.doubt();
+    const now = await this.require(keep);
+    return now === epoch ? { ...last, epoch } : { ...await this.#last(subject, now), epoch: now };
+  }
+
+  /**
+   * Reads messages of a subject in order.
+   *
+   * @returns Them, how many there are from the first on, and whether none was thrown away meanwhile.
+   */
+  async read(subject: string, range: PullRange): Promise<KeptPart> {
+    for (let tries = 1;; tries++) {
+      try {
+        return await this.#read(subject, range);
+      } catch (error) {
+        // A part is never taken for the whole: it is read again.
+        if (error instanceof JetStreamApiError || tries === TRIES) throw error;
+      }
+    }
+  }
+
+  async #read(subject: string, range: PullRange): Promise<KeptPart> {
+    const { name } = this.#options;
+    const info = await this.#manager.consumers.add(name, {
+      ...{ filter_subject: subject, deliver_policy: "by_start_sequence" },
+      ...{ opt_start_seq: range.from, ack_policy: "none", mem_storage: true, num_replicas: 1 },
+      inactive_threshold: MIN_RETRY_MS * NS_IN_MS,
+    } as Partial<ConsumerConfig>);
+    try {
+      const source = this.#client.consumers.getConsumerFromInfo(info);
+      const pulled = await pullAll(source, range, (seq) => this.#has(seq));
+      return { ...pulled, count: info.num_pending };
+    } finally {
+      this.#manager.consumers.delete(name, info.name).catch(() => {}); // it would go by itself
+    }
+  }
+
+  async #has(seq: number): Promise<boolean> {
+    const request = this.#manager.streams.getMessage(this.#options.name, { seq });
+    return !!await missing(NO_MESSAGE_FOUND, request);
+  }
+
+  async #last(subject: string, epoch: string): Promise<LastMessage> {
     const { name } = this.#options;
     for (;;) {
       const found = await missing(
         NO_MESSAGE_FOUND,
         this.#manager.streams.getMessage(name, { last_by_subj: subject }),
       ) as StoredMsg | null | undefined;
-      if (found) return found.seq;
+      if (found) {
+        const { header: headers, seq, timestamp } = found;
+        const string = () => found.string();
+        const message = keptMessage({ seq, headers, timestamp, string });
+        return { epoch: headers.get(Header.epoch) || epoch, message };
+      }
       const start = headersOf(epoch);
       start.set(Header.start, "1");
       const expect = { lastSubjectSequence: 0 };
       const ack = await missing(WRONG_LAST_SEQUENCE, this.#publish(subject, "", start, { expect }));
-      if (ack) return ack.seq;
+      if (ack) return { epoch, message: { seq: ack.seq, at: Date.now(), data: undefined } };
     }
   }
 
-  /**
-   * Reads messages of a subject in order.
-   *
-   * @param from The first that may be among them.
-   * @param to The last that is of interest.
-   * @param most At most so many.
-   * @returns Them, and how many there are from the first on.
-   */
-  async read(
-    subject: string,
-    { from, to, most }: { from: number; to: number; most: number },
-  ): Promise<{ messages: KeptMessage[]; count: number }> {
-    const { name } = this.#options;
-    const { name: consumer, num_pending: count } = await this.#manager.consumers.add(name, {
-      ...{ filter_subject: subject, deliver_policy: "by_start_sequence", opt_start_seq: from },
-      ...{ ack_policy: "none", mem_storage: true, num_replicas: 1 },
-      inactive_threshold: MIN_RETRY_MS * NS_IN_MS,
-    } as Partial<ConsumerConfig>);
-    const read: KeptMessage[] = [];
-    try {
-      const source = await this.#client.consumers.get(name, consumer);
-      const max_messages = Math.min(most, to - from + 1);
-      const messages = await source.fetch({ max_messages, expires: READ_MS });
-      let reached = 0;
-      for await (const message of messages) {
-        reached = message.seq;
-        if (message.seq <= to) read.push(keptMessage(message));
-        if (message.seq >= to || read.length === most) break;
-      }
-      // A part is never taken for the whole: it is read again.
-      if (reached < to && read.length < most) throw new Error("history came only in part");
-      return { messages: read, count };
-    } finally {
-      this.#manager.consumers.delete(name, consumer).catch(() => {}); // it would go by itself
-    }
+  /** Whether sequences go backwards: then somebody has made the stream again. */
+  #isBack(where: "acknowledged" | "heard", seq: number): boolean {
+    const isBack = seq < this.#highest[where];
+    this.#highest[where] = seq;
+    if (isBack) this.doubt();
+    return isBack;
   }
 
   #publish(
@@ -225,35 +257,11 @@ export function livePosition(headers: MsgHdrs, epoch: string): [Position, number
   return [position, previous === 0 ? undefined : previous];
 }
 
-/** When a message was published; `otherwise`, where somebody else published it. */
-export function publishedAt(headers: MsgHdrs | undefined, otherwise: number): number {
-  return Number(headers?.get(Header.at)) || otherwise;
-}
-
-/** Whether a message only gives a position. */
-export function isStart(headers: MsgHdrs | undefined): boolean {
-  return headers?.has(Header.start) ?? false;
-}
-
 function headersOf(epoch: string): MsgHdrs {
   const made = headers();
   made.set(Header.epoch, epoch);
   made.set(Header.at, String(Date.now()));
   return made;
-}
-
-function keptMessage(message: {
-  readonly seq: number;
-  readonly headers?: MsgHdrs | undefined;
-  readonly timestamp: string;
-  string(): string;
-}): KeptMessage {
-  const { headers, seq, timestamp } = message;
-  return {
-    seq,
-    at: publishedAt(headers, Date.parse(timestamp)),
-    data: isStart(headers) ? undefined : message.string(),
-  };
 }
 
 /** One more is kept than a topic declares: the one before them, which proves that none is missing. */
