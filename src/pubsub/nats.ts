@@ -101,7 +101,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 const PING_MS = 5_000;
 // How long it may take until the loss of a topic's last event is seen, where one is lost between the
 // servers of a cluster.
-const ROUND_MS = 60_000;
+const ROUND_MS = 15_000;
 // So many topics are subscribed to or read at the same time; the others wait for them.
 const TURNS_AT_ONCE = 128;
 
