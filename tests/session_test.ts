@@ -64,7 +64,7 @@ function withCookie(url: string, header: string): Promise<JsonRpcClient> {
       super(target, protocols ?? [], { headers });
     }
   } as unknown as new (url: string, protocols?: string[]) => StandardSocket;
-  return connect(url, { headers, WebSocket });
+  return connect(url, { headers, WebSocket, reconnect: false });
 }
 
 /** How a connection ended, once it has. */
@@ -275,7 +275,7 @@ test("session() closes with 1011 when a recheck fails, and logs why", async () =
     return { name: "ada" };
   }, { recheckMs: 50 });
   await using server = await serveHere(rpc);
-  const client = await connect(server.ws);
+  await using client = await connect(server.ws);
   const end = ending(client);
   assertEquals(await client.call("whoami"), "ada");
   broken = true;
