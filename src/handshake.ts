@@ -76,12 +76,53 @@ export function toHandshake(
   host: unknown,
 ): Handshake {
   if (request.method === "POST") return new PostHandshake(request, runtime, host);
-  return {
-    url: request.url,
-    headers: new Headers(request.headers),
-    remoteAddress: runtime?.remoteAddress(request, host),
-    user: null,
-  };
+  return new LastingHandshake(request, runtime?.remoteAddress(request, host));
+}
+
+/** Lets go of the request, before a connection is made of it. */
+export function letGo(handshake: Handshake): void {
+  if (handshake instanceof LastingHandshake) handshake.letGo();
+}
+
+/**
+ * That of a connection that lasts. Once it lets go of the request its headers are one text, until
+ * somebody asks: as an object they would be the biggest part of an idle connection.
+ */
+class LastingHandshake implements Handshake {
+  readonly url: string;
+  readonly remoteAddress: string | undefined;
+  user: unknown = null;
+  #headers: Headers | undefined;
+  #lines = "";
+
+  constructor(request: Request, remoteAddress: string | undefined) {
+    this.url = request.url;
+    this.remoteAddress = remoteAddress;
+    this.#headers = request.headers;
+  }
+
+  get headers(): Headers {
+    return this.#headers ??= fromLines(this.#lines);
+  }
+
+  letGo(): void {
+    this.#lines = toLines(this.headers);
+    this.#headers = undefined;
+  }
+}
+
+/** As in a request: no value has a line break, no name a colon. */
+function toLines(headers: Headers): string {
+  return Array.from(headers, ([name, value]) => `${name}:${value}`).join("\n");
+}
+
+function fromLines(lines: string): Headers {
+  const headers = new Headers();
+  for (const line of lines === "" ? [] : lines.split("\n")) {
+    const end = line.indexOf(":");
+    headers.append(line.slice(0, end), line.slice(end + 1));
+  }
+  return headers;
 }
 
 /** What the answer to a request is best made of. */

@@ -16,7 +16,7 @@ import type {
   Limits,
 } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { rawPost, rawSocket, rawUpgrade } from "./_kit/doors.ts";
+import { rawPost, rawRequest, rawSocket, rawUpgrade, UPGRADE } from "./_kit/doors.ts";
 import type { LocalServer } from "./_kit/local.ts";
 import {
   cable,
@@ -80,13 +80,6 @@ test("websocket is the same record each time", () => {
   const rpc = new JsonRpc();
   assertStrictEquals(rpc.websocket, rpc.websocket);
 });
-
-const UPGRADE = {
-  "upgrade": "websocket",
-  "connection": "Upgrade",
-  "sec-websocket-version": "13",
-  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-};
 
 const wrongUpgrades: Readonly<
   Record<string, readonly [changes: Record<string, string>, status: number]>
@@ -182,6 +175,28 @@ test("attach() talks on any socket, and knows of the peer what it is told", asyn
   assertEquals(await client.call("who") as unknown, ["ada", "http://any/", "1", "::1"]);
   await using stranger = await pair(rpc);
   assertEquals(await stranger.call("who") as unknown, [null, "", null, null]);
+});
+
+test("handshake.headers tells while a connection is open what it told before", async () => {
+  const told: [string, string][][] = [];
+  const { promise: opened, resolve } = Promise.withResolvers<Connection>();
+  const rpc = testServer().use({
+    handshake: ({ headers }) => void told.push([...headers]),
+    opened: resolve,
+  });
+  await using server = await serveHere(rpc);
+  const headers = {
+    ...UPGRADE,
+    cookie: "a=1; b=c:d",
+    "x-empty": "",
+    "x-name": "caf\u00e9, t\u00e9",
+  };
+  const { status } = await rawRequest(server.ws, { headers, encoding: "latin1" });
+  assertEquals(status, 101);
+  const { handshake } = await opened;
+  assertEquals([...handshake.headers], told[0]);
+  assertEquals(handshake.headers.get("cookie"), "a=1; b=c:d");
+  assertStrictEquals(handshake.headers, handshake.headers);
 });
 
 test("attach() throws TypeError when the server is closed or full", async () => {

@@ -36,6 +36,8 @@ let deno: boolean | undefined;
 
 /** Deno's own server. Its sockets ping by themselves, and drop a peer that does not answer. */
 export const denoRuntime: Runtime = {
+  keepsRequest: true,
+
   remoteAddress(_request, host) {
     return (host as DenoHost | undefined)?.remoteAddr?.hostname;
   },

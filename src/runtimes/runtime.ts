@@ -10,6 +10,11 @@ import type { Admission } from "../channel.ts";
 export interface Runtime {
   /** What its answers are made of, where that is not best the platform's own class. */
   readonly Response?: typeof Response;
+  /**
+   * Whether its WebSockets keep the request they came from, so that headers which were read once
+   * last as long as they do, at no cost.
+   */
+  readonly keepsRequest?: boolean;
   /** The peer's address, where the runtime knows it. Asked before `upgrade`. */
   remoteAddress(request: Request, host: unknown): string | undefined;
   /**

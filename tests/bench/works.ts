@@ -141,8 +141,8 @@ export const WORKS: readonly Work[] = [
   },
   {
     name: "idle",
-    title: "5,000 idle connections",
-    job: { kind: "idle", method: "add", connections: 5000, window: 1 },
+    title: "9,000 idle connections",
+    job: { kind: "idle", method: "add", connections: 9000, window: 1 },
     contenders: FLOOR,
     figures: ["memory"],
     fresh: true,
