@@ -22,15 +22,30 @@ export function mustScan(text: string, maxDepth: number): boolean {
 
 /** Whether a parsed value is nested deeper than this. */
 export function valueExceedsDepth(value: unknown, maxDepth: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
+  return isNode(value) && nodeExceedsDepth(value, maxDepth);
+}
+
+type Node = Readonly<Record<string, unknown>> | readonly unknown[];
+
+function isNode(value: unknown): value is Node {
+  return typeof value === "object" && value !== null;
+}
+
+// Leaves are told apart before the call: most values are some, and a call for each would take as
+// long again.
+function nodeExceedsDepth(node: Node, maxDepth: number): boolean {
   if (maxDepth === 0) return true;
-  if (Array.isArray(value)) {
-    for (const each of value) if (valueExceedsDepth(each, maxDepth - 1)) return true;
+  if (Array.isArray(node)) {
+    for (let index = 0; index < node.length; index++) {
+      const each: unknown = node[index];
+      if (isNode(each) && nodeExceedsDepth(each, maxDepth - 1)) return true;
+    }
     return false;
   }
   // What JSON.parse gives has no enumerable names but its own.
-  for (const name in value) {
-    if (valueExceedsDepth((value as Record<string, unknown>)[name], maxDepth - 1)) return true;
+  for (const name in node) {
+    const each = (node as Readonly<Record<string, unknown>>)[name];
+    if (isNode(each) && nodeExceedsDepth(each, maxDepth - 1)) return true;
   }
   return false;
 }

@@ -242,6 +242,12 @@ test("resultText() is well formed and carries the result when it is any JSON val
   }));
 });
 
+test("resultText() is to the letter what JSON.stringify makes of the whole answer", () => {
+  fc.assert(fc.property(anyId, fc.oneof(fc.double(), fc.jsonValue(), anyText), (id, result) => {
+    assertEquals(resultText(id, result), JSON.stringify({ jsonrpc: "2.0", result, id }));
+  }));
+});
+
 test("resultText() escapes lone surrogates, so that a text frame stays valid UTF-8", () => {
   fc.assert(fc.property(anyText, (result) => {
     const text = resultText(null, result);
