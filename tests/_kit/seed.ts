@@ -10,7 +10,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const PATIENCE_MS = 60_000;
-const python = process.env.SEED_PYTHON ?? "/usr/bin/python3";
+
+/** The Python that runs it. */
+export const python: string = process.env.SEED_PYTHON ?? "/usr/bin/python3";
 
 /** The checkout; `undefined`, after a loud message, where there is none: return early from the test. */
 export function seedCheckout(what: string): string | undefined {

@@ -22,6 +22,11 @@ async def add(a, b):
     return a + b
 
 
+async def wait(a, b):
+    await asyncio.sleep(0.001)
+    return a + b
+
+
 async def fail(request):
     raise RuntimeError('An error of the method\'s own')
 
@@ -45,7 +50,7 @@ async def publish(request):
 
 async def main():
     rpc = JsonRpc()
-    methods = [ping, add, fail, refuse, busy, ask, publish]
+    methods = [ping, add, wait, fail, refuse, busy, ask, publish]
     rpc.add_methods(*(('', method) for method in methods), ('math', add))
     rpc.add_topics('news', 'sport')
     await rpc.notify('news', 'We are live', state=True)

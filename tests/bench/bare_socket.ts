@@ -33,13 +33,18 @@ export class BareSocket {
     this.#socket.write(handshake(port, path));
   }
 
-  /** Connects, and resolves when texts can pass. */
-  static open(port: number, path = "/"): Promise<BareSocket> {
+  /**
+   * Connects, and resolves when texts can pass.
+   *
+   * @param ontext Takes texts from the first on, which may come together with the handshake.
+   */
+  static open(port: number, path = "/", ontext: TakeText = () => {}): Promise<BareSocket> {
     return new Promise((resolve, reject) => {
       const socket = new BareSocket(port, path, (failure) => {
         if (failure === undefined) resolve(socket);
         else reject(failure);
       });
+      socket.ontext = ontext;
     });
   }
 

@@ -9,7 +9,7 @@ import { Peers } from "./peers.ts";
 import { parseOptions } from "./options.ts";
 import type { Options } from "./options.ts";
 import { hasCores, run } from "./program.ts";
-import { lines, markdown } from "./report.ts";
+import { lines, markdown, peersMarkdown } from "./report.ts";
 import type { Result } from "./report.ts";
 import { contendersOf, WORKS } from "./works.ts";
 import type { Work } from "./works.ts";
@@ -30,6 +30,7 @@ async function bench(options: Options): Promise<void> {
     await peers?.remove();
   }
   console.log(`\n${markdown(results)}`);
+  if (peers !== undefined) console.log(`\n${peersMarkdown(results)}`);
 }
 
 async function benchOn(
@@ -80,6 +81,7 @@ async function measure(
       outcomes[index]?.push(await load.ask({ ...work.job, port, pid, ms, warmMs, dialect }));
     }
   }
+  await crew.dismissAll(contenders);
   return { work, runtime, contenders, outcomes };
 }
 

@@ -41,6 +41,12 @@ export class Crew {
     return true;
   }
 
+  /** Ends those that have done their work: no server pays for what another work left behind. */
+  async dismissAll(contenders: readonly Contender[]): Promise<void> {
+    for (const contender of contenders) await this.dismiss(contender);
+    this.#warm.clear();
+  }
+
   /** Ends all. */
   async stop(): Promise<void> {
     const programs = await Promise.allSettled(this.#programs.values());

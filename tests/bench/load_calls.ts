@@ -98,12 +98,11 @@ class Caller {
 
   static async connect({ port, dialect, window }: Job, script: Script): Promise<Caller> {
     const { path, hello, greetings } = DIALECTS[dialect] as Dialect;
-    const socket = await BareSocket.open(port, path);
     let left = greetings;
     const { promise, resolve } = Promise.withResolvers<void>();
-    socket.ontext = () => --left === 0 && resolve();
+    const socket = await BareSocket.open(port, path, () => --left === 0 && resolve());
     for (const text of hello) socket.write(frame(text));
-    if (left > 0) await promise;
+    if (greetings > 0) await promise;
     return new Caller(socket, script, window);
   }
 

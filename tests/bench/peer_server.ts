@@ -125,7 +125,9 @@ function tRPC(): Promise<number> {
 function socketIo(): Promise<number> {
   const { Server } = require("socket.io");
   const http = createServer();
-  new Server(http, { transports: ["websocket"] }).on("connection", (socket: {
+  // No pings of its own among the answers.
+  const options = { transports: ["websocket"], pingInterval: 600_000 };
+  new Server(http, options).on("connection", (socket: {
     on(event: string, listener: (pair: Pair, done: (result: number) => void) => void): void;
   }) => {
     socket.on("add", (pair, done) => done(add(pair)));

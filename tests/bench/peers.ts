@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { RuntimeName } from "../_kit/runtimes.ts";
+import { seedCheckout } from "../_kit/seed.ts";
 import type { Contender } from "./works.ts";
 
 interface Peer {
@@ -60,14 +61,19 @@ export class Peers {
     return new Peers(folder);
   }
 
-  /** Those that run on a runtime. */
+  /** Those that run on a runtime, and the original library, if there is one, beside all. */
   on(runtime: RuntimeName): Contender[] {
-    return PEERS.filter(({ runtimes }) => runtimes.includes(runtime)).map((peer) => ({
+    const peers = PEERS.filter(({ runtimes }) => runtimes.includes(runtime)).map((peer) => ({
       title: peer.name,
       runtime,
       args: ["tests/bench/peer_server.ts", peer.name, this.#folder],
       dialect: peer.dialect,
     }));
+    const seed = seedCheckout("aiohttp-json-rpc");
+    if (seed === undefined) return peers;
+    const args = ["tests/_kit/seed_server.py", seed];
+    const original = { title: "aiohttp-json-rpc", args, dialect: "jsonRpc" };
+    return [...peers, { ...original, runtime: "python" }];
   }
 
   /** Removes what was installed. */

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { runtime } from "../_kit/runtimes.ts";
 import type { RuntimeName } from "../_kit/runtimes.ts";
+import { python } from "../_kit/seed.ts";
 import type { Job, Outcome } from "./measure.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -17,6 +18,9 @@ const ANSWER_LIMIT_MS = 90_000;
 
 /** Which core a process gets. */
 export type Core = "server" | "load";
+
+/** What runs a program: a runtime, or the language of the original library. */
+export type Runner = RuntimeName | "python";
 
 /** A process that was started and said `LISTENING`. */
 export class Program {
@@ -36,11 +40,9 @@ export class Program {
     this.#lines = lines;
   }
 
-  /** Starts a file in a runtime. Rejects where it ends, or stays silent, instead of listening. */
-  static async start(name: RuntimeName, core: Core, args: readonly string[]): Promise<Program> {
-    const found = await runtime(name);
-    if (found === undefined) throw new Error(`Cannot start ${args[0]}: there is no ${name}`);
-    const [command, ...rest] = [...pinned(core), ...found.command, ...args] as [string];
+  /** Starts a file. Rejects where it ends, or stays silent, instead of listening. */
+  static async start(name: Runner, core: Core, args: readonly string[]): Promise<Program> {
+    const [command, ...rest] = [...pinned(core), ...await commandOf(name), ...args] as [string];
     const child = spawn(command, rest, { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
     const program = new Program(child, await firstLine(child, args.join(" ")), []);
     createInterface(child.stdout as NodeJS.ReadableStream).on("line", (line) => {
@@ -86,13 +88,11 @@ export class Program {
 
 /** Runs a program to its end and gives the JSON of its last line. */
 export async function run<T>(
-  name: RuntimeName,
+  name: Runner,
   core: Core,
   args: readonly string[],
 ): Promise<T> {
-  const found = await runtime(name);
-  if (found === undefined) throw new Error(`Cannot run ${args[0]}: there is no ${name}`);
-  const [command, ...rest] = [...pinned(core), ...found.command, ...args] as [string];
+  const [command, ...rest] = [...pinned(core), ...await commandOf(name), ...args] as [string];
   const child = spawn(command, rest, { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
   const timer = setTimeout(() => child.kill("SIGKILL"), ANSWER_LIMIT_MS);
   let written = "";
@@ -106,6 +106,13 @@ export async function run<T>(
 /** Whether servers and the load client have a core each. */
 export function hasCores(): boolean {
   return pinned("load").length > 0;
+}
+
+async function commandOf(name: Runner): Promise<readonly string[]> {
+  if (name === "python") return [python];
+  const found = await runtime(name);
+  if (found === undefined) throw new Error(`Cannot start a program: there is no ${name}`);
+  return found.command;
 }
 
 let cores: boolean | undefined;

@@ -31,19 +31,20 @@ export function lines({ work, runtime, contenders, outcomes }: Result): string[]
   });
 }
 
+const COLUMNS = [
+  ["Node", "node", "@x/jsonrpc"],
+  ["Bun", "bun", "@x/jsonrpc"],
+  ["`Deno.serve`", "deno", "@x/jsonrpc"],
+  ["Deno through `./node`", "deno", "@x/jsonrpc through ./node"],
+] as const;
+
 /** A Markdown table with the ratios of the module alone, of the figure that says most. */
 export function markdown(results: readonly Result[]): string {
-  const columns = [
-    ["Node", "node", "@x/jsonrpc"],
-    ["Bun", "bun", "@x/jsonrpc"],
-    ["`Deno.serve`", "deno", "@x/jsonrpc"],
-    ["Deno through `./node`", "deno", "@x/jsonrpc through ./node"],
-  ] as const;
   const titles = [...new Set(results.map(({ work }) => work.title))];
   const rows = titles.flatMap((title) => {
     const own = results.filter(({ work }) => work.title === title);
     return (own[0]?.work.figures ?? []).slice(0, 1).map((name) => {
-      const cells = columns.map(([, runtime, contender]) => {
+      const cells = COLUMNS.map(([, runtime, contender]) => {
         const result = own.find((each) => each.runtime === runtime);
         const index = result?.contenders.findIndex((each) => each.title === contender) ?? -1;
         if (result === undefined || index === -1) return "–";
@@ -53,7 +54,35 @@ export function markdown(results: readonly Result[]): string {
       return [`${title}: ${FIGURES[name].title}`, ...cells];
     });
   });
-  const head = ["work", ...columns.map(([title]) => title)];
+  return table("work", rows);
+}
+
+/** A Markdown table of how many calls the module answers while another library answers one. */
+export function peersMarkdown(results: readonly Result[]): string {
+  const titles = [...new Set(results.map(({ work }) => work.title))];
+  const rows = titles.flatMap((title) => {
+    const own = results.filter(({ work }) => work.title === title);
+    const all = new Set(own.flatMap(({ contenders }) => contenders.map((each) => each.title)));
+    return [...all.difference(NO_PEERS)].map((peer) => {
+      const cells = COLUMNS.map(([, runtime, contender]) => {
+        const result = own.find((each) => each.runtime === runtime);
+        const [ours, theirs] = [contender, peer].map((each) => outcomesOf(result, each));
+        return ours && theirs ? short(ratio(ours, theirs, FIGURES.rate)) : "–";
+      });
+      return [`${title}: ${peer}`, ...cells];
+    });
+  });
+  return table("times the calls", rows);
+}
+
+const NO_PEERS = new Set(["raw", "floor", "loop", "publish", ...COLUMNS.map(([, , own]) => own)]);
+
+function outcomesOf(result: Result | undefined, title: string): readonly Outcome[] | undefined {
+  return result?.outcomes[result.contenders.findIndex((each) => each.title === title)];
+}
+
+function table(corner: string, rows: readonly (readonly string[])[]): string {
+  const head = [corner, ...COLUMNS.map(([title]) => title)];
   return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 

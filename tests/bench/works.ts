@@ -4,6 +4,7 @@
 import type { RuntimeName } from "../_kit/runtimes.ts";
 import type { Job, Outcome } from "./measure.ts";
 import type { Peers } from "./peers.ts";
+import type { Runner } from "./program.ts";
 
 /** One thing that a server is asked to do. */
 export interface Work {
@@ -162,7 +163,7 @@ export const WORKS: readonly Work[] = [
 export interface Contender {
   /** What it is called in tables. */
   readonly title: string;
-  readonly runtime: RuntimeName;
+  readonly runtime: Runner;
   /** The file and what it is told. */
   readonly args: readonly string[];
   readonly dialect: string;
