@@ -66,6 +66,7 @@ test("NatsStream.require() asks again where a server that has only just started 
 });
 
 const subject = "s.making";
+const made = () => Promise.resolve("made");
 
 test("makeOnce() waits for whoever comes before, and makes it where that one gives up", async () => {
   await withConnections(2, async (connection, other) => {
@@ -80,7 +81,7 @@ test("makeOnce() waits for whoever comes before, and makes it where that one giv
     });
     await other.flush();
     const find = () => Promise.resolve(void asked++);
-    assertEquals(await makeOnce(connection, { subject, find, make: async () => "made" }), "made");
+    assertEquals(await makeOnce(connection, { subject, find, make: made }), "made");
     assertEquals([claims, asked], [3, 3]);
   });
 });
@@ -88,7 +89,7 @@ test("makeOnce() waits for whoever comes before, and makes it where that one giv
 test("makeOnce() takes what somebody else has made meanwhile", async () => {
   await withConnections(1, async (connection) => {
     const make = () => Promise.reject(new Error("made twice"));
-    const find = async () => "found";
+    const find = () => Promise.resolve("found");
     if (!connection.info?.version.startsWith("2.9.")) return;
     assertEquals(await makeOnce(connection, { subject, find, make }), "found");
   });
@@ -98,6 +99,6 @@ test("makeOnce() asks nobody where the server sees to it", async () => {
   for (const version of ["2.10.2", "2.11.0", "3.0.0-beta.1"]) {
     const connection = { info: { version } } as unknown as NatsConnection;
     const find = () => Promise.reject(new Error("asked"));
-    assertEquals(await makeOnce(connection, { subject, find, make: async () => "made" }), "made");
+    assertEquals(await makeOnce(connection, { subject, find, make: made }), "made");
   }
 });
