@@ -241,7 +241,8 @@ export class NatsStream {
 
   async #find(): Promise<StreamInfo | undefined> {
     const found = await missing(STREAM_NOT_FOUND, this.#ask());
-    // One that is only just being made may be found as well: it has no date yet.
+    // One that is only just being made may be found as well: it has no date yet, and a server that is
+    // asked for a message of it may end.
     return found?.created.startsWith("0001-") ? undefined : found;
   }
 
