@@ -14,10 +14,16 @@ export class SharedText {
   readonly text: string;
   /** What the carrier made of the text; its own to fill and to read. */
   frame: unknown = undefined;
+  #byteLength: number | undefined;
 
   /** @param text The text to share. */
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** Bytes of UTF-8 that the text has; counted once, where somebody asks. */
+  get byteLength(): number {
+    return this.#byteLength ??= bytesOf(this.text);
   }
 }
 
@@ -100,6 +106,13 @@ export interface Admission {
 /** The text of an outgoing message, for carriers that share nothing. */
 export function textOf(message: Outgoing): string {
   return typeof message === "string" ? message : message.text;
+}
+
+/** How many bytes of UTF-8 an outgoing message has. */
+export function bytesOf(message: Outgoing): number {
+  return typeof message === "string"
+    ? new TextEncoder().encode(message).length
+    : message.byteLength;
 }
 
 /** Cuts a close reason to the 123 bytes that fit a control frame (RFC 6455, section 5.5). */

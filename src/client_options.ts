@@ -69,7 +69,12 @@ export interface ClientOptions extends Partial<Limits>, Partial<ClientBounds> {
   readonly WebSocket?: new (url: string, protocols?: string[]) => StandardSocket;
   /** Sends requests in place of the standard function. */
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
-  /** What stands between the names of `remote`. @default {"."} */
+  /**
+   * What stands between the names of `remote`: what the server puts between prefix and name. Types
+   * know the dot alone, `remote.math.add`, and fit whatever stands there; those of `call` do not.
+   *
+   * @default {"."}
+   */
   readonly separator?: string;
 }
 

@@ -54,11 +54,6 @@ export class Conversation extends Connection implements Replies, Outlet {
     return this.#open;
   }
 
-  /** Calls of the other end that wait for their handler here. */
-  get inFlight(): number {
-    return this.#dispatcher.inFlight;
-  }
-
   /** Whether a call waits for its answer, here or at the other end. */
   get isBusy(): boolean {
     return this.#dispatcher.inFlight > 0 || (this.#pending?.size ?? 0) > 0;

@@ -34,18 +34,18 @@ export class Checks {
    * Runs the checks in order, up to the first that refuses.
    *
    * @returns The refusal, or `undefined` where all let the peer in; a promise only where one of
-   * them gave one.
+   * them gave one, or refuses.
    */
   run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
     try {
       for (let index = from; index < this.#checks.length; index++) {
         const verdict = this.#checks[index]?.(handshake);
         if (isThenable(verdict)) return this.#wait(verdict, handshake, index + 1);
-        if (verdict !== undefined) return verdict;
+        if (verdict !== undefined) return this.#copy(verdict);
       }
       return undefined;
     } catch (error) {
-      return this.refusal(error);
+      return this.#refuse(error);
     }
   }
 
@@ -55,7 +55,29 @@ export class Checks {
     next: number,
   ): Promise<Response | undefined> {
     try {
-      return await verdict ?? await this.run(handshake, next);
+      const refusal = await verdict ?? undefined;
+      return await (refusal ? this.#copy(refusal) : this.run(handshake, next));
+    } catch (error) {
+      return this.#refuse(error);
+    }
+  }
+
+  #refuse(error: unknown): Response | Promise<Response> {
+    return error instanceof Response ? this.#copy(error) : this.refusal(error);
+  }
+
+  /**
+   * What is sent. A check may give everybody one and the same response, whose body can be sent once;
+   * and clones of clones, where nobody reads them, are a chain that some day breaks.
+   */
+  async #copy(response: Response): Promise<Response> {
+    try {
+      let body = bodies.get(response);
+      if (body === undefined) {
+        body = response.body === null ? Promise.resolve(null) : response.arrayBuffer();
+        bodies.set(response, body);
+      }
+      return new Response(await body, response);
     } catch (error) {
       return this.refusal(error);
     }
@@ -68,6 +90,9 @@ export class Checks {
     return new Response("Internal error", { status: 500 });
   }
 }
+
+// Of the responses that refused somebody: one may do so on several servers.
+const bodies = new WeakMap<Response, Promise<ArrayBuffer | null>>();
 
 /** Gathers what is known of a peer. Asked before an upgrade: after it some runtimes tell nothing. */
 export function toHandshake(

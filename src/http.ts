@@ -9,7 +9,7 @@ import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { DispatchHost, Method, Outlet } from "./dispatch.ts";
 import type { Drain } from "./drain.ts";
-import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
+import { describeError, ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { responseClass, toHandshake } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
 import { exceedsBytes } from "./limits.ts";
@@ -175,9 +175,15 @@ export class HttpDoor {
   }
 
   async #other(request: Request): Promise<Response> {
-    for (const { fetch } of this.#options.plugins) {
-      const response = await fetch?.(request);
-      if (response !== undefined) return response;
+    try {
+      for (const { fetch } of this.#options.plugins) {
+        const response = await fetch?.(request);
+        if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
+        if (response !== undefined) return response;
+      }
+    } catch (error) {
+      this.#options.logger.error(`A plugin's \`fetch\` failed: ${describeError(error)}`);
+      return afterBody(request, new Response("Internal error", { status: 500 }));
     }
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
     return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { bytesOf } from "./channel.ts";
 import type { Channel, Flushable, Outgoing, Receiver } from "./channel.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
@@ -27,6 +28,9 @@ export class Peer extends Conversation implements Receiver, Flushable {
   readonly #channel: Channel;
   #queue: Outgoing[] | undefined;
   #queuedLength = 0;
+  // How much of the queue was counted in bytes: only whoever asks pays for that.
+  #counted = 0;
+  #countedBytes = 0;
   #receiving = false;
   #heard = true;
   #lastBuffered = 0;
@@ -43,7 +47,12 @@ export class Peer extends Conversation implements Receiver, Flushable {
   }
 
   override get bufferedAmount(): number {
-    return this.#channel.bufferedAmount + this.#queuedLength;
+    const queue = this.#queue;
+    if (queue === undefined || queue.length === 0) return this.#channel.bufferedAmount;
+    while (this.#counted < queue.length) {
+      this.#countedBytes += bytesOf(queue[this.#counted++] as Outgoing);
+    }
+    return this.#channel.bufferedAmount + this.#countedBytes;
   }
 
   override receive(text: string | undefined): void {
@@ -83,8 +92,8 @@ export class Peer extends Conversation implements Receiver, Flushable {
       return this.checkBuffered();
     }
     const queue = this.#queue ??= [];
-    // Characters, of which none has more than three bytes: to count those would cost each message, and
-    // `maxBufferedBytes` is judged by the carrier's own count, right after this turn's flush.
+    // Characters: to count bytes would cost each message, and `maxBufferedBytes` is judged by the
+    // carrier's own count, right after this turn's flush.
     this.#queuedLength += typeof message === "string" ? message.length : message.text.length;
     if (queue.push(message) === 1) channel.defer?.(this);
     else if (this.#queuedLength > FLUSH_LENGTH) this.flush();
@@ -94,7 +103,7 @@ export class Peer extends Conversation implements Receiver, Flushable {
   flush(): void {
     const queue = this.#queue;
     if (queue === undefined || queue.length === 0) return;
-    this.#queuedLength = 0;
+    this.#queuedLength = this.#counted = this.#countedBytes = 0;
     if (queue.length === 1) {
       const message = queue[0] as Outgoing;
       queue.length = 0;

@@ -105,10 +105,7 @@ export abstract class Connection<User = unknown> {
   /** Whether messages still pass. */
   abstract readonly isOpen: boolean;
 
-  /**
-   * Bytes that were sent to the peer and that the network has not taken yet. Of what was sent in this
-   * turn, each character counts as one.
-   */
+  /** Bytes that were sent to the peer and that the network has not taken yet. */
   abstract readonly bufferedAmount: number;
 
   /**

@@ -15,7 +15,12 @@ import type { Handshake } from "./request.ts";
 export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   /** Where the server writes its log. @default {console} */
   readonly logger?: Logger;
-  /** What stands between the prefix and the name of a method. @default {"."} */
+  /**
+   * What stands between the prefix and the name of a method. Types know the dot alone: with another,
+   * the methods of a prefix are for `client.remote` and its option of the same name, `math.add` say.
+   *
+   * @default {"."}
+   */
   readonly separator?: string;
   /** Whether every method takes params that are neither array nor object. @default {false} */
   readonly scalarParams?: boolean;

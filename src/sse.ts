@@ -49,8 +49,8 @@ class EventChannel implements Channel {
   readonly #response = Promise.withResolvers<Response>();
   #answered: Response | undefined;
   // What the runtime has not asked for yet; its own queue could not be emptied without an error.
-  #queue: string[] = [];
-  #queuedLength = 0;
+  #queue: Uint8Array<ArrayBuffer>[] = [];
+  #queuedBytes = 0;
   #whenAsked: (() => void) | undefined;
   #ending: readonly [code: number, reason: string] | undefined;
   #open = true;
@@ -65,7 +65,7 @@ class EventChannel implements Channel {
   }
 
   get bufferedAmount(): number {
-    return this.#queuedLength;
+    return this.#queuedBytes;
   }
 
   /** Subscribes as any client does: layers, guards and limits hold. */
@@ -156,8 +156,9 @@ class EventChannel implements Channel {
 
   #write(text: string): void {
     if (!this.#open || this.#ending !== undefined) return;
-    this.#queuedLength += text.length;
-    this.#queue.push(text);
+    const bytes = encoder.encode(text);
+    this.#queuedBytes += bytes.length;
+    this.#queue.push(bytes);
     this.#whenAsked?.();
   }
 
@@ -175,12 +176,16 @@ class EventChannel implements Channel {
   }
 
   #give(): void {
-    let text = "";
+    let length = 0;
     let count = 0;
-    while (count < this.#queue.length && text.length < CHUNK_LENGTH) text += this.#queue[count++];
-    this.#queue.splice(0, count);
-    this.#queuedLength -= text.length;
-    if (text !== "") this.#controller.enqueue(encoder.encode(text));
+    for (const { length: more } of this.#queue) {
+      if (length >= CHUNK_BYTES) break;
+      length += more;
+      count++;
+    }
+    const parts = this.#queue.splice(0, count);
+    this.#queuedBytes -= length;
+    if (length > 0) this.#controller.enqueue(joined(parts, length));
     if (this.#ending !== undefined && this.#queue.length === 0) this.terminate();
   }
 
@@ -198,7 +203,7 @@ class EventChannel implements Channel {
   #end(code: number, reason: string): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#queuedLength = 0;
+    this.#queuedBytes = 0;
     this.#receiver?.closed(code, reason);
   }
 }
@@ -217,13 +222,28 @@ const STATUS: Readonly<Record<number, number>> = {
   [ErrorCode.serverBusy]: 503,
 };
 const encoder = new TextEncoder();
-// Of how many characters about one piece of the answer is made.
-const CHUNK_LENGTH = 64 * 1024;
+// Of how many bytes about one piece of the answer is made.
+const CHUNK_BYTES = 64 * 1024;
 // It comes back as a header, for all of which many a server and proxy has 8 or 16 KiB. An offset that
 // grows takes little.
 const MAX_ID_LENGTH = 4096;
 // Events that an EventSource has of its own, or that say something else here.
 const TAKEN = ["open", "error", "gap"];
+
+/** Parts of this length together as one. */
+function joined(
+  parts: readonly Uint8Array<ArrayBuffer>[],
+  length: number,
+): Uint8Array<ArrayBuffer> {
+  if (parts.length === 1) return parts[0] as Uint8Array<ArrayBuffer>;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
 
 /** The name of an event is its topic, where it can be. */
 function eventName(topic: string): string {

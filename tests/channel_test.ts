@@ -201,6 +201,22 @@ test("Peer.send() counts what it holds back as buffered", () => {
   assertEquals(peer.bufferedAmount, 10);
 });
 
+test("Peer.bufferedAmount counts bytes of UTF-8, whenever it is asked", () => {
+  const { peer, wire } = talk(new DeferringWire());
+  const shared = new SharedText("ä€😀"); // 2, 3 and 4 bytes
+  for (const round of [0, 1]) {
+    const asked = [peer.bufferedAmount];
+    for (const message of ["a", "€€", shared, shared]) {
+      peer.send(message);
+      if (round === 0) asked.push(peer.bufferedAmount);
+    }
+    asked.push(peer.bufferedAmount);
+    assertEquals(asked, round === 0 ? [0, 1, 7, 16, 25, 25] : [0, 25]);
+    wire.turn();
+    assertEquals(peer.bufferedAmount, 0);
+  }
+});
+
 test("Peer.receive() answers at once when the channel corks what it delivers, and defers otherwise", () => {
   const corking = talk(new CorkingWire());
   corking.peer.receive(echo(1, "a"));

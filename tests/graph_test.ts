@@ -41,7 +41,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["auth/passwd"],
     ...["pubsub/topic_name", "pubsub/rounds", "pubsub/engine", "pubsub/follower"],
     ...["pubsub/redis_scripts", "pubsub/redis_clients", "pubsub/redis"],
-    ...["pubsub/nats_history", "pubsub/nats_stream", "pubsub/nats"],
+    ...["pubsub/nats_history", "pubsub/nats_making", "pubsub/nats_stream", "pubsub/nats"],
     ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
     ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],

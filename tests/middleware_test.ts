@@ -452,6 +452,46 @@ for (const [what, handshake] of Object.entries(refusals)) {
   });
 }
 
+const DENIED = new Response("Not here", { status: 403, headers: { "x-why": "denied" } });
+const constants: Record<string, () => Response | Promise<Response>> = {
+  "returns": () => DENIED,
+  "resolves": () => Promise.resolve(DENIED),
+  "throws": () => {
+    throw DENIED;
+  },
+};
+
+for (const [does, handshake] of Object.entries(constants)) {
+  test(`a handshake function that ${does} one and the same Response refuses everybody`, async () => {
+    const rpc = new JsonRpc({ origins: "*" }).use({ handshake });
+    await using server = await serveHere(rpc);
+    for (const origin of ["", "https://app.example"]) {
+      for (let round = 0; round < 3; round++) {
+        const method = round === 0 ? "GET" : "POST";
+        const response = await fetch(server.url, { method, headers: origin ? { origin } : {} });
+        const { status, headers } = response;
+        assertEquals([status, headers.get("x-why")], [403, "denied"]);
+        assertEquals(await response.text(), "Not here");
+        assertEquals(await connect(server.ws).catch(() => "refused"), "refused");
+      }
+    }
+    assertEquals(rpc.connections.size, 0);
+  });
+}
+
+test("a handshake function whose Response was read before refuses with 500, and it is logged", async () => {
+  const logger = silentLog();
+  const read = new Response("no", { status: 403 });
+  await read.text();
+  for (const handshake of [() => read, () => Promise.reject(read)]) {
+    const rpc = new JsonRpc({ logger }).method("ping", () => "pong").use({ handshake });
+    await using server = await serveHere(rpc);
+    assertEquals(await knock(server.url, server.ws), [500, false]);
+  }
+  assertEquals(logger.lines.length, 4);
+  assertStringIncludes(logger.text, "A handshake function failed: ");
+});
+
 for (const manner of ["throws", "rejects"]) {
   test(`a handshake function that ${manner} is answered with 500 and logged`, async () => {
     const logger = silentLog();

@@ -115,3 +115,34 @@ test("a plugin whose `opened` throws closes the connection with 1011, on each do
   await until(() => rpc.connections.size === 0);
   assertStringIncludes(logger.text, "Broken opened");
 });
+
+test("a plugin whose `fetch` fails is answered with 500 and logged, and tells nobody why", async () => {
+  const logger = silentLog();
+  const page = new Response("A page");
+  await page.text();
+  const broken: Readonly<Record<string, () => Response | Promise<Response>>> = {
+    throws() {
+      throw new Error("secret of one that throws");
+    },
+    rejects: () => Promise.reject(new Error("secret of one that rejects")),
+    "is used up": () => page,
+  };
+  const rpc = new JsonRpc({ logger, origins: ["https://app.example"] }).method("ping", () => "pong")
+    .use({ fetch: (request) => broken[decodeURI(new URL(request.url).pathname.slice(1))]?.() });
+  await using server = await serveHere(rpc);
+  for (const [method, body] of [["GET", null], ["PUT", "x".repeat(1000)]] as const) {
+    for (const how of Object.keys(broken)) {
+      const headers = { origin: "https://app.example" };
+      const response = await fetch(`${server.url}/${how}`, { method, body, headers });
+      const text = await response.text();
+      assertEquals([response.status, text], [500, "Internal error"], how);
+    }
+  }
+  assertEquals(logger.lines.length, 6);
+  for (const why of ["`fetch`", "secret of one that throws", "secret of one that rejects"]) {
+    assertStringIncludes(logger.text, why);
+  }
+  const client = await connect<typeof rpc>(server.url);
+  assertEquals(await client.call("ping"), "pong");
+  await client.close();
+});

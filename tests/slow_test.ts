@@ -318,3 +318,42 @@ test("topic() refuses options that make no sense", () => {
   }
   rpc.topic("a");
 });
+
+test("slow: a topic that is declared by name takes its own policy, though it was heard by a pattern", async () => {
+  for (const recover of [false, true]) {
+    const rpc = new JsonRpc({ maxBufferedBytes: 2 * MARK, logger: silentLog() })
+      .topic("room.*", { slow: "close" }) as unknown as JsonRpc;
+    const wire = new SlowWire(rpc);
+    await wire.subscribe("room.7", recover);
+    publish(rpc, "room.7", 0, 2);
+    rpc.topic("room.7", { slow: "latest", history: { size: 1 } });
+    publish(rpc, "room.7", 2, 3);
+    wire.unread = MARK;
+    publish(rpc, "room.7", 3, 6);
+    await quietMoment();
+    assertEquals(wire.data, [0, 1, 2]);
+    wire.unread = 0;
+    await until(() => wire.data.at(-1) === 5);
+    assert(wire.connection.isOpen);
+    if (!recover) assertEquals([wire.data, wire.connection.dropped], [[0, 1, 2, 5], 2]);
+    wire.close();
+  }
+});
+
+test("slow: close, declared by name, ends what a pattern's policy has held back", async () => {
+  const rpc = new JsonRpc({ maxBufferedBytes: 2 * MARK, logger: silentLog() })
+    .topic("room.*", { slow: "drop-newest" }) as unknown as JsonRpc;
+  const wire = new SlowWire(rpc);
+  await wire.subscribe("room.7");
+  wire.unread = MARK;
+  publish(rpc, "room.7", 0, 3);
+  await quietMoment();
+  assertEquals(wire.data, []);
+  rpc.topic("room.7", {});
+  publish(rpc, "room.7", 3, 5);
+  await until(() => wire.data.length === 5);
+  assertEquals(wire.data, range(0, 5));
+  wire.unread = 2 * MARK + 1;
+  publish(rpc, "room.7", 5, 6);
+  assert(!wire.connection.isOpen);
+});

@@ -333,6 +333,30 @@ test("an event stream whose reader does not read is ended, and others miss nothi
   await until(() => rpc.connections.size === 0);
 });
 
+test("an event stream counts what waits in bytes of UTF-8, and gives it whole", async () => {
+  const rpc = serverOf().topic("load");
+  const headers = { accept: "text/event-stream" };
+  const response = await rpc.fetch(new Request("http://x/?topics=load", { headers }));
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  await reader.read(); // the id
+  const [connection] = rpc.connections;
+  const events = Array.from({ length: 100 }, (_, n) => `${n} ä€😀${"ß".repeat(5000)}`);
+  for (const event of events) rpc.notify("load", event);
+  const waiting = connection?.bufferedAmount;
+  let [text, bytes] = ["", 0];
+  const decoder = new TextDecoder();
+  while (bytes < (waiting ?? 0)) {
+    const { value } = await reader.read();
+    bytes += value?.length ?? 0;
+    text += decoder.decode(value, { stream: true });
+  }
+  assertEquals([connection?.bufferedAmount, bytes], [0, waiting]);
+  const data = text.split("\n").filter((line) => line.startsWith("data: "));
+  assertEquals(data.map((line) => JSON.parse(line.slice(6))), events);
+  await reader.cancel();
+  await rpc.close();
+});
+
 test("close() ends event streams after what was sent, and lets none in", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);

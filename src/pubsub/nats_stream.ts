@@ -9,13 +9,14 @@
  */
 
 import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
-import type { JetStreamClient, JetStreamManager, StreamConfig } from "@nats-io/jetstream";
-import type { ConsumerConfig, PubAck, Republish, StoredMsg } from "@nats-io/jetstream";
+import type { ConsumerConfig, JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { PubAck, Republish, StoredMsg, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "./broker.ts";
 import { Header, keptMessage, pullAll } from "./nats_history.ts";
 import type { KeptMessage, Pulled, PullRange } from "./nats_history.ts";
+import { makeOnce } from "./nats_making.ts";
 
 /** How a stream is made. */
 export interface StreamOptions {
@@ -43,6 +44,8 @@ const NS_IN_MS = 1_000_000;
 const MIN_AGE_MS = 24 * 60 * 60 * 1000;
 const MIN_RETRY_MS = 30_000;
 const MAX_WAITS = 7;
+// How long a question waits for its answer until it is asked again.
+const ASK_MS = 1_000;
 // How often a history is read that came only in part.
 const TRIES = 3;
 const WRONG_LAST_SEQUENCE = 10071;
@@ -53,7 +56,10 @@ const NO_MESSAGE_FOUND = 10037;
 /** One stream on one connection. */
 export class NatsStream {
   readonly #options: StreamOptions;
+  readonly #connection: NatsConnection;
   readonly #manager: JetStreamManager;
+  // The same, for questions that are asked again where no answer comes.
+  readonly #asking: JetStreamManager;
   readonly #client: JetStreamClient;
   // What it keeps for certain: wide enough for all topics that were asked for.
   #kept: Retention = { size: -1, ageMs: -1 };
@@ -61,9 +67,15 @@ export class NatsStream {
   readonly #highest = { acknowledged: 0, heard: 0 };
   #widening: Promise<void> | undefined;
 
-  private constructor(options: StreamOptions, manager: JetStreamManager) {
+  private constructor(
+    options: StreamOptions,
+    connection: NatsConnection,
+    [manager, asking]: readonly [JetStreamManager, JetStreamManager],
+  ) {
     this.#options = options;
+    this.#connection = connection;
     this.#manager = manager;
+    this.#asking = asking;
     this.#client = manager.jetstream();
   }
 
@@ -72,7 +84,8 @@ export class NatsStream {
     // Its own end of waiting is not to come before that of the broker.
     const timeout = options.retryMs * MAX_WAITS;
     const manager = await jetstreamManager(connection, { checkAPI: false, timeout });
-    return new NatsStream(options, manager);
+    const asking = await jetstreamManager(connection, { checkAPI: false, timeout: ASK_MS });
+    return new NatsStream(options, connection, [manager, asking]);
   }
 
   /** The subject under which a topic's messages are kept. */
@@ -211,11 +224,7 @@ export class NatsStream {
     const { streams } = this.#manager;
     const { name } = this.#options;
     const wanted = { size: Math.max(size, this.#kept.size), ageMs: size === 0 ? 0 : ageMs };
-    let info = await missing(STREAM_NOT_FOUND, streams.info(name));
-    if (info === undefined) {
-      const config = { ...this.#fixed(), ...limitsOf(wanted) };
-      info = await missing(STREAM_EXISTS, streams.add(config)) ?? await streams.info(name);
-    }
+    let info = await this.#find() ?? await this.#make(wanted);
     const kept = retentionOf(info.config);
     if (kept.size < wanted.size || kept.ageMs < wanted.ageMs || !info.config.republish) {
       // Only ever wider: other servers may have topics that keep more.
@@ -228,6 +237,37 @@ export class NatsStream {
     }
     this.#kept = retentionOf(info.config);
     this.#epoch = info.created.replaceAll(/\W/g, "");
+  }
+
+  async #find(): Promise<StreamInfo | undefined> {
+    const found = await missing(STREAM_NOT_FOUND, this.#ask());
+    // One that is only just being made may be found as well: it has no date yet, and a server that is
+    // asked for a message of it may end.
+    return found?.created.startsWith("0001-") ? undefined : found;
+  }
+
+  /** Asks for it, and asks again: of a server that has only just started an answer may never come. */
+  async #ask(): Promise<StreamInfo> {
+    const { name, retryMs } = this.#options;
+    for (let left = retryMs * MAX_WAITS;; left -= ASK_MS) {
+      try {
+        return await this.#asking.streams.info(name);
+      } catch (error) {
+        if ((error as Error).name !== "TimeoutError" || left <= ASK_MS) throw error;
+      }
+    }
+  }
+
+  #make(wanted: Retention): Promise<StreamInfo> {
+    const { streams } = this.#manager;
+    const { name } = this.#options;
+    const config = { ...this.#fixed(), ...limitsOf(wanted) };
+    return makeOnce(this.#connection, {
+      subject: `${name}.making`,
+      find: () => this.#find(),
+      make: async () =>
+        await missing(STREAM_EXISTS, streams.add(config)) ?? await streams.info(name),
+    });
   }
 
   #fixed() {

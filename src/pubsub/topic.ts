@@ -57,6 +57,19 @@ export class Topic implements BrokerSink, Source {
     return this.declaration.options.slow ?? "close";
   }
 
+  /** Goes by another declaration from now on. */
+  redeclare(declaration: Declaration): void {
+    this.declaration = declaration;
+    if (this.slow === "close") return;
+    // Nobody looks whether those read to whom events are simply passed on.
+    for (const connection of this.#plain) {
+      const member = new PlainMember(connection, this, false);
+      this.#plain.delete(connection);
+      this.#members.set(connection, member);
+      member.release();
+    }
+  }
+
   /** Whether nobody is subscribed. */
   get isEmpty(): boolean {
     return this.#plain.size === 0 && this.#members.size === 0;

@@ -75,7 +75,7 @@ export class Topics implements TopicTable {
     // One of that name may be heard already, by a pattern.
     const topic = this.#live.get(name);
     if (topic === undefined) return;
-    topic.declaration = declaration;
+    topic.redeclare(declaration);
     for (const connection of topic.all()) this.#check(name, connection);
   }
 
