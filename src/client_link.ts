@@ -13,7 +13,7 @@ import type { Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
 import type { ConversationHost } from "./conversation.ts";
 import type { Pending } from "./pending.ts";
-import { PostLink } from "./post.ts";
+import { PostLink } from "./post_link.ts";
 import { SocketLink } from "./socket_link.ts";
 import type { LinkEvents } from "./socket_link.ts";
 

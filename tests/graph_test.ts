@@ -17,7 +17,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["backoff"],
   ],
   workshop: [
-    ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
+    ...["depth", "protocol", "middleware", "socket", "testing", "tick", "chunks", "body", "discard"],
     ...["upgrade", "inbox", "wake"],
   ],
   hallway: [
@@ -42,7 +42,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["pubsub/topic_name", "pubsub/rounds", "pubsub/engine", "pubsub/follower"],
     ...["pubsub/redis_scripts", "pubsub/redis_clients", "pubsub/redis"],
     ...["pubsub/nats_history", "pubsub/nats_stream", "pubsub/nats"],
-    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
+    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post", "post_link"],
     ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
