@@ -31,7 +31,7 @@ import { makeLink } from "./client_link.ts";
 import type { LinkSide } from "./client_link.ts";
 import { resolveClientBounds } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
-import type { Method } from "./dispatch.ts";
+import type { Method } from "./responder.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { LinkState } from "./link.ts";

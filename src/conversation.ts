@@ -5,20 +5,19 @@
  */
 
 import type { Channel, Outgoing } from "./channel.ts";
-import { Dispatcher } from "./dispatch.ts";
-import type { DispatchHost, Outlet, Replies } from "./dispatch.ts";
 import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { checkLength, exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { checkParams, errorText, notificationText, parseMessage } from "./protocol.ts";
+import { checkParams, errorText, notificationText, parseText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 import { Connection } from "./request.ts";
-import type { Handshake, RpcRequest } from "./request.ts";
+import type { Handshake, Outlet, RpcRequest } from "./request.ts";
+import type { Replies, Responder, ResponderHost } from "./responder.ts";
 
 /** The side that a conversation belongs to: a server, or a client. */
-export interface ConversationHost extends DispatchHost {
+export interface ConversationHost extends ResponderHost {
   /** Called once, when nothing more can be said to the other end. */
   ended?(connection: Connection): void;
   /** Called for an answer that belongs to no single call: its id is null. */
@@ -26,13 +25,10 @@ export interface ConversationHost extends DispatchHost {
 }
 
 /** Both ends of a connection are one of these. What it says goes out at once. */
-export class Conversation extends Connection implements Replies, Outlet {
+export abstract class Conversation extends Connection implements Replies, Outlet {
   readonly #host: ConversationHost;
   readonly #channel: Channel;
-  readonly #dispatcher: Dispatcher;
   #pending: Pending | undefined;
-  // A client's calls may go on with its next connection: it settles them itself.
-  readonly #sharesPending: boolean;
   #open = true;
 
   /**
@@ -46,22 +42,18 @@ export class Conversation extends Connection implements Replies, Outlet {
     this.#channel = channel;
     this.#host = host;
     this.#pending = pending;
-    this.#sharesPending = pending !== undefined;
-    this.#dispatcher = new Dispatcher(host, this, this);
+  }
+
+  /** What answers the other end. */
+  protected abstract readonly responder: Responder;
+
+  /** Calls that wait for the answer of the other end. */
+  protected get waiting(): number {
+    return this.#pending?.size ?? 0;
   }
 
   override get isOpen(): boolean {
     return this.#open;
-  }
-
-  /** Calls of the other end that wait for their handler here. */
-  get inFlight(): number {
-    return this.#dispatcher.inFlight;
-  }
-
-  /** Whether a call waits for its answer, here or at the other end. */
-  get isBusy(): boolean {
-    return this.#dispatcher.inFlight > 0 || (this.#pending?.size ?? 0) > 0;
   }
 
   override get bufferedAmount(): number {
@@ -72,17 +64,17 @@ export class Conversation extends Connection implements Replies, Outlet {
   receive(text: string | undefined): void {
     if (!this.#open) return;
     const { maxMessageBytes, maxDepth } = this.#host.limits;
-    if (text === undefined) return this.send(BINARY_TEXT);
-    if (exceedsBytes(text, maxMessageBytes)) {
+    if (text !== undefined && exceedsBytes(text, maxMessageBytes)) {
       return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
     }
     let message: unknown;
     try {
-      message = parseMessage(text, maxDepth);
+      if (text === undefined) throw BINARY;
+      message = this.parse(text, maxDepth);
     } catch (error) {
       return this.send(errorText(null, error as RpcError));
     }
-    this.#dispatcher.handle(message, this);
+    this.responder.handle(message, this);
   }
 
   /** Says that the connection has ended. Does not throw. */
@@ -147,6 +139,11 @@ export class Conversation extends Connection implements Replies, Outlet {
     this.#channel.close(code, reason);
   }
 
+  /** The value of a message. Throws {@linkcode RpcParseError}. */
+  protected parse(text: string, maxDepth: number): unknown {
+    return parseText(text, maxDepth);
+  }
+
   /** Closes the connection where the other end leaves too much unread. */
   protected checkBuffered(): void {
     const { maxBufferedBytes } = this.#host.limits;
@@ -159,12 +156,11 @@ export class Conversation extends Connection implements Replies, Outlet {
     if (!this.#open) return;
     this.#open = false;
     const why = `the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`;
-    if (!this.#sharesPending) {
-      this.#pending?.failAll((_id, { method }) =>
-        new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
-      );
-    }
-    this.#dispatcher.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
+    // A client's other calls may go on with its next connection: the client settles them itself.
+    this.#pending?.failAll((_id, { method, bound }) =>
+      bound ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown") : undefined
+    );
+    this.responder.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
     this.ended();
     this.#host.ended?.(this);
   }
@@ -174,7 +170,4 @@ export class Conversation extends Connection implements Replies, Outlet {
   }
 }
 
-const BINARY_TEXT = errorText(
-  null,
-  new RpcParseError({ data: "Expected a text frame, got a binary one" }),
-);
+const BINARY = new RpcParseError({ data: "Expected a text frame, got a binary one" });

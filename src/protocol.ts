@@ -42,17 +42,26 @@ export class RawJson {
 }
 
 /**
- * Text to value: the one place where a message is parsed.
+ * Text to value, where a stranger may have made the text so that it takes long to parse.
  *
  * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
  */
 export function parseMessage(text: string, maxDepth: number): unknown {
-  // Each level needs an opening and a closing character.
-  const mayBeDeep = text.length > 2 * maxDepth;
-  const scan = mayBeDeep && mustScan(text, maxDepth);
-  if (scan && textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
+  if (!mayExceedDepth(text, maxDepth) || !mustScan(text, maxDepth)) {
+    return parseText(text, maxDepth);
+  }
+  if (textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
+  return parse(text);
+}
+
+/**
+ * Text to value.
+ *
+ * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
+ */
+export function parseText(text: string, maxDepth: number): unknown {
   const value = parse(text);
-  if (mayBeDeep && !scan && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
+  if (mayExceedDepth(text, maxDepth) && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
   return value;
 }
 
@@ -65,26 +74,23 @@ export function isResponse(value: unknown): value is Message {
 }
 
 /**
- * Tells what keeps a value from being a request or notification, or `undefined` if nothing does.
- *
- * @param scalarParams Whether params that are no array or object pass.
+ * Tells what keeps a value from being a request or notification, or `undefined` if nothing does. Params
+ * may be anything: see {@linkcode checkShape}.
  */
-export function checkRequest(
-  value: unknown,
-  scalarParams: boolean,
-): RpcInvalidRequestError | undefined {
+export function checkRequest(value: unknown): RpcInvalidRequestError | undefined {
   // The first two say no more than the specification's own examples do.
   if (typeof value !== "object" || value === null || Array.isArray(value)) return invalid();
-  const { jsonrpc, method, params, id } = value as Message;
+  const { jsonrpc, method, id } = value as Message;
   if (typeof method !== "string") return invalid();
   if (jsonrpc !== "2.0") return invalid('Expected `jsonrpc` to be "2.0"');
-  if (id !== undefined && !isId(id)) {
-    return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
-  }
-  if (params !== undefined && typeof params !== "object" && !scalarParams) {
-    return invalid("Expected `params` to be an array or an object");
-  }
-  return undefined;
+  if (id === undefined || isId(id)) return undefined;
+  return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
+}
+
+/** Tells why params of a request may not be passed on, where a method takes no scalars. */
+export function checkShape(params: unknown): RpcInvalidRequestError | undefined {
+  if (params === undefined || typeof params === "object") return undefined;
+  return invalid("Expected `params` to be an array or an object");
 }
 
 /** The id to answer an invalid message with: its own where that can be read, else null. */
@@ -147,6 +153,11 @@ export function checkParams(params: unknown): unknown {
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 const RESULT_AT = '{"jsonrpc":"2.0","'.length;
 const LETTER_R = 0x72;
+
+/** Each level needs an opening and a closing character. */
+function mayExceedDepth(text: string, maxDepth: number): boolean {
+  return text.length > 2 * maxDepth;
+}
 
 function parse(text: string): unknown {
   try {

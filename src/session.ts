@@ -11,6 +11,8 @@ import { isThenable } from "./middleware.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
 import type { Pending } from "./pending.ts";
+import type { Handshake } from "./request.ts";
+import { Responder } from "./responder.ts";
 import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
 import { quiet } from "./timer.ts";
@@ -116,7 +118,7 @@ export class Session {
       remoteAddress: undefined,
       user: null,
     };
-    const peer = new Conversation(
+    const peer = new ServerPeer(
       channel,
       // A server that is gone answers no close.
       { ...host, ended: () => this.#after(CLOSE_MS, () => this.#closed(1006, "No answer")) },
@@ -201,3 +203,13 @@ export class Session {
 const CLOSE_MS = 1000;
 // A session that lived that long was of use, even if nobody had anything to say.
 const LASTED_MS = 10_000;
+
+/** The server, as a client has it. */
+class ServerPeer extends Conversation {
+  protected override readonly responder: Responder;
+
+  constructor(channel: Channel, host: ConversationHost, handshake: Handshake, pending: Pending) {
+    super(channel, host, handshake, pending);
+    this.responder = new Responder(host, this, this);
+  }
+}

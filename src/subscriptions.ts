@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Method } from "./dispatch.ts";
+import type { Method } from "./responder.ts";
 import { describeError, RpcConnectionError, RpcInvalidParamsError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { isThenable } from "./middleware.ts";
