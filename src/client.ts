@@ -26,6 +26,7 @@ import type {
 } from "./api.ts";
 import { Calls } from "./calls.ts";
 import type { Batch } from "./calls.ts";
+import { closeText } from "./channel.ts";
 import type { ClientEvents } from "./client_events.ts";
 import { makeLink } from "./client_link.ts";
 import type { LinkSide } from "./client_link.ts";
@@ -33,7 +34,6 @@ import { resolveClientBounds } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { Method } from "./responder.ts";
 import { RpcConnectionError } from "./errors.ts";
-import { Inbox } from "./inbox.ts";
 import type { LinkState } from "./link.ts";
 import type { CallOptions } from "./pending.ts";
 import type { Conversation, ConversationHost } from "./conversation.ts";
@@ -287,7 +287,11 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     topic: Name,
     options: TopicReadOptions = {},
   ): AsyncGenerator<A["topics"][Name], void, void> {
-    const inbox = new Inbox(options.maxWaiting ?? 1024);
+    const { Inbox } = await import("./inbox.ts");
+    const inbox = new Inbox(
+      options.maxWaiting ?? 1024,
+      (message) => new RpcConnectionError(message, "unknown"),
+    );
     const handle = (data: unknown): void => inbox.put(data);
     const ended = (error: Error): void => inbox.end(error);
     const listener: Listener = { ...options, handle, ended };
@@ -320,11 +324,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     if (this.#methods.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
-    this.#methods.set(name, {
-      invoke: handler as Method["invoke"],
-      scalarParams: true,
-      timeoutMs: 0,
-    });
+    this.#methods.set(name, { invoke: handler as Method["invoke"] });
     return this;
   }
 
@@ -367,7 +367,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
         this.dispatchEvent(new Event("open"));
       },
       closed: (code, reason, final) => {
-        const why = `Heard no more: the client is closed (${code}${reason && `: ${reason}`})`;
+        const why = `Heard no more: the client is closed ${closeText(code, reason)}`;
         if (final) this.#subscriptions.clear(new RpcConnectionError(why));
         this.#tell("close", { code, reason, final });
       },

@@ -5,13 +5,13 @@
  */
 
 import { DEFAULT_BACKOFF } from "./backoff.ts";
-import { toUrl } from "./client_options.ts";
+import { ask, toUrl } from "./client_options.ts";
 import type { ClientBounds, ClientOptions, ClientTarget } from "./client_options.ts";
+import type { ConversationHost } from "./conversation.ts";
 import { Dialer } from "./dialer.ts";
 import { resolveBounds } from "./limits.ts";
 import type { Limits } from "./limits.ts";
 import type { Link } from "./link.ts";
-import type { ConversationHost } from "./conversation.ts";
 import type { Pending } from "./pending.ts";
 import { PostLink } from "./post_link.ts";
 import { SocketLink } from "./socket_link.ts";
@@ -38,39 +38,20 @@ export function makeLink(
   options: ClientOptions,
   side: LinkSide,
 ): (pending: Pending) => Link {
+  const { token, headers, fetch = globalThis.fetch, reconnect = true, prepare } = options;
   const url = typeof target === "string" || target instanceof URL ? toUrl(target) : undefined;
-  return url?.protocol.startsWith("http")
-    ? (pending) => posting(url.href, options, side, pending)
-    : (pending) => reconnecting(target, options, side, pending);
-}
-
-function posting(
-  url: string,
-  { fetch = globalThis.fetch, headers, token }: ClientOptions,
-  { bounds: limits, host: { logger } }: LinkSide,
-  pending: Pending,
-): Link {
-  async function ask(): Promise<Readonly<Record<string, string>>> {
-    const value = typeof token === "function" ? await token() : token;
-    return { ...value === undefined ? {} : { authorization: `Bearer ${value}` }, ...headers };
+  if (url?.protocol.startsWith("http")) {
+    const { bounds: limits, host: { logger } } = side;
+    async function withToken(): Promise<Readonly<Record<string, string>>> {
+      const bearer = await ask(token);
+      return { ...bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }, ...headers };
+    }
+    const { href } = url;
+    return (pending) =>
+      new PostLink({ url: href, headers: withToken, fetch, limits, logger, pending });
   }
-  return new PostLink({ url, headers: ask, fetch, limits, logger, pending });
-}
-
-function reconnecting(
-  target: ClientTarget,
-  options: ClientOptions,
-  side: LinkSide,
-  pending: Pending,
-): Link {
-  const { reconnect = true, prepare } = options;
   const dialer = new Dialer(target, options);
   const bounds = reconnect === true ? {} : reconnect;
-  return new SocketLink({
-    ...side,
-    dialer,
-    pending,
-    prepare,
-    reconnect: bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined,
-  });
+  const again = bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined;
+  return (pending) => new SocketLink({ ...side, dialer, pending, prepare, reconnect: again });
 }

@@ -110,3 +110,10 @@ export function toUrl(target: string | URL): URL {
   }
   return new URL(text);
 }
+
+/** An option that may be a function, which is asked each time. */
+export async function ask<T extends string | URL | undefined>(
+  option: T | (() => T | Promise<T>),
+): Promise<T> {
+  return typeof option === "function" ? await option() : option;
+}

@@ -4,13 +4,14 @@
  * @module
  */
 
+import { closeText } from "./channel.ts";
 import type { Channel, Outgoing } from "./channel.ts";
 import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
-import { checkLength, exceedsBytes } from "./limits.ts";
+import { exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { checkParams, errorText, notificationText, parseText } from "./protocol.ts";
+import { errorText, outgoingText, parseText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 import { Connection } from "./request.ts";
 import type { Handshake, Outlet, RpcRequest } from "./request.ts";
@@ -27,21 +28,29 @@ export interface ConversationHost extends ResponderHost {
 /** Both ends of a connection are one of these. What it says goes out at once. */
 export abstract class Conversation extends Connection implements Replies, Outlet {
   readonly #host: ConversationHost;
-  readonly #channel: Channel;
+  #channel: Channel | undefined;
   #pending: Pending | undefined;
-  #open = true;
+  #open = false;
 
   /**
-   * @param channel The way out.
    * @param host The side this end belongs to.
    * @param handshake How the other end came in.
    * @param pending Where calls wait; a client's outlive one connection. Made on first use if left out.
    */
-  constructor(channel: Channel, host: ConversationHost, handshake: Handshake, pending?: Pending) {
+  constructor(host: ConversationHost, handshake: Handshake, pending?: Pending) {
     super(handshake, host.logger);
-    this.#channel = channel;
     this.#host = host;
     this.#pending = pending;
+  }
+
+  /**
+   * Says that messages pass from now on.
+   *
+   * @param channel The way out.
+   */
+  protected begin(channel: Channel): void {
+    this.#channel = channel;
+    this.#open = true;
   }
 
   /** What answers the other end. */
@@ -57,7 +66,7 @@ export abstract class Conversation extends Connection implements Replies, Outlet
   }
 
   override get bufferedAmount(): number {
-    return this.#channel.bufferedAmount;
+    return this.#channel?.bufferedAmount ?? 0;
   }
 
   /** Takes one message; `undefined` stands for a binary frame. Does not throw. */
@@ -123,20 +132,19 @@ export abstract class Conversation extends Connection implements Replies, Outlet
   }
 
   override notify(method: string, params?: unknown): void {
-    const text = this.#checked(method, notificationText(method, checkParams(params)));
-    this.send(text);
+    this.send(outgoingText({ method, params }, this.#host.limits.maxMessageBytes));
   }
 
   override send(message: Outgoing): void {
     if (!this.#open) return;
-    this.#channel.send(message);
+    this.#channel?.send(message);
     this.checkBuffered();
   }
 
   override close(code = 1000, reason = ""): void {
     if (!this.#open) return;
     this.#end(code, reason);
-    this.#channel.close(code, reason);
+    this.#channel?.close(code, reason);
   }
 
   /** The value of a message. Throws {@linkcode RpcParseError}. */
@@ -147,7 +155,7 @@ export abstract class Conversation extends Connection implements Replies, Outlet
   /** Closes the connection where the other end leaves too much unread. */
   protected checkBuffered(): void {
     const { maxBufferedBytes } = this.#host.limits;
-    if (this.#open && this.#channel.bufferedAmount > maxBufferedBytes) {
+    if (this.#open && (this.#channel as Channel).bufferedAmount > maxBufferedBytes) {
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     }
   }
@@ -155,7 +163,7 @@ export abstract class Conversation extends Connection implements Replies, Outlet
   #end(code: number, reason: string): void {
     if (!this.#open) return;
     this.#open = false;
-    const why = `the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`;
+    const why = `the connection was closed ${closeText(code, reason)}`;
     // A client's other calls may go on with its next connection: the client settles them itself.
     this.#pending?.failAll((_id, { method, bound }) =>
       bound ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown") : undefined
@@ -163,10 +171,6 @@ export abstract class Conversation extends Connection implements Replies, Outlet
     this.responder.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
     this.ended();
     this.#host.ended?.(this);
-  }
-
-  #checked(method: string, text: string): string {
-    return checkLength(text, this.#host.limits.maxMessageBytes, `send "${method}"`);
   }
 }
 

@@ -4,12 +4,18 @@
  * @module
  */
 
-import { toUrl } from "./client_options.ts";
+import { ask, toUrl } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { StandardSocket } from "./socket.ts";
 
 /** Makes a socket for each attempt to connect. */
 export class Dialer {
+  /** What the target is called in messages: its URL, where it is one. */
+  readonly name: string;
+  /** Whether it can give another socket when one has ended. */
+  readonly redials: boolean;
+  /** Whether another attempt may be another person's, or go elsewhere. */
+  readonly refreshes: boolean;
   readonly #target: ClientTarget;
   readonly #options: ClientOptions;
 
@@ -20,24 +26,14 @@ export class Dialer {
   constructor(target: ClientTarget, options: ClientOptions) {
     this.#target = target;
     this.#options = options;
+    const isAsked = typeof target === "function";
+    const isUrl = typeof target === "string" || target instanceof URL;
+    this.name = isUrl ? String(target) : "the server";
+    this.redials = isUrl || isAsked;
+    this.refreshes = isAsked || typeof options.token === "function";
   }
 
-  /** What the target is called in messages: its URL, where it is one. */
-  get name(): string {
-    return this.redials && !this.#isAsked ? String(this.#target) : "the server";
-  }
-
-  /** Whether it can give another socket when one has ended. */
-  get redials(): boolean {
-    return typeof this.#target !== "object" || this.#target instanceof URL;
-  }
-
-  /** Whether another attempt may be another person's, or go elsewhere. */
-  get refreshes(): boolean {
-    return this.#isAsked || typeof this.#options.token === "function";
-  }
-
-  /** Makes a socket; a promise only where a function has to be asked. */
+  /** Makes a socket, or gives that which was passed in; a promise only where a function is asked. */
   dial(): StandardSocket | Promise<StandardSocket> {
     const target = this.#target;
     if (!this.redials) return target as StandardSocket;
@@ -45,15 +41,9 @@ export class Dialer {
     return this.#open(target as string | URL, this.#options.token as string | undefined);
   }
 
-  get #isAsked(): boolean {
-    return typeof this.#target === "function";
-  }
-
   async #ask(): Promise<StandardSocket> {
-    const { token } = this.#options;
-    const target = this.#target as string | URL | (() => string | URL | Promise<string | URL>);
-    const url = typeof target === "function" ? await target() : target;
-    return this.#open(url, typeof token === "function" ? await token() : token);
+    const url = await ask(this.#target as string | URL | (() => string | URL));
+    return this.#open(url, await ask(this.#options.token));
   }
 
   #open(url: string | URL, token: string | undefined): StandardSocket {

@@ -29,8 +29,9 @@ export class Guest extends Conversation {
    * @param handshake How the guest came in.
    */
   constructor(channel: Channel, host: ConversationHost, handshake: Handshake) {
-    super(channel, host, handshake);
+    super(host, handshake);
     this.responder = new Dispatcher(host, this, this);
+    this.begin(channel);
   }
 
   override get subscriptions(): ReadonlySet<string> {

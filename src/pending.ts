@@ -7,12 +7,10 @@
 
 import { ErrorCode, errorFrom, RpcInternalError, RpcTimeoutError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
-import { checkLength } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import { checkParams, requestText } from "./protocol.ts";
+import { outgoingText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
-import { LONGEST_DELAY, quiet } from "./timer.ts";
-import type { Timer } from "./timer.ts";
+import { Alarm } from "./timer.ts";
 
 /** How one call to the other side is made. */
 export interface CallOptions {
@@ -87,7 +85,7 @@ export class Pending {
   #lastId = 0;
   // One timer for all calls, set for the earliest deadline: a timer per call would cost more than
   // the rest of the call on some runtimes.
-  #timer: Timer | undefined;
+  readonly #alarm = new Alarm();
   #alarmAt = Infinity;
 
   /** @param host Whose calls these are. */
@@ -124,9 +122,7 @@ export class Pending {
         throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
       }
       const id = ++this.#lastId;
-      const { maxMessageBytes } = this.#host.limits;
-      const text = requestText(id, method, checkParams(params));
-      checkLength(text, maxMessageBytes, `send "${method}"`);
+      const text = outgoingText({ id, method, params }, this.#host.limits.maxMessageBytes);
       const deadline = timeoutMs === 0 ? Infinity : performance.now() + timeoutMs;
       const stopListening = signal && this.#listen(id, signal);
       const call = {
@@ -159,11 +155,11 @@ export class Pending {
       return;
     }
     const call = this.#take(id) as Call;
-    if (error === undefined && result === undefined) {
-      call.reject(malformed(call.method, "neither a result nor an error", message));
-    } else if (error === undefined || (error === null && result !== undefined)) {
+    if ((error === undefined || error === null) && result !== undefined) {
       call.taken?.(result);
       call.resolve(result);
+    } else if (error === undefined) {
+      call.reject(malformed(call.method, "neither a result nor an error", message));
     } else if (result !== undefined && result !== null) {
       call.reject(malformed(call.method, "both a result and an error", message));
     } else {
@@ -192,7 +188,9 @@ export class Pending {
       const reason = reasonFor(id as number, call);
       if (reason !== undefined) this.fail(id, reason);
     }
-    if (this.#calls.size === 0) this.#clearAlarm();
+    if (this.#calls.size > 0) return;
+    this.#alarm.clear();
+    this.#alarmAt = Infinity;
   }
 
   #take(id: unknown): Call | undefined {
@@ -217,15 +215,8 @@ export class Pending {
   }
 
   #setAlarm(at: number): void {
-    this.#clearAlarm();
     this.#alarmAt = at;
-    const delay = Math.min(Math.max(0, at - performance.now()), LONGEST_DELAY);
-    this.#timer = quiet(setTimeout(() => this.#sweep(), Math.ceil(delay)));
-  }
-
-  #clearAlarm(): void {
-    clearTimeout(this.#timer);
-    this.#alarmAt = Infinity;
+    this.#alarm.setQuietly(at - performance.now(), () => this.#sweep());
   }
 
   #sweep(): void {

@@ -9,6 +9,7 @@
 import { mustScan, textExceedsDepth, valueExceedsDepth } from "./depth.ts";
 import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
+import { checkLength } from "./limits.ts";
 
 /** What ties an answer to its call. `null`, `0`, `""` and fractions are ids as any other. */
 export type Id = string | number | null;
@@ -106,8 +107,22 @@ export function isId(id: unknown): id is Id {
   return typeof id === "string" || id === null;
 }
 
-/** The text of a call. Params of `undefined` are left out. Throws what JSON.stringify throws. */
-export function requestText(id: Id, method: string, params: unknown): string {
+/**
+ * The text of a call or, without an id, of a notification that somebody makes.
+ *
+ * @throws {TypeError} Where params have no JSON, or are neither array nor object.
+ * @throws {RangeError} Where it is longer than the other side would take.
+ */
+export function outgoingText(
+  { id, method, params }: { readonly id?: Id; readonly method: string; readonly params?: unknown },
+  maxMessageBytes: number,
+): string {
+  const text = requestText(id, method, checkParams(params));
+  return checkLength(text, maxMessageBytes, `send "${method}"`);
+}
+
+/** The text of a call. What is `undefined` is left out. Throws what JSON.stringify throws. */
+export function requestText(id: Id | undefined, method: string, params: unknown): string {
   return JSON.stringify({ jsonrpc: "2.0", method, params, id });
 }
 

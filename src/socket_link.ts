@@ -6,16 +6,17 @@
 
 import { Backoff } from "./backoff.ts";
 import type { BackoffBounds } from "./backoff.ts";
+import { closeText } from "./channel.ts";
+import type { Conversation } from "./conversation.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { closedError } from "./link.ts";
 import type { Link, LinkState } from "./link.ts";
 import { Outbox } from "./outbox.ts";
 import type { Parcel } from "./outbox.ts";
-import type { Conversation } from "./conversation.ts";
+import type { CallOptions } from "./pending.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session.ts";
-import { LONGEST_DELAY, quiet } from "./timer.ts";
-import type { Timer } from "./timer.ts";
+import { Alarm, LONGEST_DELAY } from "./timer.ts";
 import { onWake } from "./wake.ts";
 
 /** What a link tells its client. */
@@ -46,18 +47,16 @@ export class SocketLink implements Link {
   readonly #options: SocketLinkOptions;
   readonly #outbox: Outbox;
   readonly #backoff: Backoff;
+  // The wait before the next attempt; while it is open, that of calls which the server has refused.
+  readonly #alarm = new Alarm();
+  readonly #ended = Promise.withResolvers<void>();
   #state: LinkState = "idle";
-  #connecting = Promise.withResolvers<void>();
+  #connecting: PromiseWithResolvers<void> | undefined;
   #session: Session | undefined;
-  #peer: Conversation | undefined;
   #wasOpen = false;
   // Whether the last session was ended because of who this client is.
   #unwanted = false;
-  #timer: Timer | undefined;
-  #again: Timer | undefined;
   #stopWaking: (() => void) | undefined;
-  #closing: Promise<void> | undefined;
-  #ended: (() => void) | undefined;
 
   /** @param options What it is made of. */
   constructor(options: SocketLinkOptions) {
@@ -74,43 +73,42 @@ export class SocketLink implements Link {
   connect(): Promise<void> {
     if (this.#state === "closed") return Promise.reject(closedError("connect"));
     if (this.#state === "idle" || this.#state === "waiting") this.#attempt();
-    return this.#connecting.promise;
+    return (this.#connecting as PromiseWithResolvers<void>).promise;
   }
 
   send(text: string, ids: readonly number[]): void {
     if (this.#state === "closed") throw closedError("send");
-    if (this.#peer?.isOpen) return this.#peer.send(text);
+    if (this.#peer !== undefined) return this.#peer.send(text);
     this.#outbox.add({ text, ids });
     if (this.#state === "idle") this.#attempt();
   }
 
   cancel(id: number): void {
-    if (!this.#outbox.cancel(id)) this.#peer?.notify("$/cancelRequest", { id });
+    if (!this.#outbox.cancel(id)) this.#session?.notify("$/cancelRequest", { id });
   }
 
   refused(id: number, text: string): boolean {
     if (this.#state !== "open" || this.#options.reconnect === undefined) return false;
-    this.#outbox.takeBack([{ text, ids: [id] }]);
     // A server that goes away refuses so: then the next connection takes it. If it stays, this one.
-    this.#again ??= quiet(setTimeout(() => this.#flush(), REFUSED_MS));
+    if (this.#outbox.size === 0) this.#alarm.setQuietly(REFUSED_MS, () => this.#flush());
+    this.#outbox.takeBack(id, text);
     return true;
   }
 
   close(): Promise<void> {
-    return this.#closing ??= this.#close();
+    const state = this.#state;
+    if (state !== "closed") this.#finish("the client was closed");
+    if (state === "open") this.#session?.close();
+    else if (state !== "closed") {
+      this.#session?.drop();
+      this.#end(1000, "");
+    }
+    return this.#ended.promise;
   }
 
-  async #close(): Promise<void> {
-    if (this.#state === "closed") return;
-    const open = this.#state === "open";
-    this.#finish("the client was closed");
-    if (!open) {
-      this.#session?.drop(1000, "");
-      return this.#options.events.closed(1000, "", true);
-    }
-    const ended = new Promise<void>((resolve) => this.#ended = resolve);
-    this.#session?.close();
-    await ended;
+  /** Whom calls can be sent to, now. */
+  get #peer(): Session | undefined {
+    return this.#state === "open" && this.#session?.isOpen ? this.#session : undefined;
   }
 
   #attempt(): void {
@@ -120,27 +118,24 @@ export class SocketLink implements Link {
     // Whoever waits for it is told; a call is told by itself.
     this.#connecting.promise.catch(() => {});
     this.#session = new Session(this.#options, {
-      opened: (peer) => this.#opened(peer),
+      opened: (session) => this.#opened(session),
       refused: (why, cause) => this.#refused(why, cause),
       ended: (code, reason) => this.#over(code, reason),
     });
     this.#session.start();
   }
 
-  #opened(peer: Conversation): void {
+  #opened(session: Session): void {
     this.#state = "open";
-    this.#peer = peer;
     const again = this.#wasOpen;
     this.#wasOpen = true;
-    this.#connecting.resolve();
-    this.#options.events.opened(peer, again);
+    this.#connecting?.resolve();
+    this.#options.events.opened(session, again);
     this.#flush();
   }
 
   #flush(): void {
-    clearTimeout(this.#again);
-    this.#again = undefined;
-    while (this.#peer?.isOpen) {
+    while (this.#peer !== undefined) {
       const parcel = this.#outbox.next();
       if (parcel === undefined) return;
       const { text, ids } = parcel;
@@ -154,37 +149,34 @@ export class SocketLink implements Link {
   #refused(why: string, cause: unknown): void {
     const { dialer } = this.#options;
     const message = `Cannot connect to ${dialer.name} ${why}`;
-    const error = new RpcConnectionError(message, "unsent", { cause });
-    this.#connecting.reject(error);
+    this.#connecting?.reject(new RpcConnectionError(message, "unsent", { cause }));
     if (this.#wasOpen) return this.#wait(0);
-    if (!dialer.redials) return this.#finish(message);
-    // Nobody was connected yet: the next call begins anew.
-    this.#state = "idle";
-    this.#settle(message, false);
+    if (dialer.redials) {
+      // Nobody was connected yet: the next call begins anew.
+      this.#state = "idle";
+      return this.#settle(message);
+    }
+    this.#finish(message);
+    this.#ended.resolve();
   }
 
   #over(code: number, reason: string): void {
-    this.#peer = undefined;
-    clearTimeout(this.#again);
-    this.#again = undefined;
-    const { events } = this.#options;
-    const why = `the connection was closed (${code}${reason && `: ${reason}`})`;
-    const final = this.#state === "closed" || !this.#mayReturn(code);
-    if (final) {
+    const why = `the connection was closed ${closeText(code, reason)}`;
+    if (this.#state === "closed" || !this.#mayReturn(code)) {
       this.#finish(why);
-      events.closed(code, reason, true);
-      return this.#ended?.();
+      return this.#end(code, reason);
     }
+    this.#stopWaiting();
     this.#state = "waiting";
-    this.#settle(why, true, resendable(code, reason));
-    events.closed(code, reason, false);
+    this.#settle(why, resendable(code, reason));
+    this.#options.events.closed(code, reason, false);
     if (this.#state === "waiting") this.#wait(retryAfter(code, reason));
   }
 
   /** Whether another connection is to follow on one that has ended. */
   #mayReturn(code: number): boolean {
     const { reconnect, dialer } = this.#options;
-    const { usable = false, lasted = false } = this.#session ?? {};
+    const { usable, lasted } = this.#session as Session;
     const expired = code === 4401;
     const unwanted = expired || code === 1008;
     if (unwanted ? lasted : usable) this.#backoff.reset();
@@ -203,54 +195,59 @@ export class SocketLink implements Link {
     if (delay === undefined) {
       const why = `gave up after ${this.#backoff.attempts} attempts`;
       this.#finish(why);
-      return this.#options.events.closed(1006, why, true);
+      return this.#end(1006, why);
     }
     this.#state = "waiting";
     const delayMs = Math.min(atLeastMs + delay, LONGEST_DELAY);
-    // Not a quiet timer: as an open connection does, one that is to come keeps the process alive.
-    this.#timer = setTimeout(() => this.#attempt(), delayMs);
+    // Not quietly: as an open connection does, one that is to come keeps the process alive.
+    this.#alarm.set(delayMs, () => this.#attempt());
     // What the server asked for is kept to, whatever the browser says.
     if (atLeastMs === 0) this.#stopWaking = onWake(() => this.#attempt());
     this.#options.events.reconnecting(this.#backoff.attempts, delayMs);
   }
 
   #stopWaiting(): void {
-    clearTimeout(this.#timer);
+    this.#alarm.clear();
     this.#stopWaking?.();
-    this.#stopWaking = undefined;
   }
 
   /** Ends everything that waits, and everything to come. */
   #finish(why: string): void {
     this.#stopWaiting();
     this.#state = "closed";
-    this.#connecting.promise.catch(() => {});
-    this.#connecting.reject(closedError("connect"));
-    this.#settle(why, false);
+    this.#connecting?.reject(closedError("connect"));
+    this.#settle(why);
   }
 
-  /** Rejects the calls that cannot go on with the next connection. */
-  #settle(why: string, goesOn: boolean, resends: Resendable = "none"): void {
+  #end(code: number, reason: string): void {
+    this.#options.events.closed(code, reason, true);
+    this.#ended.resolve();
+  }
+
+  /**
+   * Rejects the calls that cannot go on with the next connection.
+   *
+   * @param resends Which of those that were sent can; left out where there is no next connection.
+   */
+  #settle(why: string, resends?: (options: CallOptions) => boolean): void {
     const unsent = this.#outbox.ids();
-    const again: Parcel[] = [];
-    this.#options.pending.failAll((id, { method, text, options, bound }) => {
-      const outcome = unsent.has(id) ? "unsent" : "unknown";
-      if (goesOn && outcome === "unsent") return undefined;
-      if (bound || !(resends === "all" || (resends === "idempotent" && options.idempotent))) {
-        return new RpcConnectionError(`No answer to "${method}": ${why}`, outcome);
+    this.#options.pending.failAll((id, { method, text, options }) => {
+      const isUnsent = unsent.has(id);
+      if (resends !== undefined && (isUnsent || resends(options))) {
+        if (!isUnsent) this.#outbox.takeBack(id, text);
+        return undefined;
       }
-      again.push({ text, ids: [id] });
-      return undefined;
+      const outcome = isUnsent ? "unsent" : "unknown";
+      return new RpcConnectionError(`No answer to "${method}": ${why}`, outcome);
     });
-    if (goesOn) this.#outbox.takeBack(again);
-    else this.#outbox.clear();
+    if (resends === undefined) this.#outbox.clear();
   }
 
   #expired({ ids, text }: Parcel): void {
     const { pending, host: { logger }, bounds: { maxQueuedMs } } = this.#options;
-    const why = `it has waited for ${maxQueuedMs} ms (maxQueuedMs)`;
-    for (const id of ids) pending.fail(id, new RpcConnectionError(`Not sent: ${why}`));
-    if (ids.length === 0) logger.warn(`Not sent: ${why}: ${text.slice(0, 200)}`);
+    const why = `Not sent: it has waited for ${maxQueuedMs} ms (maxQueuedMs)`;
+    for (const id of ids) pending.fail(id, new RpcConnectionError(why));
+    if (ids.length === 0) logger.warn(`${why}: ${text.slice(0, 200)}`);
   }
 }
 
@@ -258,13 +255,12 @@ export class SocketLink implements Link {
 const REFUSED_MS = 1000;
 
 /** Which calls that were sent and not answered go out again on the next connection. */
-type Resendable = "none" | "idempotent" | "all";
-
-function resendable(code: number, reason: string): Resendable {
+function resendable(code: number, reason: string): (options: CallOptions) => boolean {
   // A server that found a message too long would find it so again.
-  if (code === 1009) return "none";
+  if (code === 1009) return () => false;
   // A drain ends so, once all that came is answered: what is not answered has not run.
-  return code === 1012 && reason.startsWith("retry-after=") ? "all" : "idempotent";
+  if (code === 1012 && reason.startsWith("retry-after=")) return () => true;
+  return ({ idempotent }) => idempotent === true;
 }
 
 /** Milliseconds that a server which goes away asks to stay away. */

@@ -62,7 +62,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
       "post",
       "post_link",
     ],
-    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
+    ...["client_events", "client_link", "calls", "recovery", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };
