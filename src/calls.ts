@@ -47,6 +47,8 @@ export class Calls {
     this.#logger = logger;
     this.#pending = new Pending({
       limits,
+      logger,
+      orphan: (message) => this.#orphan(message),
       cancel: (id) => this.#link.cancel(id),
       refused: (id, text) => this.#link.refused(id, text),
     });
@@ -113,7 +115,7 @@ export class Calls {
   }
 
   /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
-  orphan(message: Message): void {
+  #orphan(message: Message): void {
     const error = toError("a message", message.error);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);

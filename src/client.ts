@@ -142,7 +142,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       limits,
       logger,
       find: (name) => this.#find(name),
-      orphan: (message) => this.#calls.orphan(message),
     };
     const side: LinkSide = { bounds: limits, host, events: this.#events() };
     this.#subscriptions = new Subscriptions(

@@ -6,31 +6,29 @@
 
 import { closeText } from "./channel.ts";
 import type { Channel, Outgoing } from "./channel.ts";
-import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
+import { RpcConnectionError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
 import { errorText, outgoingText, parseText } from "./protocol.ts";
-import type { Message } from "./protocol.ts";
 import { Connection } from "./request.ts";
 import type { Handshake, Outlet, RpcRequest } from "./request.ts";
-import type { Replies, Responder, ResponderHost } from "./responder.ts";
+import type { Responder, ResponderHost } from "./responder.ts";
 
 /** The side that a conversation belongs to: a server, or a client. */
 export interface ConversationHost extends ResponderHost {
   /** Called once, when nothing more can be said to the other end. */
   ended?(connection: Connection): void;
-  /** Called for an answer that belongs to no single call: its id is null. */
-  orphan?(message: Message): void;
 }
 
 /** Both ends of a connection are one of these. What it says goes out at once. */
-export abstract class Conversation extends Connection implements Replies, Outlet {
+export abstract class Conversation extends Connection implements Outlet {
   readonly #host: ConversationHost;
   #channel: Channel | undefined;
-  #pending: Pending | undefined;
   #open = false;
+  /** Where calls wait for the answer of the other end; a server's peers seldom have any. */
+  protected pending: Pending | undefined;
 
   /**
    * @param host The side this end belongs to.
@@ -40,7 +38,7 @@ export abstract class Conversation extends Connection implements Replies, Outlet
   constructor(host: ConversationHost, handshake: Handshake, pending?: Pending) {
     super(handshake, host.logger);
     this.#host = host;
-    this.#pending = pending;
+    this.pending = pending;
   }
 
   /**
@@ -55,11 +53,6 @@ export abstract class Conversation extends Connection implements Replies, Outlet
 
   /** What answers the other end. */
   protected abstract readonly responder: Responder;
-
-  /** Calls that wait for the answer of the other end. */
-  protected get waiting(): number {
-    return this.#pending?.size ?? 0;
-  }
 
   override get isOpen(): boolean {
     return this.#open;
@@ -96,23 +89,6 @@ export abstract class Conversation extends Connection implements Replies, Outlet
     request?.answered();
   }
 
-  awaits(id: unknown): boolean {
-    return this.#pending?.has(id) === true;
-  }
-
-  settle(message: Message): void {
-    if (message.id === null || message.id === undefined) this.#host.orphan?.(message);
-    else this.#pending?.settle(message);
-  }
-
-  progress(params: unknown): void {
-    try {
-      this.#pending?.progress(params);
-    } catch (error) {
-      this.logger.error(`A call's onProgress failed: ${describeError(error)}`);
-    }
-  }
-
   override call<Result = unknown>(
     method: string,
     params?: unknown,
@@ -123,8 +99,9 @@ export abstract class Conversation extends Connection implements Replies, Outlet
         new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
       );
     }
-    const pending = this.#pending ??= new Pending({
+    const pending = this.pending ??= new Pending({
       limits: this.#host.limits,
+      logger: this.logger,
       cancel: (id) => this.notify("$/cancelRequest", { id }),
     });
     const request = { method, params, options, bound: true };
@@ -165,7 +142,7 @@ export abstract class Conversation extends Connection implements Replies, Outlet
     this.#open = false;
     const why = `the connection was closed ${closeText(code, reason)}`;
     // A client's other calls may go on with its next connection: the client settles them itself.
-    this.#pending?.failAll((_id, { method, bound }) =>
+    this.pending?.failAll((_id, { method, bound }) =>
       bound ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown") : undefined
     );
     this.responder.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));

@@ -10,14 +10,16 @@ import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { parseMessage } from "./protocol.ts";
+import type { Message } from "./protocol.ts";
 import type { Connection, Handshake } from "./request.ts";
+import type { Replies } from "./responder.ts";
 
 let writableSubscriptions: (guest: Guest) => Set<string>;
 let lostTopics: (guest: Guest) => void;
 let addDropped: (guest: Guest, count: number) => void;
 
 /** Whoever came to a server over a connection that stays. */
-export class Guest extends Conversation {
+export class Guest extends Conversation implements Replies {
   protected override readonly responder: Dispatcher;
   // Made on first use: most connections of a busy server hear no topics.
   #subscriptions: Set<string> | undefined;
@@ -49,7 +51,19 @@ export class Guest extends Conversation {
 
   /** Whether a call waits for its answer, here or at the guest's end. */
   get isBusy(): boolean {
-    return this.responder.inFlight > 0 || this.waiting > 0;
+    return this.responder.inFlight > 0 || (this.pending?.size ?? 0) > 0;
+  }
+
+  awaits(id: unknown): boolean {
+    return this.pending?.awaits(id) === true;
+  }
+
+  settle(message: Message): void {
+    this.pending?.settle(message);
+  }
+
+  progress(params: unknown): void {
+    this.pending?.progress(params);
   }
 
   protected override parse(text: string, maxDepth: number): unknown {

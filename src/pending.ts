@@ -5,9 +5,16 @@
  * @module
  */
 
-import { ErrorCode, errorFrom, RpcInternalError, RpcTimeoutError } from "./errors.ts";
+import {
+  describeError,
+  ErrorCode,
+  errorFrom,
+  RpcInternalError,
+  RpcTimeoutError,
+} from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
+import type { Logger } from "./logger.ts";
 import { outgoingText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 import { Alarm } from "./timer.ts";
@@ -50,8 +57,12 @@ export interface WaitingCall {
 export interface PendingHost {
   /** Which bounds hold. */
   readonly limits: Limits;
+  /** Where failures of `onProgress` are written. */
+  readonly logger: Logger;
   /** Called with the id of a call that was given up by timeout or abort. */
   cancel(id: number): void;
+  /** Called for an answer that belongs to no single call: its id is null. */
+  orphan?(message: Message): void;
   /** Takes a call back that the other side refused and has not run; answers whether it did. */
   refused?(id: number, text: string): boolean;
 }
@@ -99,7 +110,7 @@ export class Pending {
   }
 
   /** Whether the call still waits. */
-  has(id: unknown): boolean {
+  awaits(id: unknown): boolean {
     return this.#calls.has(id);
   }
 
@@ -149,6 +160,7 @@ export class Pending {
   /** Matches an answer with its call. One that nobody waits for is dropped. */
   settle(message: Message): void {
     const { id, result, error } = message;
+    if (id === null || id === undefined) return this.#host.orphan?.(message);
     const waiting = this.#calls.get(id);
     if (waiting === undefined) return;
     if (!waiting.bound && mayRetry(error) && this.#host.refused?.(id as number, waiting.text)) {
@@ -170,7 +182,11 @@ export class Pending {
   /** Hands a `$/progress` notification to the call it belongs to. */
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
-    this.#calls.get(token)?.options.onProgress?.(value);
+    try {
+      this.#calls.get(token)?.options.onProgress?.(value);
+    } catch (error) {
+      this.#host.logger.error(`A call's onProgress failed: ${describeError(error)}`);
+    }
   }
 
   /** Rejects one call. */

@@ -59,7 +59,7 @@ export class PostLink implements Link {
     const { pending } = this.#options;
     for (const { ids, controller } of this.#underWay) {
       // A batch is given up with the last of its calls.
-      if (ids.includes(id) && !ids.some((each) => pending.has(each))) controller.abort();
+      if (ids.includes(id) && !ids.some((each) => pending.awaits(each))) controller.abort();
     }
   }
 

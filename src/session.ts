@@ -61,7 +61,7 @@ export class Session extends Conversation implements Receiver {
   constructor(options: SessionOptions, events: SessionEvents) {
     const { dialer: { name: url }, host, pending } = options;
     super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null }, pending);
-    this.responder = new Responder(host, this, this);
+    this.responder = new Responder(host, this, pending);
     this.#options = options;
     this.#events = events;
   }

@@ -140,7 +140,7 @@ export class SocketLink implements Link {
       if (parcel === undefined) return;
       const { text, ids } = parcel;
       // A batch whose calls were all given up in the meantime need not run.
-      if (ids.length === 0 || ids.some((id) => this.#options.pending.has(id))) {
+      if (ids.length === 0 || ids.some((id) => this.#options.pending.awaits(id))) {
         this.#peer.send(text);
       }
     }
