@@ -39,7 +39,7 @@ import type { CallOptions } from "./pending.ts";
 import type { Conversation, ConversationHost } from "./conversation.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
-import type { LinkEvents } from "./socket_link.ts";
+import type { LinkEvents } from "./link.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Listener, SubscribeOptions, Subscription } from "./subscriptions.ts";
 

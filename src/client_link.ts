@@ -1,21 +1,21 @@
 /**
- * From where a client is to connect to the way that leads there.
+ * From where a client is to connect to the link that leads there.
  *
  * @module
  */
 
 import { DEFAULT_BACKOFF } from "./backoff.ts";
-import { ask, toUrl } from "./client_options.ts";
+import { toUrl } from "./client_options.ts";
 import type { ClientBounds, ClientOptions, ClientTarget } from "./client_options.ts";
 import type { ConversationHost } from "./conversation.ts";
 import { Dialer } from "./dialer.ts";
+import { describeError, RpcConnectionError } from "./errors.ts";
 import { resolveBounds } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import type { Link } from "./link.ts";
 import type { Pending } from "./pending.ts";
-import { PostLink } from "./post_link.ts";
-import { SocketLink } from "./socket_link.ts";
-import type { LinkEvents } from "./socket_link.ts";
+import type { PostOptions } from "./post.ts";
+import { Link } from "./link.ts";
+import type { LinkEvents } from "./link.ts";
 
 /** The client that a link is made for. */
 export interface LinkSide {
@@ -28,7 +28,7 @@ export interface LinkSide {
 }
 
 /**
- * Finds the way.
+ * Makes the link, over WebSockets or POSTs.
  *
  * @returns Makes the link, for calls that wait there.
  * @throws {TypeError} Where the target is no URL of a kind that is known.
@@ -38,20 +38,44 @@ export function makeLink(
   options: ClientOptions,
   side: LinkSide,
 ): (pending: Pending) => Link {
-  const { token, headers, fetch = globalThis.fetch, reconnect = true, prepare } = options;
   const url = typeof target === "string" || target instanceof URL ? toUrl(target) : undefined;
   if (url?.protocol.startsWith("http")) {
-    const { bounds: limits, host: { logger } } = side;
-    async function withToken(): Promise<Readonly<Record<string, string>>> {
-      const bearer = await ask(token);
-      return { ...bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }, ...headers };
-    }
-    const { href } = url;
-    return (pending) =>
-      new PostLink({ url: href, headers: withToken, fetch, limits, logger, pending });
+    return (pending) => posting(url.href, options, { ...side, pending });
   }
+  const { reconnect = true, prepare } = options;
   const dialer = new Dialer(target, options);
   const bounds = reconnect === true ? {} : reconnect;
   const again = bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined;
-  return (pending) => new SocketLink({ ...side, dialer, pending, prepare, reconnect: again });
+  return (pending) => new Link({ ...side, dialer, pending, prepare, reconnect: again });
+}
+
+/** Over POSTs: a link whose socket cannot break, and has nothing to prepare or to listen for. */
+function posting(
+  url: string,
+  { token, headers, fetch = globalThis.fetch }: ClientOptions,
+  side: LinkSide & { readonly pending: Pending },
+): Link {
+  const { pending, bounds, host: { logger } } = side;
+  const options: PostOptions = {
+    url,
+    token,
+    headers,
+    fetch,
+    maxMessageBytes: bounds.maxMessageBytes,
+    settle: (message) => pending.settle(message),
+    failed(ids, message, cause) {
+      // fetch does not tell whether the request had been sent before the connection broke.
+      const error = new RpcConnectionError(message, "unknown", { cause });
+      for (const id of ids) pending.fail(id, error);
+      if (ids.size === 0) logger.warn(`A notification was not taken: ${describeError(error)}`);
+    },
+  };
+  const dial = () => import("./post.ts").then(({ PostSocket }) => new PostSocket(options));
+  return new Link({
+    ...side,
+    bounds: { ...bounds, pingMs: 0 },
+    dialer: { name: url, redials: true, refreshes: false, dial },
+    prepare: undefined,
+    reconnect: undefined,
+  });
 }

@@ -8,13 +8,22 @@ import { ask, toUrl } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { StandardSocket } from "./socket.ts";
 
-/** Makes a socket for each attempt to connect. */
-export class Dialer {
+/** What makes a socket for each attempt to connect. */
+export interface Dialing {
   /** What the target is called in messages: its URL, where it is one. */
   readonly name: string;
   /** Whether it can give another socket when one has ended. */
   readonly redials: boolean;
   /** Whether another attempt may be another person's, or go elsewhere. */
+  readonly refreshes: boolean;
+  /** Makes a socket, or gives that which was passed in; a promise only where it has to wait. */
+  dial(): StandardSocket | Promise<StandardSocket>;
+}
+
+/** Makes WebSockets. */
+export class Dialer implements Dialing {
+  readonly name: string;
+  readonly redials: boolean;
   readonly refreshes: boolean;
   readonly #target: ClientTarget;
   readonly #options: ClientOptions;
@@ -33,7 +42,6 @@ export class Dialer {
     this.refreshes = isAsked || typeof options.token === "function";
   }
 
-  /** Makes a socket, or gives that which was passed in; a promise only where a function is asked. */
   dial(): StandardSocket | Promise<StandardSocket> {
     const target = this.#target;
     if (!this.redials) return target as StandardSocket;
