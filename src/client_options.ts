@@ -37,7 +37,7 @@ export interface ClientBounds {
   readonly connectMs: number;
 }
 
-/** How a client behaves: the bounds of {@linkcode Limits} that concern it, and these. */
+/** How a client behaves: the bounds of {@linkcode Limits} that it keeps to, and these. */
 export interface ClientOptions extends Partial<Limits>, Partial<ClientBounds> {
   /** Where the client writes its log. @default {console} */
   readonly logger?: Logger;
@@ -109,11 +109,4 @@ export function toUrl(target: string | URL): URL {
     throw new TypeError(`Cannot connect: expected a ws:, wss:, http: or https: URL, got "${text}"`);
   }
   return new URL(text);
-}
-
-/** An option that may be a function, which is asked each time. */
-export async function ask<T extends string | URL | undefined>(
-  option: T | (() => T | Promise<T>),
-): Promise<T> {
-  return typeof option === "function" ? await option() : option;
 }

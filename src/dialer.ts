@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ask, toUrl } from "./client_options.ts";
+import { toUrl } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
 import type { StandardSocket } from "./socket.ts";
 
@@ -50,8 +50,10 @@ export class Dialer implements Dialing {
   }
 
   async #ask(): Promise<StandardSocket> {
-    const url = await ask(this.#target as string | URL | (() => string | URL));
-    return this.#open(url, await ask(this.#options.token));
+    const target = this.#target as string | URL | (() => string | URL | Promise<string | URL>);
+    const { token } = this.#options;
+    const url = typeof target === "function" ? await target() : target;
+    return this.#open(url, typeof token === "function" ? await token() : token);
   }
 
   #open(url: string | URL, token: string | undefined): StandardSocket {
