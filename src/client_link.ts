@@ -28,7 +28,7 @@ export interface LinkSide {
 }
 
 /**
- * Makes the link, over WebSockets or POSTs.
+ * Finds the way: over WebSockets, or over POSTs.
  *
  * @returns Makes the link, for calls that wait there.
  * @throws {TypeError} Where the target is no URL of a kind that is known.
@@ -49,7 +49,10 @@ export function makeLink(
   return (pending) => new Link({ ...side, dialer, pending, prepare, reconnect: again });
 }
 
-/** Over POSTs: a link whose socket cannot break, and has nothing to prepare or to listen for. */
+/**
+ * Over POSTs: a link whose socket is open as soon as it is loaded, and never breaks. So nothing has to be
+ * bounded that waits for it, prepared, or listened for.
+ */
 function posting(
   url: string,
   { token, headers, fetch = globalThis.fetch }: ClientOptions,
@@ -73,7 +76,7 @@ function posting(
   const dial = () => import("./post.ts").then(({ PostSocket }) => new PostSocket(options));
   return new Link({
     ...side,
-    bounds: { ...bounds, pingMs: 0 },
+    bounds: { ...bounds, pingMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity },
     dialer: { name: url, redials: true, refreshes: false, dial },
     prepare: undefined,
     reconnect: undefined,
