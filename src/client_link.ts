@@ -8,7 +8,7 @@ import { DEFAULT_BACKOFF } from "./backoff.ts";
 import { toUrl } from "./client_options.ts";
 import type { ClientBounds, ClientOptions, ClientTarget } from "./client_options.ts";
 import type { ConversationHost } from "./conversation.ts";
-import { Dialer } from "./dialer.ts";
+import { webSocketDialer } from "./dialer.ts";
 import { describeError, RpcConnectionError } from "./errors.ts";
 import { resolveBounds } from "./limits.ts";
 import type { Limits } from "./limits.ts";
@@ -43,7 +43,7 @@ export function makeLink(
     return (pending) => posting(url.href, options, { ...side, pending });
   }
   const { reconnect = true, prepare } = options;
-  const dialer = new Dialer(target, options);
+  const dialer = webSocketDialer(target, options);
   const bounds = reconnect === true ? {} : reconnect;
   const again = bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined;
   return (pending) => new Link({ ...side, dialer, pending, prepare, reconnect: again });

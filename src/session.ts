@@ -9,7 +9,7 @@ import type { Channel, Receiver } from "./channel.ts";
 import type { ClientBounds, ClientOptions } from "./client_options.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
-import type { Dialing } from "./dialer.ts";
+import type { Dialer } from "./dialer.ts";
 import { isThenable } from "./middleware.ts";
 import type { Pending } from "./pending.ts";
 import { Responder } from "./responder.ts";
@@ -20,7 +20,7 @@ import { Alarm } from "./timer.ts";
 /** What sessions are made of. */
 export interface SessionOptions {
   /** Makes the socket. */
-  readonly dialer: Dialing;
+  readonly dialer: Dialer;
   /** What runs calls of the server. */
   readonly host: ConversationHost;
   /** Where calls wait. */

@@ -159,7 +159,7 @@ test("mod.ts and ./client reach no package and nothing of a runtime's own", () =
 
 test("./client reaches no room of the server", () => {
   const room =
-    /^src\/(?:server|methods|http|connections|origin|upgrade|pubsub\/|auth\/|runtimes\/)/;
+    /^src\/(?:server|methods|http|connections|dispatch|guest|peer|origin|upgrade|pubsub\/|auth\/|runtimes\/)/;
   assertEquals([...closure("src/client.ts")].filter((file) => room.test(file)), []);
 });
 
