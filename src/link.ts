@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Backoff } from "./backoff.ts";
+import { Backoff, DEFAULT_BACKOFF } from "./backoff.ts";
 import type { BackoffBounds } from "./backoff.ts";
 import { closeText } from "./channel.ts";
 import type { Conversation } from "./conversation.ts";
@@ -65,7 +65,7 @@ export class Link {
   /** @param options What it is made of. */
   constructor(options: LinkOptions) {
     this.#options = options;
-    this.#backoff = new Backoff(options.reconnect ?? { minMs: 0, maxMs: 0, maxAttempts: 0 });
+    this.#backoff = new Backoff(options.reconnect ?? DEFAULT_BACKOFF);
     this.#outbox = new Outbox(options.bounds, (parcel) => this.#expired(parcel));
   }
 
