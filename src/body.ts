@@ -4,6 +4,7 @@
  * @module
  */
 
+import { readChunks } from "./chunks.ts";
 import { exceedsBytes } from "./limits.ts";
 
 /**
@@ -20,24 +21,4 @@ export function readText(
   if (declared === null) return readChunks(message.body, maxBytes);
   if (Number(declared) > maxBytes) return Promise.resolve(undefined);
   return message.text().then((text) => exceedsBytes(text, maxBytes) ? undefined : text);
-}
-
-async function readChunks(
-  body: ReadableStream<Uint8Array> | null,
-  maxBytes: number,
-): Promise<string | undefined> {
-  if (body === null) return "";
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  for (let left = maxBytes;;) {
-    const { done, value } = await reader.read();
-    if (done) return text + decoder.decode();
-    left -= value.byteLength;
-    if (left < 0) {
-      reader.releaseLock();
-      return undefined;
-    }
-    text += decoder.decode(value, { stream: true });
-  }
 }

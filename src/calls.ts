@@ -11,7 +11,7 @@ import type { Link } from "./link.ts";
 import type { Logger } from "./logger.ts";
 import { Pending, toError } from "./pending.ts";
 import type { CallOptions, CallRequest } from "./pending.ts";
-import { checkParams, notificationText } from "./protocol.ts";
+import { outgoingText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 
 /** Calls that go out together. */
@@ -47,6 +47,8 @@ export class Calls {
     this.#logger = logger;
     this.#pending = new Pending({
       limits,
+      logger,
+      orphan: (message) => this.#orphan(message),
       cancel: (id) => this.#link.cancel(id),
       refused: (id, text) => this.#link.refused(id, text),
     });
@@ -76,11 +78,12 @@ export class Calls {
    * @throws {RpcConnectionError} Where the client is closed.
    */
   notify(method: string, params?: unknown): void {
-    this.#link.send(this.#notification(method, params), []);
+    this.#link.send(outgoingText({ method, params }, this.#limits.maxMessageBytes), []);
   }
 
   /** Gathers calls and sends them as one message. */
   batch<Results>(build: (batch: Batch<Api>) => Results): Results {
+    const { maxMessageBytes } = this.#limits;
     const texts: string[] = [];
     const ids: number[] = [];
     const answers: Promise<unknown>[] = [];
@@ -94,12 +97,12 @@ export class Calls {
         return answer as never;
       },
       notify: (method: string, params?: unknown) => {
-        texts.push(this.#notification(method, params));
+        texts.push(outgoingText({ method, params }, maxMessageBytes));
       },
     };
     try {
       const results = build(batch);
-      const text = this.#checked("batch", `[${texts.join(",")}]`);
+      const text = checkLength(`[${texts.join(",")}]`, maxMessageBytes, 'send "batch"');
       // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
       if (texts.length > 0) this.#link.send(text, ids);
       if (ids.length > 0) this.#remember(ids, answers);
@@ -112,7 +115,7 @@ export class Calls {
   }
 
   /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
-  orphan(message: Message): void {
+  #orphan(message: Message): void {
     const error = toError("a message", message.error);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);
@@ -120,14 +123,6 @@ export class Calls {
       this.#logger.warn(`The server refused a message: ${error.message} (${error.code})`);
     }
     for (const id of ids ?? []) this.#pending.fail(id, error);
-  }
-
-  #notification(method: string, params: unknown): string {
-    return this.#checked(method, notificationText(method, checkParams(params)));
-  }
-
-  #checked(method: string, text: string): string {
-    return checkLength(text, this.#limits.maxMessageBytes, `send "${method}"`);
   }
 
   #remember(ids: readonly number[], answers: readonly Promise<unknown>[]): void {

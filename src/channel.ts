@@ -121,3 +121,8 @@ export function closeReason(reason: string): string {
   // encodeInto stops after the last character that fits as a whole.
   return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
 }
+
+/** How a connection has ended, in words for people: `(1012: Restart)`. */
+export function closeText(code: number, reason: string): string {
+  return `(${code}${reason && `: ${reason}`})`;
+}

@@ -26,20 +26,20 @@ import type {
 } from "./api.ts";
 import { Calls } from "./calls.ts";
 import type { Batch } from "./calls.ts";
+import { closeText } from "./channel.ts";
 import type { ClientEvents } from "./client_events.ts";
 import { makeLink } from "./client_link.ts";
 import type { LinkSide } from "./client_link.ts";
 import { resolveClientBounds } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
-import type { Method } from "./dispatch.ts";
+import type { Method } from "./responder.ts";
 import { RpcConnectionError } from "./errors.ts";
-import { Inbox } from "./inbox.ts";
 import type { LinkState } from "./link.ts";
 import type { CallOptions } from "./pending.ts";
 import type { Conversation, ConversationHost } from "./conversation.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
-import type { LinkEvents } from "./socket_link.ts";
+import type { LinkEvents } from "./link.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Listener, SubscribeOptions, Subscription } from "./subscriptions.ts";
 
@@ -142,7 +142,6 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       limits,
       logger,
       find: (name) => this.#find(name),
-      orphan: (message) => this.#calls.orphan(message),
     };
     const side: LinkSide = { bounds: limits, host, events: this.#events() };
     this.#subscriptions = new Subscriptions(
@@ -287,7 +286,11 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     topic: Name,
     options: TopicReadOptions = {},
   ): AsyncGenerator<A["topics"][Name], void, void> {
-    const inbox = new Inbox(options.maxWaiting ?? 1024);
+    const { Inbox } = await import("./inbox.ts");
+    const inbox = new Inbox(
+      options.maxWaiting ?? 1024,
+      (message) => new RpcConnectionError(message, "unknown"),
+    );
     const handle = (data: unknown): void => inbox.put(data);
     const ended = (error: Error): void => inbox.end(error);
     const listener: Listener = { ...options, handle, ended };
@@ -320,11 +323,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     if (this.#methods.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
-    this.#methods.set(name, {
-      invoke: handler as Method["invoke"],
-      scalarParams: true,
-      timeoutMs: 0,
-    });
+    this.#methods.set(name, { invoke: handler as Method["invoke"] });
     return this;
   }
 
@@ -367,7 +366,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
         this.dispatchEvent(new Event("open"));
       },
       closed: (code, reason, final) => {
-        const why = `Heard no more: the client is closed (${code}${reason && `: ${reason}`})`;
+        const why = `Heard no more: the client is closed ${closeText(code, reason)}`;
         if (final) this.#subscriptions.clear(new RpcConnectionError(why));
         this.#tell("close", { code, reason, final });
       },

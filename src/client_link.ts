@@ -1,5 +1,5 @@
 /**
- * From where a client is to connect to the way that leads there.
+ * From where a client is to connect to the link that leads there.
  *
  * @module
  */
@@ -7,15 +7,15 @@
 import { DEFAULT_BACKOFF } from "./backoff.ts";
 import { toUrl } from "./client_options.ts";
 import type { ClientBounds, ClientOptions, ClientTarget } from "./client_options.ts";
-import { Dialer } from "./dialer.ts";
+import type { ConversationHost } from "./conversation.ts";
+import { webSocketDialer } from "./dialer.ts";
+import { describeError, RpcConnectionError } from "./errors.ts";
 import { resolveBounds } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import type { Link } from "./link.ts";
-import type { ConversationHost } from "./conversation.ts";
 import type { Pending } from "./pending.ts";
-import { PostLink } from "./post.ts";
-import { SocketLink } from "./socket_link.ts";
-import type { LinkEvents } from "./socket_link.ts";
+import type { PostOptions } from "./post.ts";
+import { Link } from "./link.ts";
+import type { LinkEvents } from "./link.ts";
 
 /** The client that a link is made for. */
 export interface LinkSide {
@@ -28,7 +28,7 @@ export interface LinkSide {
 }
 
 /**
- * Finds the way.
+ * Finds the way: over WebSockets, or over POSTs.
  *
  * @returns Makes the link, for calls that wait there.
  * @throws {TypeError} Where the target is no URL of a kind that is known.
@@ -39,38 +39,46 @@ export function makeLink(
   side: LinkSide,
 ): (pending: Pending) => Link {
   const url = typeof target === "string" || target instanceof URL ? toUrl(target) : undefined;
-  return url?.protocol.startsWith("http")
-    ? (pending) => posting(url.href, options, side, pending)
-    : (pending) => reconnecting(target, options, side, pending);
+  if (url?.protocol.startsWith("http")) {
+    return (pending) => posting(url.href, options, { ...side, pending });
+  }
+  const { reconnect = true, prepare } = options;
+  const dialer = webSocketDialer(target, options);
+  const bounds = reconnect === true ? {} : reconnect;
+  const again = bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined;
+  return (pending) => new Link({ ...side, dialer, pending, prepare, reconnect: again });
 }
 
+/**
+ * Over POSTs: a link whose socket is open as soon as it is loaded, and never breaks. So nothing has to be
+ * bounded that waits for it, prepared, or listened for.
+ */
 function posting(
   url: string,
-  { fetch = globalThis.fetch, headers, token }: ClientOptions,
-  { bounds: limits, host: { logger } }: LinkSide,
-  pending: Pending,
+  { token, headers, fetch = globalThis.fetch }: ClientOptions,
+  side: LinkSide & { readonly pending: Pending },
 ): Link {
-  async function ask(): Promise<Readonly<Record<string, string>>> {
-    const value = typeof token === "function" ? await token() : token;
-    return { ...value === undefined ? {} : { authorization: `Bearer ${value}` }, ...headers };
-  }
-  return new PostLink({ url, headers: ask, fetch, limits, logger, pending });
-}
-
-function reconnecting(
-  target: ClientTarget,
-  options: ClientOptions,
-  side: LinkSide,
-  pending: Pending,
-): Link {
-  const { reconnect = true, prepare } = options;
-  const dialer = new Dialer(target, options);
-  const bounds = reconnect === true ? {} : reconnect;
-  return new SocketLink({
+  const { pending, bounds, host: { logger } } = side;
+  const options: PostOptions = {
+    url,
+    token,
+    headers,
+    fetch,
+    maxMessageBytes: bounds.maxMessageBytes,
+    settle: (message) => pending.settle(message),
+    failed(ids, message, cause) {
+      // fetch does not tell whether the request had been sent before the connection broke.
+      const error = new RpcConnectionError(message, "unknown", { cause });
+      for (const id of ids) pending.fail(id, error);
+      if (ids.size === 0) logger.warn(`A notification was not taken: ${describeError(error)}`);
+    },
+  };
+  const dial = () => import("./post.ts").then(({ PostSocket }) => new PostSocket(options));
+  return new Link({
     ...side,
-    dialer,
-    pending,
-    prepare,
-    reconnect: bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined,
+    bounds: { ...bounds, pingMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity },
+    dialer: { name: url, redials: true, refreshes: false, dial },
+    prepare: undefined,
+    reconnect: undefined,
   });
 }

@@ -4,80 +4,79 @@
  * @module
  */
 
+import { closeText } from "./channel.ts";
 import type { Channel, Outgoing } from "./channel.ts";
-import { Dispatcher } from "./dispatch.ts";
-import type { DispatchHost, Outlet, Replies } from "./dispatch.ts";
-import { describeError, RpcConnectionError, RpcParseError } from "./errors.ts";
+import { RpcConnectionError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
-import { checkLength, exceedsBytes } from "./limits.ts";
+import { exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { checkParams, errorText, notificationText, parseMessage } from "./protocol.ts";
-import type { Message } from "./protocol.ts";
+import { errorText, outgoingText, parseText } from "./protocol.ts";
 import { Connection } from "./request.ts";
-import type { Handshake, RpcRequest } from "./request.ts";
+import type { Handshake, Outlet, RpcRequest } from "./request.ts";
+import type { Responder, ResponderHost } from "./responder.ts";
 
 /** The side that a conversation belongs to: a server, or a client. */
-export interface ConversationHost extends DispatchHost {
+export interface ConversationHost extends ResponderHost {
   /** Called once, when nothing more can be said to the other end. */
   ended?(connection: Connection): void;
-  /** Called for an answer that belongs to no single call: its id is null. */
-  orphan?(message: Message): void;
 }
 
 /** Both ends of a connection are one of these. What it says goes out at once. */
-export class Conversation extends Connection implements Replies, Outlet {
+export abstract class Conversation extends Connection implements Outlet {
   readonly #host: ConversationHost;
-  readonly #channel: Channel;
-  readonly #dispatcher: Dispatcher;
-  #pending: Pending | undefined;
-  // A client's calls may go on with its next connection: it settles them itself.
-  readonly #sharesPending: boolean;
-  #open = true;
+  #channel: Channel | undefined;
+  #open = false;
+  /** Where calls wait for the answer of the other end; a server's peers seldom have any. */
+  protected pending: Pending | undefined;
 
   /**
-   * @param channel The way out.
    * @param host The side this end belongs to.
    * @param handshake How the other end came in.
    * @param pending Where calls wait; a client's outlive one connection. Made on first use if left out.
    */
-  constructor(channel: Channel, host: ConversationHost, handshake: Handshake, pending?: Pending) {
+  constructor(host: ConversationHost, handshake: Handshake, pending?: Pending) {
     super(handshake, host.logger);
-    this.#channel = channel;
     this.#host = host;
-    this.#pending = pending;
-    this.#sharesPending = pending !== undefined;
-    this.#dispatcher = new Dispatcher(host, this, this);
+    this.pending = pending;
   }
+
+  /**
+   * Says that messages pass from now on.
+   *
+   * @param channel The way out.
+   */
+  protected begin(channel: Channel): void {
+    this.#channel = channel;
+    this.#open = true;
+  }
+
+  /** What answers the other end. */
+  protected abstract readonly responder: Responder;
 
   override get isOpen(): boolean {
     return this.#open;
   }
 
-  /** Whether a call waits for its answer, here or at the other end. */
-  get isBusy(): boolean {
-    return this.#dispatcher.inFlight > 0 || (this.#pending?.size ?? 0) > 0;
-  }
-
   override get bufferedAmount(): number {
-    return this.#channel.bufferedAmount;
+    return this.#channel?.bufferedAmount ?? 0;
   }
 
   /** Takes one message; `undefined` stands for a binary frame. Does not throw. */
   receive(text: string | undefined): void {
     if (!this.#open) return;
     const { maxMessageBytes, maxDepth } = this.#host.limits;
-    if (text === undefined) return this.send(BINARY_TEXT);
-    if (exceedsBytes(text, maxMessageBytes)) {
+    if (text !== undefined && exceedsBytes(text, maxMessageBytes)) {
       return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
     }
     let message: unknown;
     try {
-      message = parseMessage(text, maxDepth);
+      if (text === undefined) throw BINARY;
+      message = this.parse(text, maxDepth);
     } catch (error) {
       return this.send(errorText(null, error as RpcError));
     }
-    this.#dispatcher.handle(message, this);
+    this.responder.handle(message, this);
   }
 
   /** Says that the connection has ended. Does not throw. */
@@ -90,23 +89,6 @@ export class Conversation extends Connection implements Replies, Outlet {
     request?.answered();
   }
 
-  awaits(id: unknown): boolean {
-    return this.#pending?.has(id) === true;
-  }
-
-  settle(message: Message): void {
-    if (message.id === null || message.id === undefined) this.#host.orphan?.(message);
-    else this.#pending?.settle(message);
-  }
-
-  progress(params: unknown): void {
-    try {
-      this.#pending?.progress(params);
-    } catch (error) {
-      this.logger.error(`A call's onProgress failed: ${describeError(error)}`);
-    }
-  }
-
   override call<Result = unknown>(
     method: string,
     params?: unknown,
@@ -117,8 +99,9 @@ export class Conversation extends Connection implements Replies, Outlet {
         new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
       );
     }
-    const pending = this.#pending ??= new Pending({
+    const pending = this.pending ??= new Pending({
       limits: this.#host.limits,
+      logger: this.logger,
       cancel: (id) => this.notify("$/cancelRequest", { id }),
     });
     const request = { method, params, options, bound: true };
@@ -126,26 +109,30 @@ export class Conversation extends Connection implements Replies, Outlet {
   }
 
   override notify(method: string, params?: unknown): void {
-    const text = this.#checked(method, notificationText(method, checkParams(params)));
-    this.send(text);
+    this.send(outgoingText({ method, params }, this.#host.limits.maxMessageBytes));
   }
 
   override send(message: Outgoing): void {
     if (!this.#open) return;
-    this.#channel.send(message);
+    this.#channel?.send(message);
     this.checkBuffered();
   }
 
   override close(code = 1000, reason = ""): void {
     if (!this.#open) return;
     this.#end(code, reason);
-    this.#channel.close(code, reason);
+    this.#channel?.close(code, reason);
+  }
+
+  /** The value of a message. Throws {@linkcode RpcParseError}. */
+  protected parse(text: string, maxDepth: number): unknown {
+    return parseText(text, maxDepth);
   }
 
   /** Closes the connection where the other end leaves too much unread. */
   protected checkBuffered(): void {
     const { maxBufferedBytes } = this.#host.limits;
-    if (this.#open && this.#channel.bufferedAmount > maxBufferedBytes) {
+    if (this.#open && (this.#channel as Channel).bufferedAmount > maxBufferedBytes) {
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     }
   }
@@ -153,23 +140,15 @@ export class Conversation extends Connection implements Replies, Outlet {
   #end(code: number, reason: string): void {
     if (!this.#open) return;
     this.#open = false;
-    const why = `the connection was closed (${code}${reason === "" ? "" : `: ${reason}`})`;
-    if (!this.#sharesPending) {
-      this.#pending?.failAll((_id, { method }) =>
-        new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
-      );
-    }
-    this.#dispatcher.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
+    const why = `the connection was closed ${closeText(code, reason)}`;
+    // A client's other calls may go on with its next connection: the client settles them itself.
+    this.pending?.failAll((_id, { method, bound }) =>
+      bound ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown") : undefined
+    );
+    this.responder.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
     this.ended();
     this.#host.ended?.(this);
   }
-
-  #checked(method: string, text: string): string {
-    return checkLength(text, this.#host.limits.maxMessageBytes, `send "${method}"`);
-  }
 }
 
-const BINARY_TEXT = errorText(
-  null,
-  new RpcParseError({ data: "Expected a text frame, got a binary one" }),
-);
+const BINARY = new RpcParseError({ data: "Expected a text frame, got a binary one" });

@@ -6,7 +6,7 @@
 
 import type { CloseOptions } from "./close_options.ts";
 import type { Connections } from "./connections.ts";
-import type { Method } from "./dispatch.ts";
+import type { Method } from "./responder.ts";
 import { ErrorCode, RpcError } from "./errors.ts";
 import { errorText } from "./protocol.ts";
 import type { Connection } from "./request.ts";

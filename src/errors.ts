@@ -57,7 +57,7 @@ export class RpcError extends Error {
    * @throws {RangeError} Where the code is no integer.
    */
   constructor(code: number, message: string, options: RpcErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     if (!Number.isSafeInteger(code)) {
       throw new RangeError(`Expected the error code to be an integer, got ${code}`);
     }
@@ -66,48 +66,55 @@ export class RpcError extends Error {
   }
 }
 
+/** One of the five that the specification numbers and words. */
+abstract class RpcStandardError extends RpcError {
+  constructor(code: number, message: string, options: RpcStandardErrorOptions = {}) {
+    super(code, options.message ?? message, options);
+  }
+}
+
 /** `-32700`: what came is not JSON. */
-export class RpcParseError extends RpcError {
+export class RpcParseError extends RpcStandardError {
   override readonly name = "RpcParseError";
   /** @param options Another message, data, cause. */
-  constructor(options: RpcStandardErrorOptions = {}) {
-    super(-32700, options.message ?? "Parse error", options);
+  constructor(options?: RpcStandardErrorOptions) {
+    super(-32700, "Parse error", options);
   }
 }
 
 /** `-32600`: what came is JSON, but no JSON-RPC 2.0 request. */
-export class RpcInvalidRequestError extends RpcError {
+export class RpcInvalidRequestError extends RpcStandardError {
   override readonly name = "RpcInvalidRequestError";
   /** @param options Another message, data, cause. */
-  constructor(options: RpcStandardErrorOptions = {}) {
-    super(-32600, options.message ?? "Invalid Request", options);
+  constructor(options?: RpcStandardErrorOptions) {
+    super(-32600, "Invalid Request", options);
   }
 }
 
 /** `-32601`: there is no such method, or none that this caller may know of. */
-export class RpcMethodNotFoundError extends RpcError {
+export class RpcMethodNotFoundError extends RpcStandardError {
   override readonly name = "RpcMethodNotFoundError";
   /** @param options Another message, data, cause. */
-  constructor(options: RpcStandardErrorOptions = {}) {
-    super(-32601, options.message ?? "Method not found", options);
+  constructor(options?: RpcStandardErrorOptions) {
+    super(-32601, "Method not found", options);
   }
 }
 
 /** `-32602`: the method does not take these params. */
-export class RpcInvalidParamsError extends RpcError {
+export class RpcInvalidParamsError extends RpcStandardError {
   override readonly name = "RpcInvalidParamsError";
   /** @param options Another message, data, cause. */
-  constructor(options: RpcStandardErrorOptions = {}) {
-    super(-32602, options.message ?? "Invalid params", options);
+  constructor(options?: RpcStandardErrorOptions) {
+    super(-32602, "Invalid params", options);
   }
 }
 
 /** `-32603`: the method failed for a reason that is not the caller's to know. */
-export class RpcInternalError extends RpcError {
+export class RpcInternalError extends RpcStandardError {
   override readonly name = "RpcInternalError";
   /** @param options Another message, data, cause. */
-  constructor(options: RpcStandardErrorOptions = {}) {
-    super(-32603, options.message ?? "Internal error", options);
+  constructor(options?: RpcStandardErrorOptions) {
+    super(-32603, "Internal error", options);
   }
 }
 
@@ -156,7 +163,7 @@ export class RpcConnectionError extends Error {
     outcome: "unsent" | "unknown" = "unsent",
     options: { readonly cause?: unknown } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.outcome = outcome;
   }
 }
@@ -194,20 +201,18 @@ export const ErrorCode: {
   requestCancelled: -32800,
 });
 
+const STANDARD: Readonly<Record<number, new (options: RpcStandardErrorOptions) => RpcError>> = {
+  [-32700]: RpcParseError,
+  [-32600]: RpcInvalidRequestError,
+  [-32601]: RpcMethodNotFoundError,
+  [-32602]: RpcInvalidParamsError,
+  [-32603]: RpcInternalError,
+};
+
 /** The class that belongs to a code: the one the other side threw. */
 export function errorFrom(code: number, message: string, data?: unknown): RpcError {
-  switch (code) {
-    case -32700:
-      return new RpcParseError({ message, data });
-    case -32600:
-      return new RpcInvalidRequestError({ message, data });
-    case -32601:
-      return new RpcMethodNotFoundError({ message, data });
-    case -32602:
-      return new RpcInvalidParamsError({ message, data });
-    case -32603:
-      return new RpcInternalError({ message, data });
-  }
+  const Standard = STANDARD[code];
+  if (Standard !== undefined) return new Standard({ message, data });
   return isServerCode(code)
     ? new RpcServerError(code, message, { data })
     : new RpcError(code, message, { data });
@@ -215,17 +220,12 @@ export function errorFrom(code: number, message: string, data?: unknown): RpcErr
 
 /** What a log needs of anything thrown, falsy values too: its stack, and the chain of causes. */
 export function describeError(error: unknown): string {
-  const seen = new Set<unknown>();
   const lines: string[] = [];
-  for (let each = error; !seen.has(each) && seen.size < 8;) {
-    seen.add(each);
-    if (!(each instanceof Error)) {
-      lines.push(printable(each));
-      break;
-    }
-    lines.push(each.stack ?? `${each.name}: ${each.message}`);
-    if (each.cause === undefined) break;
-    each = each.cause;
+  for (const seen = new Set(); !seen.has(error) && seen.size < 8; error = error.cause) {
+    seen.add(error);
+    if (error instanceof Error) lines.push(error.stack ?? `${error.name}: ${error.message}`);
+    else lines.push(printable(error));
+    if (!(error instanceof Error) || error.cause === undefined) break;
   }
   return lines.join("\nCaused by: ");
 }

@@ -7,7 +7,6 @@
 import { readText } from "./body.ts";
 import { afterBody } from "./discard.ts";
 import { Dispatcher } from "./dispatch.ts";
-import type { DispatchHost, Method, Outlet } from "./dispatch.ts";
 import type { Drain } from "./drain.ts";
 import { describeError, ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { responseClass, toHandshake } from "./handshake.ts";
@@ -22,7 +21,8 @@ import type { Plugin } from "./plugin.ts";
 import { errorText, isId, parseMessage } from "./protocol.ts";
 import type { Id } from "./protocol.ts";
 import { Connection } from "./request.ts";
-import type { Handshake, RpcRequest } from "./request.ts";
+import type { Handshake, Outlet, RpcRequest } from "./request.ts";
+import type { Method, ResponderHost } from "./responder.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
 import type { SocketDoor } from "./sockets.ts";
 import { isEventRequest, openEvents } from "./sse.ts";
@@ -48,7 +48,7 @@ export interface HttpDoorOptions {
 }
 
 /** What an exchange needs of its door. */
-interface ExchangeHost extends DispatchHost {
+interface ExchangeHost extends ResponderHost {
   /** Those that wait for their handlers. */
   readonly waiting: Set<Exchange>;
 }

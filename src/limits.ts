@@ -4,7 +4,12 @@
  * @module
  */
 
-/** Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away. */
+/**
+ * Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away.
+ *
+ * A client has chosen its server, and keeps to four of them: `maxMessageBytes`, `maxBufferedBytes`,
+ * `timeoutMs` and, over WebSocket, `maxDepth`.
+ */
 export interface Limits {
   /**
    * Bytes of UTF-8 that one message may have, incoming and outgoing, over WebSocket and HTTP. A

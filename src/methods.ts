@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Method } from "./dispatch.ts";
+import type { Method } from "./responder.ts";
 import { RpcInvalidParamsError, RpcMethodNotFoundError } from "./errors.ts";
 import { compose, isThenable } from "./middleware.ts";
 import { admitted } from "./request.ts";

@@ -6,8 +6,7 @@
 
 import type { ClientBounds } from "./client_options.ts";
 import { RpcConnectionError } from "./errors.ts";
-import { LONGEST_DELAY, quiet } from "./timer.ts";
-import type { Timer } from "./timer.ts";
+import { Alarm } from "./timer.ts";
 
 /** One message that waits. */
 export interface Parcel {
@@ -25,8 +24,8 @@ interface Waiting extends Parcel {
 export class Outbox {
   readonly #bounds: ClientBounds;
   readonly #expired: (parcel: Parcel) => void;
+  readonly #alarm = new Alarm();
   #waiting: Waiting[] = [];
-  #timer: Timer | undefined;
 
   /**
    * @param bounds How many may wait, and how long.
@@ -54,29 +53,24 @@ export class Outbox {
    */
   add(parcel: Parcel): void {
     const { maxQueued } = this.#bounds;
-    if (this.#waiting.length >= maxQueued) {
+    if (this.size >= maxQueued) {
       throw new RpcConnectionError(
         `Cannot send: ${maxQueued} messages wait for a connection (maxQueued)`,
       );
     }
-    this.#waiting.push(this.#dated(parcel));
-    this.#setTimer();
+    this.#insert(this.size, parcel);
   }
 
-  /** Lets calls wait that had gone out before, in the order in which they were made. */
-  takeBack(calls: readonly Parcel[]): void {
-    for (const call of calls) {
-      const id = call.ids[0] as number;
-      const next = this.#waiting.findIndex(({ ids: [other] }) => other === undefined || other > id);
-      this.#waiting.splice(next === -1 ? this.size : next, 0, this.#dated(call));
-    }
-    this.#setTimer();
+  /** Lets a call wait that had gone out before, where it stands in the order of calls. */
+  takeBack(id: number, text: string): void {
+    const next = this.#waiting.findIndex(({ ids: [other] }) => other === undefined || other > id);
+    this.#insert(next === -1 ? this.size : next, { text, ids: [id] });
   }
 
   /** The next to go out; it waits no more. */
   next(): Parcel | undefined {
     const parcel = this.#waiting.shift();
-    if (this.size === 0) this.clear();
+    this.#rest();
     return parcel;
   }
 
@@ -84,34 +78,37 @@ export class Outbox {
   cancel(id: number): boolean {
     const index = this.#waiting.findIndex(({ ids }) => ids.includes(id));
     if (this.#waiting[index]?.ids.length === 1) this.#waiting.splice(index, 1);
-    if (this.size === 0) this.clear();
+    this.#rest();
     return index !== -1;
   }
 
   /** Forgets all. */
   clear(): void {
     this.#waiting = [];
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#rest();
   }
 
-  #dated({ text, ids }: Parcel): Waiting {
-    return { text, ids, expiresAt: performance.now() + this.#bounds.maxQueuedMs };
+  #insert(index: number, parcel: Parcel): void {
+    const expiresAt = performance.now() + this.#bounds.maxQueuedMs;
+    this.#waiting.splice(index, 0, { ...parcel, expiresAt });
+    // All may wait equally long: who comes later expires later.
+    if (this.size === 1) this.#watch(expiresAt);
   }
 
-  #setTimer(): void {
-    if (this.#timer !== undefined || this.size === 0) return;
-    const earliest = Math.min(...this.#waiting.map(({ expiresAt }) => expiresAt));
-    const delay = Math.min(Math.max(0, Math.ceil(earliest - performance.now())), LONGEST_DELAY);
-    this.#timer = quiet(setTimeout(() => this.#sweep(), delay));
+  #watch(expiresAt: number): void {
+    this.#alarm.setQuietly(expiresAt - performance.now(), () => this.#sweep());
   }
 
   #sweep(): void {
-    this.#timer = undefined;
     const now = performance.now();
     const expired = this.#waiting.filter(({ expiresAt }) => expiresAt <= now);
     this.#waiting = this.#waiting.filter(({ expiresAt }) => expiresAt > now);
-    this.#setTimer();
+    const earliest = this.#waiting.reduce((at, { expiresAt }) => Math.min(at, expiresAt), Infinity);
+    if (this.size > 0) this.#watch(earliest);
     expired.forEach(this.#expired);
+  }
+
+  #rest(): void {
+    if (this.size === 0) this.#alarm.clear();
   }
 }

@@ -6,9 +6,9 @@
 
 import { bytesOf } from "./channel.ts";
 import type { Channel, Flushable, Outgoing, Receiver } from "./channel.ts";
-import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
 import { RpcConnectionError } from "./errors.ts";
+import { Guest } from "./guest.ts";
 import type { CallOptions } from "./pending.ts";
 import type { Handshake } from "./request.ts";
 
@@ -23,7 +23,7 @@ export interface PeerHost extends ConversationHost {
 }
 
 /** What a server has of each client. */
-export class Peer extends Conversation implements Receiver, Flushable {
+export class Peer extends Guest implements Receiver, Flushable {
   readonly #host: PeerHost;
   readonly #channel: Channel;
   #queue: Outgoing[] | undefined;

@@ -5,14 +5,19 @@
  * @module
  */
 
-import { ErrorCode, errorFrom, RpcInternalError, RpcTimeoutError } from "./errors.ts";
+import {
+  describeError,
+  ErrorCode,
+  errorFrom,
+  RpcInternalError,
+  RpcTimeoutError,
+} from "./errors.ts";
 import type { RpcError } from "./errors.ts";
-import { checkLength } from "./limits.ts";
 import type { Limits } from "./limits.ts";
-import { checkParams, requestText } from "./protocol.ts";
+import type { Logger } from "./logger.ts";
+import { outgoingText } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
-import { LONGEST_DELAY, quiet } from "./timer.ts";
-import type { Timer } from "./timer.ts";
+import { Alarm } from "./timer.ts";
 
 /** How one call to the other side is made. */
 export interface CallOptions {
@@ -52,8 +57,12 @@ export interface WaitingCall {
 export interface PendingHost {
   /** Which bounds hold. */
   readonly limits: Limits;
+  /** Where failures of `onProgress` are written. */
+  readonly logger: Logger;
   /** Called with the id of a call that was given up by timeout or abort. */
   cancel(id: number): void;
+  /** Called for an answer that belongs to no single call: its id is null. */
+  orphan?(message: Message): void;
   /** Takes a call back that the other side refused and has not run; answers whether it did. */
   refused?(id: number, text: string): boolean;
 }
@@ -87,7 +96,7 @@ export class Pending {
   #lastId = 0;
   // One timer for all calls, set for the earliest deadline: a timer per call would cost more than
   // the rest of the call on some runtimes.
-  #timer: Timer | undefined;
+  readonly #alarm = new Alarm();
   #alarmAt = Infinity;
 
   /** @param host Whose calls these are. */
@@ -101,7 +110,7 @@ export class Pending {
   }
 
   /** Whether the call still waits. */
-  has(id: unknown): boolean {
+  awaits(id: unknown): boolean {
     return this.#calls.has(id);
   }
 
@@ -124,9 +133,7 @@ export class Pending {
         throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
       }
       const id = ++this.#lastId;
-      const { maxMessageBytes } = this.#host.limits;
-      const text = requestText(id, method, checkParams(params));
-      checkLength(text, maxMessageBytes, `send "${method}"`);
+      const text = outgoingText({ id, method, params }, this.#host.limits.maxMessageBytes);
       const deadline = timeoutMs === 0 ? Infinity : performance.now() + timeoutMs;
       const stopListening = signal && this.#listen(id, signal);
       const call = {
@@ -153,17 +160,18 @@ export class Pending {
   /** Matches an answer with its call. One that nobody waits for is dropped. */
   settle(message: Message): void {
     const { id, result, error } = message;
+    if (id === null || id === undefined) return this.#host.orphan?.(message);
     const waiting = this.#calls.get(id);
     if (waiting === undefined) return;
     if (!waiting.bound && mayRetry(error) && this.#host.refused?.(id as number, waiting.text)) {
       return;
     }
     const call = this.#take(id) as Call;
-    if (error === undefined && result === undefined) {
-      call.reject(malformed(call.method, "neither a result nor an error", message));
-    } else if (error === undefined || (error === null && result !== undefined)) {
+    if ((error === undefined || error === null) && result !== undefined) {
       call.taken?.(result);
       call.resolve(result);
+    } else if (error === undefined) {
+      call.reject(malformed(call.method, "neither a result nor an error", message));
     } else if (result !== undefined && result !== null) {
       call.reject(malformed(call.method, "both a result and an error", message));
     } else {
@@ -174,7 +182,11 @@ export class Pending {
   /** Hands a `$/progress` notification to the call it belongs to. */
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
-    this.#calls.get(token)?.options.onProgress?.(value);
+    try {
+      this.#calls.get(token)?.options.onProgress?.(value);
+    } catch (error) {
+      this.#host.logger.error(`A call's onProgress failed: ${describeError(error)}`);
+    }
   }
 
   /** Rejects one call. */
@@ -192,7 +204,9 @@ export class Pending {
       const reason = reasonFor(id as number, call);
       if (reason !== undefined) this.fail(id, reason);
     }
-    if (this.#calls.size === 0) this.#clearAlarm();
+    if (this.#calls.size > 0) return;
+    this.#alarm.clear();
+    this.#alarmAt = Infinity;
   }
 
   #take(id: unknown): Call | undefined {
@@ -217,15 +231,8 @@ export class Pending {
   }
 
   #setAlarm(at: number): void {
-    this.#clearAlarm();
     this.#alarmAt = at;
-    const delay = Math.min(Math.max(0, at - performance.now()), LONGEST_DELAY);
-    this.#timer = quiet(setTimeout(() => this.#sweep(), Math.ceil(delay)));
-  }
-
-  #clearAlarm(): void {
-    clearTimeout(this.#timer);
-    this.#alarmAt = Infinity;
+    this.#alarm.setQuietly(at - performance.now(), () => this.#sweep());
   }
 
   #sweep(): void {

@@ -1,110 +1,108 @@
 /**
- * The client's HTTP transport: a POST for each text, its answer back to the calls that wait.
+ * A client's way over HTTP: a socket whose every text is a POST. Loaded with the first: a page that talks
+ * over a WebSocket never needs it, and so it imports nothing of what such a page has loaded.
  *
  * @module
  */
 
-import { readText } from "./body.ts";
-import { describeError, RpcConnectionError } from "./errors.ts";
-import type { Limits } from "./limits.ts";
-import { closedError } from "./link.ts";
-import type { Link, LinkState } from "./link.ts";
-import type { Logger } from "./logger.ts";
-import { toError } from "./pending.ts";
-import type { Pending } from "./pending.ts";
-import { isResponse, parseMessage } from "./protocol.ts";
+import { readChunks } from "./chunks.ts";
+import type { ClientOptions } from "./client_options.ts";
+import type { Message } from "./protocol.ts";
+import type { SocketEvent, StandardSocket } from "./socket.ts";
 
-/** Where and how to post. */
-export interface PostLinkOptions {
+/** Where and how to post, and for whom. */
+export interface PostOptions {
   /** The server's URL. */
   readonly url: string;
-  /** Gives the headers beside `content-type`. */
-  readonly headers: () => Promise<Readonly<Record<string, string>>>;
+  /** Proves who the client is; a function is asked before each POST. */
+  readonly token: ClientOptions["token"];
+  /** Headers beside that, which they may replace, and `content-type`. */
+  readonly headers: ClientOptions["headers"];
   /** The standard function, or one that stands for it. */
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
-  /** Which bounds hold for the answer. */
-  readonly limits: Limits;
-  /** Where a notification that was not taken is written. */
-  readonly logger: Logger;
-  /** Where calls wait. */
-  readonly pending: Pending;
+  /** Bytes that an answer may have. */
+  readonly maxMessageBytes: number;
+  /** Takes the answer to one call. */
+  readonly settle: (message: Message) => void;
+  /** Says that nothing more comes of a POST; those of its calls that still wait have failed. */
+  readonly failed: (ids: ReadonlySet<unknown>, message: string, cause: unknown) => void;
 }
 
-/** A link without a connection: each message is a POST of its own. */
-export class PostLink implements Link {
-  readonly #options: PostLinkOptions;
-  readonly #underWay = new Map<number, AbortController>();
-  #state: LinkState = "idle";
+/** One POST that was not answered yet. */
+interface Exchange {
+  /** The calls in it that still wait; none of a notification. */
+  readonly ids: Set<unknown>;
+  readonly controller: AbortController;
+}
+
+/** A socket without a connection: open until it is closed. */
+export class PostSocket implements StandardSocket {
+  readonly bufferedAmount = 0;
+  /** 1 open, 3 closed. */
+  readyState = 1;
+  readonly #options: PostOptions;
+  readonly #underWay = new Set<Exchange>();
+  #closed: ((event: SocketEvent) => void) | undefined;
 
   /** @param options Where and how. */
-  constructor(options: PostLinkOptions) {
+  constructor(options: PostOptions) {
     this.#options = options;
   }
 
-  get state(): LinkState {
-    return this.#state;
+  /** Of all events only `close` happens: answers go where calls wait. */
+  addEventListener(type: string, listener: (event: SocketEvent) => void): void {
+    if (type === "close") this.#closed = listener;
   }
 
-  /** Nothing to open: whether the server is there shows with the first call. */
-  connect(): Promise<void> {
-    if (this.#state === "closed") return Promise.reject(closedError("connect"));
-    this.#state = "open";
-    return Promise.resolve();
+  send(text: string): void {
+    const messages = [JSON.parse(text)].flat() as Message[];
+    const [{ method, params } = {}] = messages;
+    if (method === "$/cancelRequest") return this.#cancel((params as Message).id);
+    const ids = messages.map(({ id }) => id).filter((id) => id !== undefined);
+    void this.#exchange(text, new Set(ids));
   }
 
-  send(text: string, ids: readonly number[]): void {
-    if (this.#state === "closed") throw closedError("send");
-    this.#state = "open";
-    void this.#exchange(text, ids);
+  close(code = 1000, reason = ""): void {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    for (const { controller } of this.#underWay) controller.abort();
+    queueMicrotask(() => this.#closed?.({ type: "close", code, reason }));
   }
 
-  cancel(id: number): void {
-    const controller = this.#underWay.get(id);
-    this.#underWay.delete(id);
-    // A batch is given up with the last of its calls.
-    if (![...this.#underWay.values()].includes(controller as AbortController)) controller?.abort();
+  #cancel(id: unknown): void {
+    for (const { ids, controller } of this.#underWay) {
+      // A batch is given up with the last of its calls.
+      if (ids.delete(id) && ids.size === 0) controller.abort();
+    }
   }
 
-  /** A POST that was answered is over: whoever asked is told. */
-  refused(): boolean {
-    return false;
-  }
-
-  close(): Promise<void> {
-    this.#state = "closed";
-    this.#options.pending.failAll((_id, { method }) =>
-      new RpcConnectionError(`No answer to "${method}": the client was closed`, "unknown")
-    );
-    for (const controller of this.#underWay.values()) controller.abort();
-    return Promise.resolve();
-  }
-
-  async #exchange(text: string, ids: readonly number[]): Promise<void> {
-    const { pending, logger } = this.#options;
-    const controller = new AbortController();
-    for (const id of ids) this.#underWay.set(id, controller);
+  async #exchange(text: string, ids: Set<unknown>): Promise<void> {
+    const exchange: Exchange = { ids, controller: new AbortController() };
+    const isCall = ids.size > 0;
+    this.#underWay.add(exchange);
     try {
-      const message = await post(this.#options, text, controller.signal);
-      const failure = this.#settle(message);
-      for (const id of ids) pending.fail(id, failure);
-      if (ids.length === 0 && message !== undefined) throw failure;
+      const answer = await post(this.#options, text, exchange.controller.signal);
+      if (isCall) this.#settle(answer, ids);
+      if (isCall ? ids.size > 0 : answer !== undefined) {
+        throw new Error(`${this.#options.url} gave no answer`);
+      }
     } catch (error) {
-      for (const id of ids) pending.fail(id, error);
-      if (ids.length === 0) logger.warn(`A notification was not taken: ${describeError(error)}`);
+      const { message, cause } = error as Error;
+      // Of calls that were all given up nobody has to know.
+      if (!isCall || ids.size > 0) this.#options.failed(ids, message, cause);
     }
-    for (const id of ids) this.#underWay.delete(id);
+    this.#underWay.delete(exchange);
   }
 
-  /** Hands answers to their calls; gives the reason why those that got none have failed. */
-  #settle(message: unknown): Error {
-    let failure: Error = new RpcConnectionError(`${this.#options.url} gave no answer`, "unknown");
-    for (const each of Array.isArray(message) ? message : [message]) {
-      if (!isResponse(each)) continue;
-      // An error without an id is about the whole message.
-      if (each.id === null || each.id === undefined) failure = toError("a message", each.error);
-      else this.#options.pending.settle(each);
-    }
-    return failure;
+  /** Hands answers to their calls, and takes these from those that wait. */
+  #settle(answer: unknown, ids: Set<unknown>): void {
+    const answers = [answer].flat().filter((each) => each) as Message[];
+    for (const each of answers) if (ids.delete(each.id)) this.#options.settle(each);
+    // An error without an id is about the whole message.
+    const { error } = answers.find(({ id, error }) => error && (id ?? null) === null) ?? {};
+    if (error === undefined) return;
+    for (const id of ids) this.#options.settle({ error, id });
+    ids.clear();
   }
 }
 
@@ -112,42 +110,44 @@ export class PostLink implements Link {
  * Posts one text.
  *
  * @returns The parsed answer; `undefined` where there was none.
- * @throws {RpcConnectionError} Where the server was not reached, or what came is no JSON-RPC.
+ * @throws {Error} Where the server was not reached, or what came is no JSON.
  */
-async function post(
-  target: PostLinkOptions,
-  text: string,
-  signal: AbortSignal,
-): Promise<unknown> {
-  const { url, limits: { maxMessageBytes, maxDepth } } = target;
-  const response = await reach(target, text, signal);
-  const body = await readText(response, maxMessageBytes).catch((cause) => {
-    throw new RpcConnectionError(`The answer of ${url} broke off`, "unknown", { cause });
+async function post(options: PostOptions, text: string, signal: AbortSignal): Promise<unknown> {
+  const { url, maxMessageBytes } = options;
+  const response = await reach(options, text, signal);
+  const body = await read(response, maxMessageBytes).catch((cause) => {
+    throw new Error(`The answer of ${url} broke off`, { cause });
   });
   if (body === undefined) {
     response.body?.cancel().catch(() => {});
-    const message = `The answer of ${url} is over ${maxMessageBytes} bytes (maxMessageBytes)`;
-    throw new RpcConnectionError(message, "unknown");
+    throw new Error(`The answer of ${url} is over ${maxMessageBytes} bytes (maxMessageBytes)`);
   }
   if (body === "" && response.ok) return undefined;
   try {
-    return parseMessage(body, maxDepth);
+    return JSON.parse(body);
   } catch (cause) {
     const what = `${response.status} ${response.statusText} ${body.slice(0, 200)}`.trim();
-    throw new RpcConnectionError(`${url} answered no JSON-RPC: ${what}`, "unknown", { cause });
+    throw new Error(`${url} answered no JSON-RPC: ${what}`, { cause });
   }
 }
 
 async function reach(
-  target: PostLinkOptions,
+  { url, token, headers, fetch }: PostOptions,
   body: string,
   signal: AbortSignal,
 ): Promise<Response> {
   try {
-    const headers = { "content-type": "application/json", ...await target.headers() };
-    return await target.fetch(target.url, { method: "POST", headers, body, signal });
+    const bearer = typeof token === "function" ? await token() : token;
+    const proof = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+    const all = { "content-type": "application/json", ...proof, ...headers };
+    return await fetch(url, { method: "POST", headers: all, body, signal });
   } catch (cause) {
-    // fetch does not tell whether the request had been sent before the connection broke.
-    throw new RpcConnectionError(`Cannot reach ${target.url}`, "unknown", { cause });
+    throw new Error(`Cannot reach ${url}`, { cause });
   }
+}
+
+async function read({ headers, body }: Response, maxBytes: number): Promise<string | undefined> {
+  // Known ahead, where the server tells.
+  if (Number(headers.get("content-length")) > maxBytes) return undefined;
+  return await readChunks(body, maxBytes);
 }

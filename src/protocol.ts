@@ -9,6 +9,7 @@
 import { mustScan, textExceedsDepth, valueExceedsDepth } from "./depth.ts";
 import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
+import { checkLength } from "./limits.ts";
 
 /** What ties an answer to its call. `null`, `0`, `""` and fractions are ids as any other. */
 export type Id = string | number | null;
@@ -42,17 +43,26 @@ export class RawJson {
 }
 
 /**
- * Text to value: the one place where a message is parsed.
+ * Text to value, where a stranger may have made the text so that it takes long to parse.
  *
  * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
  */
 export function parseMessage(text: string, maxDepth: number): unknown {
-  // Each level needs an opening and a closing character.
-  const mayBeDeep = text.length > 2 * maxDepth;
-  const scan = mayBeDeep && mustScan(text, maxDepth);
-  if (scan && textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
+  if (!mayExceedDepth(text, maxDepth) || !mustScan(text, maxDepth)) {
+    return parseText(text, maxDepth);
+  }
+  if (textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
+  return parse(text);
+}
+
+/**
+ * Text to value.
+ *
+ * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
+ */
+export function parseText(text: string, maxDepth: number): unknown {
   const value = parse(text);
-  if (mayBeDeep && !scan && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
+  if (mayExceedDepth(text, maxDepth) && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
   return value;
 }
 
@@ -65,26 +75,23 @@ export function isResponse(value: unknown): value is Message {
 }
 
 /**
- * Tells what keeps a value from being a request or notification, or `undefined` if nothing does.
- *
- * @param scalarParams Whether params that are no array or object pass.
+ * Tells what keeps a value from being a request or notification, or `undefined` if nothing does. Params
+ * may be anything: see {@linkcode checkShape}.
  */
-export function checkRequest(
-  value: unknown,
-  scalarParams: boolean,
-): RpcInvalidRequestError | undefined {
+export function checkRequest(value: unknown): RpcInvalidRequestError | undefined {
   // The first two say no more than the specification's own examples do.
   if (typeof value !== "object" || value === null || Array.isArray(value)) return invalid();
-  const { jsonrpc, method, params, id } = value as Message;
+  const { jsonrpc, method, id } = value as Message;
   if (typeof method !== "string") return invalid();
   if (jsonrpc !== "2.0") return invalid('Expected `jsonrpc` to be "2.0"');
-  if (id !== undefined && !isId(id)) {
-    return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
-  }
-  if (params !== undefined && typeof params !== "object" && !scalarParams) {
-    return invalid("Expected `params` to be an array or an object");
-  }
-  return undefined;
+  if (id === undefined || isId(id)) return undefined;
+  return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
+}
+
+/** Tells why params of a request may not be passed on, where a method takes no scalars. */
+export function checkShape(params: unknown): RpcInvalidRequestError | undefined {
+  if (params === undefined || typeof params === "object") return undefined;
+  return invalid("Expected `params` to be an array or an object");
 }
 
 /** The id to answer an invalid message with: its own where that can be read, else null. */
@@ -100,8 +107,22 @@ export function isId(id: unknown): id is Id {
   return typeof id === "string" || id === null;
 }
 
-/** The text of a call. Params of `undefined` are left out. Throws what JSON.stringify throws. */
-export function requestText(id: Id, method: string, params: unknown): string {
+/**
+ * The text of a call or, without an id, of a notification that somebody makes.
+ *
+ * @throws {TypeError} Where params have no JSON, or are neither array nor object.
+ * @throws {RangeError} Where it is longer than the other side would take.
+ */
+export function outgoingText(
+  { id, method, params }: { readonly id?: Id; readonly method: string; readonly params?: unknown },
+  maxMessageBytes: number,
+): string {
+  const text = requestText(id, method, checkParams(params));
+  return checkLength(text, maxMessageBytes, `send "${method}"`);
+}
+
+/** The text of a call. What is `undefined` is left out. Throws what JSON.stringify throws. */
+export function requestText(id: Id | undefined, method: string, params: unknown): string {
   return JSON.stringify({ jsonrpc: "2.0", method, params, id });
 }
 
@@ -155,7 +176,7 @@ function scalarText(value: unknown): string | undefined {
     case "number":
       return Number.isFinite(value) ? `${value}` : "null";
     case "boolean":
-      return value ? "true" : "false";
+      return `${value}`;
     case "string":
       return JSON.stringify(value);
     case "undefined":
@@ -163,6 +184,11 @@ function scalarText(value: unknown): string | undefined {
   }
   if (value === null) return "null";
   return value instanceof RawJson ? value.text : undefined;
+}
+
+/** Each level needs an opening and a closing character. */
+function mayExceedDepth(text: string, maxDepth: number): boolean {
+  return text.length > 2 * maxDepth;
 }
 
 function parse(text: string): unknown {

@@ -11,7 +11,7 @@ import { isThenable } from "./middleware.ts";
 import type { Middleware } from "./middleware.ts";
 import type { CallOptions } from "./pending.ts";
 import { RawJson } from "./protocol.ts";
-import type { Id } from "./protocol.ts";
+import type { Id, RequestMessage } from "./protocol.ts";
 
 /** What is known of a peer before its first message; the same for WebSocket and HTTP. */
 export interface Handshake {
@@ -25,10 +25,7 @@ export interface Handshake {
   user: unknown;
 }
 
-let writableSubscriptions: (connection: Connection) => Set<string>;
 let watch: (connection: Connection) => void;
-let lostTopics: (connection: Connection) => void;
-let addDropped: (connection: Connection, count: number) => void;
 
 /**
  * One peer: the same for as long as its WebSocket is open, or for the one request of an HTTP POST.
@@ -44,9 +41,7 @@ export abstract class Connection<User = unknown> {
   // Made on first use: most connections of a busy server never need most of these.
   #id: string | undefined;
   #state: Record<string, unknown> | undefined;
-  #subscriptions: Set<string> | undefined;
   #controller: AbortController | undefined;
-  #dropped = 0;
 
   /** Made by the server or client, not by users. */
   constructor(handshake: Handshake, logger: Logger) {
@@ -72,12 +67,12 @@ export abstract class Connection<User = unknown> {
 
   /** The topics that the peer is subscribed to. */
   get subscriptions(): ReadonlySet<string> {
-    return this.#subscriptions ?? NO_TOPICS;
+    return NO_TOPICS;
   }
 
   /** Events of topics that the peer was not sent, because it did not read fast enough. */
   get dropped(): number {
-    return this.#dropped;
+    return 0;
   }
 
   /** Aborts when the connection has ended. */
@@ -145,36 +140,24 @@ export abstract class Connection<User = unknown> {
   /** Called when somebody wants to know whether the peer is gone; perhaps more than once. */
   protected watched(): void {}
 
-  /** Called when the last topic of the peer has ended, whoever ended it. */
-  protected lostTopics(): void {}
-
   /** Called once, by the subclass, when the connection has ended. */
   protected ended(): void {
     this.#controller?.abort();
   }
 
   static {
-    writableSubscriptions = (connection) => connection.#subscriptions ??= new Set();
     watch = (connection) => connection.watched();
-    lostTopics = (connection) => connection.lostTopics();
-    addDropped = (connection, count) => connection.#dropped += count;
   }
 }
 
-/** The set behind {@linkcode Connection.subscriptions}, for the room that keeps it. */
-export function subscriptionsOf(connection: Connection): Set<string> {
-  return writableSubscriptions(connection);
-}
-
-/** Takes a topic from {@linkcode Connection.subscriptions}. */
-export function endSubscription(connection: Connection, topic: string): void {
-  const subscriptions = writableSubscriptions(connection);
-  if (subscriptions.delete(topic) && subscriptions.size === 0) lostTopics(connection);
-}
-
-/** Adds to {@linkcode Connection.dropped}. */
-export function countDropped(connection: Connection, count: number): void {
-  addDropped(connection, count);
+/** Takes the answer of one message, exactly once for each. */
+export interface Outlet {
+  /**
+   * @param text The answer, or `undefined` where there is none to give.
+   * @param request What was answered, where it came so far.
+   * @param index Which entry of a batch it was; 0 for a lone message.
+   */
+  reply(text: string | undefined, request: RpcRequest | undefined, index: number): void;
 }
 
 /**
@@ -191,17 +174,26 @@ export class RpcRequest<User = unknown> {
   readonly id: Id | undefined;
   /** The params, as they came. Middleware may put others in their place. */
   params: unknown;
+  readonly #outlet: Outlet;
+  readonly #index: number;
   #controller: AbortController | undefined;
   #abortReason: unknown;
   #succeeded = false;
   #afterwards: ((succeeded: boolean) => void)[] | undefined;
 
-  /** Made by the dispatcher, not by users. */
-  constructor(connection: Connection<User>, method: string, id: Id | undefined, params: unknown) {
+  /** Made by the responder, not by users. */
+  constructor(
+    connection: Connection<User>,
+    message: RequestMessage,
+    outlet: Outlet,
+    index: number,
+  ) {
     this.connection = connection;
-    this.method = method;
-    this.id = id;
-    this.params = params;
+    this.method = message.method;
+    this.id = message.id;
+    this.params = message.params;
+    this.#outlet = outlet;
+    this.#index = index;
   }
 
   /** Whom the connection belongs to, now; `null` for nobody. */
@@ -297,18 +289,19 @@ export class RpcRequest<User = unknown> {
     return this.#afterwards !== undefined;
   }
 
-  /** Aborts {@linkcode RpcRequest.signal}. Called by the dispatcher. */
+  /** Aborts {@linkcode RpcRequest.signal}. Called by the responder. */
   abort(reason: unknown): void {
     this.#abortReason ??= reason;
     this.#controller?.abort(reason);
   }
 
-  /** Notes how the call went. Called by the dispatcher, before the answer is sent. */
-  settle(succeeded: boolean): void {
+  /** Gives the answer, if there is one, to whoever waits for it. Called by the responder, once. */
+  settle(succeeded: boolean, text: string | undefined): void {
     this.#succeeded = succeeded;
+    this.#outlet.reply(text, this as RpcRequest, this.#index);
   }
 
-  /** Runs what was left for {@linkcode RpcRequest.afterwards}. Called by the dispatcher. */
+  /** Runs what was left for {@linkcode RpcRequest.afterwards}. Called once the answer is out. */
   answered(): void {
     if (this.#afterwards === undefined) return;
     const runs = this.#afterwards;

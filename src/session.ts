@@ -1,20 +1,21 @@
 /**
- * One socket of a client, from the attempt to open it to its end.
+ * A client's end of a connection: a conversation, from the attempt to open a socket to its end.
  *
  * @module
  */
 
+import { closeText } from "./channel.ts";
 import type { Channel, Receiver } from "./channel.ts";
 import type { ClientBounds, ClientOptions } from "./client_options.ts";
-import type { Dialer } from "./dialer.ts";
-import { isThenable } from "./middleware.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
+import type { Dialer } from "./dialer.ts";
+import { isThenable } from "./middleware.ts";
 import type { Pending } from "./pending.ts";
+import { Responder } from "./responder.ts";
 import { openSocket } from "./socket.ts";
 import type { StandardSocket } from "./socket.ts";
-import { quiet } from "./timer.ts";
-import type { Timer } from "./timer.ts";
+import { Alarm } from "./timer.ts";
 
 /** What sessions are made of. */
 export interface SessionOptions {
@@ -33,7 +34,7 @@ export interface SessionOptions {
 /** What a session tells: that it is open and, later, that it has ended; or that it never will be. */
 export interface SessionEvents {
   /** Called at most once. */
-  opened(peer: Conversation): void;
+  opened(session: Session): void;
   /** Called at most once, instead of `opened`. */
   refused(why: string, cause?: unknown): void;
   /** Called at most once, after `opened`. */
@@ -41,14 +42,15 @@ export interface SessionEvents {
 }
 
 /** One generation of a client's connection. Once it has ended, nothing of it is heard any more. */
-export class Session {
+export class Session extends Conversation implements Receiver {
+  protected override readonly responder: Responder;
   readonly #options: SessionOptions;
   readonly #events: SessionEvents;
+  // For what is due next: the end of the attempt, a look for signs of life, the end of a good-bye.
+  readonly #alarm = new Alarm();
   #socket: StandardSocket | undefined;
-  #peer: Conversation | undefined;
-  #open = false;
+  #ready = false;
   #over = false;
-  #timer: Timer | undefined;
   #heardAt = -1;
   #openedAt = 0;
 
@@ -57,6 +59,9 @@ export class Session {
    * @param events Who is told.
    */
   constructor(options: SessionOptions, events: SessionEvents) {
+    const { dialer: { name: url }, host, pending } = options;
+    super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null }, pending);
+    this.responder = new Responder(host, this, pending);
     this.#options = options;
     this.#events = events;
   }
@@ -74,29 +79,46 @@ export class Session {
   /** Begins. */
   start(): void {
     const { dialer, bounds: { connectMs } } = this.#options;
-    if (connectMs > 0) this.#after(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
+    if (connectMs > 0) {
+      this.#alarm.setQuietly(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
+    }
+    const failed = (error: unknown) => this.#refuse(`(${error})`, error);
     try {
       const socket = dialer.dial();
       if (!isThenable(socket)) return this.#use(socket);
-      socket.then(
-        (made) => this.#use(made),
-        (error) => this.#refuse("(no address, or no token)", error),
-      );
+      socket.then((made) => this.#use(made), failed);
     } catch (error) {
-      this.#refuse("(no socket could be made)", error);
+      failed(error);
     }
   }
 
-  /** Leaves at once, and says so where anybody is there. Nothing is told of it. */
-  drop(code: number, reason: string): void {
+  override receive(text: string | undefined): void {
+    this.#heardAt = performance.now();
+    super.receive(text);
+  }
+
+  alive(): void {}
+
+  override closed(code: number, reason: string): void {
+    super.closed(code, reason);
+    if (this.#over) return;
+    if (!this.#ready) return this.#refuse(closeText(code, reason));
     this.#end();
-    if (this.#peer !== undefined) this.#peer.close(code, reason);
-    else this.#socket?.close();
+    this.#events.ended(code, reason);
   }
 
   /** Says good-bye; `ended` is called when the server has too, or has taken too long to. */
-  close(): void {
-    this.#peer?.close(1000, "");
+  override close(code = 1000, reason = ""): void {
+    super.close(code, reason);
+    // A server that is gone answers no close.
+    if (!this.#over) this.#alarm.setQuietly(CLOSE_MS, () => this.closed(1006, "No answer"));
+  }
+
+  /** Leaves at once, and says so where anybody is there. Nothing is told of it. */
+  drop(code = 1000): void {
+    this.#end();
+    this.close(code);
+    this.#socket?.close();
   }
 
   #use(socket: StandardSocket): void {
@@ -104,96 +126,60 @@ export class Session {
     if (this.#over) return socket.close();
     openSocket(socket, {
       opened: (channel) => this.#opened(channel),
-      refused: (code, reason) => this.#refuse(`(${code}${reason && `: ${reason}`})`),
+      refused: (code, reason) => this.closed(code, reason),
     });
   }
 
   #opened(channel: Channel): Receiver {
-    const { dialer, host, pending, prepare } = this.#options;
-    const handshake = {
-      url: dialer.name,
-      headers: new Headers(),
-      remoteAddress: undefined,
-      user: null,
-    };
-    const peer = new Conversation(
-      channel,
-      // A server that is gone answers no close.
-      { ...host, ended: () => this.#after(CLOSE_MS, () => this.#closed(1006, "No answer")) },
-      handshake,
-      pending,
-    );
-    this.#peer = peer;
-    if (this.#over) peer.close();
-    else if (prepare === undefined) this.#ready(peer);
+    const { prepare } = this.#options;
+    this.begin(channel);
+    if (this.#over) this.close();
+    else if (prepare === undefined) this.#begin();
     else {
       // As a promise, whatever it gives: by then the socket has somebody to hand its texts to.
-      Promise.resolve(peer).then(prepare).then(
-        () => this.#ready(peer),
+      Promise.resolve(this).then(prepare).then(
+        () => this.#begin(),
         (error) => this.#refuse("(prepare failed)", error),
       );
     }
-    return {
-      receive: (text) => {
-        this.#heardAt = performance.now();
-        peer.receive(text);
-      },
-      alive: () => {},
-      closed: (code, reason) => {
-        peer.closed(code, reason);
-        this.#closed(code, reason);
-      },
-    };
+    return this;
   }
 
-  #ready(peer: Conversation): void {
+  #begin(): void {
     if (this.#over) return;
-    this.#open = true;
+    this.#ready = true;
     this.#openedAt = performance.now();
-    const { pingMs } = this.#options.bounds;
-    clearTimeout(this.#timer);
-    if (pingMs > 0) this.#watch(peer, pingMs);
-    this.#events.opened(peer);
+    this.#alarm.clear();
+    if (this.#options.bounds.pingMs > 0) this.#watch(false);
+    this.#events.opened(this);
   }
 
   #refuse(why: string, cause?: unknown): void {
     if (this.#over) return;
-    this.drop(1000, "");
+    this.drop();
     this.#events.refused(why, cause);
   }
 
-  #closed(code: number, reason: string): void {
-    if (this.#over) return;
-    if (!this.#open) return this.#refuse(`(${code}${reason && `: ${reason}`})`);
-    this.#end();
-    this.#events.ended(code, reason);
-  }
-
   /** Asks for a sign of life after a silence, and drops the connection after another. */
-  #watch(peer: Conversation, pingMs: number, asked = false): void {
+  #watch(asked: boolean): void {
+    const { pingMs } = this.#options.bounds;
     const silentSince = Math.max(this.#heardAt, this.#openedAt);
-    const left = silentSince + pingMs * (asked ? 2 : 1) - performance.now();
-    this.#after(left, () => {
-      const heard = Math.max(this.#heardAt, this.#openedAt) > silentSince;
-      if (heard) return this.#watch(peer, pingMs);
+    const patience = asked ? 2 * pingMs : pingMs;
+    this.#alarm.setQuietly(silentSince + patience - performance.now(), () => {
+      if (this.#heardAt > silentSince) return this.#watch(false);
       if (asked) {
-        this.drop(1001, "");
-        return this.#events.ended(1006, `Silent for ${2 * pingMs} ms`);
+        this.drop(1001);
+        return this.#events.ended(1006, `Silent for ${patience} ms`);
       }
       // Whatever comes back is heard as any message is.
-      peer.call("rpc.ping", undefined, { timeoutMs: 0 }).catch(() => {});
-      this.#watch(peer, pingMs, true);
+      this.call("rpc.ping", undefined, { timeoutMs: 0 }).catch(() => {});
+      this.#watch(true);
     });
   }
 
   #end(): void {
     this.#over = true;
-    clearTimeout(this.#timer);
-  }
-
-  #after(ms: number, run: () => void): void {
-    clearTimeout(this.#timer);
-    if (!this.#over) this.#timer = quiet(setTimeout(run, Math.max(0, Math.ceil(ms))));
+    this.#alarm.clear();
   }
 }
 

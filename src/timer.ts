@@ -24,3 +24,31 @@ export function quiet<T extends Timer>(timer: T): T {
 
 /** The longest delay that `setTimeout` can take, in milliseconds: a longer one would fire at once. */
 export const LONGEST_DELAY: number = 2 ** 31 - 1;
+
+/** One timer, for what is due next. */
+export class Alarm {
+  #timer: Timer | undefined;
+
+  /**
+   * Sets it, in place of what it was set for.
+   *
+   * @param delayMs Milliseconds until then; at once where that has passed.
+   * @param ring Called then.
+   * @returns The timer, which keeps the process alive.
+   */
+  set(delayMs: number, ring: () => void): Timer {
+    this.clear();
+    const delay = Math.min(Math.max(0, Math.ceil(delayMs)), LONGEST_DELAY);
+    return this.#timer = setTimeout(ring, delay);
+  }
+
+  /** Sets it so that the process may end all the same. */
+  setQuietly(delayMs: number, ring: () => void): void {
+    quiet(this.set(delayMs, ring));
+  }
+
+  /** Lets nothing happen. */
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}

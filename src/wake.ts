@@ -7,8 +7,7 @@
 /** What is used of a page, where there is one. */
 interface Page {
   readonly document?: EventTarget & { readonly visibilityState: string };
-  addEventListener?(type: string, listener: () => void): void;
-  removeEventListener?(type: string, listener: () => void): void;
+  addEventListener?(type: string, listener: () => void, options: { signal: AbortSignal }): void;
 }
 
 /**
@@ -19,13 +18,10 @@ interface Page {
 export function onWake(wake: () => void): () => void {
   const page = globalThis as Page;
   const { document } = page;
-  function shown(): void {
-    if (document?.visibilityState === "visible") wake();
-  }
-  page.addEventListener?.("online", wake);
-  document?.addEventListener("visibilitychange", shown);
-  return () => {
-    page.removeEventListener?.("online", wake);
-    document?.removeEventListener("visibilitychange", shown);
-  };
+  const listening = new AbortController();
+  page.addEventListener?.("online", wake, listening);
+  document?.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") wake();
+  }, listening);
+  return () => listening.abort();
 }

@@ -18,6 +18,7 @@ import {
 } from "@x/jsonrpc";
 import type { ClientOptions } from "@x/jsonrpc";
 import { quietMoment, serveHere, silentLog, unsettled, until } from "./_kit/local.ts";
+import { eventsOf } from "./_kit/scripted.ts";
 
 /** A server for POSTs, and what it was told. */
 function testServer() {
@@ -84,6 +85,27 @@ test("call() over HTTP settles each of many calls by its own answer", async () =
   const numbers = [...Array(50).keys()];
   const answers = await Promise.all(numbers.map((n) => client.call("later", [n])));
   assertEquals(answers, numbers.map((n) => [n]));
+});
+
+test("call() over HTTP takes any number at once, before and after the first POST", async () => {
+  const { rpc } = testServer();
+  await using server = await serveHere(rpc);
+  await using client = new JsonRpcClient(server.url, { maxQueued: 2, maxQueuedMs: 1 });
+  for (let round = 0; round < 2; round++) {
+    const calls = Array.from({ length: 50 }, () => client.call("ping"));
+    assertEquals(await Promise.all(calls), Array(50).fill("pong"));
+  }
+});
+
+test("JsonRpcClient over HTTP tells when calls can be sent, and of its end", async () => {
+  const { asked, fetch } = watchedFetch();
+  const client = new JsonRpcClient("http://127.0.0.1:1", { fetch });
+  const events = eventsOf(client);
+  await client.connect();
+  assertEquals([client.state, ...events], ["open", "open"]);
+  await client.close();
+  assertEquals([client.state, ...events], ["closed", "open", "close 1000 final"]);
+  assertEquals(asked, []);
 });
 
 test("batch() over HTTP is one POST", async () => {

@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { Dispatcher } from "../src/dispatch.ts";
-import type { Method } from "../src/dispatch.ts";
+import type { Method } from "../src/responder.ts";
 import { RpcError, RpcInternalError } from "../src/errors.ts";
 import { resolveLimits } from "../src/limits.ts";
 import type { Limits } from "../src/limits.ts";

@@ -17,7 +17,17 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["backoff"],
   ],
   workshop: [
-    ...["depth", "protocol", "middleware", "socket", "testing", "tick", "body", "discard"],
+    ...[
+      "depth",
+      "protocol",
+      "middleware",
+      "socket",
+      "testing",
+      "tick",
+      "chunks",
+      "body",
+      "discard",
+    ],
     ...["upgrade", "inbox", "wake"],
   ],
   hallway: [
@@ -27,7 +37,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["runtimes/node_upgrade", "runtimes/node"],
   ],
   "work rooms": [
-    ...["dispatch", "methods", "conversation", "peer", "origin", "handshake"],
+    ...["responder", "dispatch", "methods", "conversation", "guest", "peer", "origin", "handshake"],
     ...["connections", "drain", "openrpc"],
     ...["pubsub/broker", "pubsub/memory_broker", "pubsub/soon", "pubsub/notified"],
     ...["pubsub/topic_options", "pubsub/declarations", "pubsub/backlog", "pubsub/topic_event"],
@@ -42,8 +52,8 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["pubsub/topic_name", "pubsub/rounds", "pubsub/engine", "pubsub/follower"],
     ...["pubsub/redis_scripts", "pubsub/redis_clients", "pubsub/redis"],
     ...["pubsub/nats_history", "pubsub/nats_making", "pubsub/nats_stream", "pubsub/nats"],
-    ...["client_options", "dialer", "outbox", "session", "link", "socket_link", "post"],
-    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
+    ...["client_options", "dialer", "outbox", "session", "link", "post"],
+    ...["client_events", "client_link", "calls", "recovery", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };
@@ -149,7 +159,7 @@ test("mod.ts and ./client reach no package and nothing of a runtime's own", () =
 
 test("./client reaches no room of the server", () => {
   const room =
-    /^src\/(?:server|methods|http|connections|origin|upgrade|pubsub\/|auth\/|runtimes\/)/;
+    /^src\/(?:server|methods|http|connections|dispatch|guest|peer|origin|upgrade|pubsub\/|auth\/|runtimes\/)/;
   assertEquals([...closure("src/client.ts")].filter((file) => room.test(file)), []);
 });
 

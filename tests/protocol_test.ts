@@ -9,6 +9,7 @@ import { exceedsBytes } from "../src/limits.ts";
 import {
   checkParams,
   checkRequest,
+  checkShape,
   errorText,
   idOf,
   isId,
@@ -158,9 +159,9 @@ function outcome(parse: () => unknown): unknown {
 // -- isResponse, checkRequest, ids --
 
 test("isResponse() and checkRequest() give a verdict and never throw, whatever JSON they see", () => {
-  fc.assert(fc.property(anyJson, fc.boolean(), (value, scalarParams) => {
+  fc.assert(fc.property(anyJson, (value) => {
     assertEquals(typeof isResponse(value), "boolean");
-    const refusal = checkRequest(value, scalarParams);
+    const refusal = checkRequest(value);
     assert(refusal === undefined || refusal instanceof RpcInvalidRequestError);
     assert(isId(idOf(value)));
   }));
@@ -168,7 +169,7 @@ test("isResponse() and checkRequest() give a verdict and never throw, whatever J
 
 test("isResponse() and checkRequest() never both claim a message", () => {
   fc.assert(fc.property(anyJson, (value) => {
-    assert(!(isResponse(value) && checkRequest(value, true) === undefined));
+    assert(!(isResponse(value) && checkRequest(value) === undefined));
   }));
 });
 
@@ -183,9 +184,9 @@ test("isResponse() knows an answer by its result or error, and by having no meth
 
 test("checkRequest() passes requests and notifications with an id and params of every kind", () => {
   for (const rest of [{}, { id: 0 }, { id: "" }, { id: null }, { params: [] }, { params: null }]) {
-    assertEquals(checkRequest({ jsonrpc: "2.0", method: "ping", ...rest }, false), undefined);
+    assertEquals(checkRequest({ jsonrpc: "2.0", method: "ping", ...rest }), undefined);
   }
-  assertEquals(checkRequest({ jsonrpc: "2.0", method: "" }, false), undefined);
+  assertEquals(checkRequest({ jsonrpc: "2.0", method: "" }), undefined);
 });
 
 test("checkRequest() refuses what is no request with -32600", () => {
@@ -195,16 +196,16 @@ test("checkRequest() refuses what is no request with -32600", () => {
   const oddIds = [{}, [], true, 2 ** 53, -(2 ** 53), Infinity]
     .map((id) => ({ jsonrpc: "2.0", method: "ping", id }));
   for (const value of [...odd, ...oddMethods, ...oddVersions, ...oddIds]) {
-    assertEquals(checkRequest(value, true)?.code, -32600, JSON.stringify(value));
+    assertEquals(checkRequest(value)?.code, -32600, JSON.stringify(value));
   }
 });
 
-test("checkRequest() refuses params that are neither array nor object, unless told to take them", () => {
+test("checkShape() refuses params that are neither array nor object, which checkRequest() leaves alone", () => {
   for (const params of ["clock", 1, true, ""]) {
-    const message = { jsonrpc: "2.0", method: "ping", params, id: 1 };
-    assertEquals(checkRequest(message, false)?.code, -32600);
-    assertEquals(checkRequest(message, true), undefined);
+    assertEquals(checkShape(params)?.code, -32600);
+    assertEquals(checkRequest({ jsonrpc: "2.0", method: "ping", params, id: 1 }), undefined);
   }
+  for (const params of [undefined, null, [], {}]) assertEquals(checkShape(params), undefined);
 });
 
 test("idOf() reads an id where there is one to answer with, else gives null", () => {

@@ -5,7 +5,7 @@
  */
 
 import type { Connection } from "../request.ts";
-import { countDropped } from "../request.ts";
+import { countDropped } from "../guest.ts";
 import { quiet } from "../timer.ts";
 import type { Timer } from "../timer.ts";
 

@@ -11,7 +11,7 @@ import {
   RpcInvalidParamsError,
   RpcServerError,
 } from "../errors.ts";
-import { subscriptionsOf } from "../request.ts";
+import { subscriptionsOf } from "../guest.ts";
 import type { Connection, RpcRequest } from "../request.ts";
 import { parsePosition, positionText } from "./broker.ts";
 import type { Member } from "./member.ts";

@@ -9,7 +9,7 @@ import { checkLength } from "../limits.ts";
 import type { Limits } from "../limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Plugin } from "../plugin.ts";
-import { endSubscription } from "../request.ts";
+import { endSubscription } from "../guest.ts";
 import type { Connection, RpcRequest } from "../request.ts";
 import { validate } from "../schema.ts";
 import type { PlainIssue, Schema } from "../schema.ts";
