@@ -32,14 +32,14 @@ import { makeLink } from "./client_link.ts";
 import type { LinkSide } from "./client_link.ts";
 import { resolveClientBounds } from "./client_options.ts";
 import type { ClientOptions, ClientTarget } from "./client_options.ts";
-import type { Method } from "./responder.ts";
 import { RpcConnectionError } from "./errors.ts";
-import type { LinkState } from "./link.ts";
+import { Inbox } from "./inbox.ts";
+import type { LinkEvents, LinkState } from "./link.ts";
 import type { CallOptions } from "./pending.ts";
 import type { Conversation, ConversationHost } from "./conversation.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "./request.ts";
-import type { LinkEvents } from "./link.ts";
+import type { Method } from "./responder.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Listener, SubscribeOptions, Subscription } from "./subscriptions.ts";
 
@@ -286,11 +286,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     topic: Name,
     options: TopicReadOptions = {},
   ): AsyncGenerator<A["topics"][Name], void, void> {
-    const { Inbox } = await import("./inbox.ts");
-    const inbox = new Inbox(
-      options.maxWaiting ?? 1024,
-      (message) => new RpcConnectionError(message, "unknown"),
-    );
+    const inbox = new Inbox(options.maxWaiting ?? 1024);
     const handle = (data: unknown): void => inbox.put(data);
     const ended = (error: Error): void => inbox.end(error);
     const listener: Listener = { ...options, handle, ended };

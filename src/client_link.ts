@@ -16,6 +16,7 @@ import type { Pending } from "./pending.ts";
 import type { PostOptions } from "./post.ts";
 import { Link } from "./link.ts";
 import type { LinkEvents } from "./link.ts";
+import { parseMessage } from "./protocol.ts";
 
 /** The client that a link is made for. */
 export interface LinkSide {
@@ -65,6 +66,7 @@ function posting(
     headers,
     fetch,
     maxMessageBytes: bounds.maxMessageBytes,
+    parse: (text) => parseMessage(text, bounds.maxDepth),
     settle: (message) => pending.settle(message),
     failed(ids, message, cause) {
       // fetch does not tell whether the request had been sent before the connection broke.

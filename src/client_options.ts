@@ -37,7 +37,7 @@ export interface ClientBounds {
   readonly connectMs: number;
 }
 
-/** How a client behaves: the bounds of {@linkcode Limits} that it keeps to, and these. */
+/** How a client behaves: the bounds of {@linkcode Limits} that concern it, and these. */
 export interface ClientOptions extends Partial<Limits>, Partial<ClientBounds> {
   /** Where the client writes its log. @default {console} */
   readonly logger?: Logger;

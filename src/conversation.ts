@@ -11,7 +11,7 @@ import type { RpcError } from "./errors.ts";
 import { exceedsBytes } from "./limits.ts";
 import { Pending } from "./pending.ts";
 import type { CallOptions } from "./pending.ts";
-import { errorText, outgoingText, parseText } from "./protocol.ts";
+import { errorText, outgoingText, parseMessage } from "./protocol.ts";
 import { Connection } from "./request.ts";
 import type { Handshake, Outlet, RpcRequest } from "./request.ts";
 import type { Responder, ResponderHost } from "./responder.ts";
@@ -72,7 +72,7 @@ export abstract class Conversation extends Connection implements Outlet {
     let message: unknown;
     try {
       if (text === undefined) throw BINARY;
-      message = this.parse(text, maxDepth);
+      message = parseMessage(text, maxDepth);
     } catch (error) {
       return this.send(errorText(null, error as RpcError));
     }
@@ -122,11 +122,6 @@ export abstract class Conversation extends Connection implements Outlet {
     if (!this.#open) return;
     this.#end(code, reason);
     this.#channel?.close(code, reason);
-  }
-
-  /** The value of a message. Throws {@linkcode RpcParseError}. */
-  protected parse(text: string, maxDepth: number): unknown {
-    return parseText(text, maxDepth);
   }
 
   /** Closes the connection where the other end leaves too much unread. */

@@ -1,6 +1,6 @@
 /**
- * A conversation with somebody whom a server need not know: what it asks for is bounded, and it may
- * hear topics.
+ * A conversation with somebody who came to a server: it calls the server's methods, and may hear
+ * topics.
  *
  * @module
  */
@@ -9,7 +9,6 @@ import type { Channel } from "./channel.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationHost } from "./conversation.ts";
 import { Dispatcher } from "./dispatch.ts";
-import { parseMessage } from "./protocol.ts";
 import type { Message } from "./protocol.ts";
 import type { Connection, Handshake } from "./request.ts";
 import type { Replies } from "./responder.ts";
@@ -59,10 +58,6 @@ export class Guest extends Conversation implements Replies {
 
   progress(params: unknown): void {
     this.pending?.progress(params);
-  }
-
-  protected override parse(text: string, maxDepth: number): unknown {
-    return parseMessage(text, maxDepth);
   }
 
   /** Called when the last topic of the guest has ended, whoever ended it. */

@@ -4,22 +4,19 @@
  * @module
  */
 
+import { RpcConnectionError } from "./errors.ts";
+
 /** A bounded row of items, for one reader. */
 export class Inbox {
   readonly #maxWaiting: number;
-  readonly #overflow: (message: string) => Error;
   readonly #waiting: { readonly value: unknown }[] = [];
   #ended = false;
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
 
-  /**
-   * @param maxWaiting How many items may wait to be taken; with one more it fails.
-   * @param overflow Makes the error that it fails with then.
-   */
-  constructor(maxWaiting: number, overflow: (message: string) => Error) {
+  /** @param maxWaiting How many items may wait to be taken; with one more it fails. */
+  constructor(maxWaiting: number) {
     this.#maxWaiting = maxWaiting;
-    this.#overflow = overflow;
   }
 
   /** Whether its source has ended it. */
@@ -32,7 +29,8 @@ export class Inbox {
     if (this.#ended || this.#failure !== undefined) return;
     if (this.#waiting.length < this.#maxWaiting) this.#waiting.push({ value });
     else {
-      this.#failure = this.#overflow(`Cannot keep up: ${this.#maxWaiting} items wait (maxWaiting)`);
+      const message = `Cannot keep up: ${this.#maxWaiting} items wait (maxWaiting)`;
+      this.#failure = new RpcConnectionError(message, "unknown");
     }
     this.#wake?.();
   }

@@ -4,12 +4,7 @@
  * @module
  */
 
-/**
- * Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away.
- *
- * A client has chosen its server, and keeps to four of them: `maxMessageBytes`, `maxBufferedBytes`,
- * `timeoutMs` and, over WebSocket, `maxDepth`.
- */
+/** Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away. */
 export interface Limits {
   /**
    * Bytes of UTF-8 that one message may have, incoming and outgoing, over WebSocket and HTTP. A

@@ -22,6 +22,8 @@ export interface PostOptions {
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Bytes that an answer may have. */
   readonly maxMessageBytes: number;
+  /** The value of an answer's text. Throws where it is not JSON, or nested too deep. */
+  readonly parse: (text: string) => unknown;
   /** Takes the answer to one call. */
   readonly settle: (message: Message) => void;
   /** Says that nothing more comes of a POST; those of its calls that still wait have failed. */
@@ -124,7 +126,7 @@ async function post(options: PostOptions, text: string, signal: AbortSignal): Pr
   }
   if (body === "" && response.ok) return undefined;
   try {
-    return JSON.parse(body);
+    return options.parse(body);
   } catch (cause) {
     const what = `${response.status} ${response.statusText} ${body.slice(0, 200)}`.trim();
     throw new Error(`${url} answered no JSON-RPC: ${what}`, { cause });

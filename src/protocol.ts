@@ -43,26 +43,17 @@ export class RawJson {
 }
 
 /**
- * Text to value, where a stranger may have made the text so that it takes long to parse.
+ * Text to value: the one place where a message is parsed.
  *
  * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
  */
 export function parseMessage(text: string, maxDepth: number): unknown {
-  if (!mayExceedDepth(text, maxDepth) || !mustScan(text, maxDepth)) {
-    return parseText(text, maxDepth);
-  }
-  if (textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
-  return parse(text);
-}
-
-/**
- * Text to value.
- *
- * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
- */
-export function parseText(text: string, maxDepth: number): unknown {
+  // Each level needs an opening and a closing character.
+  const mayBeDeep = text.length > 2 * maxDepth;
+  const scan = mayBeDeep && mustScan(text, maxDepth);
+  if (scan && textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
   const value = parse(text);
-  if (mayExceedDepth(text, maxDepth) && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
+  if (mayBeDeep && !scan && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
   return value;
 }
 
@@ -126,11 +117,6 @@ export function requestText(id: Id | undefined, method: string, params: unknown)
   return JSON.stringify({ jsonrpc: "2.0", method, params, id });
 }
 
-/** The text of a notification. Throws what JSON.stringify throws. */
-export function notificationText(method: string, params: unknown): string {
-  return JSON.stringify({ jsonrpc: "2.0", method, params });
-}
-
 /**
  * The text of an answer. `undefined` is answered as `null`.
  *
@@ -172,23 +158,10 @@ const LETTER_R = 0x72;
 
 /** What has its JSON at hand: put together by hand that is faster than JSON.stringify of the whole. */
 function scalarText(value: unknown): string | undefined {
-  switch (typeof value) {
-    case "number":
-      return Number.isFinite(value) ? `${value}` : "null";
-    case "boolean":
-      return `${value}`;
-    case "string":
-      return JSON.stringify(value);
-    case "undefined":
-      return "null";
-  }
-  if (value === null) return "null";
+  if (typeof value === "boolean" || Number.isFinite(value)) return `${value}`;
+  if (typeof value === "string") return JSON.stringify(value);
+  if (value === undefined || value === null) return "null";
   return value instanceof RawJson ? value.text : undefined;
-}
-
-/** Each level needs an opening and a closing character. */
-function mayExceedDepth(text: string, maxDepth: number): boolean {
-  return text.length > 2 * maxDepth;
 }
 
 function parse(text: string): unknown {

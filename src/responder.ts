@@ -59,6 +59,8 @@ export class Responder {
   readonly #replies: Replies | undefined;
   // Only calls whose handler gave a promise are in here.
   #running: Set<RpcRequest> | undefined;
+  // Counts cancelled calls too, until their handler has really ended.
+  #inFlight = 0;
 
   /**
    * @param host The methods, limits and log of this side.
@@ -71,11 +73,22 @@ export class Responder {
     this.#replies = replies;
   }
 
+  /** How many calls wait for their handler. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
   /** Runs one parsed message, of which nothing is known yet; `outlet.reply` is called once. */
   handle(message: unknown, outlet: Outlet): void {
     if (!Array.isArray(message) || message.length === 0) return this.#entry(message, outlet, 0);
-    const batch = this.gather(message, outlet);
-    if (batch === undefined) return;
+    const { maxBatch, maxMessageBytes } = this.host.limits;
+    // Answers to a batch of our own may be as many as we asked for.
+    if (message.length > maxBatch && !message.every(isResponse)) {
+      const why = `Batch of ${message.length} is over ${maxBatch} (maxBatch)`;
+      const text = batchErrorText(ErrorCode.batchTooLarge, why, message);
+      return outlet.reply(text, undefined, 0);
+    }
+    const batch = new Batch(message, maxMessageBytes, outlet);
     for (let index = 0; index < message.length; index++) this.#entry(message[index], batch, index);
   }
 
@@ -84,18 +97,14 @@ export class Responder {
     for (const request of this.#running ?? []) request.abort(reason);
   }
 
-  /** What takes the answers to a batch; `undefined` where it was answered as a whole. */
-  protected gather(entries: readonly unknown[], outlet: Outlet): Outlet | undefined {
-    return new Batch(entries, outlet);
-  }
-
   /** Why a request is refused, if it is. */
-  protected refusal(_request: RpcRequest, method: Method | undefined): RpcError | undefined {
-    return method === undefined ? NOT_FOUND : undefined;
+  protected refusal(request: RpcRequest, method: Method | undefined): RpcError | undefined {
+    return method === undefined ? NOT_FOUND : this.#busy(request);
   }
 
   /** Begins to wait for a handler. */
   protected wait(request: RpcRequest, result: PromiseLike<unknown>, _method: Method): void {
+    this.#inFlight++;
     (this.#running ??= new Set()).add(request);
     // Promise.resolve: a thenable of somebody's own may call back twice, or never throw properly.
     Promise.resolve(result).then(
@@ -106,6 +115,7 @@ export class Responder {
 
   /** Notes that a handler has ended; answers whether its call still waits for its answer. */
   protected finished(request: RpcRequest): boolean {
+    this.#inFlight--;
     return this.#running?.delete(request) === true;
   }
 
@@ -148,6 +158,15 @@ export class Responder {
     for (const request of this.#running ?? []) {
       if (request.id === id) return this.giveUp(request, CANCELLED);
     }
+  }
+
+  #busy({ id, method }: RpcRequest): RpcError | undefined {
+    const { limits: { maxInFlight }, logger } = this.host;
+    if (this.#inFlight < maxInFlight) return undefined;
+    const message =
+      `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`;
+    if (id === undefined) logger.debug(`Notification "${method}" dropped: ${message}`);
+    return new RpcError(ErrorCode.serverBusy, message);
   }
 
   #run(request: RpcRequest): void {
@@ -207,37 +226,50 @@ export class Responder {
 }
 
 /** Gathers the answers of one batch, in the order of its entries. */
-export class Batch implements Outlet {
+class Batch implements Outlet {
+  readonly #entries: readonly unknown[];
   readonly #texts: (string | undefined)[];
+  readonly #maxBytes: number;
   readonly #outlet: Outlet;
   #afterwards: RpcRequest[] | undefined;
   #left: number;
+  #length = 0;
 
-  /**
-   * @param entries What is to be answered.
-   * @param outlet Takes the answer to them all.
-   */
-  constructor(entries: readonly unknown[], outlet: Outlet) {
+  constructor(entries: readonly unknown[], maxBytes: number, outlet: Outlet) {
+    this.#entries = entries;
     this.#texts = new Array(entries.length);
     this.#left = entries.length;
+    this.#maxBytes = maxBytes;
     this.#outlet = outlet;
   }
 
   reply(text: string | undefined, request: RpcRequest | undefined, index: number): void {
     if (request?.hasAfterwards) (this.#afterwards ??= []).push(request);
-    this.#texts[index] = text;
+    if (text !== undefined) this.#length += text.length + 1;
+    // Past the limit the answers are only counted: they will not be sent.
+    if (this.#length <= this.#maxBytes) this.#texts[index] = text;
     if (--this.#left > 0) return;
-    this.#outlet.reply(this.text(), undefined, 0);
+    this.#outlet.reply(this.#text(), undefined, 0);
     this.#afterwards?.forEach((each) => each.answered());
   }
 
-  /** The answer to them all; `undefined` where there is none to give. */
-  protected text(): string | undefined {
-    const texts = this.#texts.filter((each) => each !== undefined);
-    return texts.length === 0 ? undefined : `[${texts.join(",")}]`;
+  #text(): string | undefined {
+    if (this.#length === 0) return undefined;
+    if (this.#length <= this.#maxBytes) {
+      const text = `[${this.#texts.filter((each) => each !== undefined).join(",")}]`;
+      if (!exceedsBytes(text, this.#maxBytes)) return text;
+    }
+    const message = `The batch's answer is over ${this.#maxBytes} bytes (maxMessageBytes)`;
+    return batchErrorText(ErrorCode.batchResponseTooLarge, message, this.#entries);
   }
 }
 
 const NOT_FOUND = new RpcMethodNotFoundError();
 const INTERNAL = new RpcInternalError();
 const CANCELLED = new RpcError(ErrorCode.requestCancelled, "Request cancelled");
+
+/** One error for a whole batch. Its data tells by the first id which batch of the caller's it was. */
+function batchErrorText(code: number, message: string, entries: readonly unknown[]): string {
+  const first = entries.map(idOf).find((id) => id !== null) ?? null;
+  return errorText(null, new RpcError(code, message, { data: { firstId: first } }));
+}

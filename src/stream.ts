@@ -109,7 +109,7 @@ class Inboxes {
     this.#opening++;
     try {
       const id = await call;
-      const inbox = new Inbox(maxWaiting, (message) => new RpcConnectionError(message, "unknown"));
+      const inbox = new Inbox(maxWaiting);
       this.#byId.set(id, inbox);
       for (const item of this.#early.get(id) ?? []) put(inbox, item);
       this.#early.delete(id);

@@ -9,7 +9,6 @@ import type { Logger } from "./logger.ts";
 import { isThenable } from "./middleware.ts";
 import { mayRetry } from "./pending.ts";
 import type { CallRequest } from "./pending.ts";
-import type { Recovery, Tracked } from "./recovery.ts";
 import type { Method } from "./responder.ts";
 
 /** One handler of a topic, and the way to end it. */
@@ -47,13 +46,18 @@ export interface Listener extends SubscribeOptions {
 export type CallServer = (request: CallRequest) => Promise<unknown>;
 
 /** What a topic is heard with. */
-interface Heard extends Tracked {
+interface Heard {
   // Records, not the functions: one function may be given twice.
   readonly listeners: Set<Listener>;
   readonly method: Method;
   ready: Promise<unknown> | undefined;
+  /** Whether the server has granted it. */
   live: boolean;
   recover: boolean;
+  /** Where it stands, with `recover`: what came last. */
+  position: unknown;
+  /** What came before that, as far as it might come again. */
+  readonly seen: Set<unknown>;
 }
 
 type Entry = readonly [topic: string, heard: Heard];
@@ -64,9 +68,7 @@ export class Subscriptions {
   readonly #call: CallServer;
   readonly #isOpen: () => boolean;
   readonly #logger: Logger;
-  // Loaded with the first topic that recovers.
-  #recovery: Recovery<Heard> | undefined;
-  readonly #message: Method = { invoke: (params) => this.#recovery?.take(params) };
+  readonly #message: Method = { invoke: (params) => this.#take(params) };
 
   /**
    * @param call Calls the server, as soon as there is a connection.
@@ -90,7 +92,6 @@ export class Subscriptions {
    * @throws {RpcInvalidParamsError} Where the server does not have the topic for this client.
    */
   async add(topic: string, options: Listener): Promise<Subscription> {
-    if (options.recover && this.#recovery === undefined) await this.#load();
     const heard = this.#hear(topic);
     const listener = { ...options };
     heard.listeners.add(listener);
@@ -176,22 +177,17 @@ export class Subscriptions {
     return heard;
   }
 
-  async #load(): Promise<void> {
-    const { Recovery } = await import("./recovery.ts");
-    this.#recovery ??= new Recovery({
-      find: (topic) => this.#topics.get(topic),
-      granted: (entries, subscriptions) => this.#granted(entries, subscriptions),
-      tell: (topic, { listeners }, data) => this.#tell(topic, listeners, data),
-      gap: (topic, { listeners }) => {
-        for (const { onGap } of listeners) if (onGap) this.#run(topic, () => onGap({ topic }));
-      },
-    });
-  }
-
   #request(entries: readonly Entry[], recover: boolean): CallRequest {
-    if (recover) return (this.#recovery as Recovery<Heard>).request(entries);
-    const params = entries.map(([topic]) => topic);
-    return { method: "subscribe", params, taken: (answer) => this.#granted(entries, answer) };
+    const topics = entries.map(([topic]) => topic);
+    const method = "subscribe";
+    if (!recover) {
+      return { method, params: topics, taken: (answer) => this.#granted(entries, answer) };
+    }
+    const since = Object.fromEntries(
+      entries.flatMap(([topic, { position }]) => position === undefined ? [] : [[topic, position]]),
+    );
+    const params = { topics, recover, ...Object.keys(since).length > 0 && { since } };
+    return { method, params, taken: (answer) => this.#recovered(entries, answer, since) };
   }
 
   // The topics as they were when it was asked: by now they may be heard no more, or by others.
@@ -202,6 +198,47 @@ export class Subscriptions {
       heard.live = granted;
       if (lost) this.#lost(topic, this.#notGranted(topic));
     }
+  }
+
+  #recovered(entries: readonly Entry[], answer: unknown, since: Record<string, unknown>): void {
+    const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
+    this.#granted(entries, subscriptions);
+    for (const [topic, heard] of entries) {
+      // What was recovered is still to come: until then nothing newer was heard.
+      if (!heard.live || (topic in since && recovered?.[topic] === true)) continue;
+      this.#stand(heard, positions?.[topic]);
+      if (topic in since) this.#gap(topic, heard);
+    }
+  }
+
+  #take(params: unknown): void {
+    const { topic, position, data, gap } = (params ?? {}) as Recoverable;
+    const heard = this.#topics.get(topic as string);
+    if (heard === undefined) return;
+    if (gap === true) {
+      this.#stand(heard, position);
+      return this.#gap(topic as string, heard);
+    }
+    if (heard.seen.has(position)) return;
+    heard.position = position;
+    heard.seen.add(position);
+    if (heard.seen.size > SEEN) {
+      for (const oldest of heard.seen) {
+        heard.seen.delete(oldest);
+        break;
+      }
+    }
+    this.#tell(topic as string, heard.listeners, data);
+  }
+
+  #stand(heard: Heard, position: unknown): void {
+    heard.position = position;
+    heard.seen.clear();
+    heard.seen.add(position);
+  }
+
+  #gap(topic: string, { listeners }: Heard): void {
+    for (const { onGap } of listeners) if (onGap) this.#run(topic, () => onGap({ topic }));
   }
 
   #tell(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
@@ -239,7 +276,22 @@ export class Subscriptions {
   }
 }
 
+interface Recovery {
+  readonly subscriptions?: unknown;
+  readonly positions?: Readonly<Record<string, unknown>>;
+  readonly recovered?: Readonly<Record<string, unknown>>;
+}
+
+interface Recoverable {
+  readonly topic?: unknown;
+  readonly position?: unknown;
+  readonly data?: unknown;
+  readonly gap?: unknown;
+}
+
 // What carries the events of topics that recover.
 const MESSAGE = "rpc.message";
+// Positions of a topic that are remembered, to know an event that comes again.
+const SEEN = 1024;
 // Subscribing twice does no harm.
 const RESENT = { options: { idempotent: true } } as const;

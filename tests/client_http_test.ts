@@ -108,6 +108,17 @@ test("JsonRpcClient over HTTP tells when calls can be sent, and of its end", asy
   assertEquals(asked, []);
 });
 
+test("call() over HTTP takes no answer that is nested deeper than maxDepth", async () => {
+  const fetch = () =>
+    Promise.resolve(
+      new Response(`{"jsonrpc":"2.0","id":1,"result":${"[".repeat(9)}${"]".repeat(9)}}`),
+    );
+  await using client = new JsonRpcClient("http://127.0.0.1:1", { fetch, maxDepth: 9 });
+  await assertRejects(() => client.call("ping"), RpcConnectionError, "answered no JSON-RPC");
+  await using deeper = new JsonRpcClient("http://127.0.0.1:1", { fetch, maxDepth: 10 });
+  assertEquals(JSON.stringify(await deeper.call("ping")), `${"[".repeat(9)}${"]".repeat(9)}`);
+});
+
 test("batch() over HTTP is one POST", async () => {
   const { rpc, heard } = testServer();
   await using server = await serveHere(rpc);

@@ -24,6 +24,7 @@ import { linkedSockets } from "@x/jsonrpc/testing";
 import { WebSocket as WsSocket } from "ws";
 import {
   bareServer,
+  gate,
   pair,
   quietMoment,
   runtimeHere,
@@ -248,6 +249,60 @@ test("call() rejects with TypeError when params are no array or object, or have 
   }
   await client.close();
   assertEquals(server.heard, []);
+});
+
+test("subscribe(), topic() and call() are sent in the order in which they were made", async () => {
+  const [client, server] = await bareServer();
+  const made = [
+    client.subscribe("news", () => {}, { recover: true }),
+    client.call("first"),
+    client.topic("clock").next(),
+    client.call("second"),
+  ];
+  const sent = await server.some(4);
+  assertEquals(sent.map(({ method }) => method), ["subscribe", "first", "subscribe", "second"]);
+  await client.close();
+  await Promise.allSettled(made);
+});
+
+test("JsonRpcClient holds its server to maxBatch, maxInFlight and maxDepth", async () => {
+  const limits = { maxBatch: 2, maxInFlight: 1, maxDepth: 1001, logger: silentLog() };
+  const [client, server] = await bareServer(limits);
+  const door = gate();
+  client.method("wait", () => door.passed);
+  server.say(Array.from({ length: 3 }, (_, id) => ({ jsonrpc: "2.0", method: "wait", id })));
+  assertEquals((await server.next()).error?.code, -32010);
+  server.call(1, "wait");
+  server.call(2, "wait");
+  const busy = await server.next();
+  assertEquals([busy.id, busy.error?.code], [2, -32009]);
+  server.say(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
+  assertEquals((await server.next()).error?.code, -32700);
+  door.open();
+  assertEquals((await server.next()).id, 1);
+  await client.close();
+});
+
+test("JsonRpcClient answers a batch whose answers are too long with one -32011", async () => {
+  const [client, server] = await bareServer({ maxMessageBytes: 1000 });
+  client.method("long", () => "x".repeat(600));
+  server.say([1, 2].map((id) => ({ jsonrpc: "2.0", method: "long", id })));
+  assertEquals((await server.next()).error?.code, -32011);
+  await client.close();
+});
+
+test("JsonRpcClient logs an error that belongs to no call, and no other answer without an id", async () => {
+  const warnings: string[] = [];
+  const logger = { ...silentLog(), warn: (text: string) => void warnings.push(text) };
+  const [client, server] = await bareServer({ logger });
+  const error = { code: 7, message: "Whose?" };
+  server.say({ jsonrpc: "2.0", error, id: null });
+  server.say({ jsonrpc: "2.0", error });
+  server.say({ jsonrpc: "2.0", error, id: 99 });
+  server.call(1, "any");
+  assertEquals((await server.next()).id, 1);
+  assertEquals(warnings, Array(2).fill("The server refused a message: Whose? (7)"));
+  await client.close();
 });
 
 test("call() leaves params out when they are null or undefined", async () => {

@@ -53,7 +53,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
     ...["pubsub/redis_scripts", "pubsub/redis_clients", "pubsub/redis"],
     ...["pubsub/nats_history", "pubsub/nats_making", "pubsub/nats_stream", "pubsub/nats"],
     ...["client_options", "dialer", "outbox", "session", "link", "post"],
-    ...["client_events", "client_link", "calls", "recovery", "subscriptions", "remote"],
+    ...["client_events", "client_link", "calls", "subscriptions", "remote"],
   ],
   salons: ["server", "client"],
 };

@@ -14,7 +14,6 @@ import {
   idOf,
   isId,
   isResponse,
-  notificationText,
   parseMessage,
   RawJson,
   requestText,
@@ -229,9 +228,9 @@ test("requestText(), resultText() and errorText() give an id of every kind back 
   }));
 });
 
-test("requestText() and notificationText() leave params out when there are none", () => {
+test("requestText() leaves params out when there are none, and the id of a notification", () => {
   assertEquals(requestText(1, "ping", undefined), '{"jsonrpc":"2.0","method":"ping","id":1}');
-  assertEquals(notificationText("ping", undefined), '{"jsonrpc":"2.0","method":"ping"}');
+  assertEquals(requestText(undefined, "ping", undefined), '{"jsonrpc":"2.0","method":"ping"}');
 });
 
 test("resultText() is well formed and carries the result when it is any JSON value", () => {

@@ -108,13 +108,10 @@ export const anyFrame: fc.Arbitrary<string> = fc.oneof(
 );
 
 const MAX_DEPTH = 128;
+const MAX_BATCH = 100;
 
-/**
- * The ids of all answers to a text, as JSON; one with id null where the text as a whole is wrong.
- *
- * @param maxBatch How long a batch may be: a client answers any that its server sends.
- */
-export function idsToAnswer(text: string, maxBatch: number): string[] {
+/** The ids of all answers to a text, as JSON; one with id null where the text as a whole is wrong. */
+export function idsToAnswer(text: string): string[] {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -124,7 +121,7 @@ export function idsToAnswer(text: string, maxBatch: number): string[] {
   if (isDeeper(value, MAX_DEPTH)) return ["null"];
   if (!Array.isArray(value)) return idOfAnswer(value);
   if (value.length === 0) return ["null"];
-  if (value.length > maxBatch && !value.every(isAnswer)) return ["null"];
+  if (value.length > MAX_BATCH && !value.every(isAnswer)) return ["null"];
   return value.flatMap(idOfAnswer);
 }
 
