@@ -1,6 +1,6 @@
 /**
- * Message → method → answer, as both ends of a connection need it. What a server asks beyond that of
- * those whom it does not know is in `dispatch.ts`.
+ * Message → method → answer, the same at both ends of a connection: batches, notifications, the limit
+ * of calls in flight, cancelling. What methods of a server have beyond that is in `dispatch.ts`.
  *
  * @module
  */
