@@ -68,7 +68,7 @@ export async function* stream(
       yield item.value;
     }
   } finally {
-    inboxes.delete(id);
+    inboxes.delete(id, inbox);
     // Where the server ended it there is nothing left to end.
     if (!inbox.ended) await call(unsubscribe, [id]);
   }
@@ -119,13 +119,16 @@ class Inboxes {
     }
   }
 
-  delete(id: unknown): void {
-    this.#byId.delete(id);
+  delete(id: unknown, inbox: Inbox): void {
+    // A server may give an id again on another connection.
+    if (this.#byId.get(id) === inbox) this.#byId.delete(id);
   }
 
   fail(): void {
     const error = new RpcConnectionError("No more items: the connection has ended", "unknown");
     for (const inbox of this.#byId.values()) inbox.end(error);
+    this.#byId.clear();
+    this.#early.clear();
   }
 
   route(item: Item): void {

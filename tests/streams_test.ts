@@ -5,6 +5,7 @@ import type { JsonRpcOptions } from "@x/jsonrpc";
 import { stream } from "@x/jsonrpc/stream";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { bareClient, quietMoment, silentLog, until } from "./_kit/local.ts";
+import { scripted } from "./_kit/scripted.ts";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
 
@@ -43,6 +44,32 @@ test("stream() throws when the connection ends", async () => {
   await client.call("count_end", ["after the subscription"]);
   await client.close();
   await failing;
+});
+
+test("stream() hears an id that the server gives again on the next connection", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const open = async (nth: number) => {
+    const server = await wire(nth);
+    const items = stream(client, "count", [], NAMES);
+    const first = items.next();
+    server.say({ jsonrpc: "2.0", result: "0x1", id: (await server.next()).id });
+    const put = (result: unknown) => {
+      const params = { subscription: "0x1", result };
+      server.say({ jsonrpc: "2.0", method: NAMES.notification, params });
+    };
+    put(nth);
+    assertEquals((await first).value, nth);
+    return { server, items, put };
+  };
+  const before = await open(0);
+  before.server.close(1001);
+  const after = await open(1);
+  // Who reads the first learns of its end only now.
+  await assertRejects(() => before.items.next(), RpcConnectionError);
+  after.put(2);
+  assertEquals((await after.items.next()).value, 2);
+  await client.close();
 });
 
 test("stream() fails when more items wait than maxWaiting, and takes those that do", async () => {
