@@ -85,8 +85,9 @@ export class PostSocket implements StandardSocket {
     try {
       const answer = await post(this.#options, text, exchange.controller.signal);
       if (isCall) this.#settle(answer, ids);
-      if (isCall ? ids.size > 0 : answer !== undefined) {
-        throw new Error(`${this.#options.url} gave no answer`);
+      if (isCall ? ids.size > 0 : answer !== "") {
+        const what = JSON.stringify(answer).slice(0, 200);
+        throw new Error(`${this.#options.url} answered ${what}`);
       }
     } catch (error) {
       const { message, cause } = error as Error;
@@ -111,7 +112,7 @@ export class PostSocket implements StandardSocket {
 /**
  * Posts one text.
  *
- * @returns The parsed answer; `undefined` where there was none.
+ * @returns The parsed answer; an empty text where there was none.
  * @throws {Error} Where the server was not reached, or what came is no JSON.
  */
 async function post(options: PostOptions, text: string, signal: AbortSignal): Promise<unknown> {
@@ -124,7 +125,7 @@ async function post(options: PostOptions, text: string, signal: AbortSignal): Pr
     response.body?.cancel().catch(() => {});
     throw new Error(`The answer of ${url} is over ${maxMessageBytes} bytes (maxMessageBytes)`);
   }
-  if (body === "" && response.ok) return undefined;
+  if (body === "" && response.ok) return body;
   try {
     return options.parse(body);
   } catch (cause) {

@@ -155,6 +155,16 @@ test("notify() over HTTP logs when the server cannot be reached", async () => {
   assertStringIncludes(logger.text, "warn: A notification was not taken");
 });
 
+test("notify() over HTTP logs what the server refused it with", async () => {
+  const body = '{"jsonrpc":"2.0","error":{"code":-32009,"message":"Closing"},"id":null}';
+  const logger = silentLog();
+  const fetch = () => Promise.resolve(new Response(body, { status: 503 }));
+  await using client = await connect("http://127.0.0.1:1", { logger, fetch });
+  client.notify("note", ["noted"]);
+  await until(() => logger.lines.length > 0);
+  assertStringIncludes(logger.text, body);
+});
+
 test("call() over HTTP rejects with RpcConnectionError when the server is down", async () => {
   const server = await serveHere(new JsonRpc());
   await server.stop();
