@@ -217,9 +217,12 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   }
 
   /**
-   * Tells the server something that needs no answer. A notification that cannot be sent is logged.
+   * Tells the server something that needs no answer. One that waits for a connection and is never
+   * sent is logged.
    *
    * @throws {TypeError} Where params have no JSON, or are neither array nor object.
+   * @throws {RangeError} Where it is over `maxMessageBytes`.
+   * @throws {RpcConnectionError} Where the client is closed, or `maxQueued` messages wait already.
    */
   notify<Name extends NameOf<A["methods"]>>(
     method: Name,
@@ -229,7 +232,8 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   }
 
   /**
-   * Sends several calls and notifications as one message.
+   * Sends several calls and notifications as one message. Where all its calls are given up before
+   * there is a connection to send it on, none of it is sent.
    *
    * @param build Makes them, synchronously, and returns the promises in an array.
    * @returns All results, in that order. Rejects with the first call that fails; give calls whose
@@ -288,7 +292,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   ): AsyncGenerator<A["topics"][Name], void, void> {
     const inbox = new Inbox(options.maxWaiting ?? 1024);
     const handle = (data: unknown): void => inbox.put(data);
-    const ended = (error: Error): void => inbox.end(error);
+    const ended = (error?: Error): void => inbox.end(error);
     const listener: Listener = { ...options, handle, ended };
     const subscription = await this.#subscriptions.add(topic, listener);
     try {
@@ -300,7 +304,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     }
   }
 
-  /** Ends all handlers of a topic. */
+  /** Ends all handlers of a topic, and the loops that read it. */
   unsubscribe(topic: NameOf<A["topics"]>): Promise<void> {
     return this.#subscriptions.remove(topic);
   }

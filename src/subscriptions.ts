@@ -38,8 +38,8 @@ export interface SubscribeOptions {
 export interface Listener extends SubscribeOptions {
   /** Takes the data of one event. */
   readonly handle: (data: never) => unknown;
-  /** Called where the topic is heard no more, for another reason than that it was unsubscribed. */
-  readonly ended?: (error: Error) => void;
+  /** Called where the topic is heard no more; without an error where all its handlers were ended. */
+  readonly ended?: (error?: Error) => void;
 }
 
 /** Makes a call to the server: on the connection of now, or as soon as there is one. */
@@ -99,6 +99,10 @@ export class Subscriptions {
       heard.recover = true;
       heard.ready = undefined; // on the wire it is another kind of subscription
     }
+    // Only of its own subscription: by now the topic may be heard by a later one.
+    const isLast = (): boolean =>
+      heard.listeners.delete(listener) && heard.listeners.size === 0 &&
+      this.#topics.get(topic) === heard;
     try {
       await (heard.ready ??= this.#call({
         ...this.#request([[topic, heard]], heard.recover),
@@ -106,13 +110,13 @@ export class Subscriptions {
       }));
       if (!heard.live) throw this.#notGranted(topic);
     } catch (error) {
-      if (this.#topics.get(topic) === heard) this.#topics.delete(topic);
+      // Those who heard it before go on, and who comes later asks again.
+      heard.ready = undefined;
+      if (isLast()) this.#topics.delete(topic);
       throw error;
     }
     const leave = async (): Promise<void> => {
-      // Only of its own subscription: by now the topic may be heard by a later one.
-      const last = heard.listeners.delete(listener) && heard.listeners.size === 0;
-      if (last && this.#topics.get(topic) === heard) await this.remove(topic);
+      if (isLast()) await this.remove(topic);
     };
     return { topic, unsubscribe: leave, [Symbol.asyncDispose]: leave };
   }
@@ -121,6 +125,7 @@ export class Subscriptions {
   async remove(topic: string): Promise<void> {
     const heard = this.#topics.get(topic);
     this.#topics.delete(topic);
+    end(heard);
     // A server that is not there knows of nothing that would have to end.
     if (heard === undefined || (heard.live && !this.#isOpen())) return;
     await this.#call({ method: "unsubscribe", params: [topic], ...RESENT });
@@ -153,9 +158,7 @@ export class Subscriptions {
 
   /** Forgets everything: there will be no connection any more. */
   clear(error: Error): void {
-    for (const { listeners } of this.#topics.values()) {
-      for (const { ended } of listeners) ended?.(error);
-    }
+    this.#topics.forEach((heard) => end(heard, error));
     this.#topics.clear();
   }
 
@@ -183,10 +186,12 @@ export class Subscriptions {
     if (!recover) {
       return { method, params: topics, taken: (answer) => this.#granted(entries, answer) };
     }
-    const since = Object.fromEntries(
-      entries.flatMap(([topic, { position }]) => position === undefined ? [] : [[topic, position]]),
+    const since = new Map(
+      entries.flatMap(([topic, { position }]) =>
+        position === undefined ? [] : [[topic, position] as const]
+      ),
     );
-    const params = { topics, recover, ...Object.keys(since).length > 0 && { since } };
+    const params = { topics, recover, ...since.size > 0 && { since: Object.fromEntries(since) } };
     return { method, params, taken: (answer) => this.#recovered(entries, answer, since) };
   }
 
@@ -200,14 +205,18 @@ export class Subscriptions {
     }
   }
 
-  #recovered(entries: readonly Entry[], answer: unknown, since: Record<string, unknown>): void {
+  #recovered(
+    entries: readonly Entry[],
+    answer: unknown,
+    since: ReadonlyMap<string, unknown>,
+  ): void {
     const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
     this.#granted(entries, subscriptions);
     for (const [topic, heard] of entries) {
       // What was recovered is still to come: until then nothing newer was heard.
-      if (!heard.live || (topic in since && recovered?.[topic] === true)) continue;
+      if (!heard.live || (since.has(topic) && recovered?.[topic] === true)) continue;
       this.#stand(heard, positions?.[topic]);
-      if (topic in since) this.#gap(topic, heard);
+      if (since.has(topic)) this.#gap(topic, heard);
     }
   }
 
@@ -266,7 +275,7 @@ export class Subscriptions {
     const heard = this.#topics.get(topic);
     this.#topics.delete(topic);
     this.#logger.warn(`No more events of topic "${topic}": ${error.message}`);
-    for (const { ended } of heard?.listeners ?? []) ended?.(error);
+    end(heard, error);
   }
 
   #notGranted(topic: string): RpcInvalidParamsError {
@@ -274,6 +283,10 @@ export class Subscriptions {
       message: `Cannot subscribe to "${topic}": no such topic, or not for this client`,
     });
   }
+}
+
+function end(heard: Heard | undefined, error?: Error): void {
+  heard?.listeners.forEach(({ ended }) => ended?.(error));
 }
 
 interface Recovery {

@@ -4,6 +4,7 @@ import {
   connect,
   JsonRpc,
   RpcConnectionError,
+  RpcError,
   RpcInvalidParamsError,
   RpcMethodNotFoundError,
   type,
@@ -322,6 +323,27 @@ test("topic() throws when the client is closed, after what came before", async (
   assertEquals(await events.next(), { value: undefined, done: true });
 });
 
+test("topic() ends when all handlers of its topic are ended, after what came before", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const server = await wire(0);
+  const events = client.topic("news");
+  const first = events.next();
+  say(server, await server.next(), ["news"]);
+  server.say({ jsonrpc: "2.0", method: "news", params: 1 });
+  server.say({ jsonrpc: "2.0", method: "news", params: 2 });
+  assertEquals((await first).value, 1);
+  await quietMoment();
+  const ending = client.unsubscribe("news");
+  const { id, method } = await server.next();
+  assertEquals(method, "unsubscribe");
+  server.say({ jsonrpc: "2.0", result: [], id });
+  await ending;
+  assertEquals(await Array.fromAsync(events), [2]);
+  assertEquals(server.heard.length, 2);
+  await client.close();
+});
+
 test("topic() throws when more events wait than maxWaiting", async () => {
   const { client, wire } = scripted();
   await client.connect();
@@ -357,5 +379,45 @@ test("topic() throws when the server does not have the topic, or takes it back",
   const { id } = await next.next();
   next.say({ jsonrpc: "2.0", error: { code: -32601, message: "Method not found" }, id });
   await failing;
+  await client.close();
+});
+
+test("subscribe() that fails leaves those alone who heard the topic before, and those who come later", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const server = await wire(0);
+  const heard: string[] = [];
+  const handlers = ["a", "b", "c"].map((name) => (data: unknown) => heard.push(`${name}${data}`));
+  const [a, b, c] = handlers as [typeof handlers[0], typeof handlers[0], typeof handlers[0]];
+  const first = client.subscribe("news", a);
+  say(server, await server.next(), ["news"]);
+  await first;
+  const failing = assertRejects(() => client.subscribe("news", b, { recover: true }), RpcError);
+  const { id } = await server.next();
+  server.say({ jsonrpc: "2.0", error: { code: -32000, message: "Not now" }, id });
+  await failing;
+  server.say({ jsonrpc: "2.0", method: "news", params: 1 });
+  const later = client.subscribe("news", c);
+  say(server, await server.next(), granted({ news: "p0" }));
+  await later;
+  event(server, "p1", { data: 2 });
+  await quietMoment();
+  assertEquals(heard, ["a1", "c1", "a2", "c2"]);
+  await client.close();
+});
+
+test("onGap is not called when a topic with the name of a built-in property is new", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const server = await wire(0);
+  const gaps: string[] = [];
+  for (const topic of ["constructor", "toString", "__proto__"]) {
+    const onGap = () => gaps.push(topic);
+    const subscribing = client.subscribe(topic, () => {}, { recover: true, onGap });
+    const positions = Object.fromEntries([[topic, "p0"]]);
+    say(server, await server.next(), granted(positions));
+    await subscribing;
+  }
+  assertEquals(gaps, []);
   await client.close();
 });
