@@ -50,7 +50,7 @@ export class Calls {
       logger,
       orphan: (message) => this.#orphan(message),
       cancel: (id) => this.#link.cancel(id),
-      refused: (id, text) => this.#link.refused(id, text),
+      refused: (id, call) => this.#link.refused(id, call),
     });
     this.#link = connect(this.#pending);
   }

@@ -11,7 +11,7 @@ import type { Conversation } from "./conversation.ts";
 import { RpcConnectionError } from "./errors.ts";
 import { Outbox } from "./outbox.ts";
 import type { Parcel } from "./outbox.ts";
-import type { CallOptions } from "./pending.ts";
+import type { WaitingCall } from "./pending.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session.ts";
 import { Alarm, LONGEST_DELAY } from "./timer.ts";
@@ -66,7 +66,9 @@ export class Link {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnect ?? DEFAULT_BACKOFF);
-    this.#outbox = new Outbox(options.bounds, (parcel) => this.#expired(parcel));
+    this.#outbox = new Outbox(options.bounds, (parcel) => {
+      this.#drop(parcel, `it has waited for ${options.bounds.maxQueuedMs} ms (maxQueuedMs)`);
+    });
   }
 
   /** Where it stands. */
@@ -103,11 +105,11 @@ export class Link {
   }
 
   /** Takes a call back that the server has refused and not run; answers whether it did. */
-  refused(id: number, text: string): boolean {
+  refused(id: number, call: WaitingCall): boolean {
     if (this.#state !== "open" || this.#options.reconnect === undefined) return false;
     // A server that goes away refuses so: then the next connection takes it. If it stays, this one.
     if (this.#outbox.size === 0) this.#alarm.setQuietly(REFUSED_MS, () => this.#flush());
-    this.#outbox.takeBack(id, text);
+    this.#outbox.takeBack(id, call);
     return true;
   }
 
@@ -174,7 +176,7 @@ export class Link {
       return this.#settle(message);
     }
     this.#finish(message);
-    this.#ended.resolve();
+    this.#end(1006, message);
   }
 
   #over(code: number, reason: string): void {
@@ -246,25 +248,24 @@ export class Link {
    *
    * @param resends Which of those that were sent can; left out where there is no next connection.
    */
-  #settle(why: string, resends?: (options: CallOptions) => boolean): void {
+  #settle(why: string, resends?: (call: WaitingCall) => boolean): void {
     const unsent = this.#outbox.ids();
-    this.#options.pending.failAll((id, { method, text, options }) => {
+    this.#options.pending.failAll((id, call) => {
       const isUnsent = unsent.has(id);
-      if (resends !== undefined && (isUnsent || resends(options))) {
-        if (!isUnsent) this.#outbox.takeBack(id, text);
+      if (resends !== undefined && (isUnsent || resends(call))) {
+        if (!isUnsent) this.#outbox.takeBack(id, call);
         return undefined;
       }
-      const outcome = isUnsent ? "unsent" : "unknown";
-      return new RpcConnectionError(`No answer to "${method}": ${why}`, outcome);
+      const outcome = isUnsent ? call.outcome : "unknown";
+      return new RpcConnectionError(`No answer to "${call.method}": ${why}`, outcome);
     });
-    if (resends === undefined) this.#outbox.clear();
+    if (resends === undefined) this.#outbox.clear().forEach((parcel) => this.#drop(parcel, why));
   }
 
-  #expired({ ids, text }: Parcel): void {
-    const { pending, host: { logger }, bounds: { maxQueuedMs } } = this.#options;
-    const why = `Not sent: it has waited for ${maxQueuedMs} ms (maxQueuedMs)`;
-    for (const id of ids) pending.fail(id, new RpcConnectionError(why));
-    if (ids.length === 0) logger.warn(`${why}: ${text.slice(0, 200)}`);
+  #drop({ ids, text, outcome }: Parcel, why: string): void {
+    const { pending, host: { logger } } = this.#options;
+    for (const id of ids) pending.fail(id, new RpcConnectionError(`Not sent: ${why}`, outcome));
+    if (ids.length === 0) logger.warn(`Not sent: ${why}: ${text.slice(0, 200)}`);
   }
 }
 
@@ -272,12 +273,15 @@ export class Link {
 const REFUSED_MS = 1000;
 
 /** Which calls that were sent and not answered go out again on the next connection. */
-function resendable(code: number, reason: string): (options: CallOptions) => boolean {
-  // A server that found a message too long would find it so again.
-  if (code === 1009) return () => false;
+function resendable(code: number, reason: string): (call: WaitingCall) => boolean {
+  // Who found a message too long would find it so again: the server or, with 4009, this client.
+  if (code % 3000 === 1009) return () => false;
   // A drain ends so, once all that came is answered: what is not answered has not run.
   if (code === 1012 && reason.startsWith("retry-after=")) return () => true;
-  return ({ idempotent }) => idempotent === true;
+  return (call) => {
+    call.outcome = "unknown";
+    return call.options.idempotent === true;
+  };
 }
 
 /** Milliseconds that a server which goes away asks to stay away. */

@@ -6,6 +6,7 @@
 
 import type { ClientBounds } from "./client_options.ts";
 import { RpcConnectionError } from "./errors.ts";
+import type { WaitingCall } from "./pending.ts";
 import { Alarm } from "./timer.ts";
 
 /** One message that waits. */
@@ -14,6 +15,8 @@ export interface Parcel {
   readonly text: string;
   /** The calls in it; none for notifications. */
   readonly ids: readonly number[];
+  /** What became of them, where they were sent before; else they are unsent. */
+  readonly outcome?: RpcConnectionError["outcome"] | undefined;
 }
 
 interface Waiting extends Parcel {
@@ -62,9 +65,9 @@ export class Outbox {
   }
 
   /** Lets a call wait that had gone out before, where it stands in the order of calls. */
-  takeBack(id: number, text: string): void {
+  takeBack(id: number, { text, outcome }: WaitingCall): void {
     const next = this.#waiting.findIndex(({ ids: [other] }) => other === undefined || other > id);
-    this.#insert(next === -1 ? this.size : next, { text, ids: [id] });
+    this.#insert(next === -1 ? this.size : next, { text, ids: [id], outcome });
   }
 
   /** The next to go out; it waits no more. */
@@ -82,10 +85,12 @@ export class Outbox {
     return index !== -1;
   }
 
-  /** Forgets all. */
-  clear(): void {
+  /** Forgets all, and gives them. */
+  clear(): readonly Parcel[] {
+    const all = this.#waiting;
     this.#waiting = [];
     this.#rest();
+    return all;
   }
 
   #insert(index: number, parcel: Parcel): void {

@@ -12,7 +12,7 @@ import {
   RpcInternalError,
   RpcTimeoutError,
 } from "./errors.ts";
-import type { RpcError } from "./errors.ts";
+import type { RpcConnectionError, RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Logger } from "./logger.ts";
 import { outgoingText } from "./protocol.ts";
@@ -51,6 +51,8 @@ export interface WaitingCall {
   readonly options: CallOptions;
   /** Whether it makes sense on the connection alone that it was made for. */
   readonly bound: boolean;
+  /** Whether it was sent on a connection that has ended, and may have run there. */
+  outcome?: RpcConnectionError["outcome"] | undefined;
 }
 
 /** What the side of the calls does for them. */
@@ -64,7 +66,7 @@ export interface PendingHost {
   /** Called for an answer that belongs to no single call: its id is null. */
   orphan?(message: Message): void;
   /** Takes a call back that the other side refused and has not run; answers whether it did. */
-  refused?(id: number, text: string): boolean;
+  refused?(id: number, call: WaitingCall): boolean;
 }
 
 /** What a call is made of. */
@@ -163,7 +165,7 @@ export class Pending {
     if (id === null || id === undefined) return this.#host.orphan?.(message);
     const waiting = this.#calls.get(id);
     if (waiting === undefined) return;
-    if (!waiting.bound && mayRetry(error) && this.#host.refused?.(id as number, waiting.text)) {
+    if (!waiting.bound && mayRetry(error) && this.#host.refused?.(id as number, waiting)) {
       return;
     }
     const call = this.#take(id) as Call;
@@ -182,11 +184,10 @@ export class Pending {
   /** Hands a `$/progress` notification to the call it belongs to. */
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
-    try {
-      this.#calls.get(token)?.options.onProgress?.(value);
-    } catch (error) {
+    const tell = async () => await this.#calls.get(token)?.options.onProgress?.(value);
+    tell().catch((error) => {
       this.#host.logger.error(`A call's onProgress failed: ${describeError(error)}`);
-    }
+    });
   }
 
   /** Rejects one call. */

@@ -123,11 +123,12 @@ export class Session extends Conversation implements Receiver {
 
   #use(socket: StandardSocket): void {
     this.#socket = socket;
-    if (this.#over) return socket.close();
+    // Also where nobody waits for it any more: an error of `ws` that nobody hears ends the process.
     openSocket(socket, {
       opened: (channel) => this.#opened(channel),
       refused: (code, reason) => this.closed(code, reason),
     });
+    if (this.#over) socket.close();
   }
 
   #opened(channel: Channel): Receiver {
@@ -146,7 +147,7 @@ export class Session extends Conversation implements Receiver {
   }
 
   #begin(): void {
-    if (this.#over) return;
+    if (!this.isOpen) return this.#refuse("(prepare closed it)");
     this.#ready = true;
     this.#openedAt = performance.now();
     this.#alarm.clear();

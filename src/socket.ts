@@ -55,7 +55,7 @@ export function openSocket(
   socket.addEventListener("error", ({ message }) => {
     failure = message ?? "";
   });
-  let closed = false;
+  let closed = socket.readyState > OPEN;
   socket.addEventListener("close", ({ code = 1006, reason = "" }) => {
     // Deno says it twice of a peer that does not answer a ping.
     if (closed) return;
@@ -63,7 +63,7 @@ export function openSocket(
     if (receiver !== undefined) receiver.closed(code, reason);
     else waiting?.refused(code, reason || failure);
   });
-  if (socket.readyState > OPEN) opening.refused(1006, "The socket is closed");
+  if (closed) opening.refused(1006, "The socket is closed");
   else if (socket.readyState === OPEN) open();
   else socket.addEventListener("open", open);
 }

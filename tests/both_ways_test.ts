@@ -109,19 +109,24 @@ test("request.progress() says nothing when its call was a notification", async (
   wire.close();
 });
 
-test("onProgress that throws is logged, and the call goes on", async () => {
-  const rpc = new JsonRpc().method("work", (_params: unknown, request) => {
-    request.progress(1);
-    return "done";
+for (const how of ["throws", "rejects"]) {
+  test(`onProgress that ${how} is logged, and the call goes on`, async () => {
+    const rpc = new JsonRpc().method("work", (_params: unknown, request) => {
+      request.progress(1);
+      return "done";
+    });
+    const logger = silentLog();
+    await using client = await pair(rpc, { logger });
+    const failure = new Error("not in the mood");
+    const onProgress = () => {
+      if (how === "rejects") return Promise.reject(failure);
+      throw failure;
+    };
+    assertEquals(await client.call("work", undefined, { onProgress }), "done");
+    await until(() => logger.lines.length > 0);
+    assertStringIncludes(logger.text, "not in the mood");
   });
-  const logger = silentLog();
-  await using client = await pair(rpc, { logger });
-  const onProgress = () => {
-    throw new Error("not in the mood");
-  };
-  assertEquals(await client.call("work", undefined, { onProgress }), "done");
-  assertStringIncludes(logger.text, "not in the mood");
-});
+}
 
 test("connection.call() calls a client out of the blue, with progress", async () => {
   const rpc = new JsonRpc();

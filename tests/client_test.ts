@@ -34,6 +34,7 @@ import {
   unsettled,
 } from "./_kit/local.ts";
 import { runtime } from "./_kit/runtimes.ts";
+import { scripted } from "./_kit/scripted.ts";
 
 /** A server with a bit of everything, and with what it heard, in order. */
 function testServer() {
@@ -129,6 +130,34 @@ test("connect() rejects with RpcConnectionError when its socket is closed alread
   await assertRejects(() => connecting, RpcConnectionError);
 });
 
+test("JsonRpcClient tells of its end when the socket that it was given does not open", async () => {
+  const [near] = linkedSockets();
+  near.close();
+  const client = new JsonRpcClient(near);
+  const ends: boolean[] = [];
+  client.addEventListener("close", ({ final }) => ends.push(final));
+  await assertRejects(() => client.connect(), RpcConnectionError, "closed");
+  assertEquals([client.state, ends], ["closed", [true]]);
+  await client.close();
+});
+
+test("notify() is logged when it is not sent: nobody is reached, or the client is closed", async () => {
+  const refused = scripted();
+  refused.refuse = 1;
+  refused.client.notify("first");
+  assertEquals(refused.client.state, "idle");
+  assertStringIncludes(refused.log.text, '"method":"first"');
+  assertStringIncludes(refused.log.text, "Cannot connect to ws://scripted.example");
+  const url = gate<string>();
+  const later = scripted({}, () => url.passed);
+  later.client.notify("second");
+  await later.client.close();
+  assertStringIncludes(later.log.text, '"method":"second"');
+  url.open("ws://scripted.example");
+  await quietMoment();
+  assertEquals(later.wires.map(({ heard }) => heard), [[]]);
+});
+
 for (const target of ["", "localhost:8080", "ftp://localhost", "ws://", "ws:// /", "/rpc"]) {
   test(`new JsonRpcClient() throws TypeError when the target is "${target}"`, async () => {
     assertThrows(() => new JsonRpcClient(target), TypeError, "Cannot connect: expected a ws:");
@@ -204,6 +233,50 @@ test("connect() takes another WebSocket class: ws", async () => {
   const WebSocket = WsSocket as unknown as new (url: string) => StandardSocket;
   await using client = await connect<typeof rpc>(server.ws, { WebSocket });
   assertEquals(await client.call("echo", ["ä€😀"]), ["ä€😀"]);
+});
+
+test("close() while the token is awaited leaves nothing behind, also with ws", async () => {
+  const token = gate<string>();
+  const made = gate<WsSocket>();
+  class WebSocket extends WsSocket {
+    constructor(url: string, protocols?: string[]) {
+      super(url, protocols);
+      made.open(this);
+    }
+  }
+  const { rpc } = testServer();
+  await using server = await serveHere(rpc);
+  const client = new JsonRpcClient(server.ws, {
+    token: () => token.passed,
+    WebSocket: WebSocket as unknown as new (url: string) => StandardSocket,
+  });
+  const call = assertRejects(() => client.call("ping"), RpcConnectionError, "closed");
+  await client.close();
+  await call;
+  token.open("late");
+  const socket = await made.passed;
+  // An error that nobody listened for would have ended the process by then.
+  await new Promise((resolve) => socket.addEventListener("close", resolve));
+  assertEquals(rpc.connections.size, 0);
+});
+
+test("attach() of a socket that closes gives its place back once", async () => {
+  const rpc = new JsonRpc({ maxConnections: 1 });
+  const listeners: (() => void)[] = [];
+  rpc.attach({
+    readyState: 2,
+    bufferedAmount: 0,
+    send() {},
+    close() {},
+    addEventListener: (type, listener) => {
+      if (type === "close") listeners.push(() => listener({ type }));
+    },
+  });
+  listeners.forEach((close) => close());
+  const attach = () => rpc.attach(linkedSockets()[0]);
+  attach();
+  assertThrows(attach, TypeError, "no more connections");
+  await rpc.close();
 });
 
 test("connect() takes a WebSocket that is connecting, or open", async () => {

@@ -138,6 +138,37 @@ test("call() that was sent rejects as unknown when the connection ends, save one
   await client.close();
 });
 
+for (const how of ["expires", "is given up", "is refused and then given up"]) {
+  test(`call() that was sent and taken back rejects as unknown when it ${how}`, async () => {
+    const expires = how === "expires";
+    const script = scripted({
+      maxQueuedMs: expires ? 20 : 30_000,
+      reconnect: { minMs: 0, maxMs: 0, maxAttempts: 2 },
+      ...expires && FOR_EVER,
+    });
+    const { client, wire } = script;
+    await client.connect();
+    const call = client.call("pay", [], { idempotent: true });
+    const error = assertRejects(() => call, RpcConnectionError);
+    const first = await wire(0);
+    await first.next();
+    if (how === "is refused and then given up") {
+      first.close(1001);
+      const second = await wire(1);
+      const { id } = await second.next();
+      second.say({ jsonrpc: "2.0", error: DRAINING, id });
+      await quietMoment();
+      script.refuse = 99;
+      second.close(1001);
+    } else {
+      script.refuse = 99;
+      first.close(1001);
+    }
+    assertEquals((await error).outcome, "unknown");
+    await client.close();
+  });
+}
+
 test("call() that is idempotent goes out before what was called later", async () => {
   const { client, wire } = scripted(FOR_EVER);
   await client.connect();

@@ -407,6 +407,37 @@ test("client.connect() rejects when prepare fails", async () => {
   assertEquals([client.state, wires.length], ["idle", 1]);
 });
 
+test("client.connect() rejects when prepare closes the connection, whatever the server says", async () => {
+  class Silent {
+    readyState = 1;
+    readonly bufferedAmount = 0;
+    send(): void {}
+    addEventListener(): void {}
+    close(): void {
+      this.readyState = 2;
+    }
+  }
+  const client = new JsonRpcClient("ws://scripted.example", {
+    WebSocket: Silent,
+    prepare: (connection) => connection.close(),
+  });
+  await assertRejects(() => client.connect(), RpcConnectionError, "prepare");
+  assertEquals(client.state, "idle");
+});
+
+test("JsonRpcClient asks only once for an answer that is over its maxMessageBytes", async () => {
+  let asked = 0;
+  const rpc = new JsonRpc().method("big", () => {
+    asked++;
+    return "x".repeat(2000);
+  });
+  await using server = await serveHere(rpc);
+  await using client = await connect<typeof rpc>(server.ws, { ...AT_ONCE, maxMessageBytes: 1000 });
+  const call = client.call("big", undefined, { idempotent: true, timeoutMs: 5000 });
+  const error = await assertRejects(() => call, RpcConnectionError, "maxMessageBytes");
+  assertEquals([error.outcome, asked], ["unknown", 1]);
+});
+
 // -- one socket at a time --
 
 test("JsonRpcClient ignores what an earlier socket still says", async () => {
