@@ -344,7 +344,8 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
 
   /**
    * Ends the connection; calls that wait reject. Resolves when the server has closed too, or has
-   * taken too long to.
+   * taken too long to: one that answers no close can keep the standard socket, and so the process,
+   * until TCP gives it up. POSTs under way are given up, those of notifications too.
    */
   close(): Promise<void> {
     return this.#calls.link.close();

@@ -185,7 +185,6 @@ export class Link {
       this.#finish(why);
       return this.#end(code, reason);
     }
-    this.#stopWaiting();
     this.#state = "waiting";
     this.#settle(why, resendable(code, reason));
     this.#options.events.closed(code, reason, false);
@@ -216,6 +215,8 @@ export class Link {
       this.#finish(why);
       return this.#end(1006, why);
     }
+    // Also for what waited before: whoever is told of an end may have tried in vain by now.
+    this.#stopWaiting();
     this.#state = "waiting";
     const delayMs = Math.min(atLeastMs + delay, LONGEST_DELAY);
     // Not quietly: as an open connection does, one that is to come keeps the process alive.

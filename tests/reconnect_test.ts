@@ -532,6 +532,26 @@ test("JsonRpcClient tries at once when the browser goes online", async () => {
   assertEquals([wires.length, client.state], [2, "closed"]);
 });
 
+test("JsonRpcClient stops listening to the browser when who is told of the end tried in vain", async () => {
+  if (typeof globalThis.dispatchEvent !== "function") return;
+  const script = scripted({ reconnect: { minMs: 1e9, maxMs: 1e9 } });
+  const { client, wire, wires } = script;
+  await client.connect();
+  const tried = gate<unknown>();
+  client.addEventListener("close", () => {
+    script.refuse = 1;
+    tried.open(client.connect().catch((error) => error));
+  }, { once: true });
+  (await wire(0)).close(1001);
+  assert(await tried.passed instanceof RpcConnectionError);
+  globalThis.dispatchEvent(new Event("online"));
+  await until(() => client.state === "open");
+  await client.close();
+  globalThis.dispatchEvent(new Event("online"));
+  await quietMoment();
+  assertEquals([wires.length, client.state], [2, "closed"]);
+});
+
 // -- the end --
 
 test("close() ends a client that waits, and all that waits for it", async () => {
