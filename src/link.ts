@@ -260,7 +260,10 @@ export class Link {
       const outcome = isUnsent ? call.outcome : "unknown";
       return new RpcConnectionError(`No answer to "${call.method}": ${why}`, outcome);
     });
-    if (resends === undefined) this.#outbox.clear().forEach((parcel) => this.#drop(parcel, why));
+    // The log is not told why: what Bun and browsers say of a token that is none has it in it.
+    if (resends === undefined) {
+      this.#outbox.clear().forEach((parcel) => this.#drop(parcel, "no connection"));
+    }
   }
 
   #drop({ ids, text, outcome }: Parcel, why: string): void {

@@ -147,7 +147,7 @@ export class Session extends Conversation implements Receiver {
   }
 
   #begin(): void {
-    if (!this.isOpen) return this.#refuse("(prepare closed it)");
+    if (!this.isOpen) return this.#refuse("(prepare failed)");
     this.#ready = true;
     this.#openedAt = performance.now();
     this.#alarm.clear();
