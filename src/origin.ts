@@ -35,8 +35,15 @@ export class Origins {
   /**
    * @param options The server's.
    * @param logger Where it is said how to allow what was refused.
+   * @throws {TypeError} Where origins or hosts are no list of texts, nor what else they may be.
    */
   constructor(options: OriginOptions, logger: Logger) {
+    const { origins, hosts } = options;
+    // A text has `includes` too, and would let in whatever is a part of it.
+    if (origins !== undefined && origins !== "*" && typeof origins !== "function") {
+      checkTexts("origins", '"*", a function, or a list of texts', origins);
+    }
+    if (hosts !== undefined) checkTexts("hosts", "a list of texts", hosts);
     this.#options = options;
     this.#logger = logger;
   }
@@ -98,6 +105,11 @@ export class Origins {
     const name = what === "origin" ? "Origin" : "Host";
     return new Response(`${name} not allowed`, { status: 403 });
   }
+}
+
+function checkTexts(name: string, what: string, value: unknown): void {
+  if (Array.isArray(value) && value.every((each) => typeof each === "string")) return;
+  throw new TypeError(`Expected \`${name}\` to be ${what}, got \`${value}\` (${typeof value})`);
 }
 
 function isAllowed(

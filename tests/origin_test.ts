@@ -1,5 +1,5 @@
 import { test } from "node:test";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions, OriginOptions } from "@x/jsonrpc";
 import { rawUpgrade } from "./_kit/doors.ts";
@@ -185,6 +185,24 @@ test("JsonRpc writes an origin into its log in one short line", async () => {
   const { rpc, logger } = testServer();
   await knock(rpc, "rpc.example", `https://${"x".repeat(10_000)}`);
   for (const line of logger.lines) assert(line.length < 400, `${line.length} characters`);
+});
+
+test("JsonRpc throws when origins or hosts are no list, so that no text is taken for one", () => {
+  const nonsense: readonly (readonly [options: object, message: string])[] = [
+    [{ origins: "https://app.example.com" }, "origins"],
+    [{ origins: null }, "origins"],
+    [{ origins: ["https://app.example", undefined] }, "origins"],
+    [{ origins: new Set(["https://app.example"]) }, "origins"],
+    [{ hosts: "localhost:8080" }, "hosts"],
+    [{ hosts: "*" }, "hosts"],
+    [{ hosts: null }, "hosts"],
+    [{ hosts: [8080] }, "hosts"],
+  ];
+  for (const [options, name] of nonsense) {
+    assertThrows(() => testServer(options), TypeError, `Expected \`${name}\` to be`);
+  }
+  testServer(Object.freeze({ origins: Object.freeze([]), hosts: Object.freeze([]) }));
+  testServer({ origins: undefined, hosts: undefined } as object);
 });
 
 test("JsonRpc refuses with 500 when the function for origins throws", async () => {
