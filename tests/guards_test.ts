@@ -5,6 +5,7 @@ import {
   assertRejects,
   assertStrictEquals,
   assertStringIncludes,
+  assertThrows,
 } from "@std/assert";
 import {
   connect,
@@ -33,6 +34,28 @@ function bareUser(rpc: Pick<JsonRpc, "attach">, user: unknown): Wire {
 function guardGiving(answer: () => unknown): Guard {
   return guard(answer as () => boolean);
 }
+
+test("topic() throws when `use` has what is no guard: it could keep nobody out", () => {
+  const layer = (_request: unknown, next: () => unknown) => next();
+  for (const use of [[layer], [nobody, layer], [undefined], [null], nobody, null]) {
+    for (const name of ["secret", "secret.*"]) {
+      assertThrows(
+        () => new JsonRpc().topic(name, { use: use as never }),
+        TypeError,
+        `Cannot declare topic "${name}": its \`use\` is no list of guards`,
+      );
+    }
+  }
+});
+
+test("method() throws when `use` has what is no layer, before anybody calls", () => {
+  for (const use of [[undefined], [nobody, null], [{ admits: () => true }], nobody, null]) {
+    const why = 'Cannot register "secret": its `use` is no list of functions';
+    const options = { use: use as never };
+    assertThrows(() => new JsonRpc().method("secret", options, () => 1), TypeError, why);
+    assertThrows(() => new JsonRpc().addMethods({ secret: () => 1 }, options), TypeError, why);
+  }
+});
 
 test("guard() admits with true, and the handler runs", async () => {
   const rpc = new JsonRpc().method("ping", { use: [guard(() => true)] }, () => "pong");
