@@ -50,7 +50,8 @@ export interface MethodOptions<
    */
   readonly get?: boolean;
   /**
-   * Milliseconds until a call is answered with -32002 and its `request.signal` aborts. 0: no end.
+   * Milliseconds until a call is answered with -32002 and its `request.signal` aborts. 0, or more
+   * than a timer can take (24 days): no end.
    *
    * @default {0}
    */

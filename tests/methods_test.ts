@@ -392,6 +392,18 @@ for (const [what, value] of Object.entries(withoutJson)) {
   });
 }
 
+test("timeoutMs of a method may be longer than a timer can be, and is then no end", async () => {
+  for (const timeoutMs of [2 ** 31 - 1, 2 ** 31, 2 ** 40, Infinity]) {
+    const rpc = new JsonRpc().method("late", { timeoutMs }, async () => {
+      // A timer of more than that would fire first.
+      for (let n = 0; n < 3; n++) await new Promise((resolve) => setTimeout(resolve, 5));
+      return "late";
+    });
+    await using client = await pair(rpc);
+    assertEquals(await client.call("late"), "late");
+  }
+});
+
 test("timeoutMs of a method answers -32002 and aborts request.signal", async () => {
   let signal: AbortSignal | undefined;
   const rpc = new JsonRpc({ logger: silentLog() })
