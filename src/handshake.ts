@@ -104,6 +104,20 @@ export function toHandshake(
   return new LastingHandshake(request, runtime?.remoteAddress(request, host));
 }
 
+/** The same of a peer that asks for a WebSocket. */
+export function toUpgrade(
+  request: Request,
+  runtime: Runtime | undefined,
+  host: unknown,
+): Handshake {
+  return new UpgradeHandshake(request, runtime?.remoteAddress(request, host));
+}
+
+/** Whether messages may still come where a check lets the peer in: headers alone could claim that. */
+export function isUpgrade(handshake: Handshake): boolean {
+  return handshake instanceof UpgradeHandshake;
+}
+
 /** Lets go of the request, before a connection is made of it. */
 export function letGo(handshake: Handshake): void {
   if (handshake instanceof LastingHandshake) handshake.letGo();
@@ -135,6 +149,9 @@ class LastingHandshake implements Handshake {
     this.#headers = undefined;
   }
 }
+
+/** That of a WebSocket. */
+class UpgradeHandshake extends LastingHandshake {}
 
 /** As in a request: no value has a line break, no name a colon. */
 function toLines(headers: Headers): string {
