@@ -298,7 +298,8 @@ test("addMethods() takes a module", async () => {
   const rpc = new JsonRpc().addMethods("timer", await import("../src/timer.ts"));
   assertEquals(await addedTo(rpc), ["timer.quiet"]);
   const errors = new JsonRpc().addMethods("errors", await import("../src/errors.ts"));
-  assertEquals((await addedTo(errors)).sort(), ["errors.describeError", "errors.errorFrom"]);
+  const functions = ["errors.describeError", "errors.errorFrom", "errors.quoted"];
+  assertEquals((await addedTo(errors)).sort(), functions);
 });
 
 test("addMethods() joins prefix and name with the separator it is told", async () => {
