@@ -25,7 +25,7 @@ import type { Handshake, Outlet, RpcRequest } from "./request.ts";
 import type { Method, ResponderHost } from "./responder.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
 import type { SocketDoor } from "./sockets.ts";
-import { isEventRequest, openEvents } from "./sse.ts";
+import { isEventRequest, openEvents, searchOf } from "./sse.ts";
 
 /** What the HTTP door of a server needs of it. */
 export interface HttpDoorOptions {
@@ -169,7 +169,7 @@ export class HttpDoor {
 
   #route(request: Request, caller: Caller): Promise<Response> {
     if (request.method === "POST") return answerPost(request, caller, this.#postHost);
-    const search = request.method === "GET" ? new URL(request.url).searchParams : undefined;
+    const search = request.method === "GET" ? searchOf(request) : undefined;
     if (search?.has("method")) return answerGet(search, caller, this.#getHost);
     return this.#other(request);
   }

@@ -121,11 +121,17 @@ function isAllowed(
   if (typeof origins === "function") return origins(origin) === true;
   if (origins !== undefined) return origins.includes(origin);
   // The scheme is left aside: behind a proxy that speaks TLS the server itself does not.
-  return URL.canParse(origin) && plainHost(new URL(origin).host) === hostOf(handshake);
+  const host = hostIn(origin);
+  return host !== "" && plainHost(host) === hostOf(handshake);
 }
 
 function hostOf({ headers, url }: Handshake): string {
-  return plainHost(headers.get("host")?.toLowerCase() ?? new URL(url).host);
+  return plainHost(headers.get("host")?.toLowerCase() ?? hostIn(url));
+}
+
+/** Empty where there is none: of an origin that is opaque, of a URL that is no more than a path. */
+function hostIn(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : "";
 }
 
 /** Without a default port: which of the two is the default depends on the scheme. */

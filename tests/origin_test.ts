@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions, OriginOptions } from "@x/jsonrpc";
-import { rawUpgrade } from "./_kit/doors.ts";
+import { rawRequest, rawUpgrade } from "./_kit/doors.ts";
 import { serveHere, silentLog, until } from "./_kit/local.ts";
 
 function testServer(options: JsonRpcOptions = {}) {
@@ -213,6 +213,41 @@ test("JsonRpc refuses with 500 when the function for origins throws", async () =
   });
   assertEquals(await knock(rpc, "rpc.example", "https://app.example"), [500, 500]);
   assertStringIncludes(logger.text, "secret detail");
+});
+
+test("JsonRpc takes a Host that makes no URL for text, and says nothing of itself", async () => {
+  const { rpc, logger } = testServer();
+  rpc.method("read", { get: true }, () => "pong").topic("news");
+  await using server = await serveHere(rpc);
+  for (const host of ["", "a b", "[::", "a/b?c", "a:b:c", undefined]) {
+    for (const path of ["/?method=read&id=1", "/?topics=none", "/", "/#?method=read"]) {
+      const headers = { host, accept: "text/event-stream" };
+      for (const origin of [undefined, "http://a", "file://", "null"]) {
+        const { status, body } = await rawRequest(server.url, {
+          path,
+          headers: { ...headers, origin },
+        });
+        assert(status < 500 && (status === 403 || status === 400 || origin === undefined), path);
+        assert(!/ at |Invalid URL|origin\.ts/.test(body), body.slice(0, 300));
+      }
+    }
+  }
+  assert(!logger.text.includes("error:"), logger.text);
+});
+
+test("a GET reads what stands behind ?, of any URL", async () => {
+  const rpc = new JsonRpc().method("echo", { get: true }, (params: unknown) => params ?? null);
+  const asked = 'method=echo&id=1&params=["%C3%BC","a+b","a%2Bb","%23"]';
+  for (
+    const url of [`http://a/?${asked}`, `http://a/b/?${asked}#?id=2`, `http://a/?&${asked}&id=3`]
+  ) {
+    const response = await rpc.fetch(new Request(url));
+    assertEquals(await response.json(), {
+      jsonrpc: "2.0",
+      result: ["ü", "a b", "a+b", "#"],
+      id: 1,
+    });
+  }
 });
 
 test("JsonRpc refuses a foreign page over real sockets, and lets its own page in", async () => {
