@@ -235,6 +235,20 @@ test("JsonRpc takes a Host that makes no URL for text, and says nothing of itsel
   assert(!logger.text.includes("error:"), logger.text);
 });
 
+test("handshake.url has the host that was asked for, whatever the path looks like", async () => {
+  const { rpc } = testServer();
+  const seen: string[] = [];
+  rpc.use({ handshake: ({ url }) => void seen.push(new URL(url).host) });
+  await using server = await serveHere(rpc);
+  for (const path of ["/", "//evil.example/", "///evil.example/", "/@evil.example/"]) {
+    assertEquals((await rawRequest(server.url, { path, headers: UPGRADE_HEADERS })).status, 101);
+    const headers = { ...JSON_HEADERS, "content-length": `${PING.length}` };
+    const post = await rawRequest(server.url, { method: "POST", path, headers, body: PING });
+    assertEquals(post.status, 200);
+  }
+  assertEquals(new Set(seen), new Set([new URL(server.url).host]));
+});
+
 test("a GET reads what stands behind ?, of any URL", async () => {
   const rpc = new JsonRpc().method("echo", { get: true }, (params: unknown) => params ?? null);
   const asked = 'method=echo&id=1&params=["%C3%BC","a+b","a%2Bb","%23"]';
