@@ -57,7 +57,8 @@ export class Origins {
       return this.#refuse("origin", origin);
     }
     if (hosts !== undefined) {
-      const host = headers.get("host") ?? "";
+      // HTTP/2 has another place for it, from where it is in the URL.
+      const host = headers.get("host") ?? hostIn(handshake.url);
       if (!hosts.includes(host)) return this.#refuse("host", host);
     }
     if (origin !== null) this.#admitted.add(handshake);

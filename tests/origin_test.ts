@@ -235,6 +235,20 @@ test("JsonRpc takes a Host that makes no URL for text, and says nothing of itsel
   assert(!logger.text.includes("error:"), logger.text);
 });
 
+test("JsonRpc finds the host in the URL where HTTP/2 has no Host header", async () => {
+  const { rpc } = testServer({ hosts: ["rpc.example"] });
+  async function post(host: string, origin?: string): Promise<number> {
+    const headers = origin === undefined ? JSON_HEADERS : { ...JSON_HEADERS, origin };
+    const init = { method: "POST", headers, body: PING };
+    return (await rpc.fetch(new Request(`https://${host}/`, init))).status;
+  }
+  assertEquals(await post("rpc.example"), 200);
+  assertEquals(await post("rpc.example", "https://rpc.example"), 200);
+  assertEquals(await post("rpc.example", "https://evil.example"), 403);
+  assertEquals(await post("evil.example"), 403);
+  assertEquals(await post("evil.example", "https://evil.example"), 403);
+});
+
 test("handshake.url has the host that was asked for, whatever the path looks like", async () => {
   const { rpc } = testServer();
   const seen: string[] = [];
