@@ -154,7 +154,9 @@ export class HttpDoor {
     // A copy: a plugin may have passed on a response whose headers cannot be written.
     const headers = new Headers(response.headers);
     for (const [name, value] of Object.entries(this.#options.origins.corsHeaders(origin))) {
-      headers.set(name, value);
+      // What it varies by of its own still holds: a cache goes by it.
+      if (name === "vary") headers.append(name, value);
+      else headers.set(name, value);
     }
     return new Response(response.body, { status: response.status, headers });
   }

@@ -196,6 +196,15 @@ test("a page that was let in may read refusals of its POST, too", async () => {
   for (const response of responses) assertEquals(corsHeaders(response), NAMED(APP));
 });
 
+test("an answer of a plugin keeps what it varies by, beside the origin", async () => {
+  const { rpc } = testServer({ origins: [APP] });
+  rpc.use({ fetch: () => new Response("a page", { headers: { vary: "cookie" } }) });
+  const request = new Request("http://rpc.example/", { headers: { origin: APP } });
+  const { headers } = await rpc.fetch(request);
+  assertEquals(headers.get("vary"), "cookie, origin");
+  assertEquals(headers.get("access-control-allow-origin"), APP);
+});
+
 const BROKEN: Readonly<Record<string, readonly [decide: () => unknown, status: number]>> = {
   "gives no boolean": [() => "yes", 403],
   "gives a promise": [() => Promise.resolve(true), 403],
