@@ -55,8 +55,9 @@ export class Checks {
     next: number,
   ): Promise<Response | undefined> {
     try {
-      const refusal = await verdict ?? undefined;
-      return await (refusal ? this.#copy(refusal) : this.run(handshake, next));
+      const refusal = await verdict;
+      // Nothing lets in, and nothing else does: `false` is no Response, but no consent either.
+      return await (refusal === undefined ? this.run(handshake, next) : this.#copy(refusal));
     } catch (error) {
       return this.#refuse(error);
     }
@@ -72,6 +73,9 @@ export class Checks {
    */
   async #copy(response: Response): Promise<Response> {
     try {
+      if (typeof (response as Response | null)?.arrayBuffer !== "function") {
+        throw new TypeError(`Expected a Response or nothing, got \`${response}\``);
+      }
       let body = bodies.get(response);
       if (body === undefined) {
         body = response.body === null ? Promise.resolve(null) : response.arrayBuffer();
