@@ -121,6 +121,10 @@ export class HttpDoor {
     const origin = handshake.headers.get("origin");
     // Before the other checks: a browser's question carries nothing that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
+    const blind = origin === null && isAsking(request)
+      ? this.#options.origins.checkBlind(handshake)
+      : undefined;
+    if (blind !== undefined) return blind;
     let response: Response | Promise<Response>;
     if (isEventRequest(request)) {
       runtime?.keepOpen?.(request, host);
@@ -318,6 +322,11 @@ class Exchange extends Connection implements Outlet {
     this.close();
     this.#whenAnswered?.(response);
   }
+}
+
+/** Whether a GET would run something or hear topics, and is not one for a plugin's pages. */
+function isAsking({ method, url }: Request): boolean {
+  return method === "GET" && /[?&](?:method|topics)=/.test(url);
 }
 
 function toId(text: string | null): Id {

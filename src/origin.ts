@@ -12,7 +12,8 @@ import type { Handshake } from "./request.ts";
 export interface OriginOptions {
   /**
    * Origins of pages that may connect, such as `"https://app.example"`; `"*"` lets all in; a
-   * function decides. What has no `Origin` header is no browser and passes always.
+   * function decides. What has no `Origin` header is no browser and passes always, unless other
+   * headers tell that it is a page of another site.
    *
    * @default {the server's own: the Origin's host and port equal the Host header}
    */
@@ -63,6 +64,20 @@ export class Origins {
     }
     if (origin !== null) this.#admitted.add(handshake);
     return undefined;
+  }
+
+  /**
+   * Refuses with 403 a page of another site that asks without wanting to read the answer: such a GET
+   * has no Origin. Browsers tell servers of it that they trust, over TLS or on a loopback address.
+   */
+  checkBlind({ headers }: Handshake): Response | undefined {
+    if (this.#options.origins === "*" || headers.get("sec-fetch-mode") !== "no-cors") {
+      return undefined;
+    }
+    const site = headers.get("sec-fetch-site");
+    if (site !== "cross-site" && site !== "same-site") return undefined;
+    this.#logger.warn('Refused a page of another site: with the mode "no-cors" it tells no origin');
+    return new Response("Origin not allowed", { status: 403 });
   }
 
   /** Whether a page has passed the check. */
