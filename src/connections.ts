@@ -6,7 +6,7 @@
 
 import type { Limits } from "./limits.ts";
 import type { Peer } from "./peer.ts";
-import { quiet } from "./timer.ts";
+import { LONGEST_DELAY, quiet } from "./timer.ts";
 import type { Timer } from "./timer.ts";
 
 /** The open connections of one server. */
@@ -56,7 +56,8 @@ export class Connections implements Iterable<Peer> {
     const { heartbeatMs } = this.#limits;
     if (this.#heartbeat !== undefined || heartbeatMs === 0 || heartbeatMs === Infinity) return;
     this.#beatAt = performance.now();
-    this.#heartbeat = quiet(setInterval(() => this.#beat(), heartbeatMs));
+    const everyMs = Math.min(heartbeatMs, LONGEST_DELAY);
+    this.#heartbeat = quiet(setInterval(() => this.#beat(), everyMs));
   }
 
   /** Cuts a connection off that has been closed, unless it goes by itself in time. */

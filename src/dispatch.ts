@@ -10,6 +10,7 @@ import { checkShape } from "./protocol.ts";
 import type { RpcRequest } from "./request.ts";
 import { Responder } from "./responder.ts";
 import type { Method } from "./responder.ts";
+import { LONGEST_DELAY } from "./timer.ts";
 import type { Timer } from "./timer.ts";
 
 /** Runs the messages of one client. */
@@ -36,7 +37,7 @@ export class Dispatcher extends Responder {
     method: Method,
   ): void {
     super.wait(request, result, method);
-    if (!method.timeoutMs) return;
+    if (!method.timeoutMs || method.timeoutMs > LONGEST_DELAY) return;
     const timer = setTimeout(() => this.giveUp(request, TIMED_OUT), method.timeoutMs);
     (this.#timers ??= new Map()).set(request, timer);
   }

@@ -7,7 +7,7 @@
 import type { CloseOptions } from "./close_options.ts";
 import type { Connections } from "./connections.ts";
 import type { Method } from "./responder.ts";
-import { ErrorCode, RpcError } from "./errors.ts";
+import { ErrorCode, quoted, RpcError } from "./errors.ts";
 import { errorText } from "./protocol.ts";
 import type { Connection } from "./request.ts";
 import type { Timer } from "./timer.ts";
@@ -28,7 +28,7 @@ export class Drain {
     invoke: (_params, { id, method, connection }) => {
       this.#quiet.delete(connection);
       if (id === undefined) {
-        connection.logger.debug(`Notification "${method}" dropped: the server is closing`);
+        connection.logger.debug(`Notification ${quoted(method)} dropped: the server is closing`);
       }
       throw CLOSING;
     },

@@ -230,6 +230,11 @@ export function describeError(error: unknown): string {
   return lines.join("\nCaused by: ");
 }
 
+/** A name that the other side chose, for a log: in quotes, without line breaks, and not too long. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.slice(0, 200));
+}
+
 function printable(value: unknown): string {
   try {
     return typeof value === "string" ? JSON.stringify(value) : String(value);

@@ -55,8 +55,9 @@ export class Checks {
     next: number,
   ): Promise<Response | undefined> {
     try {
-      const refusal = await verdict ?? undefined;
-      return await (refusal ? this.#copy(refusal) : this.run(handshake, next));
+      const refusal = await verdict;
+      // Nothing lets in, and nothing else does: `false` is no Response, but no consent either.
+      return await (refusal === undefined ? this.run(handshake, next) : this.#copy(refusal));
     } catch (error) {
       return this.#refuse(error);
     }
@@ -72,6 +73,9 @@ export class Checks {
    */
   async #copy(response: Response): Promise<Response> {
     try {
+      if (typeof (response as Response | null)?.arrayBuffer !== "function") {
+        throw new TypeError(`Expected a Response or nothing, got \`${response}\``);
+      }
       let body = bodies.get(response);
       if (body === undefined) {
         body = response.body === null ? Promise.resolve(null) : response.arrayBuffer();
@@ -102,6 +106,20 @@ export function toHandshake(
 ): Handshake {
   if (request.method === "POST") return new PostHandshake(request, runtime, host);
   return new LastingHandshake(request, runtime?.remoteAddress(request, host));
+}
+
+/** The same of a peer that asks for a WebSocket. */
+export function toUpgrade(
+  request: Request,
+  runtime: Runtime | undefined,
+  host: unknown,
+): Handshake {
+  return new UpgradeHandshake(request, runtime?.remoteAddress(request, host));
+}
+
+/** Whether messages may still come where a check lets the peer in: headers alone could claim that. */
+export function isUpgrade(handshake: Handshake): boolean {
+  return handshake instanceof UpgradeHandshake;
 }
 
 /** Lets go of the request, before a connection is made of it. */
@@ -135,6 +153,9 @@ class LastingHandshake implements Handshake {
     this.#headers = undefined;
   }
 }
+
+/** That of a WebSocket. */
+class UpgradeHandshake extends LastingHandshake {}
 
 /** As in a request: no value has a line break, no name a colon. */
 function toLines(headers: Headers): string {

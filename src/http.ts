@@ -25,7 +25,7 @@ import type { Handshake, Outlet, RpcRequest } from "./request.ts";
 import type { Method, ResponderHost } from "./responder.ts";
 import { chooseRuntime } from "./runtimes/choose.ts";
 import type { SocketDoor } from "./sockets.ts";
-import { isEventRequest, openEvents } from "./sse.ts";
+import { isEventRequest, openEvents, searchOf } from "./sse.ts";
 
 /** What the HTTP door of a server needs of it. */
 export interface HttpDoorOptions {
@@ -121,6 +121,10 @@ export class HttpDoor {
     const origin = handshake.headers.get("origin");
     // Before the other checks: a browser's question carries nothing that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
+    const blind = origin === null && isAsking(request)
+      ? this.#options.origins.checkBlind(handshake)
+      : undefined;
+    if (blind !== undefined) return blind;
     let response: Response | Promise<Response>;
     if (isEventRequest(request)) {
       runtime?.keepOpen?.(request, host);
@@ -154,7 +158,9 @@ export class HttpDoor {
     // A copy: a plugin may have passed on a response whose headers cannot be written.
     const headers = new Headers(response.headers);
     for (const [name, value] of Object.entries(this.#options.origins.corsHeaders(origin))) {
-      headers.set(name, value);
+      // What it varies by of its own still holds: a cache goes by it.
+      if (name === "vary") headers.append(name, value);
+      else headers.set(name, value);
     }
     return new Response(response.body, { status: response.status, headers });
   }
@@ -169,7 +175,7 @@ export class HttpDoor {
 
   #route(request: Request, caller: Caller): Promise<Response> {
     if (request.method === "POST") return answerPost(request, caller, this.#postHost);
-    const search = request.method === "GET" ? new URL(request.url).searchParams : undefined;
+    const search = request.method === "GET" ? searchOf(request) : undefined;
     if (search?.has("method")) return answerGet(search, caller, this.#getHost);
     return this.#other(request);
   }
@@ -316,6 +322,11 @@ class Exchange extends Connection implements Outlet {
     this.close();
     this.#whenAnswered?.(response);
   }
+}
+
+/** Whether a GET would run something or hear topics, and is not one for a plugin's pages. */
+function isAsking({ method, url }: Request): boolean {
+  return method === "GET" && /[?&](?:method|topics)=/.test(url);
 }
 
 function toId(text: string | null): Id {

@@ -50,7 +50,8 @@ export interface MethodOptions<
    */
   readonly get?: boolean;
   /**
-   * Milliseconds until a call is answered with -32002 and its `request.signal` aborts. 0: no end.
+   * Milliseconds until a call is answered with -32002 and its `request.signal` aborts. 0, or more
+   * than a timer can take (24 days): no end.
    *
    * @default {0}
    */
@@ -109,16 +110,19 @@ export class MethodRegistry {
   /**
    * Adds a method.
    *
-   * @throws {TypeError} Where the name is empty or taken, or the handler is no function.
+   * @throws {TypeError} Where the name is empty or taken, or the handler or a layer is no function.
    * @throws {RangeError} Where its time limit makes no sense.
    */
   add(entry: MethodEntry): void {
-    const { name, handler, timeoutMs = 0 } = entry;
+    const { name, handler, use = [], timeoutMs = 0 } = entry;
     if (typeof name !== "string" || name === "") {
       throw new TypeError("Cannot register a method: its name is empty");
     }
     if (typeof handler !== "function") {
       throw new TypeError(`Cannot register "${name}": its handler is a ${typeof handler}`);
+    }
+    if (!Array.isArray(use) || !use.every((layer) => typeof layer === "function")) {
+      throw new TypeError(`Cannot register "${name}": its \`use\` is no list of functions`);
     }
     if (!(timeoutMs >= 0)) {
       throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);

@@ -55,8 +55,17 @@ export function discovery(
 function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): object {
   const methods = Array.from(entries)
     .filter(({ name }) => name !== "rpc.discover")
-    .map(toMethod);
+    .map(describe);
   return { openrpc: "1.3.2", info, methods };
+}
+
+// Once for each: to say a schema as JSON Schema takes long, and anybody may ask, many times at once.
+const descriptions = new WeakMap<MethodEntry, object>();
+
+function describe(entry: MethodEntry): object {
+  let description = descriptions.get(entry);
+  if (description === undefined) descriptions.set(entry, description = toMethod(entry));
+  return description;
 }
 
 function toMethod(entry: MethodEntry): object {

@@ -12,7 +12,8 @@ import type { Handshake } from "./request.ts";
 export interface OriginOptions {
   /**
    * Origins of pages that may connect, such as `"https://app.example"`; `"*"` lets all in; a
-   * function decides. What has no `Origin` header is no browser and passes always.
+   * function decides. What has no `Origin` header is no browser and passes always, unless other
+   * headers tell that it is a page of another site.
    *
    * @default {the server's own: the Origin's host and port equal the Host header}
    */
@@ -35,8 +36,15 @@ export class Origins {
   /**
    * @param options The server's.
    * @param logger Where it is said how to allow what was refused.
+   * @throws {TypeError} Where origins or hosts are no list of texts, nor what else they may be.
    */
   constructor(options: OriginOptions, logger: Logger) {
+    const { origins, hosts } = options;
+    // A text has `includes` too, and would let in whatever is a part of it.
+    if (origins !== undefined && origins !== "*" && typeof origins !== "function") {
+      checkTexts("origins", '"*", a function, or a list of texts', origins);
+    }
+    if (hosts !== undefined) checkTexts("hosts", "a list of texts", hosts);
     this.#options = options;
     this.#logger = logger;
   }
@@ -50,11 +58,26 @@ export class Origins {
       return this.#refuse("origin", origin);
     }
     if (hosts !== undefined) {
-      const host = headers.get("host") ?? "";
+      // HTTP/2 has another place for it, from where it is in the URL.
+      const host = headers.get("host") ?? hostIn(handshake.url);
       if (!hosts.includes(host)) return this.#refuse("host", host);
     }
     if (origin !== null) this.#admitted.add(handshake);
     return undefined;
+  }
+
+  /**
+   * Refuses with 403 a page of another site that asks without wanting to read the answer: such a GET
+   * has no Origin. Browsers tell servers of it that they trust, over TLS or on a loopback address.
+   */
+  checkBlind({ headers }: Handshake): Response | undefined {
+    if (this.#options.origins === "*" || headers.get("sec-fetch-mode") !== "no-cors") {
+      return undefined;
+    }
+    const site = headers.get("sec-fetch-site");
+    if (site !== "cross-site" && site !== "same-site") return undefined;
+    this.#logger.warn('Refused a page of another site: with the mode "no-cors" it tells no origin');
+    return new Response("Origin not allowed", { status: 403 });
   }
 
   /** Whether a page has passed the check. */
@@ -100,6 +123,11 @@ export class Origins {
   }
 }
 
+function checkTexts(name: string, what: string, value: unknown): void {
+  if (Array.isArray(value) && value.every((each) => typeof each === "string")) return;
+  throw new TypeError(`Expected \`${name}\` to be ${what}, got \`${value}\` (${typeof value})`);
+}
+
 function isAllowed(
   origin: string,
   handshake: Handshake,
@@ -109,11 +137,17 @@ function isAllowed(
   if (typeof origins === "function") return origins(origin) === true;
   if (origins !== undefined) return origins.includes(origin);
   // The scheme is left aside: behind a proxy that speaks TLS the server itself does not.
-  return URL.canParse(origin) && plainHost(new URL(origin).host) === hostOf(handshake);
+  const host = hostIn(origin);
+  return host !== "" && plainHost(host) === hostOf(handshake);
 }
 
 function hostOf({ headers, url }: Handshake): string {
-  return plainHost(headers.get("host")?.toLowerCase() ?? new URL(url).host);
+  return plainHost(headers.get("host")?.toLowerCase() ?? hostIn(url));
+}
+
+/** Empty where there is none: of an origin that is opaque, of a URL that is no more than a path. */
+function hostIn(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : "";
 }
 
 /** Without a default port: which of the two is the default depends on the scheme. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeError } from "./errors.ts";
+import { describeError, quoted } from "./errors.ts";
 import type { Outgoing } from "./channel.ts";
 import type { Logger } from "./logger.ts";
 import { isThenable } from "./middleware.ts";
@@ -311,7 +311,7 @@ export class RpcRequest<User = unknown> {
         run(this.#succeeded);
       } catch (error) {
         const { logger } = this.connection;
-        logger.error(`After the answer to "${this.method}": ${describeError(error)}`);
+        logger.error(`After the answer to ${quoted(this.method)}: ${describeError(error)}`);
       }
     }
   }
@@ -366,18 +366,16 @@ export function admitted(layers: readonly CallMiddleware[], question: GuardQuest
 const NO_TOPICS: ReadonlySet<string> = new Set();
 
 function admits(guard: Guard, question: GuardQuestion): boolean {
-  const { logger } = question.connection;
+  const { kind, name, connection: { logger } } = question;
   try {
     const answer = guard.admits(question);
     if (isThenable(answer)) answer.then(undefined, () => {}); // refused below, whatever it becomes
     if (typeof answer !== "boolean") {
-      logger.error(`Guard of ${question.kind} "${question.name}" refused: it gave no boolean`);
+      logger.error(`Guard of ${kind} ${quoted(name)} refused: it gave no boolean`);
     }
     return answer === true;
   } catch (error) {
-    logger.error(
-      `Guard of ${question.kind} "${question.name}" refused: it threw ${describeError(error)}`,
-    );
+    logger.error(`Guard of ${kind} ${quoted(name)} refused: it threw ${describeError(error)}`);
     return false;
   }
 }

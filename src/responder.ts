@@ -8,6 +8,7 @@
 import {
   describeError,
   ErrorCode,
+  quoted,
   RpcError,
   RpcInternalError,
   RpcMethodNotFoundError,
@@ -165,7 +166,7 @@ export class Responder {
     if (this.#inFlight < maxInFlight) return undefined;
     const message =
       `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`;
-    if (id === undefined) logger.debug(`Notification "${method}" dropped: ${message}`);
+    if (id === undefined) logger.debug(`Notification ${quoted(method)} dropped: ${message}`);
     return new RpcError(ErrorCode.serverBusy, message);
   }
 
@@ -221,7 +222,7 @@ export class Responder {
   }
 
   #log(request: RpcRequest, error: unknown): void {
-    this.host.logger.error(`Method "${request.method}" failed: ${describeError(error)}`);
+    this.host.logger.error(`Method ${quoted(request.method)} failed: ${describeError(error)}`);
   }
 }
 

@@ -73,6 +73,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /**
    * @param options Limits, origins and the like. Never written to.
    * @throws {RangeError} Where a limit makes no sense.
+   * @throws {TypeError} Where origins or hosts make none.
    */
   constructor(options: JsonRpcOptions = {}) {
     const limits = this.limits = resolveLimits(options);

@@ -8,7 +8,7 @@ import type { Admission, Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
 import type { Drain } from "./drain.ts";
 import { describeError } from "./errors.ts";
-import { letGo, toHandshake } from "./handshake.ts";
+import { letGo, toUpgrade } from "./handshake.ts";
 import type { Checks } from "./handshake.ts";
 import { Hooks } from "./hooks.ts";
 import type { Limits } from "./limits.ts";
@@ -89,7 +89,7 @@ export class SocketDoor {
       );
     }
     // Read now: after the upgrade some runtimes refuse to read the request.
-    const handshake = toHandshake(request, runtime, host);
+    const handshake = toUpgrade(request, runtime, host);
     return this.enter(handshake, (admission) => {
       if (!runtime.keepsRequest) letGo(handshake);
       return runtime.upgrade(request, host, admission);

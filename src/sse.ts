@@ -13,6 +13,12 @@ import type { Message } from "./protocol.ts";
 import type { SubscribeAnswer } from "./pubsub/subscribing.ts";
 import { RecoveryText } from "./pubsub/topic_event.ts";
 
+/** What a request asks for behind `?`. Its URL need not be one: a Host header may be any text. */
+export function searchOf({ url }: Request): URLSearchParams {
+  const [, search = ""] = /\?([^#]*)/.exec(url) ?? [];
+  return new URLSearchParams(search);
+}
+
 /** Whether a request asks for a stream of topics. */
 export function isEventRequest(request: Request): boolean {
   return request.method === "GET" && /[?&]topics=/.test(request.url) &&
@@ -27,7 +33,7 @@ export function isEventRequest(request: Request): boolean {
  * or the broker refuses.
  */
 export function openEvents(request: Request, admission: Admission): Response | Promise<Response> {
-  const search = new URL(request.url).searchParams;
+  const search = searchOf(request);
   const lists = search.getAll("topics");
   // Given once it is a list; else each is a name, which may have commas of its own.
   const topics = (lists.length === 1 ? (lists[0] as string).split(",") : lists)

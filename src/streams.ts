@@ -48,6 +48,8 @@ export class Streams {
     const begin = (params: unknown, request: RpcRequest) => {
       // Nobody would end it.
       if (request.aborted) throw new RpcError(ErrorCode.requestCancelled, "The caller is gone");
+      // Before the source begins anything: what is refused has nobody who would end it.
+      this.#checkRoom(request.connection);
       const items = (source as Source)(params, request);
       return this.#begin({
         id: crypto.randomUUID(),
@@ -59,7 +61,7 @@ export class Streams {
       });
     };
     const end = (params: unknown, { connection }: RpcRequest) => {
-      const { subscription } = params as { subscription?: unknown };
+      const { subscription } = (params ?? {}) as { subscription?: unknown };
       return this.#end(connection, Array.isArray(params) ? params[0] : subscription);
     };
     return [{ handler: begin, socketOnly: true }, { handler: end, socketOnly: true }];
@@ -81,16 +83,19 @@ export class Streams {
     }
   }
 
+  #checkRoom(connection: Connection): void {
+    const { maxSubscriptions } = this.#limits;
+    if ((this.#open.get(connection)?.size ?? 0) < maxSubscriptions) return;
+    throw new RpcServerError(
+      ErrorCode.tooManySubscriptions,
+      `Too many subscriptions: ${maxSubscriptions} a connection (maxSubscriptions)`,
+    );
+  }
+
   #begin(stream: Stream): string {
     const { id, request: { connection } } = stream;
     let streams = this.#open.get(connection);
     if (streams === undefined) this.#open.set(connection, streams = new Map());
-    if (streams.size >= this.#limits.maxSubscriptions) {
-      throw new RpcServerError(
-        ErrorCode.tooManySubscriptions,
-        `Too many subscriptions: ${this.#limits.maxSubscriptions} a connection (maxSubscriptions)`,
-      );
-    }
     streams.set(id, stream);
     // The id goes first: without it the caller could not tell whose the items are.
     stream.request.afterwards((succeeded) => {

@@ -196,6 +196,39 @@ test("a page that was let in may read refusals of its POST, too", async () => {
   for (const response of responses) assertEquals(corsHeaders(response), NAMED(APP));
 });
 
+test("an answer of a plugin keeps what it varies by, beside the origin", async () => {
+  const { rpc } = testServer({ origins: [APP] });
+  rpc.use({ fetch: () => new Response("a page", { headers: { vary: "cookie" } }) });
+  const request = new Request("http://rpc.example/", { headers: { origin: APP } });
+  const { headers } = await rpc.fetch(request);
+  assertEquals(headers.get("vary"), "cookie, origin");
+  assertEquals(headers.get("access-control-allow-origin"), APP);
+});
+
+const SITES: readonly (readonly [site: string, mode: string, letIn: boolean])[] = [
+  ["cross-site", "no-cors", false],
+  ["same-site", "no-cors", false],
+  ["same-origin", "no-cors", true],
+  ["none", "navigate", true],
+  ["cross-site", "navigate", true], // a link
+];
+
+test("a page of another site that tells no origin neither calls by GET nor hears topics", async () => {
+  const { rpc, ran } = testServer();
+  rpc.topic("clock").use({ fetch: () => new Response("a page") });
+  await using server = await serveHere(rpc);
+  for (const [site, mode, letIn] of SITES) {
+    const headers = { connection: "close", "sec-fetch-site": site, "sec-fetch-mode": mode };
+    const ask = async (path: string, accept = "*/*") =>
+      (await rawRequest(server.url, { path, headers: { ...headers, accept } })).status;
+    ran.length = 0;
+    assertEquals(await ask("/?method=ping&id=1"), letIn ? 200 : 403);
+    assertEquals(ran.length, letIn ? 1 : 0);
+    assertEquals(await ask("/?topics=none", "text/event-stream"), letIn ? 404 : 403);
+    assertEquals(await ask("/picture"), 200);
+  }
+});
+
 const BROKEN: Readonly<Record<string, readonly [decide: () => unknown, status: number]>> = {
   "gives no boolean": [() => "yes", 403],
   "gives a promise": [() => Promise.resolve(true), 403],
@@ -223,6 +256,8 @@ interface Attempts {
   readonly post: unknown;
   readonly postWithCookies: unknown;
   readonly plainPost: unknown;
+  readonly blindGet: unknown;
+  readonly blindStream: unknown;
   readonly webSocket: unknown;
 }
 
@@ -243,6 +278,15 @@ async function attempt({ url, ws, ping }: LocalServer & { ping: string }): Promi
       return (error as Error).name;
     }
   };
+  // Nor does it say here from where the page is.
+  const blind = async (path: string, accept: string) => {
+    const { type } = await fetch(url + path, {
+      headers: { accept },
+      mode: "no-cors",
+      credentials: "include",
+    });
+    return type;
+  };
   const headers = { "content-type": "application/json" };
   const webSocket = new Promise((resolve) => {
     const socket = new WebSocket(ws);
@@ -255,6 +299,8 @@ async function attempt({ url, ws, ping }: LocalServer & { ping: string }): Promi
     postWithCookies: await post({ headers, credentials: "include" }),
     // Of this kind no browser asks first: it is sent, whoever may read the answer.
     plainPost: await post({ headers: { "content-type": "text/plain" }, mode: "no-cors" }),
+    blindGet: await blind("/?method=ping&id=1", "*/*"),
+    blindStream: await blind("/?topics=clock", "text/event-stream"),
     webSocket: await webSocket,
   };
 }
@@ -266,15 +312,19 @@ function attempts(page: Page, { url, ws }: LocalServer): Promise<Attempts> {
 /** What a page of another site could do with a server of these options, and what ran there. */
 async function attemptsWith(
   optionsFor: (origin: string) => OriginOptions,
-): Promise<(Attempts & { readonly ran: number }) | undefined> {
+): Promise<(Attempts & { readonly ran: number; readonly streams: number }) | undefined> {
   await using site = await elsewhere();
   const { rpc, ran } = testServer(optionsFor(site.origin));
+  let streams = 0;
+  rpc.topic("clock").use({
+    opened: ({ handshake }) => void (handshake.url.includes("topics") && streams++),
+  });
   await using server = await serveHere(rpc);
   let found: Attempts | undefined;
   await withChromium(async (visit) => {
     found = await attempts(await visit(site.origin), server);
   });
-  return found && { ...found, ran: ran.length };
+  return found && { ...found, ran: ran.length, streams };
 }
 
 test("Chromium keeps a page of another site out by default: nothing of it runs", async () => {
@@ -284,8 +334,11 @@ test("Chromium keeps a page of another site out by default: nothing of it runs",
     post: "TypeError",
     postWithCookies: "TypeError",
     plainPost: "SyntaxError",
+    blindGet: "opaque",
+    blindStream: "opaque",
     webSocket: 1006,
     ran: 0,
+    streams: 0,
   });
 });
 
@@ -296,8 +349,11 @@ test("Chromium lets a page of a listed origin post, with cookies too, and open a
     post: "pong",
     postWithCookies: "pong",
     plainPost: "SyntaxError",
+    blindGet: "opaque",
+    blindStream: "opaque",
     webSocket: "pong",
     ran: 3,
+    streams: 0,
   });
 });
 
@@ -308,7 +364,10 @@ test("Chromium lets any page post where all origins may, but not with cookies", 
     post: "pong",
     postWithCookies: "TypeError",
     plainPost: "SyntaxError",
+    blindGet: "opaque",
+    blindStream: "opaque",
     webSocket: "pong",
-    ran: 2,
+    ran: 3,
+    streams: 1,
   });
 });

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { connect, ErrorCode, guard, JsonRpc } from "@x/jsonrpc";
+import { connect, ErrorCode, guard, JsonRpc, type } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 
 test("rpc.discover describes what the caller may use, as OpenRPC", async () => {
@@ -37,6 +37,21 @@ test("rpc.discover describes what the caller may use, as OpenRPC", async () => {
       result: { name: "result", schema: {} },
     },
   ]);
+});
+
+test("rpc.discover asks a schema for its JSON Schema once, however often anybody calls", async () => {
+  let asked = 0;
+  const input = () => ({ properties: { count: { const: ++asked } } });
+  const standard = { ...type<object>()["~standard"], jsonSchema: { input } };
+  const schema = { "~standard": standard };
+  const rpc = new JsonRpc().method("add", { params: schema, result: schema }, () => ({}));
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using client = await connect(near);
+  const first = await client.call("rpc.discover");
+  const before = asked;
+  for (let n = 0; n < 100; n++) assertEquals(await client.call("rpc.discover"), first);
+  assertEquals(asked, before);
 });
 
 test("timeoutMs of a method answers -32002, aborts its signal, and drops its late result", async () => {

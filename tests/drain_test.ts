@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { connect, JsonRpc } from "@x/jsonrpc";
 import type { CloseOptions, JsonRpcOptions, RpcRequest } from "@x/jsonrpc";
 import { serve } from "@x/jsonrpc/node";
-import { Line, rawPost, rawUpgrade } from "./_kit/doors.ts";
+import { Line, rawPost, rawRequest, rawUpgrade, UPGRADE } from "./_kit/doors.ts";
 import {
   bareClient,
   gate,
@@ -197,6 +197,25 @@ test("close() spreads the times at which clients may come back", async () => {
 });
 
 // -- at the doors --
+
+test("close() refuses a WebSocket whose handshake was under way with 503", async () => {
+  const { rpc, door, begun } = testServer();
+  const entry = gate();
+  let asked = 0;
+  rpc.use({ handshake: ({ url }) => url.endsWith("/late") ? (asked++, entry.passed) : undefined });
+  await using server = await served(rpc as unknown as JsonRpc);
+  const line = await Line.open(server.url);
+  line.say(call("wait", 1));
+  await until(() => begun.length === 1);
+  const late = rawRequest(server.url, { path: "/late", headers: UPGRADE });
+  await until(() => asked === 1);
+  const closing = rpc.close({ drainMs: 60_000 });
+  entry.open();
+  assertEquals((await late).status, 503);
+  assertEquals(rpc.connections.size, 1);
+  door.open();
+  await closing;
+});
 
 test("close() refuses new WebSockets and POSTs with 503 and retry-after while it drains", async () => {
   const { rpc, door, begun } = testServer();

@@ -11,6 +11,7 @@ import {
 import {
   connect,
   ErrorCode,
+  guard,
   JsonRpc,
   RpcConnectionError,
   RpcError,
@@ -22,6 +23,7 @@ import {
   RpcServerError,
   RpcTimeoutError,
 } from "@x/jsonrpc";
+import type { Logger } from "@x/jsonrpc";
 import * as clientDoor from "@x/jsonrpc/client";
 import { describeError, errorFrom } from "../src/errors.ts";
 import type { WireMessage } from "./_kit/local.ts";
@@ -322,5 +324,67 @@ for (const way of ["ws", "url"] as const) {
     );
     assertEquals((await Promise.all(calls)).flat(), Array(1000).fill(-32603));
     assertEquals(await client.call("ping"), "pong");
+  });
+}
+
+/** A name that would be a line of its own in a log, and more than one cares to read. */
+const FORGED = `x" failed\nerror: FORGED ${"y".repeat(10_000)}`;
+
+type Say = readonly [method: string, params?: unknown, id?: number];
+
+const logged: Readonly<Record<string, readonly [rpc: (logger: Logger) => JsonRpc, say: Say]>> = {
+  "a layer that fails": [
+    (logger) => new JsonRpc({ logger }).use(fail),
+    [FORGED, undefined, 1],
+  ],
+  "a guard that fails": [
+    (logger) => new JsonRpc({ logger }).use(guard(fail)),
+    [FORGED, undefined, 1],
+  ],
+  "a guard that gives no boolean": [
+    (logger) => new JsonRpc({ logger }).use(guard((() => 1) as never)),
+    [FORGED, undefined, 1],
+  ],
+  "a topic's guard that fails": [
+    (logger) => {
+      const rpc = new JsonRpc({ logger });
+      rpc.topic("room.*", { use: [guard(fail)] });
+      return rpc;
+    },
+    ["subscribe", "room.\nerror: FORGED", 1],
+  ],
+  "what is left for afterwards and fails": [
+    (logger) =>
+      new JsonRpc({ logger }).use((request) => {
+        request.afterwards(fail);
+        return "answered";
+      }),
+    [FORGED, undefined, 1],
+  ],
+  "a notification that is one too many": [
+    (logger) => {
+      const rpc = new JsonRpc({ logger, maxInFlight: 1 });
+      return rpc.use(({ id }) => id === 0 ? new Promise(() => {}) : null);
+    },
+    [FORGED],
+  ],
+};
+
+function fail(): never {
+  throw new Error("a reason");
+}
+
+for (const [what, [make, [method, params, id]]] of Object.entries(logged)) {
+  test(`the log tells of ${what} in no line that the caller made up, and in a short one`, async () => {
+    const logger = silentLog();
+    const wire = bareClient(make(logger));
+    wire.call(0, "wait");
+    wire.call(id, method, params);
+    await until(() => logger.lines.length > 0 && /FORGED/.test(logger.text));
+    assert(!/^error: FORGED/m.test(logger.text), logger.text.slice(0, 300));
+    for (const line of logger.text.split("\n")) {
+      assert(line.length < 400, `${line.length} characters`);
+    }
+    wire.close();
   });
 }

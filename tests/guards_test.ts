@@ -5,6 +5,7 @@ import {
   assertRejects,
   assertStrictEquals,
   assertStringIncludes,
+  assertThrows,
 } from "@std/assert";
 import {
   connect,
@@ -33,6 +34,43 @@ function bareUser(rpc: Pick<JsonRpc, "attach">, user: unknown): Wire {
 function guardGiving(answer: () => unknown): Guard {
   return guard(answer as () => boolean);
 }
+
+test("topic() throws when `use` has what is no guard: it could keep nobody out", () => {
+  const layer = (_request: unknown, next: () => unknown) => next();
+  for (const use of [[layer], [nobody, layer], [undefined], [null], nobody, null]) {
+    for (const name of ["secret", "secret.*"]) {
+      assertThrows(
+        () => new JsonRpc().topic(name, { use: use as never }),
+        TypeError,
+        `Cannot declare topic "${name}": its \`use\` is no list of guards`,
+      );
+    }
+  }
+});
+
+test("topic() takes a topic from those who heard it by a pattern and may not have it by its name", async () => {
+  const rpc = new JsonRpc().topic("room.*") as unknown as JsonRpc;
+  const [ann, stranger] = [bareUser(rpc, { name: "ann" }), bareUser(rpc, null)];
+  for (const wire of [ann, stranger]) {
+    wire.call(1, "subscribe", ["room.7", "room.8"]);
+    await wire.next();
+  }
+  (rpc.topic("room.7", { use: [loginRequired] }) as unknown as JsonRpc).notify("room.7" as never);
+  rpc.notify("room.8" as never);
+  assertEquals((await ann.next()).method, "room.7");
+  assertEquals((await stranger.next()).method, "room.8");
+  stranger.call(2, "get_subscriptions");
+  assertEquals((await stranger.next()).result, ["room.8"]);
+});
+
+test("method() throws when `use` has what is no layer, before anybody calls", () => {
+  for (const use of [[undefined], [nobody, null], [{ admits: () => true }], nobody, null]) {
+    const why = 'Cannot register "secret": its `use` is no list of functions';
+    const options = { use: use as never };
+    assertThrows(() => new JsonRpc().method("secret", options, () => 1), TypeError, why);
+    assertThrows(() => new JsonRpc().addMethods({ secret: () => 1 }, options), TypeError, why);
+  }
+});
 
 test("guard() admits with true, and the handler runs", async () => {
   const rpc = new JsonRpc().method("ping", { use: [guard(() => true)] }, () => "pong");

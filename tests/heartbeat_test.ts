@@ -41,6 +41,22 @@ const PONG = 10;
 for (const [what, start] of Object.entries(doors)) {
   const isDenoServe = runtimeHere === "deno" && start === serveHere;
 
+  test(`heartbeatMs may be longer than a timer can be, and nobody is pinged meanwhile, on ${what}`, async () => {
+    const rpc = testServer({ heartbeatMs: 2 ** 31 });
+    await using server = await start(rpc as unknown as JsonRpc);
+    const silent = await rawSocket(server.url);
+    let pings = 0;
+    countPings(silent, () => pings++);
+    for (let n = 0; n < 3; n++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      const answered = new Promise((resolve) => silent.once("data", resolve));
+      silent.write(frame(TEXT, JSON.stringify(call("ping", n))));
+      await within(answered, "an answer");
+    }
+    assertEquals([pings, rpc.connections.size], [0, 1]);
+    silent.destroy();
+  });
+
   test(`heartbeatMs drops a silent peer within two heartbeats, on ${what}`, async () => {
     const rpc = testServer();
     await using server = await start(rpc as unknown as JsonRpc);

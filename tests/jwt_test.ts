@@ -530,15 +530,31 @@ test("jwt() that is required refuses a POST without a token, and says what it wa
   assertEquals([response.status, response.headers.get("www-authenticate")], [401, "Bearer"]);
   const other = await rawPost(server.url, call, { authorization: "Basic YWRhOnNlY3JldA==" });
   assertEquals([other.status, other.headers.get("www-authenticate")], [401, "Bearer"]);
-  // A POST that claims to be an upgrade gets no further.
+  // One that claims to be an upgrade gets no further.
   for (const connection of ["close", "upgrade"]) {
     const upgrade = { connection, upgrade: "websocket", "content-length": `${call.length}` };
     const { body } = await rawPost(server.url, call, upgrade);
     assertEquals(body.includes("pong"), false);
   }
+  for (const upgrade of ["websocket", "h2c", "any"]) {
+    const { status } = await rawPost(server.url, call, { connection: "close", upgrade });
+    assertEquals(status, 401);
+  }
   assertEquals(ran, []);
   await using client = await connect(server.url, { token: await sign() });
   assertEquals(await client.call("ping"), "pong");
+});
+
+test("jwt() that is required lets no plugin answer a request without a token, whatever it offers", async () => {
+  const { rpc } = testServer({ ...HS256, required: true });
+  rpc.use({ fetch: () => new Response("a page") });
+  const offers = [{}, { upgrade: "h2c" }, { upgrade: "any", connection: "upgrade" }];
+  for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
+    for (const headers of offers as Record<string, string>[]) {
+      const response = await rpc.fetch(new Request("http://127.0.0.1/", { method, headers }));
+      assert([401, 426].includes(response.status), `${method}: ${response.status}`);
+    }
+  }
 });
 
 test("jwt() that is required has nothing but login for a WebSocket without a token", async () => {

@@ -298,7 +298,8 @@ test("addMethods() takes a module", async () => {
   const rpc = new JsonRpc().addMethods("timer", await import("../src/timer.ts"));
   assertEquals(await addedTo(rpc), ["timer.quiet"]);
   const errors = new JsonRpc().addMethods("errors", await import("../src/errors.ts"));
-  assertEquals((await addedTo(errors)).sort(), ["errors.describeError", "errors.errorFrom"]);
+  const functions = ["errors.describeError", "errors.errorFrom", "errors.quoted"];
+  assertEquals((await addedTo(errors)).sort(), functions);
 });
 
 test("addMethods() joins prefix and name with the separator it is told", async () => {
@@ -391,6 +392,18 @@ for (const [what, value] of Object.entries(withoutJson)) {
     assertEquals(await client.call("ping"), "pong");
   });
 }
+
+test("timeoutMs of a method may be longer than a timer can be, and is then no end", async () => {
+  for (const timeoutMs of [2 ** 31 - 1, 2 ** 31, 2 ** 40, Infinity]) {
+    const rpc = new JsonRpc().method("late", { timeoutMs }, async () => {
+      // A timer of more than that would fire first.
+      for (let n = 0; n < 3; n++) await new Promise((resolve) => setTimeout(resolve, 5));
+      return "late";
+    });
+    await using client = await pair(rpc);
+    assertEquals(await client.call("late"), "late");
+  }
+});
 
 test("timeoutMs of a method answers -32002 and aborts request.signal", async () => {
   let signal: AbortSignal | undefined;

@@ -492,6 +492,19 @@ test("a handshake function whose Response was read before refuses with 500, and 
   assertStringIncludes(logger.text, "A handshake function failed: ");
 });
 
+for (const verdict of [false, true, null, 0, "", "no", {}]) {
+  test(`a handshake function that gives ${JSON.stringify(verdict)}, at once or later, keeps both doors shut`, async () => {
+    for (const handshake of [() => verdict, () => Promise.resolve(verdict)]) {
+      const logger = silentLog();
+      const rpc = new JsonRpc({ logger }).method("ping", () => "pong")
+        .use({ handshake: handshake as never });
+      await using server = await serveHere(rpc);
+      assertEquals(await knock(server.url, server.ws), [500, false]);
+      assertStringIncludes(logger.text, "Expected a Response or nothing, got `");
+    }
+  });
+}
+
 for (const manner of ["throws", "rejects"]) {
   test(`a handshake function that ${manner} is answered with 500 and logged`, async () => {
     const logger = silentLog();

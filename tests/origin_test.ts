@@ -1,8 +1,8 @@
 import { test } from "node:test";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions, OriginOptions } from "@x/jsonrpc";
-import { rawUpgrade } from "./_kit/doors.ts";
+import { rawRequest, rawUpgrade } from "./_kit/doors.ts";
 import { serveHere, silentLog, until } from "./_kit/local.ts";
 
 function testServer(options: JsonRpcOptions = {}) {
@@ -187,6 +187,24 @@ test("JsonRpc writes an origin into its log in one short line", async () => {
   for (const line of logger.lines) assert(line.length < 400, `${line.length} characters`);
 });
 
+test("JsonRpc throws when origins or hosts are no list, so that no text is taken for one", () => {
+  const nonsense: readonly (readonly [options: object, message: string])[] = [
+    [{ origins: "https://app.example.com" }, "origins"],
+    [{ origins: null }, "origins"],
+    [{ origins: ["https://app.example", undefined] }, "origins"],
+    [{ origins: new Set(["https://app.example"]) }, "origins"],
+    [{ hosts: "localhost:8080" }, "hosts"],
+    [{ hosts: "*" }, "hosts"],
+    [{ hosts: null }, "hosts"],
+    [{ hosts: [8080] }, "hosts"],
+  ];
+  for (const [options, name] of nonsense) {
+    assertThrows(() => testServer(options), TypeError, `Expected \`${name}\` to be`);
+  }
+  testServer(Object.freeze({ origins: Object.freeze([]), hosts: Object.freeze([]) }));
+  testServer({ origins: undefined, hosts: undefined } as object);
+});
+
 test("JsonRpc refuses with 500 when the function for origins throws", async () => {
   const { rpc, logger } = testServer({
     origins: () => {
@@ -195,6 +213,69 @@ test("JsonRpc refuses with 500 when the function for origins throws", async () =
   });
   assertEquals(await knock(rpc, "rpc.example", "https://app.example"), [500, 500]);
   assertStringIncludes(logger.text, "secret detail");
+});
+
+test("JsonRpc takes a Host that makes no URL for text, and says nothing of itself", async () => {
+  const { rpc, logger } = testServer();
+  rpc.method("read", { get: true }, () => "pong").topic("news");
+  await using server = await serveHere(rpc);
+  for (const host of ["", "a b", "[::", "a/b?c", "a:b:c", undefined]) {
+    for (const path of ["/?method=read&id=1", "/?topics=none", "/", "/#?method=read"]) {
+      const headers = { host, accept: "text/event-stream" };
+      for (const origin of [undefined, "http://a", "file://", "null"]) {
+        const { status, body } = await rawRequest(server.url, {
+          path,
+          headers: { ...headers, origin },
+        });
+        assert(status < 500 && (status === 403 || status === 400 || origin === undefined), path);
+        assert(!/ at |Invalid URL|origin\.ts/.test(body), body.slice(0, 300));
+      }
+    }
+  }
+  assert(!logger.text.includes("error:"), logger.text);
+});
+
+test("JsonRpc finds the host in the URL where HTTP/2 has no Host header", async () => {
+  const { rpc } = testServer({ hosts: ["rpc.example"] });
+  async function post(host: string, origin?: string): Promise<number> {
+    const headers = origin === undefined ? JSON_HEADERS : { ...JSON_HEADERS, origin };
+    const init = { method: "POST", headers, body: PING };
+    return (await rpc.fetch(new Request(`https://${host}/`, init))).status;
+  }
+  assertEquals(await post("rpc.example"), 200);
+  assertEquals(await post("rpc.example", "https://rpc.example"), 200);
+  assertEquals(await post("rpc.example", "https://evil.example"), 403);
+  assertEquals(await post("evil.example"), 403);
+  assertEquals(await post("evil.example", "https://evil.example"), 403);
+});
+
+test("handshake.url has the host that was asked for, whatever the path looks like", async () => {
+  const { rpc } = testServer();
+  const seen: string[] = [];
+  rpc.use({ handshake: ({ url }) => void seen.push(new URL(url).host) });
+  await using server = await serveHere(rpc);
+  for (const path of ["/", "//evil.example/", "///evil.example/", "/@evil.example/"]) {
+    assertEquals((await rawRequest(server.url, { path, headers: UPGRADE_HEADERS })).status, 101);
+    const headers = { ...JSON_HEADERS, "content-length": `${PING.length}` };
+    const post = await rawRequest(server.url, { method: "POST", path, headers, body: PING });
+    assertEquals(post.status, 200);
+  }
+  assertEquals(new Set(seen), new Set([new URL(server.url).host]));
+});
+
+test("a GET reads what stands behind ?, of any URL", async () => {
+  const rpc = new JsonRpc().method("echo", { get: true }, (params: unknown) => params ?? null);
+  const asked = 'method=echo&id=1&params=["%C3%BC","a+b","a%2Bb","%23"]';
+  for (
+    const url of [`http://a/?${asked}`, `http://a/b/?${asked}#?id=2`, `http://a/?&${asked}&id=3`]
+  ) {
+    const response = await rpc.fetch(new Request(url));
+    assertEquals(await response.json(), {
+      jsonrpc: "2.0",
+      result: ["ü", "a b", "a+b", "#"],
+      id: 1,
+    });
+  }
 });
 
 test("JsonRpc refuses a foreign page over real sockets, and lets its own page in", async () => {

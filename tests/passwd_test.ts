@@ -1251,6 +1251,8 @@ test("the log tells of a wrong password who and whence, and never which", async 
     String.raw`info: Wrong password or user "ann\nroot", from 192.0.2.66`,
     'info: Wrong password or user "ann", from 192.0.2.66',
   ]);
+  await login(someone, "x".repeat(100_000), "pa55word");
+  assert((logger.lines[2] as string).length < 400);
   await users.createUser("cleo", "pa55word");
   await login(someone, "cleo", "pa55word");
   await someone.call("set_password", { password: "pa55word2", old_password: "pa55word" });

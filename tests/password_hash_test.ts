@@ -264,6 +264,13 @@ test("a throttle holds back a crowd that tries one account, not its user where t
   assertEquals(waitMs("ann", "home"), 1000);
 });
 
+test("a throttle counts for nobody else what goes wrong where the user is known", () => {
+  const { throttle, waitMs } = slowly();
+  throttle.succeeded("ann", "home");
+  for (let count = 0; count < 40; count++) throttle.failed("ann", "home");
+  assertEquals(waitMs("ann", "elsewhere"), 0);
+});
+
 test("a right password is no way to clear the count of an address", () => {
   const { throttle, waitMs } = slowly();
   for (let count = 0; count < 15; count++) {
@@ -292,8 +299,12 @@ test("a throttle remembers the latest 10,000, however many come", () => {
 
 test("an address and an account cannot be written so that they look like another pair", () => {
   const { throttle, waitMs } = slowly({ attempts: 1 });
-  throttle.failed("b\nc", "a");
-  assertEquals(waitMs("c", "a\nb"), 0);
+  for (const between of ["\n", " ", ",", ":", "|", "\0", '","', ""]) {
+    throttle.failed(`b${between}c`, "a");
+    assertEquals(waitMs("c", `a${between}b`), 0);
+    throttle.failed("d", `e${between}f`);
+    assertEquals(waitMs(`d${between}e`, "f"), 0);
+  }
 });
 
 test("networkOf() is what a peer cannot vary: all of IPv4, the first half of IPv6", () => {

@@ -94,6 +94,32 @@ test("subscription() refuses more than maxSubscriptions", async () => {
   assertEquals(error.code, -32006);
 });
 
+test("subscription() asks its source for nothing past maxSubscriptions: nobody would end it", async () => {
+  let begun = 0;
+  const rpc = new JsonRpc({ maxSubscriptions: 1 }).subscription("count", NAMES, () => {
+    begun++;
+    return new ReadableStream<number>();
+  });
+  const wire = bareClient(rpc);
+  const asked = ["count", "count", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id }));
+  wire.say(asked);
+  const answers = await wire.next() as unknown as { error?: { code: number } }[];
+  assertEquals(answers.map(({ error }) => error?.code), [undefined, -32006, -32006]);
+  assertEquals(begun, 1);
+  wire.close();
+});
+
+test("the end of a subscription answers false where none is meant, and logs nothing", async () => {
+  const logger = silentLog();
+  const wire = bareClient(new JsonRpc({ logger }).subscription("count", NAMES, function* () {}));
+  for (const params of [undefined, null, [], {}, [null], ["none"], { subscription: "toString" }]) {
+    wire.say({ jsonrpc: "2.0", method: "count_end", params, id: 1 });
+    assertEquals(await wire.next(), { jsonrpc: "2.0", result: false, id: 1 });
+  }
+  assertEquals(logger.lines, []);
+  wire.close();
+});
+
 test("subscription() ends its generators when the connection is gone", async () => {
   const { promise, resolve } = Promise.withResolvers<string>();
   const client = await counting({}, () => resolve("ended"));

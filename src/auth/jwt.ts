@@ -6,6 +6,7 @@
 
 import type { JWTPayload } from "jose";
 import { RpcInvalidParamsError } from "../errors.ts";
+import { isUpgrade } from "../handshake.ts";
 import type { Plugin } from "../plugin.ts";
 import type { Connection, Handshake, RpcRequest } from "../request.ts";
 import { Alarms } from "./alarms.ts";
@@ -132,7 +133,7 @@ export function jwt<User extends object = JwtUser>(
       throw error;
     }
     // On a WebSocket the token may still come, with the first message.
-    const mayStillCome = handshake.headers.has("upgrade");
+    const mayStillCome = isUpgrade(handshake);
     return required && handshake.user === null && !mayStillCome ? unauthorized() : undefined;
   }
 

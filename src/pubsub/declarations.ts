@@ -5,7 +5,7 @@
  */
 
 import { admitted } from "../request.ts";
-import type { Connection } from "../request.ts";
+import type { Connection, Guard } from "../request.ts";
 import type { Retention } from "./broker.ts";
 import { retentionOf } from "./topic_options.ts";
 import type { TopicOptions } from "./topic_options.ts";
@@ -39,6 +39,11 @@ export class Declarations {
     }
     if (this.#fixed.has(name) || this.#patterns.has(name)) {
       throw new TypeError(`Cannot declare topic "${name}": the name is taken`);
+    }
+    const { use = [] } = options;
+    // What is no guard could be asked nothing: the topic would be open to all.
+    if (!Array.isArray(use) || !use.every(isGuard)) {
+      throw new TypeError(`Cannot declare topic "${name}": its \`use\` is no list of guards`);
     }
     const parts = name.split(".");
     const segments = parts.includes("*") ? parts : undefined;
@@ -87,6 +92,10 @@ const MAX_LENGTH = 256;
 export function mayUse(declaration: Declaration, name: string, connection: Connection): boolean {
   const { use = [] } = declaration.options;
   return admitted(use, { user: connection.user, connection, name, kind: "topic" });
+}
+
+function isGuard(layer: unknown): boolean {
+  return typeof (layer as Partial<Guard> | undefined)?.admits === "function";
 }
 
 function fits(segments: readonly string[], pattern: readonly string[]): boolean {

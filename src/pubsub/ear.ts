@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeError } from "../errors.ts";
+import { describeError, quoted } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Broker, BrokerSink, BrokerSubscription, Position, Retention } from "./broker.ts";
 import { then } from "./soon.ts";
@@ -40,7 +40,7 @@ export class Ears {
   /** Closes it, at once as far as its sink can tell. */
   close(topic: string, ear: Ear): void {
     const failed = (error: unknown): void => {
-      this.#logger.warn(`Cannot unsubscribe from topic "${topic}": ${describeError(error)}`);
+      this.#logger.warn(`Cannot unsubscribe from topic ${quoted(topic)}: ${describeError(error)}`);
     };
     try {
       const ending = ear.end();

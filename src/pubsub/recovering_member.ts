@@ -5,7 +5,7 @@
  * @module
  */
 
-import { describeError } from "../errors.ts";
+import { describeError, quoted } from "../errors.ts";
 import type { Connection } from "../request.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "./broker.ts";
 import { before, includes, Member } from "./member.ts";
@@ -103,7 +103,8 @@ export class RecoveringMember extends Member {
       this.queue = [];
       this.#retryAt = Date.now() + RETRY_MS;
       const { form, backlog } = this.source;
-      form.logger.warn(`Cannot read the history of topic "${form.name}": ${describeError(error)}`);
+      const topic = quoted(form.name);
+      form.logger.warn(`Cannot read the history of topic ${topic}: ${describeError(error)}`);
       if (!this.ended) backlog.wait(this);
     };
     try {

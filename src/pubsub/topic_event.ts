@@ -6,6 +6,7 @@
  */
 
 import { SharedText } from "../channel.ts";
+import { quoted } from "../errors.ts";
 import { exceedsBytes } from "../limits.ts";
 import type { Logger } from "../logger.ts";
 import { positionText } from "./broker.ts";
@@ -129,7 +130,7 @@ export class TopicEvent {
     if (!this.#form.isTooLong(text)) return new SharedText(text);
     // Published elsewhere, by somebody with other limits.
     this.#form.logger.warn(
-      `An event of topic "${this.#form.name}" was dropped: over maxMessageBytes`,
+      `An event of topic ${quoted(this.#form.name)} was dropped: over maxMessageBytes`,
     );
     return null;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeError } from "../errors.ts";
+import { describeError, quoted } from "../errors.ts";
 import { checkLength } from "../limits.ts";
 import type { Limits } from "../limits.ts";
 import type { Logger } from "../logger.ts";
@@ -207,7 +207,7 @@ export class Topics implements TopicTable {
       this.#refused = 0;
     }, (error) => {
       if (this.#refused++ > 0) return;
-      logger.error(`Cannot publish an event of topic "${name}": ${describeError(error)}`);
+      logger.error(`Cannot publish an event of topic ${quoted(name)}: ${describeError(error)}`);
     });
   }
 }

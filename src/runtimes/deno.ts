@@ -7,7 +7,7 @@
 import type { Admission, Receiver } from "../channel.ts";
 import { openSocket } from "../socket.ts";
 import type { StandardSocket } from "../socket.ts";
-import { quiet } from "../timer.ts";
+import { LONGEST_DELAY, quiet } from "../timer.ts";
 import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -88,7 +88,7 @@ const OPEN_MS = 5000;
 
 /** One that is silent for two heartbeats is closed: Deno pings after half of this, then waits. */
 function idleSeconds({ heartbeatMs }: Admission): number {
-  return heartbeatMs === Infinity ? 0 : 2 * heartbeatMs / 1000;
+  return heartbeatMs === Infinity ? 0 : 2 * Math.min(heartbeatMs, LONGEST_DELAY) / 1000;
 }
 
 function denoGlobal(): DenoGlobal | undefined {

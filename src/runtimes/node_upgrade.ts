@@ -162,9 +162,10 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
     headers.append(rawHeaders[index] as string, rawHeaders[index + 1] as string);
   }
   const host = incoming.headers.host ?? "localhost";
-  const base = `${scheme}://${host}`;
   const path = incoming.url ?? "/";
-  return URL.canParse(path, base) ? new Request(new URL(path, base), { headers }) : undefined;
+  // Put together, not resolved: `//evil.example/` is a path here, and no other host.
+  const url = path.startsWith("/") ? `${scheme}://${host}${path}` : path;
+  return URL.canParse(url) ? new Request(url, { headers }) : undefined;
 }
 
 /** Answers an upgrade that was refused, on the bare socket. Does not reject. */
