@@ -1,4 +1,5 @@
 import { request as httpsRequest } from "node:https";
+import { connect as dialToStay } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
@@ -259,6 +260,32 @@ test("close() is not held up by a peer that does not answer", async () => {
   await server.close();
   await until(() => rpc.connections.size === 0);
   silent.destroy();
+});
+
+test("close() is not held up by a peer that was refused and does not leave", async () => {
+  const { rpc } = testServer();
+  const server = await serve(rpc, LOOPBACK);
+  const stays = dialToStay({ host: "127.0.0.1", port: server.port, allowHalfOpen: true });
+  const refused = new Promise((resolve) => stays.once("data", resolve).once("end", resolve));
+  stays.write(requestText(server.url, { ...UPGRADE, origin: "http://evil.example" }, {}));
+  assertStringIncludes(String(await refused), "403");
+  await server.close();
+  stays.destroy();
+});
+
+test("serve() gives up a peer that was refused and does not leave", async () => {
+  const { rpc } = testServer();
+  await using server = await serve(rpc, LOOPBACK);
+  const stays = dialToStay({ host: "127.0.0.1", port: server.port, allowHalfOpen: true });
+  stays.on("data", () => {});
+  stays.write(requestText(server.url, { ...UPGRADE, origin: "http://evil.example" }, {}));
+  await new Promise((resolve) => stays.once("end", resolve));
+  // What is said to a socket that is gone comes back as a reset.
+  const reset = new Promise((resolve) => stays.once("error", resolve));
+  const talks = setInterval(() => stays.write("?"), 50);
+  await reset;
+  clearInterval(talks);
+  stays.destroy();
 });
 
 test("close() is not held up by a handshake that never settles, nor by one that settles late", async () => {
