@@ -221,6 +221,20 @@ for (const [what, request] of Object.entries(oddRequests)) {
   });
 }
 
+for (const upgrade of ["h2c", "TLS/1.2"]) {
+  test(`serve() answers a POST that offers ${upgrade} beside what it asks`, async () => {
+    const { rpc } = testServer();
+    await using server = await serve(rpc, LOOPBACK);
+    const body = '{"jsonrpc":"2.0","method":"echo","params":["ä"],"id":1}';
+    const { status, body: answer } = await rawPost(server.url, body, {
+      connection: "Upgrade, HTTP2-Settings",
+      "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+      upgrade,
+    });
+    assertEquals([status, answer.includes('["ä"]')], [200, true]);
+  });
+}
+
 // -- close() --
 
 test("close() closes all sockets with 1001, and resolves when everything has ended", async () => {

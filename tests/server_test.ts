@@ -103,6 +103,18 @@ for (const [what, [changes, status]] of Object.entries(wrongUpgrades)) {
   });
 }
 
+test("fetch() answers a GET that offers another protocol beside what it asks", async () => {
+  const rpc = testServer().method("now", { get: true }, () => "noon");
+  await using server = await serveHere(rpc);
+  for (const upgrade of ["h2c", "TLS/1.2"]) {
+    const { status, body } = await rawRequest(server.url, {
+      path: "/?method=now&id=1",
+      headers: { connection: "Upgrade", upgrade },
+    });
+    assertEquals([status, body.includes('"noon"')], [200, true]);
+  }
+});
+
 test("handleUpgrade() throws TypeError when nothing here can make a WebSocket", () => {
   // Deno can always.
   if (runtimeHere === "deno") return;
