@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
+import { Line } from "./_kit/doors.ts";
 import { EventReader } from "./_kit/events.ts";
 import { serveHere, silentLog, until } from "./_kit/local.ts";
 
@@ -114,6 +115,23 @@ test("a plugin whose `opened` throws closes the connection with 1011, on each do
   await reader.ended();
   await until(() => rpc.connections.size === 0);
   assertStringIncludes(logger.text, "Broken opened");
+});
+
+test("a plugin that closes a connection in `opened` leaves its place free", async () => {
+  const rpc = new JsonRpc({ maxConnections: 2 })
+    .use({
+      opened(connection) {
+        connection.notify("why", ["No more of you"]);
+        connection.close(1008, "No more of you");
+      },
+    });
+  await using server = await serveHere(rpc);
+  for (let round = 0; round < 3; round++) {
+    const line = await Line.open(server.url);
+    assertEquals(await line.closed(), { code: 1008, reason: "No more of you" });
+    assertEquals((await line.next()).method, "why");
+    await until(() => rpc.connections.size === 0);
+  }
 });
 
 test("a plugin whose `fetch` fails is answered with 500 and logged, and tells nobody why", async () => {
