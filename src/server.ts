@@ -24,6 +24,7 @@ import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
 import { discovery } from "./openrpc.ts";
 import type { Plugin } from "./plugin.ts";
+import { isReserved } from "./protocol.ts";
 import { memoryBroker } from "./pubsub/memory_broker.ts";
 import type { Notified } from "./pubsub/notified.ts";
 import type { TopicOptions } from "./pubsub/topic_options.ts";
@@ -255,9 +256,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /**
    * Declares a topic, or with `*` for a segment all topics that fit: `room.*`.
    *
-   * @param name The topic's name, or a pattern.
+   * @param name The topic's name, or a pattern. Names that start with `rpc.` or `$/` are not yours.
    * @param options Who may subscribe, whether the last event is kept, what events are.
-   * @throws {TypeError} Where the name is taken.
+   * @throws {TypeError} Where the name is reserved or taken.
    */
   topic<const Name extends string, Payload = unknown>(
     name: Name,
@@ -368,7 +369,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   #add(name: string, handler: Handler, options: MethodOptions = {}, socketOnly = false): void {
-    if (/^(?:rpc\.|\$\/)/.test(name)) {
+    if (isReserved(name)) {
       throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
     }
     this.#methods.add({ ...options, name, handler, socketOnly });
