@@ -314,6 +314,24 @@ test("close() may be called twice, and at the same time", async () => {
   assertEquals([rpc.connections.size, closes], [0, 1]);
 });
 
+test("request.signal aborts when the handler itself ends the connection, however early", async () => {
+  const aborted: unknown[] = [];
+  const rpc = new JsonRpc().method("leave", async (_params: unknown, { signal, connection }) => {
+    connection.close();
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve());
+    });
+    aborted.push(signal.reason.outcome);
+  });
+  await using server = await serveHere(rpc);
+  const client = await connect(server.ws, { reconnect: false });
+  await assertRejects(() => client.call("leave"), RpcConnectionError);
+  await until(() => aborted.length > 0);
+  assertEquals(aborted, ["unknown"]);
+  await client.close();
+});
+
 test("close() aborts what handlers are still at", async () => {
   let aborted = false;
   const rpc = testServer().method(
