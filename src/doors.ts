@@ -6,7 +6,6 @@
 
 import type { CloseOptions } from "./close_options.ts";
 import type { Connections } from "./connections.ts";
-import { afterBody } from "./discard.ts";
 import { Drain } from "./drain.ts";
 import { Checks } from "./handshake.ts";
 import { HttpDoor } from "./http.ts";
@@ -66,7 +65,6 @@ export class Doors {
     if (request.method !== "POST" && isWebSocket(request.headers.get("upgrade"))) {
       return this.upgrade(request, host);
     }
-    if (this.#drain.begun) return afterBody(request, this.#drain.refusal());
     return this.#http.answer(request, host);
   }
 
