@@ -350,7 +350,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * connections with 1001, POSTs with 503. Called again, it can only shorten the drain.
    *
    * @param options How long calls have, and when clients may come back.
-   * @returns Resolves when all connections are gone and all plugins closed.
+   * @returns Resolves when all connections are gone and all plugins closed; rejects then where one of
+   * them failed to.
    * @throws {RangeError} Where an option is no number from 0.
    */
   close(options: CloseOptions = {}): Promise<void> {
@@ -365,7 +366,10 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   async #close(gone: Promise<void>): Promise<void> {
     await gone;
-    await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
+    const closing = this.#plugins.map(async (plugin) => await plugin.close?.());
+    // One that fails keeps none of the others from ending, and is told all the same.
+    await Promise.allSettled(closing);
+    await Promise.all(closing);
   }
 
   #add(name: string, handler: Handler, options: MethodOptions = {}, socketOnly = false): void {

@@ -18,7 +18,7 @@ import {
   requestText,
   UPGRADE,
 } from "./_kit/doors.ts";
-import { quietMoment, silentLog, until } from "./_kit/local.ts";
+import { gate, quietMoment, silentLog, unsettled, until } from "./_kit/local.ts";
 
 const LOOPBACK: ServeOptions = { hostname: "127.0.0.1", port: 0 };
 
@@ -274,6 +274,20 @@ test("close() may be called twice, and gives the port back", async () => {
   await first.close();
   await using second = await serve(rpc, { ...LOOPBACK, port: first.port });
   assertEquals(second.port, first.port);
+});
+
+test("close() called again resolves no sooner than before everything has ended", async () => {
+  const { rpc } = testServer();
+  const [asked, answer] = [gate(), gate()];
+  rpc.method("late", () => (asked.open(), answer.passed));
+  const server = await serve(rpc, LOOPBACK);
+  const post = rawPost(server.url, '{"jsonrpc":"2.0","method":"late","id":1}');
+  await asked.passed;
+  const closed = [server.close(), server.close()];
+  assertEquals(await unsettled(closed), [0, 1]);
+  answer.open();
+  await Promise.all(closed);
+  assertEquals((await post).status, 200);
 });
 
 test("close() is not held up by a peer that does not answer", async () => {

@@ -1,11 +1,11 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { Line } from "./_kit/doors.ts";
 import { EventReader } from "./_kit/events.ts";
-import { serveHere, silentLog, until } from "./_kit/local.ts";
+import { gate, serveHere, silentLog, unsettled, until } from "./_kit/local.ts";
 
 interface Person {
   readonly name: string;
@@ -132,6 +132,25 @@ test("a plugin that closes a connection in `opened` leaves its place free", asyn
     assertEquals((await line.next()).method, "why");
     await until(() => rpc.connections.size === 0);
   }
+});
+
+test("a plugin whose `close` fails keeps none from being closed, and close() tells of it then", async () => {
+  const closed: string[] = [];
+  const slow = gate();
+  const rpc = new JsonRpc()
+    .use({
+      close() {
+        throw new Error("Broken close");
+      },
+    })
+    .use({ close: () => void closed.push("second") })
+    .use({ close: () => slow.passed.then(() => void closed.push("third")) });
+  const closing = rpc.close();
+  await until(() => closed.length > 0);
+  assertEquals(await unsettled([closing]), [0]);
+  slow.open();
+  await assertRejects(() => closing, Error, "Broken close");
+  assertEquals(closed, ["second", "third"]);
 });
 
 test("a plugin whose `fetch` fails is answered with 500 and logged, and tells nobody why", async () => {

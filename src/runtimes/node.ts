@@ -103,6 +103,7 @@ class Listening implements NodeServer {
   readonly #server: Server & Partial<ConnectionClosers>;
   readonly #app: FetchApp;
   readonly #upgrades: Upgrades;
+  #ended: Promise<void> | undefined;
 
   constructor(server: Server, served: Served) {
     const { app, upgrades, secure, hostname = "localhost" } = served;
@@ -115,10 +116,17 @@ class Listening implements NodeServer {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    const server = this.#server;
     const cutAt = performance.now() + (options?.drainMs ?? Infinity) + CUT_MS;
     if (options !== undefined) await this.#app.close?.(options);
-    if (!server.listening) return;
+    await (this.#ended ??= this.#end(cutAt));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #end(cutAt: number): Promise<void> {
+    const server = this.#server;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections?.();
     // Connections fall idle with their last answer; nothing but a look tells when.
@@ -128,10 +136,6 @@ class Listening implements NodeServer {
     }, LOOK_MS);
     await Promise.all([closed, this.#upgrades.close()]);
     clearInterval(looks);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }
 
