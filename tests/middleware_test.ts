@@ -8,7 +8,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { connect, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc";
+import { connect, guard, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc";
 import type { CallMiddleware, Connection, HandshakeCheck, Plugin } from "@x/jsonrpc";
 import { compose } from "../src/middleware.ts";
 import type { Middleware } from "../src/middleware.ts";
@@ -304,6 +304,27 @@ test("a layer that does not wait for the handler does no harm when that fails", 
   await quietMoment();
   await quietMoment();
   assertEquals(await client.call("fail"), "cached");
+});
+
+test("a handler that gives a query, which runs each time it is waited for, has it run once", async () => {
+  let runs = 0;
+  const query = () => ({
+    then: (resolve: (rows: number) => void) => void queueMicrotask(() => resolve(++runs)),
+  });
+  const layers: Readonly<Record<string, CallMiddleware>> = {
+    returns: (_request, next) => next(),
+    calls: (_request, next) => void next(),
+    waits: async (_request, next) => await next(),
+    guards: guard(() => true),
+  };
+  const rpc = new JsonRpc().method("none", query);
+  for (const [name, layer] of Object.entries(layers)) rpc.method(name, { use: [layer] }, query);
+  rpc.method("all", { use: Object.values(layers) }, query);
+  await using client = await pair(rpc);
+  for (const name of ["none", ...Object.keys(layers), "all"]) {
+    const before = runs;
+    assertEquals([await client.call(name as "none"), runs], [before + 1, before + 1], name);
+  }
 });
 
 test("a layer passes on a handler that has no result", async () => {
