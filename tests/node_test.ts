@@ -221,16 +221,6 @@ for (const [what, request] of Object.entries(oddRequests)) {
   });
 }
 
-test("serve() takes a path for a path, whatever it begins with", async () => {
-  const { rpc } = testServer();
-  const urls: string[] = [];
-  rpc.use({ handshake: ({ url }) => void urls.push(url) });
-  await using server = await serve(rpc, LOOPBACK);
-  await rawRequest(server.url, { path: "//other.example/a?b", headers: UPGRADE });
-  await rawRequest(server.url, { path: "//other.example/a?b", method: "POST" });
-  assertEquals(urls, Array(2).fill(`${server.url}//other.example/a?b`));
-});
-
 for (const upgrade of ["h2c", "TLS/1.2"]) {
   test(`serve() answers a POST that offers ${upgrade} beside what it asks`, async () => {
     const { rpc } = testServer();

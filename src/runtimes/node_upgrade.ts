@@ -165,9 +165,7 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
   const host = incoming.headers.host ?? "localhost";
   const base = `${scheme}://${host}`;
   const path = incoming.url ?? "/";
-  // Not as relative to the base: "//a/b" is a path here, not a host.
-  const url = path.startsWith("/") ? base + path : path;
-  return URL.canParse(url, base) ? new Request(new URL(url, base), { headers }) : undefined;
+  return URL.canParse(path, base) ? new Request(new URL(path, base), { headers }) : undefined;
 }
 
 /** Answers an upgrade that was refused, on the bare socket; resolves when that is gone. Does not reject. */
