@@ -50,8 +50,7 @@ export class Origins {
       return this.#refuse("origin", origin);
     }
     if (hosts !== undefined) {
-      // HTTP/2 has no such header: there the URL was made of what takes its place.
-      const host = headers.get("host") ?? new URL(handshake.url).host;
+      const host = headers.get("host") ?? "";
       if (!hosts.includes(host)) return this.#refuse("host", host);
     }
     if (origin !== null) this.#admitted.add(handshake);

@@ -227,12 +227,3 @@ test("JsonRpc runs nothing of a foreign page's request", async () => {
   assertEquals([response.status, runs], [403, 0]);
   await response.body?.cancel();
 });
-
-test("hosts are those of URLs where there is no Host header, as over HTTP/2", async () => {
-  const { rpc } = testServer({ hosts: ["rpc.example:8443"] });
-  const statuses = ["rpc.example:8443", "rpc.example", "other.example:8443"].map(async (host) => {
-    const post = { method: "POST", headers: JSON_HEADERS, body: PING };
-    return (await rpc.fetch(new Request(`https://${host}/`, post))).status;
-  });
-  assertEquals(await Promise.all(statuses), [200, 403, 403]);
-});
