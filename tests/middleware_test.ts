@@ -12,6 +12,7 @@ import { connect, guard, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc"
 import type { CallMiddleware, Connection, HandshakeCheck, Plugin } from "@x/jsonrpc";
 import { compose } from "../src/middleware.ts";
 import type { Middleware } from "../src/middleware.ts";
+import { EventReader } from "./_kit/events.ts";
 import { bareClient, pair, quietMoment, serveHere, silentLog, until } from "./_kit/local.ts";
 
 /** A layer that writes down when it is entered and left. */
@@ -568,16 +569,34 @@ test("a handshake function sees URL, headers and address, for both doors", async
   assertEquals(seen, [expected, expected]);
 });
 
-test("connection.handshake can be read for as long as the connection is open", async () => {
-  const rpc = new JsonRpc().method("where", (_params: unknown, { connection }) => {
-    const { url, headers, remoteAddress } = connection.handshake;
-    return [new URL(url).pathname, headers.get("upgrade")?.toLowerCase(), remoteAddress];
+for (const door of ["fetch", "handleUpgrade"] as const) {
+  test(`connection.handshake can be read for as long as the connection is open, through ${door}()`, async () => {
+    const rpc = new JsonRpc().method("where", (_params: unknown, { connection }) => {
+      const { url, headers, remoteAddress } = connection.handshake;
+      return [new URL(url).pathname, headers.get("upgrade")?.toLowerCase(), remoteAddress];
+    });
+    const { websocket, close } = rpc;
+    await using server = await serveHere({ fetch: rpc[door], websocket, close: close.bind(rpc) });
+    await using client = await connect<typeof rpc>(`${server.ws}/path`);
+    const expected = ["/path", "websocket", "127.0.0.1"];
+    assertEquals(await client.call("where"), expected as never);
+    assertEquals(await client.call("where"), expected as never);
   });
+}
+
+test("connection.handshake can be read for as long as an event stream is open", async () => {
+  const rpc = new JsonRpc().topic("clock");
   await using server = await serveHere(rpc);
-  await using client = await connect<typeof rpc>(`${server.ws}/path`);
-  const expected = ["/path", "websocket", "127.0.0.1"];
-  assertEquals(await client.call("where"), expected as never);
-  assertEquals(await client.call("where"), expected as never);
+  const reader = await EventReader.open(server.url, "topics=clock");
+  const [connection] = rpc.connections;
+  const { url, headers, remoteAddress } = connection?.handshake ?? {};
+  const expected = ["/?topics=clock", "text/event-stream", "127.0.0.1"];
+  assertEquals(
+    [url?.replace(server.url, ""), headers?.get("accept"), remoteAddress],
+    expected,
+  );
+  await rpc.close();
+  await reader.ended();
 });
 
 test("connection.state is room of its own for each connection", async () => {
