@@ -5,6 +5,7 @@ import type { JsonRpcOptions } from "@x/jsonrpc";
 import { stream } from "@x/jsonrpc/stream";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { bareClient, quietMoment, silentLog, until } from "./_kit/local.ts";
+import type { Log } from "./_kit/local.ts";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
 
@@ -86,16 +87,9 @@ test("subscription() ends its generator and its signal when an item cannot be se
         ended.push(signal.aborted);
       }
     });
-  const wire = bareClient(rpc);
-  wire.call(1, "count");
-  const { result } = await wire.next();
-  const last = await wire.next();
-  const error = { code: -32603, message: "Internal error" };
-  assertEquals(last.params, { subscription: result, error });
+  await failing(rpc, logger);
   await until(() => ended.length > 0);
   assertEquals(ended, [true]);
-  assertStringIncludes(logger.text, 'Subscription "count" failed');
-  wire.close();
 });
 
 test("subscription() tells of an error that cannot be sent as of one that is nobody's business", async () => {
@@ -105,15 +99,20 @@ test("subscription() tells of an error that cannot be sent as of one that is nob
     .subscription("count", NAMES, function* () {
       throw new RpcInvalidParamsError({ data: 1n });
     });
+  await failing(rpc, logger);
+});
+
+/** Makes sure that the first thing a subscription tells is that it failed, and not why. */
+async function failing(rpc: Pick<JsonRpc, "attach">, logger: Log): Promise<void> {
   const wire = bareClient(rpc);
   wire.call(1, "count");
   const { result } = await wire.next();
-  const last = await wire.next();
+  const { params } = await wire.next();
   const error = { code: -32603, message: "Internal error" };
-  assertEquals(last.params, { subscription: result, error });
+  assertEquals(params, { subscription: result, error });
   assertStringIncludes(logger.text, 'Subscription "count" failed');
   wire.close();
-});
+}
 
 for (const how of ["ends", "fails to end"]) {
   test(`subscription() ends all generators of a connection that one of them closes and then ${how}`, async () => {
