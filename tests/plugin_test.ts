@@ -71,6 +71,27 @@ test("a plugin whose hooks throw costs no connection its place, and keeps no oth
   for (const name of names) assertStringIncludes(logger.text, `Broken ${name}`);
 });
 
+test("a plugin whose hooks reject has that logged, and the process goes on", async () => {
+  const logger = silentLog();
+  const names = ["opened", "userChanged", "ended"] as const;
+  const rpc = new JsonRpc({ logger })
+    .use(Object.fromEntries(names.map((name) => [name, async () => {
+      await Promise.resolve();
+      throw new Error(`Broken ${name}`);
+    }])) as Plugin)
+    .method("leave", (_params: unknown, { connection }) => {
+      connection.logout();
+      return "left";
+    });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const client = await connect<typeof rpc>(near);
+  assertEquals(await client.call("leave"), "left");
+  await client.close();
+  await until(() => names.every((name) => logger.text.includes(`Broken ${name}`)));
+  await rpc.close();
+});
+
 test("a plugin whose `dropped` throws keeps no event from others", async () => {
   const logger = silentLog();
   const rpc = new JsonRpc({ logger, maxBufferedBytes: 2 })
