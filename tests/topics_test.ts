@@ -474,6 +474,36 @@ test("close() leaves a broker to the other servers that share it, and is its end
   assertEquals(closed, 1);
 });
 
+for (const answer of ["refused", "let in"]) {
+  test(`subscribe that a layer has ${answer} before another lets it through does what was answered`, async () => {
+    const late = gate();
+    const rpc = new JsonRpc({ logger: silentLog() })
+      .use(({ method }, next) => {
+        if (method !== "subscribe") return next();
+        next();
+        if (answer === "refused") throw new RpcServerError(-32050, "Too late");
+        return ["clock"];
+      })
+      .use(({ method }, next) => method === "subscribe" ? late.passed.then(next) : next())
+      .topic("clock");
+    const wire = bareClient(rpc);
+    wire.call(1, "subscribe", ["clock"]);
+    assertEquals((await wire.next()).error?.code, answer === "refused" ? -32050 : undefined);
+    late.open();
+    for (let n = 0; n < 5; n++) await quietMoment();
+    const [connection] = rpc.connections;
+    assertEquals([...connection?.subscriptions ?? []], answer === "refused" ? [] : ["clock"]);
+    rpc.notify("clock", "noon");
+    wire.call(2, "get_subscriptions");
+    const heard = await wire.next();
+    assertEquals(
+      [heard.method, heard.id],
+      answer === "refused" ? [undefined, 2] : ["clock", undefined],
+    );
+    wire.close();
+  });
+}
+
 test("topic() throws TypeError when its name is the protocol's own", () => {
   const rpc = new JsonRpc();
   for (const name of ["rpc.message", "rpc.*", "$/progress", "$/*"]) {
