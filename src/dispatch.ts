@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ErrorCode, RpcError } from "./errors.ts";
+import { ErrorCode, RpcConnectionError, RpcError } from "./errors.ts";
 import { checkShape } from "./protocol.ts";
 import type { RpcRequest } from "./request.ts";
 import { Responder } from "./responder.ts";
@@ -36,6 +36,8 @@ export class Dispatcher extends Responder {
     result: PromiseLike<unknown>,
     method: Method,
   ): void {
+    // The handler may have ended the connection by itself, when it was not yet among those to be told.
+    if (!request.connection.isOpen) request.abort(new RpcConnectionError(GONE, "unknown"));
     super.wait(request, result, method);
     if (!method.timeoutMs || method.timeoutMs > LONGEST_DELAY) return;
     const timer = setTimeout(() => this.giveUp(request, TIMED_OUT), method.timeoutMs);
@@ -51,4 +53,5 @@ export class Dispatcher extends Responder {
   }
 }
 
+const GONE = "The caller is gone: the connection was closed by its own call";
 const TIMED_OUT = new RpcError(ErrorCode.requestTimeout, "Request timed out");

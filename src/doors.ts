@@ -6,7 +6,6 @@
 
 import type { CloseOptions } from "./close_options.ts";
 import type { Connections } from "./connections.ts";
-import { afterBody } from "./discard.ts";
 import { Drain } from "./drain.ts";
 import { Checks } from "./handshake.ts";
 import { HttpDoor } from "./http.ts";
@@ -19,6 +18,7 @@ import type { Connection } from "./request.ts";
 import type { AttachOptions, JsonRpcOptions } from "./server_options.ts";
 import type { StandardSocket } from "./socket.ts";
 import { SocketDoor } from "./sockets.ts";
+import { isWebSocket } from "./upgrade.ts";
 
 /** What the doors need of their server. */
 export interface DoorsOptions {
@@ -62,10 +62,9 @@ export class Doors {
   /** Answers a request, whichever door it asks for. */
   fetch(request: Request, host: unknown): Response | Promise<Response> {
     // An upgrade is a GET: a POST need not be asked for more.
-    if (request.method !== "POST" && request.headers.has("upgrade")) {
+    if (request.method !== "POST" && isWebSocket(request.headers.get("upgrade"))) {
       return this.upgrade(request, host);
     }
-    if (this.#drain.begun) return afterBody(request, this.#drain.refusal());
     return this.#http.answer(request, host);
   }
 

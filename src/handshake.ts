@@ -142,6 +142,8 @@ class LastingHandshake implements Handshake {
     this.url = request.url;
     this.remoteAddress = remoteAddress;
     this.#headers = request.headers;
+    // Makes Deno read all of them: else it looks each up in the request, which is closed one day.
+    this.#headers.has("upgrade");
   }
 
   get headers(): Headers {

@@ -92,11 +92,12 @@ export class HttpDoor {
 
   /**
    * Answers a request: 200 with the answer, 200 without a body where there is none to give; 403
-   * where a check refuses; 405, 413 and 415 for what is not taken.
+   * where a check refuses; 405, 413 and 415 for what is not taken; 503 once the server ends.
    *
    * @param host What the runtime passes beside the request.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
+    if (this.#options.drain.begun) return this.#turnAway(request, host);
     const response = this.#answer(request, host);
     return isThenable(response) ? this.#count(response) : response;
   }
@@ -135,6 +136,22 @@ export class HttpDoor {
         ? refusal.then((refusal) => this.#unless(refusal, request, caller))
         : this.#unless(refusal, request, caller);
     }
+    return origin === null ? response : this.#readable(response, handshake, origin);
+  }
+
+  /** Refuses because the server ends, in a way that a page can read which may ask. Nobody waits for it. */
+  #turnAway(request: Request, host: unknown): Response | Promise<Response> {
+    const { checks, drain, origins } = this.#options;
+    const handshake = toHandshake(request, chooseRuntime(host), host);
+    const origin = handshake.headers.get("origin");
+    if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
+    let refusal: Response;
+    try {
+      refusal = origins.check(handshake) ?? drain.refusal();
+    } catch (error) {
+      refusal = checks.refusal(error);
+    }
+    const response = afterBody(request, refusal);
     return origin === null ? response : this.#readable(response, handshake, origin);
   }
 

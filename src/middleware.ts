@@ -64,9 +64,12 @@ function wrap<Context>(
         passed = error;
         throw error;
       }
+      if (!isThenable(passed)) return passed;
+      // Asked once: what is no promise may do its work, such as a query, each time it is.
+      const promise = Promise.resolve(passed);
       // A layer may leave it alone: that must not end the process.
-      if (isThenable(passed)) passed.then(undefined, () => {});
-      return passed;
+      promise.catch(() => {});
+      return passed = promise;
     }
     function settle(result: unknown): unknown {
       if (result !== undefined) return result;

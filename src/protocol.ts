@@ -57,6 +57,11 @@ export function parseMessage(text: string, maxDepth: number): unknown {
   return value;
 }
 
+/** Whether a name is the protocol's own: of methods, and so of topics, whose events are called by it. */
+export function isReserved(name: string): boolean {
+  return /^(?:rpc\.|\$\/)/.test(name);
+}
+
 /** Whether a parsed value is an answer (to be matched with a call, and never to be answered). */
 export function isResponse(value: unknown): value is Message {
   if (typeof value !== "object" || value === null) return false;

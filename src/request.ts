@@ -178,7 +178,7 @@ export class RpcRequest<User = unknown> {
   readonly #index: number;
   #controller: AbortController | undefined;
   #abortReason: unknown;
-  #succeeded = false;
+  #succeeded: boolean | undefined;
   #afterwards: ((succeeded: boolean) => void)[] | undefined;
 
   /** Made by the responder, not by users. */
@@ -275,7 +275,9 @@ export class RpcRequest<User = unknown> {
    * the handler may have failed.
    */
   afterwards(run: (succeeded: boolean) => void): void {
-    (this.#afterwards ??= []).push(run);
+    // A layer may answer first, and go inwards later.
+    if (this.#succeeded !== undefined) run(this.#succeeded);
+    else (this.#afterwards ??= []).push(run);
   }
 
   /** Whether the caller has cancelled the call or is gone. Cheaper than asking the signal. */
@@ -308,7 +310,7 @@ export class RpcRequest<User = unknown> {
     this.#afterwards = undefined;
     for (const run of runs) {
       try {
-        run(this.#succeeded);
+        run(this.#succeeded === true);
       } catch (error) {
         const { logger } = this.connection;
         logger.error(`After the answer to ${quoted(this.method)}: ${describeError(error)}`);

@@ -24,6 +24,7 @@ import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
 import { discovery } from "./openrpc.ts";
 import type { Plugin } from "./plugin.ts";
+import { isReserved } from "./protocol.ts";
 import { memoryBroker } from "./pubsub/memory_broker.ts";
 import type { Notified } from "./pubsub/notified.ts";
 import type { TopicOptions } from "./pubsub/topic_options.ts";
@@ -256,9 +257,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /**
    * Declares a topic, or with `*` for a segment all topics that fit: `room.*`.
    *
-   * @param name The topic's name, or a pattern.
+   * @param name The topic's name, or a pattern. Names that start with `rpc.` or `$/` are not yours.
    * @param options Who may subscribe, whether the last event is kept, what events are.
-   * @throws {TypeError} Where the name is taken.
+   * @throws {TypeError} Where the name is reserved or taken.
    */
   topic<const Name extends string, Payload = unknown>(
     name: Name,
@@ -350,7 +351,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * connections with 1001, POSTs with 503. Called again, it can only shorten the drain.
    *
    * @param options How long calls have, and when clients may come back.
-   * @returns Resolves when all connections are gone and all plugins closed.
+   * @returns Resolves when all connections are gone and all plugins closed; rejects then where one of
+   * them failed to.
    * @throws {RangeError} Where an option is no number from 0.
    */
   close(options: CloseOptions = {}): Promise<void> {
@@ -365,11 +367,14 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   async #close(gone: Promise<void>): Promise<void> {
     await gone;
-    await Promise.all(this.#plugins.map((plugin) => plugin.close?.()));
+    const closing = this.#plugins.map(async (plugin) => await plugin.close?.());
+    // One that fails keeps none of the others from ending, and is told all the same.
+    await Promise.allSettled(closing);
+    await Promise.all(closing);
   }
 
   #add(name: string, handler: Handler, options: MethodOptions = {}, socketOnly = false): void {
-    if (/^(?:rpc\.|\$\/)/.test(name)) {
+    if (isReserved(name)) {
       throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
     }
     this.#methods.add({ ...options, name, handler, socketOnly });

@@ -30,7 +30,7 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   readonly info?: ServerInfo;
   /**
    * Who keeps the events of topics and brings them round: this process alone, or an engine between
-   * processes. It is closed with the server.
+   * processes. It is closed with the server, of several with the last.
    *
    * @default {memoryBroker()}
    */

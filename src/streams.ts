@@ -8,7 +8,6 @@
 import { describeError, ErrorCode, RpcError, RpcInternalError, RpcServerError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { MethodOptions, MethodRegistry } from "./methods.ts";
-import { isThenable } from "./middleware.ts";
 import type { Plugin, PluginMethod } from "./plugin.ts";
 import type { Connection, RpcRequest } from "./request.ts";
 
@@ -110,8 +109,9 @@ export class Streams {
     if (stream === undefined) return false;
     this.#drop(stream);
     stream.request.abort(new RpcError(ErrorCode.requestCancelled, "Subscription ended"));
-    const ended = stream.items.return?.();
-    if (isThenable(ended)) ended.then(undefined, () => {}); // nobody is left to be told
+    // Not at once: a source may have led to this itself, and none can be ended while it runs. Where it
+    // fails to end, nobody is left to be told.
+    void Promise.resolve().then(() => stream.items.return?.()).catch(() => {});
     return true;
   }
 
@@ -122,35 +122,53 @@ export class Streams {
     return dropped;
   }
 
+  #has({ id, request: { connection } }: Stream): boolean {
+    return this.#open.get(connection)?.has(id) === true;
+  }
+
   async #pump(stream: Stream): Promise<void> {
-    const { items, request: { connection } } = stream;
+    const { id, items, request: { connection } } = stream;
     try {
-      for (let sent = 1;; sent++) {
+      for (let sent = 1; this.#has(stream); sent++) {
         const { done, value } = await items.next();
-        if (!this.#open.get(connection)?.has(stream.id)) return;
-        if (done) break;
+        if (!this.#has(stream)) return;
+        if (done) {
+          this.#drop(stream);
+          return this.#tell(stream, { done: true });
+        }
         this.#tell(stream, { result: value ?? null });
         // A source that never waits must not keep others waiting, nor fill the peer's buffer.
         if (sent % TURN === 0) await pause(0);
-        while (connection.bufferedAmount > this.#limits.maxBufferedBytes / 2) await pause(50);
+        while (this.#has(stream) && this.#isSlow(connection)) await pause(50);
       }
-      if (this.#drop(stream)) this.#tell(stream, { done: true });
     } catch (error) {
-      if (this.#drop(stream)) this.#tell(stream, { error: this.#toWire(stream, error) });
+      // It may be the item that could not be sent: its source has more.
+      if (this.#end(connection, id)) this.#fail(stream, error);
     }
+  }
+
+  #isSlow(connection: Connection): boolean {
+    return connection.bufferedAmount > this.#limits.maxBufferedBytes / 2;
   }
 
   #tell({ id, notification, request }: Stream, what: Record<string, unknown>): void {
     request.connection.notify(notification, { subscription: id, ...what });
   }
 
-  #toWire({ request }: Stream, error: unknown): object {
-    const { code, message, data } = error instanceof RpcError ? error : new RpcInternalError();
-    if (!(error instanceof RpcError)) {
-      const { logger } = request.connection;
-      logger.error(`Subscription "${request.method}" failed: ${describeError(error)}`);
+  /** Says why no more comes: what is for the caller to know, and of all else only that it failed. */
+  #fail(stream: Stream, error: unknown): void {
+    const { method, connection } = stream.request;
+    const isForCaller = error instanceof RpcError;
+    if (!isForCaller) {
+      connection.logger.error(`Subscription "${method}" failed: ${describeError(error)}`);
     }
-    return { code, message, data };
+    const { code, message, data } = isForCaller ? error : new RpcInternalError();
+    try {
+      this.#tell(stream, { error: { code, message, data } });
+    } catch (cause) {
+      // Its data has no JSON, say.
+      if (isForCaller) this.#fail(stream, cause);
+    }
   }
 }
 

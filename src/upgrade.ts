@@ -7,6 +7,14 @@
  */
 
 /**
+ * Whether an `upgrade` header names WebSocket. What else it may offer, such as "h2c", a server passes
+ * over (RFC 9110, section 7.8).
+ */
+export function isWebSocket(upgrade: string | null | undefined): boolean {
+  return /\bwebsocket\b/i.test(upgrade ?? "");
+}
+
+/**
  * Tells what keeps a request from becoming a WebSocket. Some runtimes would open one all the same.
  *
  * @returns The response that says so, or `undefined` if nothing does.

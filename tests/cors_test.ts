@@ -92,6 +92,32 @@ const LET_IN: Readonly<Record<string, Rule>> = {
 };
 
 for (const [what, { options, origin, cors }] of Object.entries(LET_IN)) {
+  test(`a page with ${what} can read that the server is closing`, async () => {
+    const { rpc, ran } = testServer(options);
+    await using server = await serveHere(rpc);
+    await rpc.close();
+    const [asked, post, get] = await knock(server, origin) as [
+      RawResponse,
+      RawResponse,
+      RawResponse,
+    ];
+    assertEquals([asked.status, post.status, get.status], [204, 503, 503]);
+    assertEquals([corsHeaders(post), corsHeaders(get)], [cors, cors]);
+    assertEquals(JSON.parse(post.body).error.data, { retry: true });
+    assertEquals(ran, []);
+  });
+}
+
+test("a foreign page cannot read that the server is closing", async () => {
+  const { rpc } = testServer({ origins: [APP] });
+  await using server = await serveHere(rpc);
+  await rpc.close();
+  const answers = await knock(server, EVIL);
+  assertEquals(answers.map(({ status }) => status), [403, 403, 403, 503]);
+  assertEquals(answers.map(corsHeaders), [{}, {}, {}, {}]);
+});
+
+for (const [what, { options, origin, cors }] of Object.entries(LET_IN)) {
   test(`a page with ${what} may post after its preflight, read the answer, and open a WebSocket`, async () => {
     const { rpc, log, ran } = testServer(options);
     await using server = await serveHere(rpc);

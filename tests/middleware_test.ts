@@ -8,10 +8,11 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { connect, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc";
+import { connect, guard, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc";
 import type { CallMiddleware, Connection, HandshakeCheck, Plugin } from "@x/jsonrpc";
 import { compose } from "../src/middleware.ts";
 import type { Middleware } from "../src/middleware.ts";
+import { EventReader } from "./_kit/events.ts";
 import { bareClient, pair, quietMoment, serveHere, silentLog, until } from "./_kit/local.ts";
 
 /** A layer that writes down when it is entered and left. */
@@ -306,6 +307,27 @@ test("a layer that does not wait for the handler does no harm when that fails", 
   assertEquals(await client.call("fail"), "cached");
 });
 
+test("a handler that gives a query, which runs each time it is waited for, has it run once", async () => {
+  let runs = 0;
+  const query = () => ({
+    then: (resolve: (rows: number) => void) => void queueMicrotask(() => resolve(++runs)),
+  });
+  const layers: Readonly<Record<string, CallMiddleware>> = {
+    returns: (_request, next) => next(),
+    calls: (_request, next) => void next(),
+    waits: async (_request, next) => await next(),
+    guards: guard(() => true),
+  };
+  const rpc = new JsonRpc().method("none", query);
+  for (const [name, layer] of Object.entries(layers)) rpc.method(name, { use: [layer] }, query);
+  rpc.method("all", { use: Object.values(layers) }, query);
+  await using client = await pair(rpc);
+  for (const name of ["none", ...Object.keys(layers), "all"]) {
+    const before = runs;
+    assertEquals([await client.call(name as "none"), runs], [before + 1, before + 1], name);
+  }
+});
+
 test("a layer passes on a handler that has no result", async () => {
   const rpc = new JsonRpc().method("quiet", () => {}).use((_request, next) => next());
   await using client = await pair(rpc);
@@ -560,16 +582,34 @@ test("a handshake function sees URL, headers and address, for both doors", async
   assertEquals(seen, [expected, expected]);
 });
 
-test("connection.handshake can be read for as long as the connection is open", async () => {
-  const rpc = new JsonRpc().method("where", (_params: unknown, { connection }) => {
-    const { url, headers, remoteAddress } = connection.handshake;
-    return [new URL(url).pathname, headers.get("upgrade")?.toLowerCase(), remoteAddress];
+for (const door of ["fetch", "handleUpgrade"] as const) {
+  test(`connection.handshake can be read for as long as the connection is open, through ${door}()`, async () => {
+    const rpc = new JsonRpc().method("where", (_params: unknown, { connection }) => {
+      const { url, headers, remoteAddress } = connection.handshake;
+      return [new URL(url).pathname, headers.get("upgrade")?.toLowerCase(), remoteAddress];
+    });
+    const { websocket, close } = rpc;
+    await using server = await serveHere({ fetch: rpc[door], websocket, close: close.bind(rpc) });
+    await using client = await connect<typeof rpc>(`${server.ws}/path`);
+    const expected = ["/path", "websocket", "127.0.0.1"];
+    assertEquals(await client.call("where"), expected as never);
+    assertEquals(await client.call("where"), expected as never);
   });
+}
+
+test("connection.handshake can be read for as long as an event stream is open", async () => {
+  const rpc = new JsonRpc().topic("clock");
   await using server = await serveHere(rpc);
-  await using client = await connect<typeof rpc>(`${server.ws}/path`);
-  const expected = ["/path", "websocket", "127.0.0.1"];
-  assertEquals(await client.call("where"), expected as never);
-  assertEquals(await client.call("where"), expected as never);
+  const reader = await EventReader.open(server.url, "topics=clock");
+  const [connection] = rpc.connections;
+  const { url, headers, remoteAddress } = connection?.handshake ?? {};
+  const expected = ["/?topics=clock", "text/event-stream", "127.0.0.1"];
+  assertEquals(
+    [url?.replace(server.url, ""), headers?.get("accept"), remoteAddress],
+    expected,
+  );
+  await rpc.close();
+  await reader.ended();
 });
 
 test("connection.state is room of its own for each connection", async () => {

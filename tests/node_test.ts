@@ -1,4 +1,5 @@
 import { request as httpsRequest } from "node:https";
+import { connect as dialToStay } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
@@ -17,7 +18,7 @@ import {
   requestText,
   UPGRADE,
 } from "./_kit/doors.ts";
-import { quietMoment, silentLog, until } from "./_kit/local.ts";
+import { gate, quietMoment, silentLog, unsettled, until } from "./_kit/local.ts";
 
 const LOOPBACK: ServeOptions = { hostname: "127.0.0.1", port: 0 };
 
@@ -220,6 +221,20 @@ for (const [what, request] of Object.entries(oddRequests)) {
   });
 }
 
+for (const upgrade of ["h2c", "TLS/1.2"]) {
+  test(`serve() answers a POST that offers ${upgrade} beside what it asks`, async () => {
+    const { rpc } = testServer();
+    await using server = await serve(rpc, LOOPBACK);
+    const body = '{"jsonrpc":"2.0","method":"echo","params":["ä"],"id":1}';
+    const { status, body: answer } = await rawPost(server.url, body, {
+      connection: "Upgrade, HTTP2-Settings",
+      "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+      upgrade,
+    });
+    assertEquals([status, answer.includes('["ä"]')], [200, true]);
+  });
+}
+
 // -- close() --
 
 test("close() closes all sockets with 1001, and resolves when everything has ended", async () => {
@@ -251,6 +266,20 @@ test("close() may be called twice, and gives the port back", async () => {
   assertEquals(second.port, first.port);
 });
 
+test("close() called again resolves no sooner than before everything has ended", async () => {
+  const { rpc } = testServer();
+  const [asked, answer] = [gate(), gate()];
+  rpc.method("late", () => (asked.open(), answer.passed));
+  const server = await serve(rpc, LOOPBACK);
+  const post = rawPost(server.url, '{"jsonrpc":"2.0","method":"late","id":1}');
+  await asked.passed;
+  const closed = [server.close(), server.close()];
+  assertEquals(await unsettled(closed), [0, 1]);
+  answer.open();
+  await Promise.all(closed);
+  assertEquals((await post).status, 200);
+});
+
 test("close() is not held up by a peer that does not answer", async () => {
   const { rpc } = testServer();
   const server = await serve(rpc, LOOPBACK);
@@ -259,6 +288,32 @@ test("close() is not held up by a peer that does not answer", async () => {
   await server.close();
   await until(() => rpc.connections.size === 0);
   silent.destroy();
+});
+
+test("close() is not held up by a peer that was refused and does not leave", async () => {
+  const { rpc } = testServer();
+  const server = await serve(rpc, LOOPBACK);
+  const stays = dialToStay({ host: "127.0.0.1", port: server.port, allowHalfOpen: true });
+  const refused = new Promise((resolve) => stays.once("data", resolve).once("end", resolve));
+  stays.write(requestText(server.url, { ...UPGRADE, origin: "http://evil.example" }, {}));
+  assertStringIncludes(String(await refused), "403");
+  await server.close();
+  stays.destroy();
+});
+
+test("serve() gives up a peer that was refused and does not leave", async () => {
+  const { rpc } = testServer();
+  await using server = await serve(rpc, LOOPBACK);
+  const stays = dialToStay({ host: "127.0.0.1", port: server.port, allowHalfOpen: true });
+  stays.on("data", () => {});
+  stays.write(requestText(server.url, { ...UPGRADE, origin: "http://evil.example" }, {}));
+  await new Promise((resolve) => stays.once("end", resolve));
+  // What is said to a socket that is gone comes back as a reset.
+  const reset = new Promise((resolve) => stays.once("error", resolve));
+  const talks = setInterval(() => stays.write("?"), 50);
+  await reset;
+  clearInterval(talks);
+  stays.destroy();
 });
 
 test("close() is not held up by a handshake that never settles, nor by one that settles late", async () => {

@@ -1,10 +1,11 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
+import { Line } from "./_kit/doors.ts";
 import { EventReader } from "./_kit/events.ts";
-import { serveHere, silentLog, until } from "./_kit/local.ts";
+import { gate, serveHere, silentLog, unsettled, until } from "./_kit/local.ts";
 
 interface Person {
   readonly name: string;
@@ -70,6 +71,27 @@ test("a plugin whose hooks throw costs no connection its place, and keeps no oth
   for (const name of names) assertStringIncludes(logger.text, `Broken ${name}`);
 });
 
+test("a plugin whose hooks reject has that logged, and the process goes on", async () => {
+  const logger = silentLog();
+  const names = ["opened", "userChanged", "ended"] as const;
+  const rpc = new JsonRpc({ logger })
+    .use(Object.fromEntries(names.map((name) => [name, async () => {
+      await Promise.resolve();
+      throw new Error(`Broken ${name}`);
+    }])) as Plugin)
+    .method("leave", (_params: unknown, { connection }) => {
+      connection.logout();
+      return "left";
+    });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const client = await connect<typeof rpc>(near);
+  assertEquals(await client.call("leave"), "left");
+  await client.close();
+  await until(() => names.every((name) => logger.text.includes(`Broken ${name}`)));
+  await rpc.close();
+});
+
 test("a plugin whose `dropped` throws keeps no event from others", async () => {
   const logger = silentLog();
   const rpc = new JsonRpc({ logger, maxBufferedBytes: 2 })
@@ -114,6 +136,42 @@ test("a plugin whose `opened` throws closes the connection with 1011, on each do
   await reader.ended();
   await until(() => rpc.connections.size === 0);
   assertStringIncludes(logger.text, "Broken opened");
+});
+
+test("a plugin that closes a connection in `opened` leaves its place free", async () => {
+  const rpc = new JsonRpc({ maxConnections: 2 })
+    .use({
+      opened(connection) {
+        connection.notify("why", ["No more of you"]);
+        connection.close(1008, "No more of you");
+      },
+    });
+  await using server = await serveHere(rpc);
+  for (let round = 0; round < 3; round++) {
+    const line = await Line.open(server.url);
+    assertEquals(await line.closed(), { code: 1008, reason: "No more of you" });
+    assertEquals((await line.next()).method, "why");
+    await until(() => rpc.connections.size === 0);
+  }
+});
+
+test("a plugin whose `close` fails keeps none from being closed, and close() tells of it then", async () => {
+  const closed: string[] = [];
+  const slow = gate();
+  const rpc = new JsonRpc()
+    .use({
+      close() {
+        throw new Error("Broken close");
+      },
+    })
+    .use({ close: () => void closed.push("second") })
+    .use({ close: () => slow.passed.then(() => void closed.push("third")) });
+  const closing = rpc.close();
+  await until(() => closed.length > 0);
+  assertEquals(await unsettled([closing]), [0]);
+  slow.open();
+  await assertRejects(() => closing, Error, "Broken close");
+  assertEquals(closed, ["second", "third"]);
 });
 
 test("a plugin whose `fetch` fails is answered with 500 and logged, and tells nobody why", async () => {

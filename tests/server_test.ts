@@ -103,6 +103,18 @@ for (const [what, [changes, status]] of Object.entries(wrongUpgrades)) {
   });
 }
 
+test("fetch() answers a GET that offers another protocol beside what it asks", async () => {
+  const rpc = testServer().method("now", { get: true }, () => "noon");
+  await using server = await serveHere(rpc);
+  for (const upgrade of ["h2c", "TLS/1.2"]) {
+    const { status, body } = await rawRequest(server.url, {
+      path: "/?method=now&id=1",
+      headers: { connection: "Upgrade", upgrade },
+    });
+    assertEquals([status, body.includes('"noon"')], [200, true]);
+  }
+});
+
 test("handleUpgrade() throws TypeError when nothing here can make a WebSocket", () => {
   // Deno can always.
   if (runtimeHere === "deno") return;
@@ -300,6 +312,24 @@ test("close() may be called twice, and at the same time", async () => {
   await Promise.all(closing);
   await rpc.close();
   assertEquals([rpc.connections.size, closes], [0, 1]);
+});
+
+test("request.signal aborts when the handler itself ends the connection, however early", async () => {
+  const aborted: unknown[] = [];
+  const rpc = new JsonRpc().method("leave", async (_params: unknown, { signal, connection }) => {
+    connection.close();
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve());
+    });
+    aborted.push(signal.reason.outcome);
+  });
+  await using server = await serveHere(rpc);
+  const client = await connect(server.ws, { reconnect: false });
+  await assertRejects(() => client.call("leave"), RpcConnectionError);
+  await until(() => aborted.length > 0);
+  assertEquals(aborted, ["unknown"]);
+  await client.close();
 });
 
 test("close() aborts what handlers are still at", async () => {

@@ -148,6 +148,30 @@ test("slow: what is held back for one connection is bounded in bytes, over all i
   await rpc.close();
 });
 
+test("slow: drop-oldest makes as much room as the newest event needs, and no more", async () => {
+  const { rpc, dropped } = serverOf("drop-oldest");
+  const wire = new SlowWire(rpc);
+  await wire.subscribe("a");
+  wire.unread = MARK;
+  publish(rpc, "a", 0, 10);
+  const long = range(0, 10).map((n) => `${n}`.repeat(0.4 * MARK - 2));
+  for (const each of long.slice(0, 2)) rpc.notify("a" as never, each as never);
+  publish(rpc, "a", 0, 10);
+  assertEquals(dropped, []);
+  for (const each of long.slice(2)) rpc.notify("a" as never, each as never);
+  wire.unread = 0;
+  await until(() => wire.data.includes(long[9]));
+  assertEquals(wire.data, long.slice(8));
+  assertEquals(wire.connection.dropped, 28);
+  // 118 characters and 902 are 20 too many: ten of one and five of two have to go.
+  wire.unread = MARK;
+  publish(rpc, "a", 0, 64);
+  rpc.notify("a" as never, "x".repeat(0.9 * MARK) as never);
+  assertEquals(wire.connection.dropped, 28 + 15);
+  wire.close();
+  await rpc.close();
+});
+
 for (const recover of [false, true]) {
   test(`subscribe loses nothing while its answer is held back, ${recover ? "with" : "without"} recover`, async () => {
     const door = gate();

@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
 import { stream } from "@x/jsonrpc/stream";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { bareClient, quietMoment, silentLog, until } from "./_kit/local.ts";
+import type { Log } from "./_kit/local.ts";
 import { scripted } from "./_kit/scripted.ts";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
@@ -126,6 +127,92 @@ test("subscription() ends its generators when the connection is gone", async () 
   await stream(client, "count", [Infinity], NAMES).next();
   await client.close();
   assertEquals(await promise, "ended");
+});
+
+test("subscription() ends its generator and its signal when an item cannot be sent", async () => {
+  const ended: unknown[] = [];
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger })
+    .subscription("count", NAMES, async function* (_: unknown, { signal }) {
+      try {
+        yield 1n;
+      } finally {
+        ended.push(signal.aborted);
+      }
+    });
+  await failing(rpc, logger);
+  await until(() => ended.length > 0);
+  assertEquals(ended, [true]);
+});
+
+test("subscription() tells of an error that cannot be sent as of one that is nobody's business", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger })
+    // deno-lint-ignore require-yield -- it fails before
+    .subscription("count", NAMES, function* () {
+      throw new RpcInvalidParamsError({ data: 1n });
+    });
+  await failing(rpc, logger);
+});
+
+/** Makes sure that the first thing a subscription tells is that it failed, and not why. */
+async function failing(rpc: Pick<JsonRpc, "attach">, logger: Log): Promise<void> {
+  const wire = bareClient(rpc);
+  wire.call(1, "count");
+  const { result } = await wire.next();
+  const { params } = await wire.next();
+  const error = { code: -32603, message: "Internal error" };
+  assertEquals(params, { subscription: result, error });
+  assertStringIncludes(logger.text, 'Subscription "count" failed');
+  wire.close();
+}
+
+for (const how of ["ends", "fails to end"]) {
+  test(`subscription() ends all generators of a connection that one of them closes and then ${how}`, async () => {
+    const ended: string[] = [];
+    const logger = silentLog();
+    const rpc = new JsonRpc({ logger })
+      .subscription("leave", NAMES, function* (_: unknown, { connection }) {
+        try {
+          yield 1;
+          connection.close();
+          yield 2;
+        } finally {
+          ended.push("leave");
+          // deno-lint-ignore no-unsafe-finally -- that is what may happen
+          if (how !== "ends") throw new Error("Broken end");
+        }
+      })
+      .subscription("stay", { ...NAMES, unsubscribe: "stay_end" }, async function* (_, request) {
+        try {
+          yield 1;
+          await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+        } finally {
+          ended.push("stay");
+        }
+      });
+    const wire = bareClient(rpc);
+    wire.say(["leave", "stay"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
+    await until(() => ended.length === 2);
+    assertEquals(ended.toSorted(), ["leave", "stay"]);
+    assertEquals(logger.lines, []);
+  });
+}
+
+test("subscription() waits no more for a peer to read that is gone", async () => {
+  const [near, far] = linkedSockets();
+  let looks = 0;
+  const ended: string[] = [];
+  Object.defineProperty(far, "bufferedAmount", { get: () => (looks++, 3) });
+  counter({ maxBufferedBytes: 4 }, () => ended.push("ended")).attach(far);
+  near.send('{"jsonrpc":"2.0","method":"count","params":[null],"id":1}');
+  await until(() => looks > 4);
+  near.close();
+  await until(() => ended.length > 0);
+  // What waits looks every 50 ms; two of its timers would be over by now.
+  const before = looks;
+  for (let n = 0; n < 2; n++) await new Promise((resolve) => setTimeout(resolve, 60));
+  assertEquals(looks, before);
 });
 
 test("subscription() says its id before its first item, and the end with the last", async () => {

@@ -10,6 +10,7 @@ import {
   type,
 } from "@x/jsonrpc";
 import type { CallMiddleware, Schema } from "@x/jsonrpc";
+import { memoryBroker } from "@x/jsonrpc/memory";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import type { WireMessage } from "./_kit/local.ts";
 import {
@@ -448,6 +449,75 @@ test("topic() with * fits exactly one segment", async () => {
   wire.call("list", "get_topics");
   assertEquals((await wire.some(fitting.length + 1)).at(-1)?.result, []);
   wire.close();
+});
+
+test("close() leaves a broker to the other servers that share it, and is its end with the last", async () => {
+  const inner = memoryBroker();
+  let closed = 0;
+  const broker = {
+    publish: inner.publish.bind(inner),
+    subscribe: inner.subscribe.bind(inner),
+    history: inner.history.bind(inner),
+    close: () => (closed++, inner.close()),
+  };
+  const [first, second] = [0, 1].map(() => new JsonRpc({ broker }).topic("clock"));
+  const [near, far] = linkedSockets();
+  second?.attach(far);
+  const client = await connect(near);
+  const heard: unknown[] = [];
+  await client.subscribe("clock", (data) => heard.push(data));
+  await Promise.all([first?.close(), first?.close()]);
+  second?.notify("clock", "noon");
+  await until(() => heard.length > 0);
+  assertEquals([heard, closed], [["noon"], 0]);
+  await Promise.all([client.close(), second?.close()]);
+  assertEquals(closed, 1);
+});
+
+for (const answer of ["refused", "let in"]) {
+  test(`subscribe that a layer has ${answer} before another lets it through does what was answered`, async () => {
+    const late = gate();
+    const rpc = new JsonRpc({ logger: silentLog() })
+      .use(({ method }, next) => {
+        if (method !== "subscribe") return next();
+        next();
+        if (answer === "refused") throw new RpcServerError(-32050, "Too late");
+        return ["clock"];
+      })
+      .use(({ method }, next) => method === "subscribe" ? late.passed.then(next) : next())
+      .topic("clock");
+    const wire = bareClient(rpc);
+    wire.call(1, "subscribe", ["clock"]);
+    assertEquals((await wire.next()).error?.code, answer === "refused" ? -32050 : undefined);
+    late.open();
+    for (let n = 0; n < 5; n++) await quietMoment();
+    const [connection] = rpc.connections;
+    assertEquals([...connection?.subscriptions ?? []], answer === "refused" ? [] : ["clock"]);
+    rpc.notify("clock", "noon");
+    wire.call(2, "get_subscriptions");
+    const heard = await wire.next();
+    assertEquals(
+      [heard.method, heard.id],
+      answer === "refused" ? [undefined, 2] : ["clock", undefined],
+    );
+    wire.close();
+  });
+}
+
+test("topic() throws TypeError when its name is the protocol's own", () => {
+  const rpc = new JsonRpc();
+  for (const name of ["rpc.message", "rpc.*", "$/progress", "$/*"]) {
+    assertThrows(() => rpc.topic(name), TypeError, "reserved");
+  }
+});
+
+test("subscribe finds nothing of the protocol's own under a pattern", async () => {
+  const rpc = new JsonRpc().topic("*.*");
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using client = await connect(near);
+  assertEquals(await client.call("subscribe", ["rpc.message", "a.message"]), ["a.message"]);
+  assertThrows(() => rpc.notify("rpc.message"), TypeError, "no such topic");
 });
 
 test("topic() throws TypeError when its name is empty or taken", () => {

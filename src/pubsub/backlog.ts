@@ -54,11 +54,11 @@ export class Backlog {
     this.#timer = undefined;
   }
 
-  /** Notes how much is held back for a connection; answers whether it is too much. */
-  hold(connection: Connection, length: number): boolean {
+  /** Notes how much is held back for a connection; answers by how much that is too much. */
+  hold(connection: Connection, length: number): number {
     const held = (this.#held.get(connection) ?? 0) + length;
     this.#held.set(connection, held);
-    return held > this.mark;
+    return held - this.mark;
   }
 
   /** Notes that a connection does not get some events. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isReserved } from "../protocol.ts";
 import { admitted } from "../request.ts";
 import type { Connection, Guard } from "../request.ts";
 import type { Retention } from "./broker.ts";
@@ -30,12 +31,17 @@ export class Declarations {
   /**
    * Declares a topic, or all topics that fit a pattern: `room.*` fits `room.7`, not `room.7.log`.
    *
-   * @throws {TypeError} Where the name is empty or taken, or an option makes no sense.
+   * @throws {TypeError} Where the name is empty, reserved or taken, or an option makes no sense.
    * @throws {RangeError} Where an option makes no sense.
    */
   add(name: string, options: TopicOptions): Declaration {
     if (typeof name !== "string" || name === "") {
       throw new TypeError("Cannot declare a topic: its name is empty");
+    }
+    if (isReserved(name)) {
+      throw new TypeError(
+        `Cannot declare topic "${name}": names with "rpc." or "$/" are reserved`,
+      );
     }
     if (this.#fixed.has(name) || this.#patterns.has(name)) {
       throw new TypeError(`Cannot declare topic "${name}": the name is taken`);
@@ -74,7 +80,7 @@ export class Declarations {
   }
 
   #match(name: string): Declaration | undefined {
-    if (name.length > MAX_LENGTH) return undefined;
+    if (name.length > MAX_LENGTH || isReserved(name)) return undefined;
     const segments = name.split(".");
     // Clients name concrete topics: a star of theirs is no pattern.
     if (segments.includes("*") || segments.includes("")) return undefined;

@@ -63,8 +63,11 @@ export class PlainMember extends Member {
     const queue = this.queue as TopicEvent[];
     if (slow === "latest") this.#drop(queue.splice(0));
     queue.push(event);
-    if (!this.#count() && queue.length <= this.room) return;
-    this.#drop(slow === "drop-newest" ? queue.splice(-1) : queue.splice(0, 1));
+    const excess = this.#count();
+    if (excess <= 0 && queue.length <= this.room) return;
+    // Of what others hold no more than the event itself takes.
+    const count = slow === "drop-newest" ? -1 : oldest(queue, Math.min(excess, event.length));
+    this.#drop(count < 0 ? queue.splice(count) : queue.splice(0, count));
   }
 
   #drop(events: readonly TopicEvent[]): void {
@@ -73,11 +76,20 @@ export class PlainMember extends Member {
     backlog.drop(this.connection, form.name, events.length);
   }
 
-  /** Counts what is held back; answers whether the connection has too much of it. */
-  #count(): boolean {
+  /** Counts what is held back; answers by how much the connection has too much of it. */
+  #count(): number {
     const length = (this.queue ?? []).reduce((sum, each) => sum + each.length, 0);
     const more = length - this.#length;
     this.#length = length;
     return this.source.backlog.hold(this.connection, more);
   }
+}
+
+/** How many of the oldest events have this length together: one at least. */
+function oldest(queue: readonly TopicEvent[], length: number): number {
+  let count = 0;
+  for (let room = 0; count === 0 || (room < length && count < queue.length); count++) {
+    room += (queue[count] as TopicEvent).length;
+  }
+  return count;
 }

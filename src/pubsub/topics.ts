@@ -58,6 +58,7 @@ export class Topics implements TopicTable {
   /** @param options What holds for all topics. */
   constructor(options: TopicsOptions) {
     const { broker, logger, limits } = options;
+    users.set(broker, (users.get(broker) ?? 0) + 1);
     this.#options = options;
     this.#broker = broker;
     this.#ears = new Ears(broker, logger);
@@ -153,7 +154,7 @@ export class Topics implements TopicTable {
       userChanged: (connection) => {
         for (const name of connection.subscriptions) this.#check(name, connection);
       },
-      close: () => this.#broker.close(),
+      close: () => this.#letGo(),
     };
   }
 
@@ -180,6 +181,13 @@ export class Topics implements TopicTable {
     const topic = this.#live.get(name);
     topic?.leave(connection);
     if (topic?.isEmpty) this.#live.delete(name);
+  }
+
+  /** Closes the broker, unless another server goes on with it. */
+  #letGo(): void | Promise<void> {
+    const others = (users.get(this.#broker) ?? 1) - 1;
+    users.set(this.#broker, others);
+    if (others === 0) return this.#broker.close();
   }
 
   /** Takes a topic from a connection that may not have it any more. */
@@ -211,6 +219,9 @@ export class Topics implements TopicTable {
     });
   }
 }
+
+// How many servers of this process share a broker: those that are not closed.
+const users = new WeakMap<Broker, number>();
 
 function jsonOf(name: string, data: unknown): string {
   const text: string | undefined = JSON.stringify(data);

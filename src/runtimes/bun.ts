@@ -44,6 +44,8 @@ export interface BunData {
   readonly admission: Admission;
   /** Where its messages go, once it is open. */
   receiver: Receiver | undefined;
+  /** How it ended, where that was before anybody could be told. */
+  closing?: readonly [code: number, reason: string];
 }
 
 /** What `Bun.serve` takes as `websocket`. */
@@ -109,7 +111,10 @@ export function bunWebSocketHandler(limits: Limits): BunWebSocketHandler {
     idleTimeout: 0, // the server's own heartbeat finds dead peers
     perMessageDeflate: false,
     open(socket) {
-      socket.data.receiver = socket.data.admission.opened(new BunChannel(socket));
+      const { data } = socket;
+      const receiver = data.receiver = data.admission.opened(new BunChannel(socket));
+      // Bun tells of a close within the call that closes, which may have been just now.
+      if (data.closing !== undefined) receiver.closed(...data.closing);
     },
     message(socket, data) {
       socket.data.receiver?.receive(typeof data === "string" ? data : undefined);
@@ -118,7 +123,9 @@ export function bunWebSocketHandler(limits: Limits): BunWebSocketHandler {
       socket.data.receiver?.alive();
     },
     close(socket, code, reason) {
-      socket.data.receiver?.closed(code, reason);
+      const { data } = socket;
+      if (data.receiver !== undefined) data.receiver.closed(code, reason);
+      else data.closing = [code, reason];
     },
   };
 }

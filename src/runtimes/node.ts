@@ -6,11 +6,12 @@
  */
 
 import { createAdaptorServer } from "@hono/node-server";
-import type { Server as HttpServer } from "node:http";
+import type { IncomingMessage, Server as HttpServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { ServerOptions as TlsOptions } from "node:https";
 import type { AddressInfo, Server } from "node:net";
 import type { CloseOptions } from "../close_options.ts";
+import { isWebSocket } from "../upgrade.ts";
 import { nodeRuntime, Upgrades } from "./node_upgrade.ts";
 import type { FetchApp } from "./node_upgrade.ts";
 
@@ -71,12 +72,19 @@ export async function serve(app: FetchApp, options: ServeOptions = {}): Promise<
     fetch: (request: Request, env: object) =>
       app.fetch(request, Object.assign(env, { runtime: nodeRuntime })),
     overrideGlobalObjects: false,
-    ...(tls === undefined ? {} : { createServer: createSecureServer, serverOptions: tls }),
+    ...(tls === undefined ? {} : { createServer: createSecureServer }),
+    // Java's and Apache's clients offer "h2c" or "TLS/1.2" beside whatever they ask: to be passed over.
+    // Before Node 24.9 each of these is taken for an upgrade, and refused.
+    serverOptions: { ...tls, shouldUpgradeCallback: asksForWebSocket },
   }) as Server;
   const upgrades = new Upgrades(app, tls !== undefined);
   server.on("upgrade", (incoming, socket, head) => upgrades.take(incoming, socket, head));
   await listen(server, port, hostname);
   return new Listening(server, { app, upgrades, secure: tls !== undefined, hostname });
+}
+
+function asksForWebSocket({ headers }: IncomingMessage): boolean {
+  return isWebSocket(headers.upgrade);
 }
 
 interface Served {
@@ -95,6 +103,7 @@ class Listening implements NodeServer {
   readonly #server: Server & Partial<ConnectionClosers>;
   readonly #app: FetchApp;
   readonly #upgrades: Upgrades;
+  #ended: Promise<void> | undefined;
 
   constructor(server: Server, served: Served) {
     const { app, upgrades, secure, hostname = "localhost" } = served;
@@ -107,10 +116,17 @@ class Listening implements NodeServer {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    const server = this.#server;
     const cutAt = performance.now() + (options?.drainMs ?? Infinity) + CUT_MS;
     if (options !== undefined) await this.#app.close?.(options);
-    if (!server.listening) return;
+    await (this.#ended ??= this.#end(cutAt));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #end(cutAt: number): Promise<void> {
+    const server = this.#server;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections?.();
     // Connections fall idle with their last answer; nothing but a look tells when.
@@ -120,10 +136,6 @@ class Listening implements NodeServer {
     }, LOOK_MS);
     await Promise.all([closed, this.#upgrades.close()]);
     clearInterval(looks);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }
 

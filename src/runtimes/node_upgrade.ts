@@ -66,7 +66,8 @@ export class Upgrades {
   readonly #scheme: string;
   // One for each limit of message sizes: `ws` takes it from its server.
   readonly #servers = new Map<number, WebSocketServer>();
-  // Those whose app has not answered yet. Node keeps them also when their client has left.
+  // Those whose app has not answered yet, and those it has refused, until they are gone. Node keeps
+  // them also when their client has left.
   readonly #asking = new Set<Duplex>();
   #closed = false;
 
@@ -168,7 +169,7 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
   return URL.canParse(url) ? new Request(url, { headers }) : undefined;
 }
 
-/** Answers an upgrade that was refused, on the bare socket. Does not reject. */
+/** Answers an upgrade that was refused, on the bare socket; resolves when that is gone. Does not reject. */
 async function refuse(socket: Duplex, response: Response): Promise<void> {
   let body: Uint8Array;
   try {
@@ -187,6 +188,22 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
   headers.forEach((value, name) => lines.push(`${name}: ${value}`));
   socket.write(`${lines.join("\r\n")}\r\n\r\n`);
   socket.end(body);
+  await gone(socket);
+}
+
+/** Resolves when a socket is closed. A client that never ends its half would else keep it for ever. */
+function gone(socket: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) return resolve();
+    const giveUp = setTimeout(() => {
+      socket.destroy();
+      resolve();
+    }, CLOSE_MS);
+    socket.once("close", () => {
+      clearTimeout(giveUp);
+      resolve();
+    });
+  });
 }
 
 /** Resolves when the client has closed, at the latest when it was given up. */
