@@ -52,17 +52,20 @@ export function openSocket(
   socket.addEventListener("message", ({ data }) => {
     receiver?.receive(typeof data === "string" ? data : undefined);
   });
-  socket.addEventListener("error", ({ message }) => {
-    failure = message ?? "";
+  socket.addEventListener("error", (event) => {
+    failure = event.message ?? "";
+    // Node 22 says no more than this of a socket that never opened.
+    if (receiver === undefined) end(event);
   });
   let closed = false;
-  socket.addEventListener("close", ({ code = 1006, reason = "" }) => {
+  function end({ code = 1006, reason = "" }: SocketEvent): void {
     // Deno says it twice of a peer that does not answer a ping.
     if (closed) return;
     closed = true;
     if (receiver !== undefined) receiver.closed(code, reason);
     else waiting?.refused(code, reason || failure);
-  });
+  }
+  socket.addEventListener("close", end);
   if (socket.readyState > OPEN) opening.refused(1006, "The socket is closed");
   else if (socket.readyState === OPEN) open();
   else socket.addEventListener("open", open);
