@@ -27,6 +27,12 @@ export async function page(file: string): Promise<Plugin> {
 async function bundle(entry: string): Promise<string> {
   const deno = process.versions["deno"] === undefined ? "deno" : process.execPath;
   const args = ["bundle", "--quiet", "--platform", "browser", "--minify", entry];
-  const { stdout } = await promisify(execFile)(deno, args, { cwd: new URL("..", import.meta.url) });
+  const run = (program: string, ...first: string[]) =>
+    promisify(execFile)(program, [...first, ...args], { cwd: new URL("..", import.meta.url) });
+  const { stdout } = await run(deno).catch((error) => {
+    // Bun and Node may be alone on a machine; then npm brings Deno for this.
+    if (error.code === "ENOENT") return run("npx", "-y", "deno");
+    throw error;
+  });
   return stdout;
 }

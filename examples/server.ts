@@ -1,8 +1,12 @@
 /**
  * The whole module in one server: methods, a topic, a method that asks its caller back, and a page
- * that uses them. Runs on Deno, Bun and Node.
+ * that uses them. `PORT` is another port than 8080.
  *
  *     deno task start
+ *     bun examples/server.ts
+ *     node --import ./tests/_kit/node.ts examples/server.ts
+ *
+ * (`--import` only teaches Node the module's name inside this repository.)
  */
 import process from "node:process";
 import { JsonRpc, RpcInvalidParamsError, type } from "@x/jsonrpc";
@@ -41,7 +45,7 @@ Open http://${host} in a browser, or call a method from here:
     -d '{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}'
 
 Hear the clock, and be asked back:
-  deno run -A examples/client.ts ws://${host}
+  npx -y deno run -A examples/client.ts ws://${host}
 
 From a program, or a browser's console:
   const socket = new WebSocket("ws://${host}");

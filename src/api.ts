@@ -66,6 +66,12 @@ export type OneMethod<Name extends string, Params, Result> = {
   readonly [N in Name]: (params: Params) => Awaited<Result>;
 };
 
+/** The two methods of a subscription by id: one begins it and answers its id, the other ends it. */
+export type SubscriptionMethods<Begin extends string, End extends string, Params> =
+  & OneMethod<Begin, Params, string>
+  // A name that the compiler does not know would stand for every name.
+  & (string extends End ? object : OneMethod<End, readonly [id: string], boolean>);
+
 /** The methods that `addMethods` makes of an object, a class instance or a module. */
 export type GroupOf<Thing, Prefix extends string> = {
   readonly [

@@ -10,6 +10,7 @@ import type {
   GroupOf,
   NameOf,
   OneMethod,
+  SubscriptionMethods,
   TopicNames,
   WithMethods,
   WithPlugin,
@@ -239,19 +240,25 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * await client.close();
    * ```
    */
-  subscription<const Name extends string, Params>(
+  subscription<
+    const Name extends string,
+    const End extends string,
+    Params,
+    const Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
+    Input = Params,
+  >(
     name: Name,
-    options: SubscriptionOptions,
+    options: SubscriptionOptions<Use, Params, Input, End>,
     source: (
       params: Params,
-      request: RpcRequest<A["user"]>,
+      request: RpcRequest<UserBehind<A["user"], Use>>,
     ) => AsyncIterable<unknown> | Iterable<unknown>,
-  ): JsonRpc<WithMethods<A, OneMethod<Name, Params, string>>> {
+  ): JsonRpc<WithMethods<A, SubscriptionMethods<Name, End, Input>>> {
     const { unsubscribe, notification, ...rest } = options;
     const [begin, end] = this.#streams.methods(source, notification);
-    this.#add(name, begin.handler, rest, true);
+    this.#add(name, begin.handler, rest as MethodOptions, true);
     this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
-    return this as unknown as JsonRpc<WithMethods<A, OneMethod<Name, Params, string>>>;
+    return this as unknown as JsonRpc<WithMethods<A, SubscriptionMethods<Name, End, Input>>>;
   }
 
   /**

@@ -42,27 +42,28 @@ export function openSocket(
   opening: Pick<Admission, "opened" | "refused">,
 ): void {
   let receiver: Receiver | undefined;
-  let failure = "";
+  let closed = socket.readyState > OPEN;
   // Let go of once it is told: what it holds would stay for as long as the socket.
   let waiting: typeof opening | undefined = opening;
   function open(): void {
     receiver = waiting?.opened(new SocketChannel(socket));
     waiting = undefined;
   }
-  socket.addEventListener("message", ({ data }) => {
-    receiver?.receive(typeof data === "string" ? data : undefined);
-  });
-  socket.addEventListener("error", ({ message }) => {
-    failure = message ?? "";
-  });
-  let closed = socket.readyState > OPEN;
-  socket.addEventListener("close", ({ code = 1006, reason = "" }) => {
+  function end(code = 1006, reason = ""): void {
     // Deno says it twice of a peer that does not answer a ping.
     if (closed) return;
     closed = true;
     if (receiver !== undefined) receiver.closed(code, reason);
-    else waiting?.refused(code, reason || failure);
+    else waiting?.refused(code, reason);
+  }
+  socket.addEventListener("message", ({ data }) => {
+    receiver?.receive(typeof data === "string" ? data : undefined);
   });
+  socket.addEventListener("error", ({ message }) => {
+    // Of a socket that never opened Node 22 says no more than this.
+    if (receiver === undefined) end(1006, message);
+  });
+  socket.addEventListener("close", ({ code, reason }) => end(code, reason));
   if (closed) opening.refused(1006, "The socket is closed");
   else if (socket.readyState === OPEN) open();
   else socket.addEventListener("open", open);

@@ -9,12 +9,24 @@ import { describeError, ErrorCode, RpcError, RpcInternalError, RpcServerError } 
 import type { Limits } from "./limits.ts";
 import type { MethodOptions, MethodRegistry } from "./methods.ts";
 import type { Plugin, PluginMethod } from "./plugin.ts";
-import type { Connection, RpcRequest } from "./request.ts";
+import type { CallMiddleware, Connection, RpcRequest } from "./request.ts";
 
-/** How a subscription by id is called. */
-export interface SubscriptionOptions extends MethodOptions {
+/**
+ * How a subscription by id is called.
+ *
+ * @typeParam Use The layers, from which the user's type is known.
+ * @typeParam Params What the source gets.
+ * @typeParam Input What callers pass.
+ * @typeParam End The name of the method that ends it.
+ */
+export interface SubscriptionOptions<
+  Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
+  Params = unknown,
+  Input = unknown,
+  End extends string = string,
+> extends MethodOptions<Use, Params, Input> {
   /** The method that ends it: takes the id, answers whether there was one. */
-  readonly unsubscribe: string;
+  readonly unsubscribe: End;
   /** The notification that carries items: `{ subscription: id, result }`. */
   readonly notification: string;
 }

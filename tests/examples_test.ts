@@ -6,10 +6,11 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -42,6 +43,27 @@ test("examples/server.ts serves examples/client.ts, which calls, is asked and he
     assertEquals(said.match(/^clock: \d{4}-/gm)?.length, 3);
   });
 });
+
+for (const name of ["bun", "node"] as const) {
+  test(`examples/server.ts makes its page on ${name} where no Deno is beside it`, async () => {
+    const folders = (process.env.PATH ?? "").split(delimiter);
+    const others = folders.filter((folder) => !existsSync(join(folder, "deno")));
+    if (!others.some((folder) => existsSync(join(folder, "npx")))) {
+      return console.error("SKIPPED: no npx but in the folder of Deno");
+    }
+    const PATH = others.join(delimiter);
+    await withExample(
+      name,
+      "server.ts",
+      async ({ url }) => {
+        const client = await (await fetch(`${url}/client.js`)).text();
+        assertStringIncludes(client, "JsonRpcClient");
+      },
+      [],
+      { PATH },
+    );
+  });
+}
 
 for (
   const [name, file] of [
@@ -289,13 +311,14 @@ async function withExample(
   file: string,
   use: (server: SpawnedServer) => Promise<void>,
   args: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const deno = await runtime("deno");
   if (deno === undefined || await runtime(name) === undefined) return;
   // Pages are bundled by Deno.
   const PATH = `${dirname(deno.command[0])}:${process.env.PATH}`;
   const PORT = String(await freePort());
-  const env = { PATH, PORT, NO_COLOR: "1" };
+  const env = { PATH, PORT, NO_COLOR: "1", ...environment };
   const server = await spawnServer(name, `examples/${file}`, args, env);
   try {
     await use(server);

@@ -10,7 +10,7 @@ import type { Project } from "./_kit/project.ts";
 import { runtime } from "./_kit/runtimes.ts";
 
 const CONSUMER_SAYS = "3 4 seen 6\n12:00\ntrue\n5\n";
-const CONSUMER_NODE_SAYS = "3 7 true 12:00\n";
+const CONSUMER_NODE_SAYS = "3 7 true 12:00\nRpcConnectionError 2\n";
 const PEERS = [
   ...["@hono/node-server", "@nats-io/jetstream", "@nats-io/transport-node"],
   ...["hono", "jose", "redis", "ws"],

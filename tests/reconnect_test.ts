@@ -9,6 +9,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { connect, JsonRpc, JsonRpcClient, RpcConnectionError, type } from "@x/jsonrpc";
+import type { StandardSocket } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import {
   cable,
@@ -214,6 +215,42 @@ test("connect() rejects when its first attempt fails, and leaves nothing behind"
   const port = await freePort();
   const error = await assertRejects(() => connect(`ws://127.0.0.1:${port}`), RpcConnectionError);
   assertEquals(error.outcome, "unsent");
+});
+
+test("JsonRpcClient goes on trying when a failing socket says error and never close", async () => {
+  // As Node 22's does.
+  function makeFailing(): StandardSocket {
+    const events = new EventTarget();
+    queueMicrotask(() => events.dispatchEvent(new Event("error")));
+    const { addEventListener } = events;
+    return {
+      readyState: 0,
+      bufferedAmount: 0,
+      send() {},
+      close() {},
+      addEventListener: addEventListener.bind(events) as StandardSocket["addEventListener"],
+    };
+  }
+  const ends: StandardSocket[] = [];
+  function WebSocket(): StandardSocket {
+    if (ends.length > 0 && made++ < 2) return makeFailing();
+    const [near, far] = linkedSockets();
+    ends.push(far);
+    return near;
+  }
+  let made = 0;
+  const { client, events } = scripted({
+    WebSocket: WebSocket as unknown as new (url: string) => StandardSocket,
+  });
+  await client.connect();
+  ends[0]?.close(1001);
+  await until(() => ends.length === 2 && client.state === "open");
+  assertEquals(events, [
+    "open",
+    ...["close 1001", "reconnecting 1", "reconnecting 2", "reconnecting 3"],
+    "open",
+  ]);
+  await client.close();
 });
 
 test("client.connect() may be tried again when it failed", async () => {

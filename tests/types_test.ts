@@ -255,6 +255,44 @@ function guards(): void {
   guard(() => Promise.resolve(true));
 }
 
+/** Never called, either. */
+async function streams(url: string): Promise<void> {
+  const names = { unsubscribe: "leave", notification: "said" };
+  const rpc = new JsonRpc().use(backend())
+    .method("ping", () => "pong" as const)
+    .subscription("listen", { unsubscribe: "stop", notification: "heard" }, function* ([to]: [
+      number,
+    ]) {
+      yield to;
+    })
+    .subscription(
+      "watch",
+      { ...names, use: [loginRequired], params: text },
+      function* (params, { user }) {
+        is<number>()(params);
+        is<string>()(user.name);
+        yield params;
+      },
+    )
+    .subscription(
+      "guess",
+      { ...names, unsubscribe: "end" },
+      function* (_params: unknown, { user }) {
+        is<User | null>()(user);
+        yield 1;
+      },
+    );
+  const client = await connect<typeof rpc>(url);
+  is<string>()(await client.call("listen", [3]));
+  is<string>()(await client.call("watch", "3"));
+  is<boolean>()(await client.call("stop", ["id"]));
+  is<"pong">()(await client.call("ping"));
+  // @ts-expect-error -- of another type
+  await client.call("listen", ["3"]);
+  // @ts-expect-error -- no such method
+  await client.call("leave", ["id"]);
+}
+
 test("is() tells types apart that can be assigned to each other", () => {
   is<number>()(1 as number);
   // @ts-expect-error -- a narrower one
@@ -266,7 +304,7 @@ test("is() tells types apart that can be assigned to each other", () => {
 });
 
 test("connect<typeof rpc>() gives a client that does what its types say", async () => {
-  for (const checked of [calls, remotes, batches, topics, byHand, guards]) {
+  for (const checked of [calls, remotes, batches, topics, byHand, guards, streams]) {
     assertEquals(typeof checked, "function");
   }
   const rpc = example();

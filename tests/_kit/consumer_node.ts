@@ -24,6 +24,12 @@ const sums: number[] = [
 ];
 console.log(...sums, await client.call("ask"), await heard);
 
-await client.close();
+// A client that was connected goes on trying, one that never was is told.
+const trying = new Promise<number>((resolve) => {
+  client.addEventListener("reconnecting", ({ attempt }) => attempt === 2 && resolve(attempt));
+});
 await posting.close();
 await server.close();
+const failure = await connect(server.url.replace("http:", "ws:")).catch(({ name }) => name);
+console.log(failure, await trying);
+await client.close();
