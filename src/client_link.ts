@@ -56,15 +56,13 @@ export function makeLink(
  */
 function posting(
   url: string,
-  { token, headers, fetch = globalThis.fetch }: ClientOptions,
+  options: ClientOptions,
   side: LinkSide & { readonly pending: Pending },
 ): Link {
   const { pending, bounds, host: { logger } } = side;
-  const options: PostOptions = {
+  const post: PostOptions = {
+    ...options,
     url,
-    token,
-    headers,
-    fetch,
     maxMessageBytes: bounds.maxMessageBytes,
     parse: (text) => parseMessage(text, bounds.maxDepth),
     settle: (message) => pending.settle(message),
@@ -75,7 +73,7 @@ function posting(
       if (ids.size === 0) logger.warn(`A notification was not taken: ${describeError(error)}`);
     },
   };
-  const dial = () => import("./post.ts").then(({ PostSocket }) => new PostSocket(options));
+  const dial = () => import("./post.ts").then(({ PostSocket }) => new PostSocket(post));
   return new Link({
     ...side,
     bounds: { ...bounds, pingMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity },

@@ -250,20 +250,13 @@ export class Link {
    * @param resends Which of those that were sent can; left out where there is no next connection.
    */
   #settle(why: string, resends?: (call: WaitingCall) => boolean): void {
+    if (resends === undefined) this.#outbox.clear().forEach((parcel) => this.#drop(parcel, why));
     const unsent = this.#outbox.ids();
     this.#options.pending.failAll((id, call) => {
-      const isUnsent = unsent.has(id);
-      if (resends !== undefined && (isUnsent || resends(call))) {
-        if (!isUnsent) this.#outbox.takeBack(id, call);
-        return undefined;
-      }
-      const outcome = isUnsent ? call.outcome : "unknown";
-      return new RpcConnectionError(`No answer to "${call.method}": ${why}`, outcome);
+      if (unsent.has(id)) return undefined;
+      if (resends?.(call)) return this.#outbox.takeBack(id, call);
+      return new RpcConnectionError(`No answer to "${call.method}": ${why}`, "unknown");
     });
-    // The log is not told why: what Bun and browsers say of a token that is none has it in it.
-    if (resends === undefined) {
-      this.#outbox.clear().forEach((parcel) => this.#drop(parcel, "no connection"));
-    }
   }
 
   #drop({ ids, text, outcome }: Parcel, why: string): void {

@@ -11,15 +11,9 @@ import type { Message } from "./protocol.ts";
 import type { SocketEvent, StandardSocket } from "./socket.ts";
 
 /** Where and how to post, and for whom. */
-export interface PostOptions {
+export interface PostOptions extends Pick<ClientOptions, "token" | "headers" | "fetch"> {
   /** The server's URL. */
   readonly url: string;
-  /** Proves who the client is; a function is asked before each POST. */
-  readonly token: ClientOptions["token"];
-  /** Headers beside that, which they may replace, and `content-type`. */
-  readonly headers: ClientOptions["headers"];
-  /** The standard function, or one that stands for it. */
-  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** Bytes that an answer may have. */
   readonly maxMessageBytes: number;
   /** The value of an answer's text. Throws where it is not JSON, or nested too deep. */
@@ -135,7 +129,7 @@ async function post(options: PostOptions, text: string, signal: AbortSignal): Pr
 }
 
 async function reach(
-  { url, token, headers, fetch }: PostOptions,
+  { url, token, headers, fetch = globalThis.fetch }: PostOptions,
   body: string,
   signal: AbortSignal,
 ): Promise<Response> {
