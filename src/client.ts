@@ -357,7 +357,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   }
 
   #find(name: string): Method | undefined {
-    return this.#subscriptions.find(name) ?? this.#methods.get(name);
+    return this.#subscriptions.find(name, this.#methods.get(name));
   }
 
   #events(): LinkEvents {

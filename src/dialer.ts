@@ -30,7 +30,7 @@ export function webSocketDialer(target: ClientTarget, options: ClientOptions): D
   const { token, protocols } = options;
   const isAsked = typeof target === "function";
   const isUrl = typeof target === "string" || target instanceof URL;
-  const refreshes = isAsked || typeof token === "function";
+  const refreshes = isAsked || (isUrl && typeof token === "function");
   function open(url: string | URL, token: string | undefined): StandardSocket {
     const { WebSocket = globalThis.WebSocket } = options;
     const offered = [...protocols ?? (token === undefined ? [] : ["jsonrpc"])];
@@ -46,7 +46,7 @@ export function webSocketDialer(target: ClientTarget, options: ClientOptions): D
     redials: isUrl || isAsked,
     refreshes,
     dial() {
-      if (refreshes && (isUrl || isAsked)) return ask();
+      if (refreshes) return ask();
       return isUrl ? open(target, token as string | undefined) : target as StandardSocket;
     },
   };

@@ -116,11 +116,13 @@ export class Link {
   /** Ends it; calls that wait are rejected. */
   close(): Promise<void> {
     const state = this.#state;
-    if (state !== "closed") this.#finish("the client was closed");
-    if (state === "open") this.#session?.close();
-    else if (state !== "closed") {
-      this.#session?.drop();
-      this.#end(1000, "");
+    if (state !== "closed") {
+      this.#finish("the client was closed");
+      if (state === "open") this.#session?.close();
+      else {
+        this.#session?.drop();
+        this.#end(1000, "");
+      }
     }
     return this.#ended.promise;
   }

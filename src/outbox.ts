@@ -72,16 +72,13 @@ export class Outbox {
 
   /** The next to go out; it waits no more. */
   next(): Parcel | undefined {
-    const parcel = this.#waiting.shift();
-    this.#rest();
-    return parcel;
+    return this.#waiting.shift();
   }
 
   /** Answers whether the call waits here; where it is alone in its message, that is dropped. */
   cancel(id: number): boolean {
     const index = this.#waiting.findIndex(({ ids }) => ids.includes(id));
     if (this.#waiting[index]?.ids.length === 1) this.#waiting.splice(index, 1);
-    this.#rest();
     return index !== -1;
   }
 
@@ -89,7 +86,7 @@ export class Outbox {
   clear(): readonly Parcel[] {
     const all = this.#waiting;
     this.#waiting = [];
-    this.#rest();
+    this.#alarm.clear();
     return all;
   }
 
@@ -111,9 +108,5 @@ export class Outbox {
     const earliest = this.#waiting.reduce((at, { expiresAt }) => Math.min(at, expiresAt), Infinity);
     if (this.size > 0) this.#watch(earliest);
     expired.forEach(this.#expired);
-  }
-
-  #rest(): void {
-    if (this.size === 0) this.#alarm.clear();
   }
 }

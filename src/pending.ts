@@ -5,6 +5,7 @@
  * @module
  */
 
+import { attempt } from "./attempt.ts";
 import {
   describeError,
   ErrorCode,
@@ -184,8 +185,7 @@ export class Pending {
   /** Hands a `$/progress` notification to the call it belongs to. */
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
-    const tell = async () => await this.#calls.get(token)?.options.onProgress?.(value);
-    tell().catch((error) => {
+    attempt(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
       this.#host.logger.error(`A call's onProgress failed: ${describeError(error)}`);
     });
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { attempt } from "./attempt.ts";
 import { describeError, quoted } from "./errors.ts";
 import type { Outgoing } from "./channel.ts";
 import type { Logger } from "./logger.ts";
@@ -309,12 +310,10 @@ export class RpcRequest<User = unknown> {
     const runs = this.#afterwards;
     this.#afterwards = undefined;
     for (const run of runs) {
-      try {
-        run(this.#succeeded === true);
-      } catch (error) {
+      attempt(() => run(this.#succeeded as boolean), (error) => {
         const { logger } = this.connection;
         logger.error(`After the answer to ${quoted(this.method)}: ${describeError(error)}`);
-      }
+      });
     }
   }
 }

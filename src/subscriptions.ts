@@ -4,9 +4,9 @@
  * @module
  */
 
+import { attempt } from "./attempt.ts";
 import { describeError, RpcConnectionError, RpcInvalidParamsError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
-import { isThenable } from "./middleware.ts";
 import { mayRetry } from "./pending.ts";
 import type { CallRequest } from "./pending.ts";
 import type { Method } from "./responder.ts";
@@ -81,9 +81,22 @@ export class Subscriptions {
     this.#logger = logger;
   }
 
-  /** What to run for an event of a topic; `undefined` where nobody hears it. */
-  find(name: string): Method | undefined {
-    return this.#topics.get(name)?.method ?? (name === MESSAGE ? this.#message : undefined);
+  /**
+   * What to run for what the server tells.
+   *
+   * @param own What the client itself has by that name: it runs where no topic has, and beside ours
+   * where a topic is removed.
+   */
+  find(name: string, own: Method | undefined): Method | undefined {
+    if (name === REMOVED) {
+      return {
+        invoke: (params, request) => {
+          this.#lost(((params ?? {}) as Recoverable).topic as string);
+          return own?.invoke(params, request);
+        },
+      };
+    }
+    return this.#topics.get(name)?.method ?? (name === MESSAGE ? this.#message : own);
   }
 
   /**
@@ -201,7 +214,7 @@ export class Subscriptions {
       const granted = Array.isArray(subscriptions) && subscriptions.includes(topic);
       const lost = heard.live && !granted && this.#topics.get(topic) === heard;
       heard.live = granted;
-      if (lost) this.#lost(topic, this.#notGranted(topic));
+      if (lost) this.#lost(topic);
     }
   }
 
@@ -247,7 +260,7 @@ export class Subscriptions {
   }
 
   #gap(topic: string, { listeners }: Heard): void {
-    for (const { onGap } of listeners) if (onGap) this.#run(topic, () => onGap({ topic }));
+    for (const { onGap } of listeners) this.#run(topic, () => onGap?.({ topic }));
   }
 
   #tell(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
@@ -255,15 +268,9 @@ export class Subscriptions {
   }
 
   #run(topic: string, handler: () => unknown): void {
-    const failed = (error: unknown): void => {
+    attempt(handler, (error) => {
       this.#logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
-    };
-    try {
-      const result: unknown = handler();
-      if (isThenable(result)) result.then(undefined, failed);
-    } catch (error) {
-      failed(error);
-    }
+    });
   }
 
   #notRestored(topics: readonly string[], error: Error): void {
@@ -271,9 +278,9 @@ export class Subscriptions {
     for (const topic of topics) this.#lost(topic, error);
   }
 
-  #lost(topic: string, error: Error): void {
+  #lost(topic: string, error: Error = this.#notGranted(topic)): void {
     const heard = this.#topics.get(topic);
-    this.#topics.delete(topic);
+    if (!this.#topics.delete(topic)) return;
     this.#logger.warn(`No more events of topic "${topic}": ${error.message}`);
     end(heard, error);
   }
@@ -304,6 +311,8 @@ interface Recoverable {
 
 // What carries the events of topics that recover.
 const MESSAGE = "rpc.message";
+// What says that a topic is no more.
+const REMOVED = "rpc.removed";
 // Positions of a topic that are remembered, to know an event that comes again.
 const SEEN = 1024;
 // Subscribing twice does no harm.

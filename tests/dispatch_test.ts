@@ -551,10 +551,13 @@ test("RpcRequest.afterwards() logs what fails in it, and runs the rest", async (
     request.afterwards(() => {
       throw new Error("broken");
     });
+    request.afterwards(() => Promise.reject(new Error("broken later")));
     request.afterwards(() => ran.push(2));
   };
   const desk = new Desk({ method });
   assertEquals(await desk.ask(call("method", 1)), result(1, null));
   assertEquals(ran, [2]);
   assert(desk.log.lines[0]?.startsWith('error: After the answer to "method": Error: broken'));
+  await quietMoment();
+  assert(desk.log.lines[1]?.startsWith('error: After the answer to "method": Error: broken later'));
 });

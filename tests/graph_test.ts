@@ -21,6 +21,7 @@ const HOUSE: Readonly<Record<string, readonly string[]>> = {
       "depth",
       "protocol",
       "middleware",
+      "attempt",
       "socket",
       "testing",
       "tick",

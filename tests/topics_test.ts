@@ -624,6 +624,31 @@ test("unsubscribe() ends all handlers of a topic", async () => {
   assertEquals(heard, []);
 });
 
+test("removeTopic() ends the client's handlers and loops, and is told to a method of its own", async () => {
+  const rpc = new JsonRpc().topic("news");
+  const log = silentLog();
+  await using client = await pair(rpc, { logger: log });
+  const told: unknown[] = [];
+  client.method("rpc.removed", (params) => told.push(params));
+  const heard: unknown[] = [];
+  await client.subscribe("news", (data) => heard.push(data));
+  const loop = client.topic("news");
+  const next = loop.next();
+  await client.getTopics(); // by then the loop hears
+  rpc.removeTopic("news");
+  const error = await assertRejects(() => next, RpcInvalidParamsError);
+  assertStringIncludes(error.message, "no such topic");
+  assertEquals(told, [{ topic: "news" }]);
+  assertStringIncludes(log.text, 'No more events of topic "news"');
+
+  await assertRejects(() => client.subscribe("news", () => {}), RpcInvalidParamsError);
+  rpc.topic("news");
+  await client.subscribe("news", (data) => heard.push(data));
+  rpc.notify("news", 1);
+  await client.getTopics();
+  assertEquals(heard, [1]);
+});
+
 test("subscribe() and unsubscribe() keep their order when nobody waits between them", async () => {
   const rpc = new JsonRpc().topic("clock");
   await using client = await pair(rpc);
