@@ -94,19 +94,17 @@ export class Outbox {
     const expiresAt = performance.now() + this.#bounds.maxQueuedMs;
     this.#waiting.splice(index, 0, { ...parcel, expiresAt });
     // All may wait equally long: who comes later expires later.
-    if (this.size === 1) this.#watch(expiresAt);
+    if (this.size === 1) this.#watch();
   }
 
-  #watch(expiresAt: number): void {
-    this.#alarm.setQuietly(expiresAt - performance.now(), () => this.#sweep());
-  }
-
-  #sweep(): void {
-    const now = performance.now();
-    const expired = this.#waiting.filter(({ expiresAt }) => expiresAt <= now);
-    this.#waiting = this.#waiting.filter(({ expiresAt }) => expiresAt > now);
+  #watch(): void {
     const earliest = this.#waiting.reduce((at, { expiresAt }) => Math.min(at, expiresAt), Infinity);
-    if (this.size > 0) this.#watch(earliest);
-    expired.forEach(this.#expired);
+    this.#alarm.setQuietly(earliest - performance.now(), () => {
+      const now = performance.now();
+      const expired = this.#waiting.filter(({ expiresAt }) => expiresAt <= now);
+      this.#waiting = this.#waiting.filter(({ expiresAt }) => expiresAt > now);
+      if (this.size > 0) this.#watch();
+      expired.forEach(this.#expired);
+    });
   }
 }

@@ -245,10 +245,8 @@ export class Subscriptions {
     heard.position = position;
     heard.seen.add(position);
     if (heard.seen.size > SEEN) {
-      for (const oldest of heard.seen) {
-        heard.seen.delete(oldest);
-        break;
-      }
+      const [oldest] = heard.seen;
+      heard.seen.delete(oldest);
     }
     this.#tell(topic as string, heard.listeners, data);
   }
