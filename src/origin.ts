@@ -6,6 +6,7 @@
  */
 
 import type { Logger } from "./logger.ts";
+import { isThenable } from "./middleware.ts";
 import type { Handshake } from "./request.ts";
 
 /** Who may connect, as seen from headers that browsers set. */
@@ -134,7 +135,11 @@ function isAllowed(
   origins: OriginOptions["origins"],
 ): boolean {
   if (origins === "*") return true;
-  if (typeof origins === "function") return origins(origin) === true;
+  if (typeof origins === "function") {
+    const answer: unknown = origins(origin);
+    if (isThenable(answer)) answer.then(undefined, () => {}); // refused below, whatever it becomes
+    return answer === true;
+  }
   if (origins !== undefined) return origins.includes(origin);
   // The scheme is left aside: behind a proxy that speaks TLS the server itself does not.
   const host = hostIn(origin);

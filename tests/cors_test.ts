@@ -258,6 +258,7 @@ test("a page of another site that tells no origin neither calls by GET nor hears
 const BROKEN: Readonly<Record<string, readonly [decide: () => unknown, status: number]>> = {
   "gives no boolean": [() => "yes", 403],
   "gives a promise": [() => Promise.resolve(true), 403],
+  "gives a promise that rejects": [() => Promise.reject(new Error("origins broke")), 403],
   "throws": [() => {
     throw new Error("origins broke");
   }, 500],
