@@ -35,8 +35,12 @@ export class Origins {
   /**
    * @param options The server's.
    * @param logger Where it is said how to allow what was refused.
+   * @throws {TypeError} Where one name stands in place of a list: each part of it would be let in.
    */
   constructor(options: OriginOptions, logger: Logger) {
+    const { origins, hosts } = options;
+    if (typeof origins === "string" && origins !== "*") throw noList("origins", origins);
+    if (typeof hosts === "string") throw noList("hosts", hosts);
     this.#options = options;
     this.#logger = logger;
   }
@@ -119,4 +123,8 @@ function hostOf({ headers, url }: Handshake): string {
 /** Without a default port: which of the two is the default depends on the scheme. */
 function plainHost(host: string): string {
   return host.replace(/:(?:80|443)$/, "");
+}
+
+function noList(name: string, got: string): TypeError {
+  return new TypeError(`Expected \`${name}\` to be an array, got \`${got}\` (string)`);
 }

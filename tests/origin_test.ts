@@ -1,5 +1,5 @@
 import { test } from "node:test";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions, OriginOptions } from "@x/jsonrpc";
 import { rawUpgrade } from "./_kit/doors.ts";
@@ -226,4 +226,11 @@ test("JsonRpc runs nothing of a foreign page's request", async () => {
   const response = await fetch(server.url, { method: "POST", headers, body });
   assertEquals([response.status, runs], [403, 0]);
   await response.body?.cancel();
+});
+
+test("new JsonRpc() throws TypeError when origins or hosts is one name in place of a list", () => {
+  for (const name of ["origins", "hosts"]) {
+    const options = { [name]: "https://app.example" };
+    assertThrows(() => new JsonRpc(options), TypeError, `Expected \`${name}\` to be an array`);
+  }
 });
