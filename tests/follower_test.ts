@@ -117,6 +117,32 @@ test("Follower tells of a gap where history does not reach, and goes on behind i
   assertEquals([heard.data, heard.gaps], [[1, 10], [{ epoch: EPOCH, offset: 9 }]]);
 });
 
+test("Follower takes nothing for lost that may be on its way, where no history is kept", async () => {
+  const past = new Past();
+  const { follower, heard } = await newFollower(past);
+  [past.oldest, past.last] = [4, 3];
+  follower.take(live(1));
+  follower.check();
+  follower.take(live(2));
+  await until(() => heard.events.length === 2);
+  follower.take(live(3));
+  follower.check();
+  follower.take(live(4));
+  await until(() => heard.events.length === 4);
+  assertEquals([heard.data, heard.gaps], [range(1, 5), []]);
+});
+
+test("Follower tells of a gap where what may be on its way does not come", async () => {
+  const past = new Past();
+  const { follower, heard } = await newFollower(past);
+  [past.oldest, past.last] = [4, 3];
+  follower.check();
+  follower.take(live(1));
+  await until(() => heard.gaps.length === 1);
+  follower.take(live(4));
+  assertEquals([heard.data, heard.gaps], [[1, 4], [{ epoch: EPOCH, offset: 3 }]]);
+});
+
 test("Follower tells of a gap where an epoch begins, and goes on in it", async () => {
   const past = new Past();
   const { follower, heard } = await newFollower(past, 70);

@@ -177,6 +177,7 @@ export class Engine {
     this.options.logger.info(`${this.options.name} is back`);
     const waiting = this.#waiting;
     this.#waiting = [];
+    for (const job of this.#jobs) job.repeat();
     for (const job of waiting) job.go();
     for (const end of this.#resting) end();
   }
@@ -230,6 +231,12 @@ class Job {
   /** Ends an attempt that will not be answered. */
   interrupt(error: unknown): void {
     if (this.#underWay) this.#failed(error);
+  }
+
+  /** Tries again what is under way since before the engine went: it may never be answered. */
+  repeat(): void {
+    const { again = true } = this.#task;
+    if (this.#underWay && again) this.go();
   }
 
   /** Gives up. */

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { quiet } from "../timer.ts";
+import type { Timer } from "../timer.ts";
 import type { BrokerEvent, BrokerHistory, BrokerSink, HistoryQuery, Position } from "./broker.ts";
 
 /** What an engine brings as it happens. */
@@ -28,6 +30,8 @@ const MAX_WAITING = 1_000;
 const MAX_WAITING_LENGTH = 8 * 1024 * 1024;
 // How much history is in memory at the same time.
 const PAGE = 1_000;
+// How long what has its place in the topic may be on its way here.
+const WAY_MS = 1_000;
 
 /** One sink's place in its topic. */
 export class Follower {
@@ -38,6 +42,9 @@ export class Follower {
   #filling = true;
   #again = false;
   #ended = false;
+  // Whether a hole was seen: else what history does not have may still come by itself.
+  #missing = false;
+  #awaited: { readonly position: Position; readonly timer: Timer } | undefined;
   #waiting: LiveEvent[] = [];
   #waitingLength = 0;
 
@@ -60,7 +67,7 @@ export class Follower {
   take(live: LiveEvent): void {
     if (this.#ended) return;
     if (this.#filling) this.#keep(live);
-    else if (!this.#advance(live)) void this.#fill();
+    else if (!this.#advance(live)) this.#fillHole();
   }
 
   /** Catches up with the engine: it may have been out of reach. */
@@ -74,6 +81,7 @@ export class Follower {
   end(): void {
     this.#ended = true;
     this.#forget();
+    this.#stopAwaiting();
   }
 
   #keep(live: LiveEvent): void {
@@ -82,6 +90,7 @@ export class Follower {
     if (this.#waiting.length <= MAX_WAITING && this.#waitingLength <= MAX_WAITING_LENGTH) return;
     this.#forget();
     this.#again = true;
+    this.#missing = true;
   }
 
   #forget(): void {
@@ -100,7 +109,14 @@ export class Follower {
     return true;
   }
 
+  #fillHole(): void {
+    this.#missing = true;
+    void this.#fill();
+  }
+
   async #fill(): Promise<void> {
+    const missing = this.#missing;
+    this.#missing = false;
     this.#filling = true;
     this.#again = false;
     let history: BrokerHistory;
@@ -110,12 +126,35 @@ export class Follower {
       return; // nobody needs it any more
     }
     if (this.#ended) return;
-    this.#take(history);
+    if (missing || !this.#mayCome(history)) this.#take(history);
     this.#settle();
+  }
+
+  /** Whether what is missing from history may be on its way; looks again later. */
+  #mayCome({ complete, position }: BrokerHistory): boolean {
+    const { epoch, offset } = this.#at as Position;
+    if (complete || position.epoch !== epoch || position.offset <= offset) return false;
+    this.#awaited ??= { position, timer: quiet(setTimeout(() => this.#late(), WAY_MS)) };
+    return true;
+  }
+
+  #late(): void {
+    const { epoch, offset } = this.#awaited?.position as Position;
+    this.#awaited = undefined;
+    const at = this.#at as Position;
+    if (at.epoch === epoch && at.offset >= offset) return;
+    if (this.#filling) this.#again = this.#missing = true;
+    else this.#fillHole();
+  }
+
+  #stopAwaiting(): void {
+    clearTimeout(this.#awaited?.timer);
+    this.#awaited = undefined;
   }
 
   #take({ complete, events, position }: BrokerHistory): void {
     if (!complete) {
+      this.#stopAwaiting();
       this.#at = position;
       return this.#sink.gap(position);
     }
@@ -134,7 +173,7 @@ export class Follower {
     for (const live of waiting) {
       if (this.#ended) return;
       if (!this.#advance(live)) {
-        this.#again = true;
+        this.#again = this.#missing = true;
         break;
       }
     }

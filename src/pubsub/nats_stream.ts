@@ -46,6 +46,8 @@ const MIN_RETRY_MS = 30_000;
 const MAX_WAITS = 7;
 // How long a question waits for its answer until it is asked again.
 const ASK_MS = 1_000;
+// The same for what is read: a server of a cluster that has just died answers nothing.
+const READ_MS = 3_000;
 // How often a history is read that came only in part.
 const TRIES = 3;
 const WRONG_LAST_SEQUENCE = 10071;
@@ -60,6 +62,7 @@ export class NatsStream {
   readonly #manager: JetStreamManager;
   // The same, for questions that are asked again where no answer comes.
   readonly #asking: JetStreamManager;
+  readonly #reading: JetStreamManager;
   readonly #client: JetStreamClient;
   // What it keeps for certain: wide enough for all topics that were asked for.
   #kept: Retention = { size: -1, ageMs: -1 };
@@ -70,12 +73,13 @@ export class NatsStream {
   private constructor(
     options: StreamOptions,
     connection: NatsConnection,
-    [manager, asking]: readonly [JetStreamManager, JetStreamManager],
+    [manager, asking, reading]: readonly [JetStreamManager, JetStreamManager, JetStreamManager],
   ) {
     this.#options = options;
     this.#connection = connection;
     this.#manager = manager;
     this.#asking = asking;
+    this.#reading = reading;
     this.#client = manager.jetstream();
   }
 
@@ -85,7 +89,8 @@ export class NatsStream {
     const timeout = options.retryMs * MAX_WAITS;
     const manager = await jetstreamManager(connection, { checkAPI: false, timeout });
     const asking = await jetstreamManager(connection, { checkAPI: false, timeout: ASK_MS });
-    return new NatsStream(options, connection, [manager, asking]);
+    const reading = await jetstreamManager(connection, { checkAPI: false, timeout: READ_MS });
+    return new NatsStream(options, connection, [manager, asking, reading]);
   }
 
   /** The subject under which a topic's messages are kept. */
@@ -159,7 +164,7 @@ export class NatsStream {
 
   async #read(subject: string, range: PullRange): Promise<KeptPart> {
     const { name } = this.#options;
-    const info = await this.#manager.consumers.add(name, {
+    const info = await this.#reading.consumers.add(name, {
       ...{ filter_subject: subject, deliver_policy: "by_start_sequence" },
       ...{ opt_start_seq: range.from, ack_policy: "none", mem_storage: true, num_replicas: 1 },
       inactive_threshold: MIN_RETRY_MS * NS_IN_MS,
@@ -174,7 +179,7 @@ export class NatsStream {
   }
 
   async #has(seq: number): Promise<boolean> {
-    const request = this.#manager.streams.getMessage(this.#options.name, { seq });
+    const request = this.#reading.streams.getMessage(this.#options.name, { seq });
     return !!await missing(NO_MESSAGE_FOUND, request);
   }
 
@@ -183,7 +188,7 @@ export class NatsStream {
     for (;;) {
       const found = await missing(
         NO_MESSAGE_FOUND,
-        this.#manager.streams.getMessage(name, { last_by_subj: subject }),
+        this.#reading.streams.getMessage(name, { last_by_subj: subject }),
       ) as StoredMsg | null | undefined;
       if (found) {
         const { header: headers, seq, timestamp } = found;

@@ -101,8 +101,8 @@ class RedisBroker implements Broker {
       checkOptions(options);
     this.#prefix = prefix;
     const failed = (error: unknown) => this.#engine.lost(error);
-    this.#commands = redisLink(options, { failed, connected() {} });
-    this.#ears = redisLink(options, { failed, connected: () => this.#catchUp() });
+    this.#commands = redisLink(options, { failed, connected() {} }, prefix);
+    this.#ears = redisLink(options, { failed, connected: () => this.#catchUp() }, prefix);
     this.#engine = new Engine({
       name: "Redis",
       timeoutMs: publishTimeoutMs,

@@ -63,15 +63,28 @@ type Send = (key: string | undefined, command: string[]) => Promise<unknown>;
 
 // Nothing waits inside the client: what waits, waits within the bounds of the broker.
 const QUIET = { disableOfflineQueue: true, commandOptions: { timeout: 0 } } as const;
+// How long a cluster's server is away until the others are asked who has taken over.
+const REFRESH = { topologyRefreshOnReconnectionAttemptStrategy: 1_000 } as const;
+// Behind sentinels a client would send again what a master may have done already, and change the order
+// of what comes at once. It tries nothing again, and all of it goes through one connection.
+const ONCE = { maxCommandRediscovers: 0, reserveClient: true } as const;
 // A server that hangs is given up after the second.
 const PING_MS = 5_000;
 const SILENCE_MS = 15_000;
 
-/** Makes a link. Nothing is connected yet. */
-export function redisLink(place: RedisPlace, events: LinkEvents): RedisLink {
+/**
+ * Makes a link. Nothing is connected yet.
+ *
+ * @param prefix What the names of channels begin with.
+ */
+export function redisLink(place: RedisPlace, events: LinkEvents, prefix: string): RedisLink {
   const [client, send] = newClient(place);
   for (const name of ["error", "node-error"]) client.on(name, (error) => events.failed(error));
   for (const name of CONNECTED) client.on(name, () => events.connected());
+  // Clients of several servers listen through a connection of its own, which they begin and end.
+  const listensApart = place.cluster !== undefined || place.sentinel !== undefined;
+  const ignore = () => {};
+  let isKept = false;
   let opening: Promise<unknown> | undefined;
   async function open(): Promise<void> {
     opening ??= client.connect();
@@ -101,8 +114,18 @@ export function redisLink(place: RedisPlace, events: LinkEvents): RedisLink {
       if (opening === undefined) return;
       await open();
       await send(undefined, ["PING"]);
+      if (!listensApart) return;
+      // That connection may come back later, and unsaid.
+      await client.subscribe(`${prefix}probe`, ignore);
+      events.connected();
+      await client.unsubscribe(`${prefix}probe`, ignore);
     },
     async subscribe(channel, listener) {
+      if (listensApart && !isKept) {
+        // It would end with the last channel, and with it what is subscribed to meanwhile.
+        await client.subscribe(`${prefix}open`, ignore);
+        isKept = true;
+      }
       await client.subscribe(channel, listener);
     },
     async unsubscribe(channel, listener) {
@@ -124,12 +147,13 @@ const CONNECTED = ["ready", "topology-change", "connect", "node-ready"];
 
 function newClient({ url, client, cluster, sentinel }: RedisPlace): [AnyClient, Send] {
   if (cluster !== undefined) {
-    const made = createCluster({ ...cluster, defaults: clientOptions(cluster.defaults) });
+    const defaults = clientOptions(cluster.defaults);
+    const made = createCluster({ ...REFRESH, ...cluster, defaults });
     return [made as AnyClient, (key, command) => made.sendCommand(key, false, command)];
   }
   if (sentinel !== undefined) {
     const nodeClientOptions = clientOptions(sentinel.nodeClientOptions);
-    const made = createSentinel({ ...sentinel, nodeClientOptions });
+    const made = createSentinel({ ...sentinel, nodeClientOptions, ...ONCE });
     return [made as unknown as AnyClient, (_key, command) => made.sendCommand(false, command)];
   }
   const made = createClient(clientOptions(url === undefined ? client : { ...client, url }));
@@ -154,7 +178,12 @@ export function isAway(error: unknown): boolean {
   return !(error instanceof ErrorReply) || NOT_NOW.test(error.message);
 }
 
+// What a client says that has found no master to send anything to.
+const NO_MASTER = /^(?:no valid master node|None of the sentinels are available)$/;
+
 /** Of what failed so: whether nothing was done for certain. */
 export function isUndone(error: unknown): boolean {
-  return error instanceof ErrorReply || error instanceof ClientOfflineError;
+  if (error instanceof ErrorReply || error instanceof ClientOfflineError) return true;
+  const { code, message } = error as Error & { code?: unknown };
+  return code === "ECONNREFUSED" || NO_MASTER.test(message);
 }

@@ -3,7 +3,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import process from "node:process";
 import { freePort } from "../ports.ts";
 
 /** A program that keeps events. */
-export type EngineName = "redis" | "nats";
+export type EngineName = "redis" | "valkey" | "sentinel" | "nats";
 
 /** One that listens. */
 export interface RunningEngine {
@@ -34,23 +34,37 @@ export interface RunningEngine {
 interface Recipe {
   readonly program: string;
   readonly package: string;
-  args(port: number, folder: string): readonly string[];
+  /** @param more What the caller adds: arguments, but for `sentinel` lines of its file. */
+  args(port: number, folder: string, more: readonly string[]): readonly string[];
+}
+
+function redisArgs(port: number, folder: string, more: readonly string[]): readonly string[] {
+  return [
+    ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""],
+    // Each write is on disk before it is answered: what was taken is there after a SIGKILL.
+    ...["--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning", ...more],
+  ];
 }
 
 const recipes: Readonly<Record<EngineName, Recipe>> = {
-  redis: {
+  redis: { program: "/usr/bin/redis-server", package: "redis-server", args: redisArgs },
+  valkey: { program: "/usr/bin/valkey-server", package: "valkey-server", args: redisArgs },
+  sentinel: {
     program: "/usr/bin/redis-server",
     package: "redis-server",
-    args: (port, folder) => [
-      ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""],
-      // Each write is on disk before it is answered: what was taken is there after a SIGKILL.
-      ...["--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning"],
-    ],
+    args: (port, folder, more) => {
+      const file = join(folder, "sentinel.conf"); // it writes to this what it learns
+      const lines = [`port ${port}`, "bind 127.0.0.1", `dir ${folder}`, ...more];
+      if (!existsSync(file)) writeFileSync(file, lines.join("\n"));
+      return [file, "--sentinel"];
+    },
   },
   nats: {
     program: "/usr/sbin/nats-server",
     package: "nats-server",
-    args: (port, folder) => ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", folder],
+    args: (port, folder, more) => [
+      ...["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", folder, ...more],
+    ],
   },
 };
 
@@ -65,22 +79,25 @@ export function hasEngine(name: EngineName): boolean {
 /**
  * Starts an engine.
  *
+ * @param more What is added to its arguments; of a sentinel, the lines of its file.
+ * @param fixedPort Where it listens, if that had to be known before.
  * @returns `undefined`, after a loud message, where there is none: return early from the test.
  */
 export async function startEngine(
   name: EngineName,
   more: readonly string[] = [],
+  fixedPort?: number,
 ): Promise<RunningEngine | undefined> {
   if (!hasEngine(name)) return undefined;
   const recipe = recipes[name];
-  const port = await freePort();
+  const port = fixedPort ?? await freePort();
   const top = await mkdtemp(join(tmpdir(), `${name}-`));
   let folder = top;
   let child: Child | undefined;
 
   async function start(data: "with its data" | "without its data"): Promise<void> {
     if (data === "without its data") folder = await mkdtemp(join(top, "data-"));
-    child = launch(recipe.program, [...recipe.args(port, folder), ...more]);
+    child = launch(recipe.program, recipe.args(port, folder, more));
     await listening(port, child);
   }
   async function kill(): Promise<void> {

@@ -7,6 +7,8 @@ import type { AddressInfo, Server, Socket } from "node:net";
 /** A wire to an engine. */
 export interface EngineWire {
   readonly port: number;
+  /** Lets nothing more come from the engine over what is connected; what goes to it still arrives. */
+  mute(): void;
   /** Breaks it: what is connected ends, and nothing connects. */
   break(): Promise<void>;
   /** Mends it. */
@@ -17,11 +19,14 @@ export interface EngineWire {
 /** Lays a wire. */
 export async function layWire(target: number): Promise<EngineWire> {
   const ends = new Set<Socket>();
+  const answers = new Map<Socket, Socket>();
   let server = await listen(0);
 
   async function listen(port: number): Promise<Server> {
     const listener = createServer((near) => {
       const far = connect(target, "127.0.0.1");
+      answers.set(far, near);
+      far.on("close", () => answers.delete(far));
       for (const [from, to] of [[near, far], [far, near]] as const) {
         ends.add(from);
         from.on("error", () => {}).on("close", () => {
@@ -42,6 +47,9 @@ export async function layWire(target: number): Promise<EngineWire> {
   const { port } = server.address() as AddressInfo;
   return {
     port,
+    mute() {
+      for (const [far, near] of answers) far.unpipe(near).resume();
+    },
     break: end,
     async mend() {
       server = await listen(port);
