@@ -29,8 +29,8 @@ import type {
 import { Engine } from "./engine.ts";
 import { Follower } from "./follower.ts";
 import type { LiveEvent } from "./follower.ts";
-import { isAway, isUndone, redisLink } from "./redis_clients.ts";
-import type { RedisLink, RedisPlace } from "./redis_clients.ts";
+import { isAway, isUndone, RedisLink } from "./redis_clients.ts";
+import type { RedisPlace } from "./redis_clients.ts";
 import { PUBLISH, READ } from "./redis_scripts.ts";
 import type { Script } from "./redis_scripts.ts";
 import { Rounds } from "./rounds.ts";
@@ -101,8 +101,8 @@ class RedisBroker implements Broker {
       checkOptions(options);
     this.#prefix = prefix;
     const failed = (error: unknown) => this.#engine.lost(error);
-    this.#commands = redisLink(options, { failed, connected() {} }, prefix);
-    this.#ears = redisLink(options, { failed, connected: () => this.#catchUp() }, prefix);
+    this.#commands = new RedisLink(options, { failed, connected() {} }, prefix);
+    this.#ears = new RedisLink(options, { failed, connected: () => this.#catchUp() }, prefix);
     this.#engine = new Engine({
       name: "Redis",
       timeoutMs: publishTimeoutMs,

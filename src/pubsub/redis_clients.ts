@@ -27,21 +27,6 @@ export interface RedisPlace {
 /** Takes what is published to a channel. */
 export type ChannelListener = (message: string, channel: string) => void;
 
-/** What is used of a client, whatever is behind it. */
-export interface RedisLink {
-  /** Opens it, unless it is open; resolves when the engine answers. */
-  open(): Promise<void>;
-  /** Runs a script. Its first key decides where in a cluster. */
-  run(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown>;
-  /** Resolves when the engine answers, and knows these scripts. */
-  prepare(scripts: readonly Script[]): Promise<void>;
-  /** Resolves when the engine answers, or at once where the link was never opened. */
-  probe(): Promise<void>;
-  subscribe(channel: string, listener: ChannelListener): Promise<void>;
-  unsubscribe(channel: string, listener: ChannelListener): Promise<void>;
-  close(): void;
-}
-
 /** What a link tells. */
 export interface LinkEvents {
   /** Something went wrong; the client goes on trying. */
@@ -72,75 +57,106 @@ const ONCE = { maxCommandRediscovers: 0, reserveClient: true } as const;
 const PING_MS = 5_000;
 const SILENCE_MS = 15_000;
 
-/**
- * Makes a link. Nothing is connected yet.
- *
- * @param prefix What the names of channels begin with.
- */
-export function redisLink(place: RedisPlace, events: LinkEvents, prefix: string): RedisLink {
-  const [client, send] = newClient(place);
-  for (const name of ["error", "node-error"]) client.on(name, (error) => events.failed(error));
-  for (const name of CONNECTED) client.on(name, () => events.connected());
+/** A way to Redis, whatever is behind it. */
+export class RedisLink {
+  readonly #client: AnyClient;
+  readonly #send: Send;
+  readonly #events: LinkEvents;
+  readonly #prefix: string;
   // Clients of several servers listen through a connection of its own, which they begin and end.
-  const listensApart = place.cluster !== undefined || place.sentinel !== undefined;
-  const ignore = () => {};
-  let isKept = false;
-  let opening: Promise<unknown> | undefined;
-  async function open(): Promise<void> {
-    opening ??= client.connect();
+  readonly #listensApart: boolean;
+  #isKept = false;
+  #opening: Promise<unknown> | undefined;
+
+  /**
+   * Connects nothing yet.
+   *
+   * @param place Where Redis is.
+   * @param events Who is told.
+   * @param prefix What the names of channels begin with.
+   */
+  constructor(place: RedisPlace, events: LinkEvents, prefix: string) {
+    const [client, send] = newClient(place);
+    for (const name of ["error", "node-error"]) client.on(name, (error) => events.failed(error));
+    for (const name of CONNECTED) client.on(name, () => events.connected());
+    this.#client = client;
+    this.#send = send;
+    this.#events = events;
+    this.#prefix = prefix;
+    this.#listensApart = place.cluster !== undefined || place.sentinel !== undefined;
+  }
+
+  /** Opens it, unless it is open; resolves when the engine answers. */
+  async open(): Promise<void> {
+    this.#opening ??= this.#client.connect();
     try {
-      await opening;
+      await this.#opening;
     } catch (error) {
-      opening = undefined;
+      this.#opening = undefined;
       throw error;
     }
   }
-  return {
-    open,
-    async run({ text, sha }, keys, args) {
-      const rest = [String(keys.length), ...keys, ...args];
-      try {
-        return await send(keys[0], ["EVALSHA", sha, ...rest]);
-      } catch (error) {
-        if (!String((error as Error).message).startsWith("NOSCRIPT")) throw error;
-        return send(keys[0], ["EVAL", text, ...rest]);
-      }
-    },
-    async prepare(scripts) {
-      await open();
-      for (const { text } of scripts) await send(undefined, ["SCRIPT", "LOAD", text]);
-    },
-    async probe() {
-      if (opening === undefined) return;
-      await open();
-      await send(undefined, ["PING"]);
-      if (!listensApart) return;
-      // That connection may come back later, and unsaid.
-      await client.subscribe(`${prefix}probe`, ignore);
-      events.connected();
-      await client.unsubscribe(`${prefix}probe`, ignore);
-    },
-    async subscribe(channel, listener) {
-      if (listensApart && !isKept) {
-        // It would end with the last channel, and with it what is subscribed to meanwhile.
-        await client.subscribe(`${prefix}open`, ignore);
-        isKept = true;
-      }
-      await client.subscribe(channel, listener);
-    },
-    async unsubscribe(channel, listener) {
-      await client.unsubscribe(channel, listener);
-    },
-    close() {
-      // Also where it is not connected, and then again when it would be.
-      const destroy = async () => {
-        await client.destroy();
-      };
-      opening?.catch(() => {}).then(destroy).catch(() => {});
-      destroy().catch(() => {});
-    },
-  };
+
+  /** Runs a script. Its first key decides where in a cluster. */
+  async run(
+    { text, sha }: Script,
+    keys: readonly string[],
+    args: readonly string[],
+  ): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args];
+    try {
+      return await this.#send(keys[0], ["EVALSHA", sha, ...rest]);
+    } catch (error) {
+      if (!String((error as Error).message).startsWith("NOSCRIPT")) throw error;
+      return this.#send(keys[0], ["EVAL", text, ...rest]);
+    }
+  }
+
+  /** Resolves when the engine answers, and knows these scripts. */
+  async prepare(scripts: readonly Script[]): Promise<void> {
+    await this.open();
+    for (const { text } of scripts) await this.#send(undefined, ["SCRIPT", "LOAD", text]);
+  }
+
+  /** Resolves when the engine answers, or at once where the link was never opened. */
+  async probe(): Promise<void> {
+    if (this.#opening === undefined) return;
+    await this.open();
+    await this.#send(undefined, ["PING"]);
+    if (!this.#listensApart) return;
+    // That connection may come back later, and unsaid.
+    await this.#client.subscribe(`${this.#prefix}probe`, ignore);
+    this.#events.connected();
+    await this.#client.unsubscribe(`${this.#prefix}probe`, ignore);
+  }
+
+  /** Hears a channel. */
+  async subscribe(channel: string, listener: ChannelListener): Promise<void> {
+    if (this.#listensApart && !this.#isKept) {
+      // It would end with the last channel, and with it what is subscribed to meanwhile.
+      await this.#client.subscribe(`${this.#prefix}open`, ignore);
+      this.#isKept = true;
+    }
+    await this.#client.subscribe(channel, listener);
+  }
+
+  /** Hears it no more. */
+  async unsubscribe(channel: string, listener: ChannelListener): Promise<void> {
+    await this.#client.unsubscribe(channel, listener);
+  }
+
+  /** Ends it. Does not throw. */
+  close(): void {
+    // Also where it is not connected, and then again when it would be.
+    const destroy = async () => {
+      await this.#client.destroy();
+    };
+    this.#opening?.catch(() => {}).then(destroy).catch(() => {});
+    destroy().catch(() => {});
+  }
 }
+
+function ignore(): void {}
 
 // One server and sentinels say the first two, a cluster the others.
 const CONNECTED = ["ready", "topology-change", "connect", "node-ready"];
