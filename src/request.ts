@@ -277,7 +277,7 @@ export class RpcRequest<User = unknown> {
    */
   afterwards(run: (succeeded: boolean) => void): void {
     // A layer may answer first, and go inwards later.
-    if (this.#succeeded !== undefined) run(this.#succeeded);
+    if (this.#succeeded !== undefined) this.#run(run);
     else (this.#afterwards ??= []).push(run);
   }
 
@@ -306,15 +306,17 @@ export class RpcRequest<User = unknown> {
 
   /** Runs what was left for {@linkcode RpcRequest.afterwards}. Called once the answer is out. */
   answered(): void {
-    if (this.#afterwards === undefined) return;
     const runs = this.#afterwards;
     this.#afterwards = undefined;
-    for (const run of runs) {
-      attempt(() => run(this.#succeeded as boolean), (error) => {
-        const { logger } = this.connection;
-        logger.error(`After the answer to ${quoted(this.method)}: ${describeError(error)}`);
-      });
-    }
+    runs?.forEach((run) => this.#run(run));
+  }
+
+  #run(run: (succeeded: boolean) => void): void {
+    attempt(() => run(this.#succeeded as boolean), (error) => {
+      this.connection.logger.error(
+        `After the answer to ${quoted(this.method)}: ${describeError(error)}`,
+      );
+    });
   }
 }
 

@@ -11,7 +11,7 @@ import { resolveLimits } from "../src/limits.ts";
 import type { Limits } from "../src/limits.ts";
 import { Connection } from "../src/request.ts";
 import type { RpcRequest } from "../src/request.ts";
-import { quietMoment, silentLog } from "./_kit/local.ts";
+import { gate, quietMoment, silentLog, until } from "./_kit/local.ts";
 import { call, checked, codesOf, failure, idsOf, notice, result } from "./_kit/messages.ts";
 import type { Message } from "./_kit/messages.ts";
 
@@ -543,6 +543,28 @@ test("RpcRequest.afterwards() runs after the answer has left, for a call, a batc
     ...["answer", "afterwards", "afterwards"],
   ]);
   await quietMoment();
+});
+
+test("RpcRequest.afterwards() logs what fails in it where the answer has gone before", async () => {
+  const answered = gate();
+  const ran: unknown[] = [];
+  const method = async (_params: unknown, request: RpcRequest) => {
+    await answered.passed;
+    request.afterwards(() => Promise.reject(new Error("broken later")));
+    request.afterwards(() => {
+      throw new Error("broken");
+    });
+    request.afterwards((succeeded) => ran.push(succeeded));
+  };
+  const desk = new Desk({ method });
+  const asked = desk.code(call("method", 1));
+  await desk.ask(cancel(1));
+  assertEquals(await asked, -32800);
+  answered.open();
+  await until(() => desk.log.lines.length === 2);
+  const what = 'error: After the answer to "method": Error: broken';
+  assertEquals(desk.log.lines.filter((line) => line.startsWith(what)).length, 2);
+  assertEquals(ran, [false]);
 });
 
 test("RpcRequest.afterwards() logs what fails in it, and runs the rest", async () => {
