@@ -143,6 +143,33 @@ test("Follower tells of a gap where what may be on its way does not come", async
   assertEquals([heard.data, heard.gaps], [[1, 4], [{ epoch: EPOCH, offset: 3 }]]);
 });
 
+test("Follower brings what follows on that which was on its way and is lost", async () => {
+  const past = new Past();
+  const { follower, heard } = await newFollower(past);
+  [past.oldest, past.last] = [4, 3];
+  follower.check();
+  await until(() => past.asked.length === 1);
+  await new Promise((resolve) => setTimeout(resolve));
+  past.last = 4;
+  for (const n of [4, 5]) follower.take(live(n));
+  assertEquals([heard.data, heard.gaps], [[4, 5], [{ epoch: EPOCH, offset: 3 }]]);
+  assertEquals(past.asked.length, 1);
+});
+
+test("Follower tells of a gap where what came is not all that may be on its way", async () => {
+  const past = new Past();
+  const { follower, heard } = await newFollower(past);
+  for (const [index, last] of [3, 5].entries()) {
+    [past.oldest, past.last] = [last + 1, last];
+    follower.check();
+    await until(() => past.asked.length === index + 1);
+    await new Promise((resolve) => setTimeout(resolve));
+    if (index === 0) { for (const n of range(1, 4)) follower.take(live(n)); }
+  }
+  await until(() => heard.gaps.length === 1);
+  assertEquals([heard.data, heard.gaps], [[1, 2, 3], [{ epoch: EPOCH, offset: 5 }]]);
+});
+
 test("Follower tells of a gap where an epoch begins, and goes on in it", async () => {
   const past = new Past();
   const { follower, heard } = await newFollower(past, 70);

@@ -103,7 +103,12 @@ export class Follower {
     const at = this.#at as Position;
     if (position.epoch !== at.epoch) return false;
     if (position.offset <= at.offset) return true;
-    if (previous !== undefined && previous !== at.offset) return false;
+    if (previous !== undefined && previous !== at.offset) {
+      if (!this.#isAwaited({ epoch: at.epoch, offset: previous })) return false;
+      // It comes right behind what was awaited, and that has not come.
+      this.#lose({ epoch: at.epoch, offset: previous });
+      if (this.#ended) return true;
+    }
     this.#at = position;
     if (event !== undefined) this.#sink.event(event);
     return true;
@@ -134,8 +139,16 @@ export class Follower {
   #mayCome({ complete, position }: BrokerHistory): boolean {
     const { epoch, offset } = this.#at as Position;
     if (complete || position.epoch !== epoch || position.offset <= offset) return false;
-    this.#awaited ??= { position, timer: quiet(setTimeout(() => this.#late(), WAY_MS)) };
+    this.#stopAwaiting(); // what is awaited now comes later
+    this.#awaited = { position, timer: quiet(setTimeout(() => this.#late(), WAY_MS)) };
     return true;
+  }
+
+  /** Whether something up to there is awaited, and has not come yet. */
+  #isAwaited({ epoch, offset }: Position): boolean {
+    const { position } = this.#awaited ?? {};
+    const at = this.#at as Position;
+    return position?.epoch === epoch && position.offset === offset && offset > at.offset;
   }
 
   #late(): void {
@@ -153,17 +166,19 @@ export class Follower {
   }
 
   #take({ complete, events, position }: BrokerHistory): void {
-    if (!complete) {
-      this.#stopAwaiting();
-      this.#at = position;
-      return this.#sink.gap(position);
-    }
+    if (!complete) return this.#lose(position);
     const last = events[PAGE - 1]?.position;
     this.#at = last ?? position;
     if (last !== undefined) this.#again = true;
     for (const event of events) {
       if (!this.#ended) this.#sink.event(event);
     }
+  }
+
+  #lose(position: Position): void {
+    this.#stopAwaiting();
+    this.#at = position;
+    this.#sink.gap(position);
   }
 
   /** Goes on with what has waited, and is live again where nothing is missing. */
