@@ -68,16 +68,19 @@ export class Origins {
   }
 
   /**
-   * Refuses with 403 a page of another site that asks without wanting to read the answer: such a GET
-   * has no Origin. Browsers tell servers of it that they trust, over TLS or on a loopback address.
+   * Refuses with 403 a page of another site that asks without wanting to read the answer, as for an
+   * image or a frame: such a GET has no Origin. Browsers tell servers of it that they trust, over TLS
+   * or on a loopback address. A link may ask.
    */
   checkBlind({ headers }: Handshake): Response | undefined {
-    if (this.#options.origins === "*" || headers.get("sec-fetch-mode") !== "no-cors") {
+    const site = headers.get("sec-fetch-site");
+    if (this.#options.origins === "*" || (site !== "cross-site" && site !== "same-site")) {
       return undefined;
     }
-    const site = headers.get("sec-fetch-site");
-    if (site !== "cross-site" && site !== "same-site") return undefined;
-    this.#logger.warn('Refused a page of another site: with the mode "no-cors" it tells no origin');
+    const [mode, dest] = [headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")];
+    const isFrame = mode === "navigate" && dest !== null && dest !== "document";
+    if (mode !== "no-cors" && !isFrame) return undefined;
+    this.#logger.warn(`Refused a page of another site: ${JSON.stringify(mode)} tells no origin`);
     return new Response("Origin not allowed", { status: 403 });
   }
 

@@ -231,20 +231,24 @@ test("an answer of a plugin keeps what it varies by, beside the origin", async (
   assertEquals(headers.get("access-control-allow-origin"), APP);
 });
 
-const SITES: readonly (readonly [site: string, mode: string, letIn: boolean])[] = [
-  ["cross-site", "no-cors", false],
-  ["same-site", "no-cors", false],
-  ["same-origin", "no-cors", true],
-  ["none", "navigate", true],
-  ["cross-site", "navigate", true], // a link
+const SITES: readonly (readonly [site: string, mode: string, dest: string, letIn: boolean])[] = [
+  ["cross-site", "no-cors", "image", false],
+  ["same-site", "no-cors", "script", false],
+  ["cross-site", "navigate", "iframe", false],
+  ["same-site", "navigate", "object", false],
+  ["same-origin", "no-cors", "image", true],
+  ["same-origin", "navigate", "iframe", true],
+  ["none", "navigate", "document", true],
+  ["cross-site", "navigate", "document", true], // a link
 ];
 
 test("a page of another site that tells no origin neither calls by GET nor hears topics", async () => {
   const { rpc, ran } = testServer();
   rpc.topic("clock").use({ fetch: () => new Response("a page") });
   await using server = await serveHere(rpc);
-  for (const [site, mode, letIn] of SITES) {
-    const headers = { connection: "close", "sec-fetch-site": site, "sec-fetch-mode": mode };
+  for (const [site, mode, dest, letIn] of SITES) {
+    const fetched = { "sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest };
+    const headers = { connection: "close", ...fetched };
     const ask = async (path: string, accept = "*/*") =>
       (await rawRequest(server.url, { path, headers: { ...headers, accept } })).status;
     ran.length = 0;
@@ -285,7 +289,14 @@ interface Attempts {
   readonly plainPost: unknown;
   readonly blindGet: unknown;
   readonly blindStream: unknown;
+  readonly frame: unknown;
   readonly webSocket: unknown;
+}
+
+/** What is used of a page. */
+interface MinimalDocument {
+  readonly body: { append(element: unknown): void };
+  createElement(name: "iframe"): { src: string; onload: (event: { type: string }) => void };
 }
 
 /** Serves an empty page, under a name that is another site than 127.0.0.1. */
@@ -314,6 +325,13 @@ async function attempt({ url, ws, ping }: LocalServer & { ping: string }): Promi
     });
     return type;
   };
+  const frame = new Promise((resolve) => {
+    const { document } = globalThis as unknown as { document: MinimalDocument };
+    const iframe = document.createElement("iframe");
+    iframe.onload = ({ type }) => resolve(type);
+    iframe.src = `${url}/?method=ping&id=2`;
+    document.body.append(iframe);
+  });
   const headers = { "content-type": "application/json" };
   const webSocket = new Promise((resolve) => {
     const socket = new WebSocket(ws);
@@ -328,6 +346,7 @@ async function attempt({ url, ws, ping }: LocalServer & { ping: string }): Promi
     plainPost: await post({ headers: { "content-type": "text/plain" }, mode: "no-cors" }),
     blindGet: await blind("/?method=ping&id=1", "*/*"),
     blindStream: await blind("/?topics=clock", "text/event-stream"),
+    frame: await frame,
     webSocket: await webSocket,
   };
 }
@@ -363,6 +382,7 @@ test("Chromium keeps a page of another site out by default: nothing of it runs",
     plainPost: "SyntaxError",
     blindGet: "opaque",
     blindStream: "opaque",
+    frame: "load",
     webSocket: 1006,
     ran: 0,
     streams: 0,
@@ -378,6 +398,7 @@ test("Chromium lets a page of a listed origin post, with cookies too, and open a
     plainPost: "SyntaxError",
     blindGet: "opaque",
     blindStream: "opaque",
+    frame: "load",
     webSocket: "pong",
     ran: 3,
     streams: 0,
@@ -393,8 +414,9 @@ test("Chromium lets any page post where all origins may, but not with cookies", 
     plainPost: "SyntaxError",
     blindGet: "opaque",
     blindStream: "opaque",
+    frame: "load",
     webSocket: "pong",
-    ran: 3,
+    ran: 4,
     streams: 1,
   });
 });
