@@ -110,7 +110,8 @@ export class Streams {
     streams.set(id, stream);
     // The id goes first: without it the caller could not tell whose the items are.
     stream.request.afterwards((succeeded) => {
-      if (succeeded) void this.#pump(stream);
+      // A source may have closed the connection, before anybody could have ended it.
+      if (succeeded && connection.isOpen) void this.#pump(stream);
       else this.#end(connection, id);
     });
     return id;

@@ -199,6 +199,24 @@ for (const how of ["ends", "fails to end"]) {
   });
 }
 
+test("subscription() ends its generator when its source has closed the connection", async () => {
+  const ended: string[] = [];
+  let asked = 0;
+  const rpc = new JsonRpc().subscription("count", NAMES, (_: unknown, { connection }) => {
+    connection.close();
+    return {
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: asked++ > 1000, value: 1 }),
+        return: () => (ended.push("ended"), { done: true, value: undefined }),
+      }),
+    };
+  });
+  const wire = bareClient(rpc);
+  wire.call(1, "count");
+  await until(() => ended.length > 0 || asked > 1000);
+  assertEquals([ended, asked], [["ended"], 0]);
+});
+
 test("subscription() waits no more for a peer to read that is gone", async () => {
   const [near, far] = linkedSockets();
   let looks = 0;
