@@ -20,7 +20,7 @@ const KEEP = { size: 10_000, ageMs: Infinity };
 interface Scene<Servers> {
   readonly group: Servers;
   readonly log: Log;
-  broker(more?: Partial<RedisSentinelOptions>): Broker;
+  broker(more?: Partial<RedisSentinelOptions>, publishTimeoutMs?: number): Broker;
 }
 
 async function withSentinels(use: (scene: Scene<SentinelGroup>) => Promise<void>): Promise<void> {
@@ -47,8 +47,8 @@ async function withBrokers<Servers>(
   use: (scene: Scene<Servers>) => Promise<void>,
 ): Promise<void> {
   const [log, brokers] = [silentLog(), [] as Broker[]];
-  const broker = (more = {}) => {
-    const made = redisBroker({ ...place(more), logger: log, publishTimeoutMs: 20_000 });
+  const broker = (more = {}, publishTimeoutMs = 20_000) => {
+    const made = redisBroker({ ...place(more), logger: log, publishTimeoutMs });
     brokers.push(made);
     return made;
   };
@@ -128,6 +128,33 @@ test("redisBroker() does behind sentinels what it does with one server", async (
 test("redisBroker() loses nothing when sentinels let a replica take over", async () => {
   await withSentinels(async (scene) => {
     await assertSurvives(scene, () => scene.group.master());
+  });
+});
+
+test("redisBroker() publishes on when sentinels let a replica take over from a master that stays", async () => {
+  await withSentinels(async ({ broker, group }) => {
+    const [publisher, heard] = [broker({}, 8_000), new Heard()];
+    await publisher.subscribe("news", KEEP, heard);
+    const before = await group.master();
+    const failures: string[] = [];
+    const publish = async (data: string) => {
+      try {
+        await publisher.publish("news", data, KEEP);
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
+    };
+    await publish("0");
+    await tell(group.sentinels[0] as RunningEngine, "SENTINEL", "FAILOVER", "news");
+    await until(async () => {
+      await publish("1");
+      return /role:slave/.test(String(await tell(before, "INFO", "replication")));
+    });
+    for (let n = 0; n < 20; n++) await publish("2");
+    await publish("3");
+    await until(() => heard.data.at(-1) === 3);
+    // Only what was under way may have failed.
+    assertEquals(failures.filter((why) => !why.includes("may have done it")), []);
   });
 });
 

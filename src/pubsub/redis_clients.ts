@@ -59,13 +59,16 @@ const SILENCE_MS = 15_000;
 
 /** A way to Redis, whatever is behind it. */
 export class RedisLink {
-  readonly #client: AnyClient;
-  readonly #send: Send;
+  readonly #place: RedisPlace;
   readonly #events: LinkEvents;
   readonly #prefix: string;
   // Clients of several servers listen through a connection of its own, which they begin and end.
   readonly #listensApart: boolean;
+  #client: AnyClient;
+  #send: Send;
   #isKept = false;
+  // Whether it writes to a server that is no master any more.
+  #isDemoted = false;
   #opening: Promise<unknown> | undefined;
 
   /**
@@ -76,12 +79,9 @@ export class RedisLink {
    * @param prefix What the names of channels begin with.
    */
   constructor(place: RedisPlace, events: LinkEvents, prefix: string) {
-    const [client, send] = newClient(place);
-    for (const name of ["error", "node-error"]) client.on(name, (error) => events.failed(error));
-    for (const name of CONNECTED) client.on(name, () => events.connected());
-    this.#client = client;
-    this.#send = send;
+    this.#place = place;
     this.#events = events;
+    [this.#client, this.#send] = this.#make();
     this.#prefix = prefix;
     this.#listensApart = place.cluster !== undefined || place.sentinel !== undefined;
   }
@@ -107,13 +107,16 @@ export class RedisLink {
     try {
       return await this.#send(keys[0], ["EVALSHA", sha, ...rest]);
     } catch (error) {
-      if (!String((error as Error).message).startsWith("NOSCRIPT")) throw error;
+      const why = String((error as Error).message);
+      if (why.startsWith("READONLY")) this.#isDemoted = true;
+      if (!why.startsWith("NOSCRIPT")) throw error;
       return this.#send(keys[0], ["EVAL", text, ...rest]);
     }
   }
 
   /** Resolves when the engine answers, and knows these scripts. */
   async prepare(scripts: readonly Script[]): Promise<void> {
+    if (this.#isDemoted && this.#place.sentinel !== undefined) this.#renew();
     await this.open();
     for (const { text } of scripts) await this.#send(undefined, ["SCRIPT", "LOAD", text]);
   }
@@ -147,12 +150,29 @@ export class RedisLink {
 
   /** Ends it. Does not throw. */
   close(): void {
+    const client = this.#client;
     // Also where it is not connected, and then again when it would be.
     const destroy = async () => {
-      await this.#client.destroy();
+      await client.destroy();
     };
     this.#opening?.catch(() => {}).then(destroy).catch(() => {});
     destroy().catch(() => {});
+  }
+
+  #make(): [AnyClient, Send] {
+    const [client, send] = newClient(this.#place);
+    const { connected, failed } = this.#events;
+    for (const name of ["error", "node-error"]) client.on(name, failed);
+    for (const name of CONNECTED) client.on(name, () => connected());
+    return [client, send];
+  }
+
+  /** Asks the sentinels anew who the master is: told to look once, a client that found none looks no more. */
+  #renew(): void {
+    this.close();
+    this.#isDemoted = false;
+    this.#opening = undefined;
+    [this.#client, this.#send] = this.#make();
   }
 }
 
