@@ -33,19 +33,19 @@ export class Checks {
   /**
    * Runs the checks in order, up to the first that refuses.
    *
-   * @returns The refusal, or `undefined` where all let the peer in; a promise only where one of
-   * them gave one, or refuses.
+   * @returns The refusal as it was given, for {@linkcode Checks.answer}, or `undefined` where all let
+   * the peer in; a promise only where one of them gave one.
    */
   run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
     try {
       for (let index = from; index < this.#checks.length; index++) {
         const verdict = this.#checks[index]?.(handshake);
         if (isThenable(verdict)) return this.#wait(verdict, handshake, index + 1);
-        if (verdict !== undefined) return this.#copy(verdict);
+        if (verdict !== undefined) return verdict;
       }
       return undefined;
     } catch (error) {
-      return this.#refuse(error);
+      return this.refusal(error);
     }
   }
 
@@ -57,21 +57,17 @@ export class Checks {
     try {
       const refusal = await verdict;
       // Nothing lets in, and nothing else does: `false` is no Response, but no consent either.
-      return await (refusal === undefined ? this.run(handshake, next) : this.#copy(refusal));
+      return await (refusal === undefined ? this.run(handshake, next) : refusal);
     } catch (error) {
-      return this.#refuse(error);
+      return this.refusal(error);
     }
   }
 
-  #refuse(error: unknown): Response | Promise<Response> {
-    return error instanceof Response ? this.#copy(error) : this.refusal(error);
-  }
-
   /**
-   * What is sent. A check may give everybody one and the same response, whose body can be sent once;
+   * What is sent of a refusal. A check may give everybody one and the same response, whose body can be sent once;
    * and clones of clones, where nobody reads them, are a chain that some day breaks.
    */
-  async #copy(response: Response): Promise<Response> {
+  async answer(response: Response): Promise<Response> {
     try {
       if (typeof (response as Response | null)?.arrayBuffer !== "function") {
         throw new TypeError(`Expected a Response or nothing, got \`${response}\``);

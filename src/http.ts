@@ -187,7 +187,8 @@ export class HttpDoor {
     request: Request,
     caller: Caller,
   ): Response | Promise<Response> {
-    return refusal === undefined ? this.#route(request, caller) : afterBody(request, refusal);
+    if (refusal === undefined) return this.#route(request, caller);
+    return this.#options.checks.answer(refusal).then((answer) => afterBody(request, answer));
   }
 
   #route(request: Request, caller: Caller): Promise<Response> {

@@ -150,8 +150,10 @@ export class SocketDoor {
       this.#options.logger.error(`An upgrade failed: ${describeError(error)}`);
       refusal = new Response("Upgrade failed", { status: 400 });
     }
+    // First: a crowd of strangers must not keep the places that others could have.
     this.#release(handshake);
-    return refusal ?? this.#options.drain.refusal();
+    const { checks, drain } = this.#options;
+    return refusal === undefined ? drain.refusal() : checks.answer(refusal);
   }
 
   #full(): Response {

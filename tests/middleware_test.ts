@@ -567,6 +567,17 @@ for (const manner of ["at once", "later"]) {
   });
 }
 
+test("a handshake function that refuses many at once keeps no place from others", async () => {
+  const rpc = new JsonRpc({ maxConnections: 1 }).topic("news").use({
+    handshake: () => new Response("No", { status: 401 }),
+  });
+  const headers = { accept: "text/event-stream" };
+  const ask = () => rpc.fetch(new Request("http://localhost/?topics=news", { headers }));
+  const answers = await Promise.all([ask(), ask(), ask()]);
+  assertEquals(answers.map(({ status }) => status), [401, 401, 401]);
+  for (const answer of answers) assertEquals(await answer.text(), "No");
+});
+
 test("a handshake function sees URL, headers and address, for both doors", async () => {
   const seen: unknown[] = [];
   const rpc = new JsonRpc().method("ping", () => "pong").use({
