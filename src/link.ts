@@ -67,7 +67,7 @@ export class Link {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnect ?? DEFAULT_BACKOFF);
     this.#outbox = new Outbox(options.bounds, (parcel) => {
-      this.#drop(parcel, `it has waited for ${options.bounds.maxQueuedMs} ms (maxQueuedMs)`);
+      this.#drop(parcel, `it waited ${options.bounds.maxQueuedMs} ms (maxQueuedMs)`);
     });
   }
 
@@ -263,8 +263,9 @@ export class Link {
 
   #drop({ ids, text, outcome }: Parcel, why: string): void {
     const { pending, host: { logger } } = this.#options;
-    for (const id of ids) pending.fail(id, new RpcConnectionError(`Not sent: ${why}`, outcome));
-    if (ids.length === 0) logger.warn(`Not sent: ${why}: ${text.slice(0, 200)}`);
+    const what = `Not sent${outcome ? " again" : ""}: ${why}`;
+    for (const id of ids) pending.fail(id, new RpcConnectionError(what, outcome));
+    if (ids.length === 0) logger.warn(`${what}: ${text.slice(0, 200)}`);
   }
 }
 

@@ -58,7 +58,7 @@ export class Outbox {
     const { maxQueued } = this.#bounds;
     if (this.size >= maxQueued) {
       throw new RpcConnectionError(
-        `Cannot send: ${maxQueued} messages wait for a connection (maxQueued)`,
+        `Cannot send: ${maxQueued} messages wait (maxQueued)`,
       );
     }
     this.#insert(this.size, parcel);
