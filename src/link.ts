@@ -265,7 +265,8 @@ export class Link {
     const { pending, host: { logger } } = this.#options;
     const what = `Not sent${outcome ? " again" : ""}: ${why}`;
     for (const id of ids) pending.fail(id, new RpcConnectionError(what, outcome));
-    if (ids.length === 0) logger.warn(`${what}: ${text.slice(0, 200)}`);
+    // The log is not told why: what Bun and browsers say of a token that is none has it in it.
+    if (ids.length === 0) logger.warn(`Not sent: no connection for ${text.slice(0, 200)}`);
   }
 }
 
