@@ -64,8 +64,8 @@ export class Checks {
   }
 
   /**
-   * What is sent of a refusal. A check may give everybody one and the same response, whose body can be sent once;
-   * and clones of clones, where nobody reads them, are a chain that some day breaks.
+   * What is sent of a refusal. A check may give everybody one and the same response, whose body can
+   * be sent once; and clones of clones, where nobody reads them, are a chain that some day breaks.
    */
   async answer(response: Response): Promise<Response> {
     try {

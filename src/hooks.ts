@@ -4,9 +4,9 @@
  * @module
  */
 
+import { attempt } from "./attempt.ts";
 import { describeError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
-import { isThenable } from "./middleware.ts";
 import type { Plugin } from "./plugin.ts";
 
 /** Those functions of a plugin that are told something, and asked nothing. */
@@ -33,21 +33,15 @@ export class Hooks {
   ): boolean {
     let well = true;
     for (const plugin of this.#plugins) {
-      try {
-        const told: unknown = (plugin[name] as ((...what: unknown[]) => void) | undefined)?.(
-          ...what,
-        );
-        // Nobody waits for one that is asynchronous; but where it fails, that must not end the process.
-        if (isThenable(told)) told.then(undefined, (error) => this.#failed(name, error));
-      } catch (error) {
-        well = false;
-        this.#failed(name, error);
-      }
+      // Nobody waits for one that is asynchronous: where that fails, it is only logged.
+      attempt(
+        () => (plugin[name] as ((...what: unknown[]) => void) | undefined)?.(...what),
+        (error) => {
+          well = false;
+          this.#logger.error(`A plugin's \`${name}\` failed: ${describeError(error)}`);
+        },
+      );
     }
     return well;
-  }
-
-  #failed(name: HookName, error: unknown): void {
-    this.#logger.error(`A plugin's \`${name}\` failed: ${describeError(error)}`);
   }
 }
