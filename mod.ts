@@ -32,7 +32,7 @@
  */
 
 export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/auth/guards.ts";
-export { connect, JsonRpcClient } from "./src/client.ts";
+export { connect, JsonRpcClient } from "./src/client/client.ts";
 export {
   ErrorCode,
   RpcConnectionError,
@@ -44,12 +44,12 @@ export {
   RpcParseError,
   RpcServerError,
   RpcTimeoutError,
-} from "./src/errors.ts";
-export { DEFAULT_LIMITS } from "./src/limits.ts";
-export { type } from "./src/schema.ts";
-export { JsonRpc } from "./src/server.ts";
+} from "./src/protocol/errors.ts";
+export { DEFAULT_LIMITS } from "./src/protocol/limits.ts";
+export { type } from "./src/core/schema.ts";
+export { JsonRpc } from "./src/server/server.ts";
 
-export type { Api, ApiOf } from "./src/api.ts";
+export type { Api, ApiOf } from "./src/core/api.ts";
 export type { PermittedUser, Someone } from "./src/auth/guards.ts";
 export type {
   BackoffBounds,
@@ -65,16 +65,16 @@ export type {
   SubscribeOptions,
   Subscription,
   TopicReadOptions,
-} from "./src/client.ts";
-export type { CloseOptions } from "./src/close_options.ts";
-export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/errors.ts";
-export type { Limits } from "./src/limits.ts";
-export type { Logger } from "./src/logger.ts";
-export type { MethodError, MethodOptions } from "./src/methods.ts";
-export type { OriginOptions } from "./src/origin.ts";
-export type { CallOptions } from "./src/pending.ts";
-export type { HandshakeCheck, Plugin, PluginMethod } from "./src/plugin.ts";
-export type { Id, RawJson } from "./src/protocol.ts";
+} from "./src/client/client.ts";
+export type { CloseOptions } from "./src/core/close_options.ts";
+export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/protocol/errors.ts";
+export type { Limits } from "./src/protocol/limits.ts";
+export type { Logger } from "./src/util/logger.ts";
+export type { MethodError, MethodOptions } from "./src/server/methods.ts";
+export type { OriginOptions } from "./src/server/origin.ts";
+export type { CallOptions } from "./src/core/pending_calls.ts";
+export type { HandshakeCheck, Plugin, PluginMethod } from "./src/core/plugin.ts";
+export type { Id, RawJson } from "./src/protocol/message.ts";
 export type {
   Broker,
   BrokerEvent,
@@ -84,9 +84,9 @@ export type {
   HistoryQuery,
   Position,
   Retention,
-} from "./src/pubsub/broker.ts";
-export type { Notified } from "./src/pubsub/notified.ts";
-export type { HistoryOptions, SlowPolicy, TopicOptions } from "./src/pubsub/topic_options.ts";
+} from "./src/brokers/broker.ts";
+export type { Notified } from "./src/topics/publish_result.ts";
+export type { HistoryOptions, SlowPolicy, TopicOptions } from "./src/topics/options.ts";
 export type {
   CallMiddleware,
   Connection,
@@ -95,9 +95,9 @@ export type {
   Handler,
   Handshake,
   RpcRequest,
-} from "./src/request.ts";
-export type { ServerInfo } from "./src/openrpc.ts";
-export type { SubscriptionOptions } from "./src/streams.ts";
-export type { Schema, SchemaIssue, SchemaResult } from "./src/schema.ts";
-export type { AttachOptions, JsonRpcOptions } from "./src/server_options.ts";
-export type { StandardSocket } from "./src/socket.ts";
+} from "./src/core/request.ts";
+export type { ServerInfo } from "./src/server/discovery.ts";
+export type { SubscriptionOptions } from "./src/server/id_subscriptions.ts";
+export type { Schema, SchemaIssue, SchemaResult } from "./src/core/schema.ts";
+export type { AttachOptions, JsonRpcOptions } from "./src/server/options.ts";
+export type { StandardSocket } from "./src/core/web_socket_channel.ts";

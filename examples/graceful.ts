@@ -4,7 +4,7 @@
  *
  *     deno run -A examples/graceful.ts
  *     bun examples/graceful.ts
- *     node --import ./tests/_kit/node.ts examples/graceful.ts
+ *     node --import ./tools/node.ts examples/graceful.ts
  */
 import process from "node:process";
 import { JsonRpc } from "@x/jsonrpc";

@@ -3,7 +3,7 @@
  *
  *     deno run -A examples/hono_mount.ts
  *     bun examples/hono_mount.ts
- *     node --import ./tests/_kit/node.ts examples/hono_mount.ts
+ *     node --import ./tools/node.ts examples/hono_mount.ts
  *
  * (`--import` only teaches Node the module's name inside this repository.)
  */

@@ -12,7 +12,7 @@ import type { Plugin } from "@x/jsonrpc";
 /** Serves a file of this folder at `/`, and the client at `/client.js`. */
 export async function page(file: string): Promise<Plugin> {
   const html = await readFile(new URL(file, import.meta.url), "utf8");
-  const client = await bundle("src/client.ts");
+  const client = await bundle("src/client/client.ts");
   return {
     fetch({ url, method }) {
       const { pathname } = new URL(url);

@@ -1,7 +1,7 @@
 /**
  * A server on Node. Runs on Deno too, where it is the faster way, and on Bun.
  *
- *     node --import ./tests/_kit/node.ts examples/ping_node.ts
+ *     node --import ./tools/node.ts examples/ping_node.ts
  *
  * (`--import` only teaches Node the module's name inside this repository.)
  */

@@ -4,7 +4,7 @@
  *
  *     deno task start
  *     bun examples/server.ts
- *     node --import ./tests/_kit/node.ts examples/server.ts
+ *     node --import ./tools/node.ts examples/server.ts
  *
  * (`--import` only teaches Node the module's name inside this repository.)
  */

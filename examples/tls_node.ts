@@ -4,7 +4,7 @@
  *     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
  *       -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
  *       -keyout key.pem -out cert.pem
- *     node --import ./tests/_kit/node.ts examples/tls_node.ts key.pem cert.pem
+ *     node --import ./tools/node.ts examples/tls_node.ts key.pem cert.pem
  *     curl --cacert cert.pem -H 'content-type: application/json' https://localhost:8443 \
  *       -d '{"jsonrpc": "2.0", "method": "ping", "id": 1}'
  *

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { runtime } from "./_kit/runtimes.ts";
+import { runtime } from "./helpers/runtimes.ts";
 
 // The aim is 8,000 at first. In thousands: answering the server and holding it to its bounds 2.9, connecting and
 // connecting again 3, calls and their promises 1.1, topics 1.3, the client's own 0.7, errors 0.5, the rest 1.4.
@@ -69,7 +69,7 @@ test("loadedWith() follows imports of all kinds but those that wait", () => {
 });
 
 test(`a page loads at most ${MAX_AT_FIRST} bytes of the client at first, minified and gzipped`, async () => {
-  const files = await bundle("--code-splitting", "src/client.ts");
+  const files = await bundle("--code-splitting", "src/client/client.ts");
   if (files === undefined) return;
   assert(files.get("client.js")?.includes("JsonRpcClient"));
   const loaded = loadedWith("client.js", files);
@@ -80,7 +80,7 @@ test(`a page loads at most ${MAX_AT_FIRST} bytes of the client at first, minifie
 });
 
 test(`the whole client is at most ${MAX_IN_ONE_FILE} bytes in one file, minified and gzipped`, async () => {
-  const files = await bundle("src/client.ts");
+  const files = await bundle("src/client/client.ts");
   if (files === undefined) return;
   assertEquals([...files.keys()], ["client.js"]);
   const bytes = gzipped(files.values());

@@ -18,16 +18,16 @@ import { promisify } from "node:util";
 import WebSocket from "ws";
 import { connect, RpcInvalidParamsError, RpcMethodNotFoundError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
-import { Line } from "./_kit/doors.ts";
-import { hasEngine } from "./_kit/brokers/engine.ts";
-import { EventReader } from "./_kit/events.ts";
-import { until } from "./_kit/local.ts";
-import { call, result } from "./_kit/messages.ts";
-import { freePort } from "./_kit/ports.ts";
-import { runtime } from "./_kit/runtimes.ts";
-import type { RuntimeName } from "./_kit/runtimes.ts";
-import { spawnServer } from "./_kit/serve.ts";
-import type { SpawnedServer } from "./_kit/serve.ts";
+import { Line } from "./helpers/raw_client.ts";
+import { hasEngine } from "./helpers/brokers/engine.ts";
+import { EventReader } from "./helpers/event_reader.ts";
+import { until } from "./helpers/local.ts";
+import { call, result } from "./helpers/messages.ts";
+import { freePort } from "./helpers/ports.ts";
+import { runtime } from "./helpers/runtimes.ts";
+import type { RuntimeName } from "./helpers/runtimes.ts";
+import { spawnServer } from "./helpers/spawn_server.ts";
+import type { SpawnedServer } from "./helpers/spawn_server.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 

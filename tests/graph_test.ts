@@ -118,12 +118,12 @@ function circle(
 }
 
 test("importsOf() finds imports of every kind", () => {
-  const [mod, server] = [graph.get("mod.ts"), graph.get("src/server.ts")];
-  assert(mod?.some(({ to, onlyTypes }) => to === "src/server.ts" && !onlyTypes));
-  assert(mod?.some(({ to, onlyTypes }) => to === "src/plugin.ts" && onlyTypes));
-  assert(server?.some(({ to, onlyTypes }) => to === "src/limits.ts" && !onlyTypes));
-  assert(server?.some(({ to, onlyTypes }) => to === "src/api.ts" && onlyTypes)); // over several lines
-  assert(graph.get("src/runtimes/node.ts")?.some(({ to }) => to === "node:net"));
+  const [mod, server] = [graph.get("mod.ts"), graph.get("src/server/server.ts")];
+  assert(mod?.some(({ to, onlyTypes }) => to === "src/server/server.ts" && !onlyTypes));
+  assert(mod?.some(({ to, onlyTypes }) => to === "src/core/plugin.ts" && onlyTypes));
+  assert(server?.some(({ to, onlyTypes }) => to === "src/protocol/limits.ts" && !onlyTypes));
+  assert(server?.some(({ to, onlyTypes }) => to === "src/core/api.ts" && onlyTypes)); // over several lines
+  assert(graph.get("src/runtimes/node/serve.ts")?.some(({ to }) => to === "node:net"));
   assert(!server?.some(({ to }) => to.includes("@x/jsonrpc")), "an example in a comment");
 });
 
@@ -153,7 +153,7 @@ test("each relative import leads to a file", () => {
 });
 
 test("mod.ts and ./client reach no package and nothing of a runtime's own", () => {
-  for (const door of ["mod.ts", "src/client.ts"]) {
+  for (const door of ["mod.ts", "src/client/client.ts"]) {
     assertEquals([...closure(door)].filter((file) => !graph.has(file)), [], door);
   }
 });
@@ -161,7 +161,7 @@ test("mod.ts and ./client reach no package and nothing of a runtime's own", () =
 test("./client reaches no room of the server", () => {
   const room =
     /^src\/(?:server|methods|http|connections|dispatch|guest|peer|origin|upgrade|pubsub\/|auth\/|runtimes\/)/;
-  assertEquals([...closure("src/client.ts")].filter((file) => room.test(file)), []);
+  assertEquals([...closure("src/client/client.ts")].filter((file) => room.test(file)), []);
 });
 
 test("mod.ts has at most 20 values", () => {

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
 const root = new URL("../", import.meta.url);
-const suite = readdirSync(new URL("tests/_kit/suite", root)).map((file) =>
-  read(`tests/_kit/suite/${file}`)
+const suite = readdirSync(new URL("tests/conformance", root)).map((file) =>
+  read(`tests/conformance/${file}`)
 ).join("\n");
 
 function read(path: string): string {

@@ -5,9 +5,9 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { newProject, nodeProgram } from "./_kit/project.ts";
-import type { Project } from "./_kit/project.ts";
-import { runtime } from "./_kit/runtimes.ts";
+import { newProject, nodeProgram } from "./helpers/project.ts";
+import type { Project } from "./helpers/project.ts";
+import { runtime } from "./helpers/runtimes.ts";
 
 const CONSUMER_SAYS = "3 4 seen 6\n12:00\ntrue\n5\n";
 const CONSUMER_NODE_SAYS = "3 7 true 12:00\nRpcConnectionError 2\n";

@@ -3,12 +3,12 @@ import { dirname } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
-import { withChromium } from "./_kit/chromium.ts";
-import { freePort } from "./_kit/ports.ts";
-import { runtime } from "./_kit/runtimes.ts";
-import type { RuntimeName } from "./_kit/runtimes.ts";
-import { spawnServer } from "./_kit/serve.ts";
-import type { SpawnedServer } from "./_kit/serve.ts";
+import { withChromium } from "./helpers/chromium.ts";
+import { freePort } from "./helpers/ports.ts";
+import { runtime } from "./helpers/runtimes.ts";
+import type { RuntimeName } from "./helpers/runtimes.ts";
+import { spawnServer } from "./helpers/spawn_server.ts";
+import type { SpawnedServer } from "./helpers/spawn_server.ts";
 
 for (const name of ["deno", "bun", "node"] as const) {
   test(`the page shows a server on ${name}: its clock, its answers, its errors`, async () => {

@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { connect, guard, JsonRpc, loginRequired, type } from "@x/jsonrpc";
 import type { ApiOf, JsonRpcClient, Plugin, RpcRequest, Schema } from "@x/jsonrpc";
-import { pair } from "./_kit/local.ts";
+import { pair } from "./helpers/local.ts";
 
 // Most of this file is checked by the compiler alone: what stands here compiles, and what stands
 // below `@ts-expect-error` does not.

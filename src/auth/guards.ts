@@ -4,9 +4,9 @@
  * @module
  */
 
-import { RpcMethodNotFoundError } from "../errors.ts";
-import { admitted } from "../request.ts";
-import type { Guard, GuardQuestion, RpcRequest } from "../request.ts";
+import { RpcMethodNotFoundError } from "../protocol/errors.ts";
+import { admitted } from "../core/request.ts";
+import type { Guard, GuardQuestion, RpcRequest } from "../core/request.ts";
 
 /**
  * Makes a guard for methods and topics. Whoever is not admitted gets the answer that a missing

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { describeError } from "../errors.ts";
-import type { Plugin } from "../plugin.ts";
-import type { Connection, Handshake } from "../request.ts";
-import { Alarms } from "./alarms.ts";
-import { checkMs } from "./milliseconds.ts";
+import { describeError } from "../protocol/errors.ts";
+import type { Plugin } from "../core/plugin.ts";
+import type { Connection, Handshake } from "../core/request.ts";
+import { Alarms } from "./connection_timers.ts";
+import { checkMs } from "../util/milliseconds.ts";
 
 export { cookie } from "./cookie.ts";
 

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { closeReason, textOf } from "../channel.ts";
-import type { Admission, Channel, Flushable, Outgoing, Receiver } from "../channel.ts";
-import type { Limits } from "../limits.ts";
-import { createTick } from "../tick.ts";
+import { closeReason, textOf } from "../core/channel.ts";
+import type { Admission, Channel, Flushable, Outgoing, Receiver } from "../core/channel.ts";
+import type { Limits } from "../protocol/limits.ts";
+import { createTick } from "./flush_scheduler.ts";
 import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 

@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { Admission, Receiver } from "../channel.ts";
-import { openSocket } from "../socket.ts";
-import type { StandardSocket } from "../socket.ts";
-import { LONGEST_DELAY, quiet } from "../timer.ts";
+import type { Admission, Receiver } from "../core/channel.ts";
+import { openSocket } from "../core/web_socket_channel.ts";
+import type { StandardSocket } from "../core/web_socket_channel.ts";
+import { LONGEST_DELAY, quiet } from "../util/timer.ts";
 import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 

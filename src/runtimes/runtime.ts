@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Admission } from "../channel.ts";
+import type { Admission } from "../core/channel.ts";
 
 /** One runtime's way. The file of each looks like the file of every other. */
 export interface Runtime {

@@ -2,8 +2,8 @@
  * How fast the module is, beside the bare sockets of the same runtime in the same run: `deno task bench --help`.
  */
 import process from "node:process";
-import type { RuntimeName } from "../_kit/runtimes.ts";
-import { Crew } from "./crew.ts";
+import type { RuntimeName } from "../helpers/runtimes.ts";
+import { Crew } from "./process_pool.ts";
 import type { Outcome } from "./measure.ts";
 import { Peers } from "./peers.ts";
 import { parseOptions } from "./options.ts";
@@ -11,8 +11,8 @@ import type { Options } from "./options.ts";
 import { hasCores, run } from "./program.ts";
 import { lines, markdown, peersMarkdown } from "./report.ts";
 import type { Result } from "./report.ts";
-import { contendersOf, WORKS } from "./works.ts";
-import type { Work } from "./works.ts";
+import { contendersOf, WORKS } from "./workloads.ts";
+import type { Work } from "./workloads.ts";
 
 const WARM_MS = 250;
 const FIRST_WARM_MS = 1000;

@@ -3,7 +3,7 @@
  */
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { exitWithParent } from "../_kit/orphan.ts";
+import { exitWithParent } from "../helpers/exit_with_parent.ts";
 import { runCalls } from "./load_calls.ts";
 import { runFanOut } from "./load_fan_out.ts";
 import { runIdle } from "./load_idle.ts";

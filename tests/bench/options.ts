@@ -2,7 +2,7 @@
  * What the benchmark was told on its command line.
  */
 import { parseArgs } from "node:util";
-import type { RuntimeName } from "../_kit/runtimes.ts";
+import type { RuntimeName } from "../helpers/runtimes.ts";
 
 /** What to run, and how often. */
 export interface Options {

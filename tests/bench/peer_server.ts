@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import type { AddressInfo, Server } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
-import { exitWithParent } from "../_kit/orphan.ts";
+import { exitWithParent } from "../helpers/exit_with_parent.ts";
 import { add, wait } from "./methods.ts";
 import type { Pair } from "./methods.ts";
 import { servePlain } from "./plain.ts";

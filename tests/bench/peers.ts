@@ -6,9 +6,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { RuntimeName } from "../_kit/runtimes.ts";
-import { seedCheckout } from "../_kit/seed.ts";
-import type { Contender } from "./works.ts";
+import type { RuntimeName } from "../helpers/runtimes.ts";
+import { seedCheckout } from "../helpers/aiohttp.ts";
+import type { Contender } from "./workloads.ts";
 
 interface Peer {
   readonly name: string;
@@ -71,7 +71,7 @@ export class Peers {
     }));
     const seed = seedCheckout("aiohttp-json-rpc");
     if (seed === undefined) return peers;
-    const args = ["tests/_kit/seed_server.py", seed];
+    const args = ["tests/programs/aiohttp_server.py", seed];
     const original = { title: "aiohttp-json-rpc", args, dialect: "jsonRpc" };
     return [...peers, { ...original, runtime: "python" }];
   }

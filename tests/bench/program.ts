@@ -7,9 +7,9 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { runtime } from "../_kit/runtimes.ts";
-import type { RuntimeName } from "../_kit/runtimes.ts";
-import { python } from "../_kit/seed.ts";
+import { runtime } from "../helpers/runtimes.ts";
+import type { RuntimeName } from "../helpers/runtimes.ts";
+import { python } from "../helpers/aiohttp.ts";
 import type { Job, Outcome } from "./measure.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

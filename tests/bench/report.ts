@@ -3,8 +3,8 @@
  */
 import type { Outcome } from "./measure.ts";
 import { middle } from "./measure.ts";
-import type { Contender, Figure, Work } from "./works.ts";
-import { FIGURES } from "./works.ts";
+import type { Contender, Figure, Work } from "./workloads.ts";
+import { FIGURES } from "./workloads.ts";
 
 /** What the contenders of one work did on one runtime, round by round; the first sets the measure. */
 export interface Result {

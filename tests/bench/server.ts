@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { JsonRpc } from "@x/jsonrpc";
-import { exitWithParent } from "../_kit/orphan.ts";
+import { exitWithParent } from "../helpers/exit_with_parent.ts";
 import { add, echo, io, nextEvent, wait } from "./methods.ts";
 import { servePlain, servePublish } from "./plain.ts";
 import type { PlainApp, PlainSocket } from "./plain.ts";

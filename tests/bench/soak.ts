@@ -11,17 +11,17 @@
 import process from "node:process";
 import { natsBroker } from "@x/jsonrpc/nats";
 import { redisBroker } from "@x/jsonrpc/redis";
-import type { Broker } from "../../src/pubsub/broker.ts";
-import { startEngine } from "../_kit/brokers/engine.ts";
-import type { EngineName } from "../_kit/brokers/engine.ts";
-import { Mover } from "../_kit/brokers/mover.ts";
-import type { RuntimeName } from "../_kit/runtimes.ts";
-import { spawnServer } from "../_kit/serve.ts";
-import type { SpawnedServer } from "../_kit/serve.ts";
+import type { Broker } from "../../src/brokers/broker.ts";
+import { startEngine } from "../helpers/brokers/engine.ts";
+import type { EngineName } from "../helpers/brokers/engine.ts";
+import { Mover } from "../helpers/brokers/roaming_client.ts";
+import type { RuntimeName } from "../helpers/runtimes.ts";
+import { spawnServer } from "../helpers/spawn_server.ts";
+import type { SpawnedServer } from "../helpers/spawn_server.ts";
 
 const TOPICS = ["room.0", "room.1", "room.2", "room.3"];
 const RUNTIMES: readonly RuntimeName[] = ["deno", "bun", "node"];
-/** What tests/_kit/brokers/node.ts keeps of each. */
+/** What tests/programs/cluster_node.ts keeps of each. */
 const KEEP = { size: 20_000, ageMs: Infinity };
 /** How far the slowest client may be behind in a topic. */
 const MAX_BEHIND = 10_000;
@@ -125,7 +125,7 @@ async function killNow(nodes: SpawnedServer[], n: number, args: readonly string[
 }
 
 function startNode(runtime: RuntimeName, args: readonly string[]): Promise<SpawnedServer> {
-  return spawnServer(runtime, "tests/_kit/brokers/node.ts", [...args, runtime]);
+  return spawnServer(runtime, "tests/programs/cluster_node.ts", [...args, runtime]);
 }
 
 async function soak(name: EngineName, events: number): Promise<boolean> {

@@ -1,0 +1,157 @@
+/**
+ * Slows down whoever guesses passwords, and nobody else.
+ *
+ * @module
+ */
+
+import { ErrorCode, RpcServerError } from "../../protocol/errors.ts";
+
+/** How guessing is slowed down. */
+export interface ThrottleOptions {
+  /** Wrong passwords that cost nothing, for one account from one address. */
+  readonly attempts: number;
+  /** Milliseconds to wait after the next one; each further doubles them. */
+  readonly firstWaitMs: number;
+  /** The longest wait, in milliseconds. After each such time one wrong password is forgotten. */
+  readonly maxWaitMs: number;
+}
+
+/**
+ * Counts wrong passwords three times: for one account at one address, for one address, and for one
+ * account. The last count does not hold where the account's user has logged in before, so that a
+ * crowd that guesses cannot lock them out.
+ */
+export class Throttle {
+  readonly #pairs: Failures;
+  readonly #addresses: Failures;
+  readonly #accounts: Failures;
+  readonly #known = new Recent<true>();
+
+  /**
+   * @param options How guessing is slowed down.
+   * @param now A clock, in milliseconds.
+   */
+  constructor(options: ThrottleOptions, now: () => number = () => performance.now()) {
+    const { attempts } = options;
+    this.#pairs = new Failures(options, now);
+    this.#addresses = new Failures({ ...options, attempts: attempts * PER_ADDRESS }, now);
+    this.#accounts = new Failures({ ...options, attempts: attempts * PER_ACCOUNT }, now);
+  }
+
+  /**
+   * Lets an attempt begin, or refuses it.
+   *
+   * @throws {RpcServerError} `-32005`, with `retryAfterMs` in its data.
+   */
+  check(account: string, address: string): void {
+    const pair = pairOf(account, address);
+    const waitMs = Math.max(
+      this.#pairs.waitMs(pair),
+      this.#addresses.waitMs(address),
+      this.#known.get(pair) ? 0 : this.#accounts.waitMs(account),
+    );
+    if (waitMs <= 0) return;
+    const data = { retryAfterMs: Math.ceil(waitMs) };
+    throw new RpcServerError(ErrorCode.limitExceeded, "Too many wrong passwords", { data });
+  }
+
+  /** Counts an attempt that has failed. */
+  failed(account: string, address: string): void {
+    const pair = pairOf(account, address);
+    this.#pairs.add(pair);
+    this.#addresses.add(address);
+    if (!this.#known.get(pair)) this.#accounts.add(account);
+  }
+
+  /** Remembers that the account's user is at the address. What the address did stays counted. */
+  succeeded(account: string, address: string): void {
+    const pair = pairOf(account, address);
+    this.#pairs.delete(pair);
+    this.#known.set(pair, true);
+  }
+}
+
+/**
+ * The part of an address that its owner cannot vary at will: all of IPv4, the first 64 bits of IPv6.
+ *
+ * @param address `undefined` where nobody told: all such peers are one.
+ */
+export function networkOf(address = ""): string {
+  const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
+  if (ipv4 !== undefined) return ipv4;
+  if (!/^[0-9a-f]*:[0-9a-f]*:[0-9a-f:]*(?:%.*)?$/i.test(address)) return address.slice(0, MAX_KEY);
+  const [start = [], end = []] =
+    address.split("%")[0]?.split("::").map((half) => half === "" ? [] : half.split(":")) ?? [];
+  const zeros = new Array(Math.max(0, 8 - start.length - end.length)).fill("0");
+  return [...start, ...zeros, ...end].slice(0, 4).map((group) => parseInt(group, 16).toString(16))
+    .join(":");
+}
+
+const PER_ADDRESS = 5;
+const PER_ACCOUNT = 10;
+// "Limit exceeded", as Ethereum's nodes number it (EIP-1474).
+const MAX_KEY = 255;
+const MAX_KEYS = 10_000;
+
+function pairOf(account: string, address: string): string {
+  return JSON.stringify([account, address]);
+}
+
+interface Failure {
+  readonly count: number;
+  readonly at: number;
+}
+
+/** Failures by key. They fade: one is forgotten in each `maxWaitMs`. */
+class Failures {
+  readonly #options: ThrottleOptions;
+  readonly #now: () => number;
+  readonly #failures = new Recent<Failure>();
+
+  constructor(options: ThrottleOptions, now: () => number) {
+    this.#options = options;
+    this.#now = now;
+  }
+
+  waitMs(key: string): number {
+    const { attempts, firstWaitMs, maxWaitMs } = this.#options;
+    const { count, at } = this.#failures.get(key) ?? { count: 0, at: 0 };
+    const steps = Math.ceil(count) - attempts;
+    if (steps < 0) return 0;
+    return at + Math.min(firstWaitMs * 2 ** steps, maxWaitMs) - this.#now();
+  }
+
+  add(key: string): void {
+    const { count, at } = this.#failures.get(key) ?? { count: 0, at: 0 };
+    const now = this.#now();
+    const faded = Math.max(0, count - (now - at) / this.#options.maxWaitMs);
+    this.#failures.set(key, { count: faded + 1, at: now });
+  }
+
+  delete(key: string): void {
+    this.#failures.delete(key);
+  }
+}
+
+/** A map that forgets what was set longest ago: its keys come from strangers. */
+class Recent<T> {
+  readonly #values = new Map<string, T>();
+
+  get(key: string): T | undefined {
+    return this.#values.get(key);
+  }
+
+  set(key: string, value: T): void {
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    if (this.#values.size <= MAX_KEYS) return;
+    for (const oldest of this.#values.keys()) {
+      this.#values.delete(oldest);
+      return;
+    }
+  }
+
+  delete(key: string): void {
+    this.#values.delete(key);
+  }
+}

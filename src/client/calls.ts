@@ -1,0 +1,132 @@
+/**
+ * A client's calls: from a method and its params to a text on the link, and to a promise.
+ *
+ * @module
+ */
+
+import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "../core/api.ts";
+import { checkLength } from "../protocol/limits.ts";
+import type { Limits } from "../protocol/limits.ts";
+import type { Link } from "./reconnect.ts";
+import type { Logger } from "../util/logger.ts";
+import { Pending, toError } from "../core/pending_calls.ts";
+import type { CallOptions, CallRequest } from "../core/pending_calls.ts";
+import { outgoingText } from "../protocol/message.ts";
+import type { Message } from "../protocol/message.ts";
+
+/** Calls that go out together. */
+export interface Batch<A extends Api = UnknownApi> {
+  /** Adds a call. Its promise settles as that of {@linkcode JsonRpcClient.call} does. */
+  call<Name extends NameOf<A["methods"]>>(
+    method: Name,
+    ...rest: CallArguments<A["methods"][Name], CallOptions>
+  ): Promise<ResultOf<A["methods"][Name]>>;
+  /** Adds a notification. */
+  notify<Name extends NameOf<A["methods"]>>(
+    method: Name,
+    params?: ParamsOf<A["methods"][Name]>,
+  ): void;
+}
+
+/** The calls of one client. */
+export class Calls {
+  readonly #pending: Pending;
+  readonly #link: Link;
+  readonly #limits: Limits;
+  readonly #logger: Logger;
+  // Batches under way: by the first id of each, all of them.
+  readonly #batches = new Map<unknown, readonly number[]>();
+
+  /**
+   * @param limits Which bounds hold.
+   * @param logger Where errors are written that belong to no call.
+   * @param connect Makes the link that calls go out on.
+   */
+  constructor(limits: Limits, logger: Logger, connect: (pending: Pending) => Link) {
+    this.#limits = limits;
+    this.#logger = logger;
+    this.#pending = new Pending({
+      limits,
+      logger,
+      orphan: (message) => this.#orphan(message),
+      cancel: (id) => this.#link.cancel(id),
+      refused: (id, call) => this.#link.refused(id, call),
+    });
+    this.#link = connect(this.#pending);
+  }
+
+  /** The link that calls go out on. */
+  get link(): Link {
+    return this.#link;
+  }
+
+  /**
+   * Makes a call.
+   *
+   * @param send Sends its text. @default {as soon as there is a connection}
+   */
+  call(
+    request: CallRequest,
+    send: (text: string, id: number) => void = (text, id) => this.#link.send(text, [id]),
+  ): Promise<unknown> {
+    return this.#pending.call(request, send);
+  }
+
+  /**
+   * Sends a notification.
+   *
+   * @throws {RpcConnectionError} Where the client is closed.
+   */
+  notify(method: string, params?: unknown): void {
+    this.#link.send(outgoingText({ method, params }, this.#limits.maxMessageBytes), []);
+  }
+
+  /** Gathers calls and sends them as one message. */
+  batch<Results>(build: (batch: Batch<Api>) => Results): Results {
+    const { maxMessageBytes } = this.#limits;
+    const texts: string[] = [];
+    const ids: number[] = [];
+    const answers: Promise<unknown>[] = [];
+    const batch: Batch<Api> = {
+      call: (method: string, params?: unknown, options?: CallOptions) => {
+        const answer = this.#pending.call({ method, params, options }, (text, id) => {
+          texts.push(text);
+          ids.push(id);
+        });
+        answers.push(answer);
+        return answer as never;
+      },
+      notify: (method: string, params?: unknown) => {
+        texts.push(outgoingText({ method, params }, maxMessageBytes));
+      },
+    };
+    try {
+      const results = build(batch);
+      const text = checkLength(`[${texts.join(",")}]`, maxMessageBytes, 'send "batch"');
+      // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
+      if (texts.length > 0) this.#link.send(text, ids);
+      if (ids.length > 0) this.#remember(ids, answers);
+      return results;
+    } catch (error) {
+      for (const id of ids) this.#pending.fail(id, error);
+      void Promise.allSettled(answers);
+      throw error;
+    }
+  }
+
+  /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
+  #orphan(message: Message): void {
+    const error = toError("a message", message.error);
+    const { firstId } = (error.data ?? {}) as { firstId?: unknown };
+    const ids = this.#batches.get(firstId);
+    if (ids === undefined) {
+      this.#logger.warn(`The server refused a message: ${error.message} (${error.code})`);
+    }
+    for (const id of ids ?? []) this.#pending.fail(id, error);
+  }
+
+  #remember(ids: readonly number[], answers: readonly Promise<unknown>[]): void {
+    this.#batches.set(ids[0], ids);
+    void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * What a client has to say while there is no connection to say it on.
+ *
+ * @module
+ */
+
+import type { ClientBounds } from "./options.ts";
+import { RpcConnectionError } from "../protocol/errors.ts";
+import type { WaitingCall } from "../core/pending_calls.ts";
+import { Alarm } from "../util/timer.ts";
+
+/** One message that waits. */
+export interface Parcel {
+  /** The message. */
+  readonly text: string;
+  /** The calls in it; none for notifications. */
+  readonly ids: readonly number[];
+  /** What became of them, where they were sent before; else they are unsent. */
+  readonly outcome?: RpcConnectionError["outcome"] | undefined;
+}
+
+interface Waiting extends Parcel {
+  readonly expiresAt: number;
+}
+
+/** Messages in the order in which they are to go out, bounded by number and age. */
+export class Outbox {
+  readonly #bounds: ClientBounds;
+  readonly #expired: (parcel: Parcel) => void;
+  readonly #alarm = new Alarm();
+  #waiting: Waiting[] = [];
+
+  /**
+   * @param bounds How many may wait, and how long.
+   * @param expired Called for each that has waited too long.
+   */
+  constructor(bounds: ClientBounds, expired: (parcel: Parcel) => void) {
+    this.#bounds = bounds;
+    this.#expired = expired;
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  /** The calls that wait. */
+  ids(): Set<number> {
+    return new Set(this.#waiting.flatMap(({ ids }) => ids));
+  }
+
+  /**
+   * Lets a message wait.
+   *
+   * @throws {RpcConnectionError} Where too many wait already.
+   */
+  add(parcel: Parcel): void {
+    const { maxQueued } = this.#bounds;
+    if (this.size >= maxQueued) {
+      throw new RpcConnectionError(
+        `Cannot send: ${maxQueued} messages wait (maxQueued)`,
+      );
+    }
+    this.#insert(this.size, parcel);
+  }
+
+  /** Lets a call wait that had gone out before, where it stands in the order of calls. */
+  takeBack(id: number, { text, outcome }: WaitingCall): void {
+    const next = this.#waiting.findIndex(({ ids: [other] }) => other === undefined || other > id);
+    this.#insert(next === -1 ? this.size : next, { text, ids: [id], outcome });
+  }
+
+  /** The next to go out; it waits no more. */
+  next(): Parcel | undefined {
+    return this.#waiting.shift();
+  }
+
+  /** Answers whether the call waits here; where it is alone in its message, that is dropped. */
+  cancel(id: number): boolean {
+    const index = this.#waiting.findIndex(({ ids }) => ids.includes(id));
+    if (this.#waiting[index]?.ids.length === 1) this.#waiting.splice(index, 1);
+    return index !== -1;
+  }
+
+  /** Forgets all, and gives them. */
+  clear(): readonly Parcel[] {
+    const all = this.#waiting;
+    this.#waiting = [];
+    this.#alarm.clear();
+    return all;
+  }
+
+  #insert(index: number, parcel: Parcel): void {
+    const expiresAt = performance.now() + this.#bounds.maxQueuedMs;
+    this.#waiting.splice(index, 0, { ...parcel, expiresAt });
+    // All may wait equally long: who comes later expires later.
+    if (this.size === 1) this.#watch();
+  }
+
+  #watch(): void {
+    const earliest = this.#waiting.reduce((at, { expiresAt }) => Math.min(at, expiresAt), Infinity);
+    this.#alarm.setQuietly(earliest - performance.now(), () => {
+      const now = performance.now();
+      const expired = this.#waiting.filter(({ expiresAt }) => expiresAt <= now);
+      this.#waiting = this.#waiting.filter(({ expiresAt }) => expiresAt > now);
+      if (this.size > 0) this.#watch();
+      expired.forEach(this.#expired);
+    });
+  }
+}

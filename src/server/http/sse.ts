@@ -1,0 +1,268 @@
+/**
+ * Topics as server-sent events: for what can only read, and for a browser's own `EventSource`.
+ *
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html}
+ *
+ * @module
+ */
+
+import type { Admission, Channel, Outgoing, Receiver } from "../../core/channel.ts";
+import { textOf } from "../../core/channel.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { SubscribeAnswer } from "../../topics/subscribe.ts";
+import { RecoveryText } from "../../topics/event.ts";
+
+/** What a request asks for behind `?`. Its URL need not be one: a Host header may be any text. */
+export function searchOf({ url }: Request): URLSearchParams {
+  const [, search = ""] = /\?([^#]*)/.exec(url) ?? [];
+  return new URLSearchParams(search);
+}
+
+/** Whether a request asks for a stream of topics. */
+export function isEventRequest(request: Request): boolean {
+  return request.method === "GET" && /[?&]topics=/.test(request.url) &&
+    (request.headers.get("accept") ?? "").includes("text/event-stream");
+}
+
+/**
+ * Opens a stream of topics: a connection that only hears, and recovers by itself.
+ *
+ * @returns The stream; 404 where one of the topics is not there or not for this peer, and does not
+ * say which; 400 where none is named or too many are for `maxSubscriptions` or for an id, 403 and 503 where a layer around `subscribe`
+ * or the broker refuses.
+ */
+export function openEvents(request: Request, admission: Admission): Response | Promise<Response> {
+  const search = searchOf(request);
+  const lists = search.getAll("topics");
+  // Given once it is a list; else each is a name, which may have commas of its own.
+  const topics = (lists.length === 1 ? (lists[0] as string).split(",") : lists)
+    .filter((topic) => topic !== "");
+  const lastEventId = request.headers.get("last-event-id") ?? search.get("lastEventId") ?? "";
+  const channel = new EventChannel([...new Set(topics)]);
+  return channel.open(admission, new URLSearchParams(lastEventId));
+}
+
+/** A way out for events alone; what would need an answer does not get through. */
+class EventChannel implements Channel {
+  readonly oneWay = true;
+  readonly #topics: readonly string[];
+  readonly #body: ReadableStream<Uint8Array<ArrayBuffer>>;
+  #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+  #receiver: Receiver | undefined;
+  // Where the peer stands, topic by topic: what the next id says.
+  readonly #positions = new Map<string, string>();
+  readonly #response = Promise.withResolvers<Response>();
+  #answered: Response | undefined;
+  // What the runtime has not asked for yet; its own queue could not be emptied without an error.
+  #queue: Uint8Array<ArrayBuffer>[] = [];
+  #queuedBytes = 0;
+  #whenAsked: (() => void) | undefined;
+  #ending: readonly [code: number, reason: string] | undefined;
+  #open = true;
+
+  constructor(topics: readonly string[]) {
+    this.#topics = topics;
+    this.#body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      start: (controller) => void (this.#controller = controller),
+      pull: () => this.#pull(),
+      cancel: () => this.#end(1001, "The reader is gone"),
+    }, { highWaterMark: 0 });
+  }
+
+  get bufferedAmount(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Subscribes as any client does: layers, guards and limits hold. */
+  open(admission: Admission, lastEventId: URLSearchParams): Response | Promise<Response> {
+    const topics = this.#topics;
+    const since = Object.fromEntries(
+      topics.flatMap((topic) => lastEventId.has(topic) ? [[topic, lastEventId.get(topic)]] : []),
+    );
+    const receiver = this.#receiver = admission.opened(this);
+    if (topics.length === 0) this.#refuse(400, "Expected `topics` to name topics");
+    else {
+      const params = { topics, recover: true, since };
+      receiver.receive(JSON.stringify({ jsonrpc: "2.0", method: "subscribe", params, id: 0 }));
+    }
+    return this.#answered ?? this.#response.promise;
+  }
+
+  send(message: Outgoing): void {
+    if (!this.#open || this.#ending !== undefined) return;
+    if (message instanceof RecoveryText) return this.#event(message);
+    const { method, params, id, result, error } = JSON.parse(textOf(message)) as Message;
+    if (method === undefined) this.#answer(result as SubscribeAnswer | undefined, error);
+    // What a handler tells the peer beside the topics.
+    else if (id === undefined) {
+      this.#write(block(lineOf(String(method)), JSON.stringify(params) ?? "null"));
+    }
+  }
+
+  close(code: number, reason: string): void {
+    if (!this.#open || this.#ending !== undefined) return;
+    this.#respond(new Response("Closed", { status: 503 }));
+    this.#ending = [code, reason];
+    // Whoever does not read is not waited for.
+    if (code === 1013) this.terminate();
+    else if (this.#queue.length === 0) queueMicrotask(() => this.terminate());
+  }
+
+  terminate(): void {
+    if (!this.#open) return;
+    this.#queue = [];
+    this.#controller.close();
+    this.#end(...this.#ending ?? [1006, "Cut off"]);
+    this.#whenAsked?.();
+  }
+
+  ping(): void {
+    const reads = this.bufferedAmount === 0;
+    this.#write(":\n\n");
+    if (reads) this.#receiver?.alive();
+  }
+
+  /** Takes the answer to `subscribe`. */
+  #answer(answer: SubscribeAnswer | undefined, error: unknown): void {
+    if (error !== undefined) {
+      const { code, message } = error as { code: number; message: string };
+      return this.#refuse(STATUS[code] ?? 403, message);
+    }
+    const { subscriptions = [], positions = {}, recovered = {} } = answer ?? {};
+    if (!this.#topics.every((topic) => subscriptions.includes(topic))) {
+      return this.#refuse(404, "No such topic");
+    }
+    for (const [topic, position] of Object.entries(positions)) this.#move(topic, position);
+    if (this.#id.length > MAX_ID_LENGTH) {
+      return this.#refuse(400, `Too many topics: ids would be over ${MAX_ID_LENGTH} characters`);
+    }
+    this.#write(`id: ${this.#id}\n\n`);
+    for (const topic of this.#topics) if (recovered[topic] === false) this.#gap(topic);
+    this.#respond(new Response(this.#body, { headers: HEADERS }));
+  }
+
+  #event({ topic, position, data }: RecoveryText): void {
+    this.#move(topic, position);
+    if (data === undefined) this.#gap(topic);
+    else this.#write(block(eventName(topic), data === "" ? "null" : data, this.#id));
+  }
+
+  #gap(topic: string): void {
+    this.#write(block("gap", JSON.stringify({ topic }), this.#id));
+  }
+
+  #move(topic: string, position: string): void {
+    this.#positions.set(topic, String(new URLSearchParams([[topic, position]])));
+  }
+
+  get #id(): string {
+    return [...this.#positions.values()].join("&");
+  }
+
+  #write(text: string): void {
+    if (!this.#open || this.#ending !== undefined) return;
+    const bytes = encoder.encode(text);
+    this.#queuedBytes += bytes.length;
+    this.#queue.push(bytes);
+    this.#whenAsked?.();
+  }
+
+  /** Gives what there is, or waits for something: called when the peer has taken all it was given. */
+  #pull(): Promise<void> | void {
+    this.#receiver?.alive();
+    if (this.#queue.length > 0) return this.#give();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#whenAsked = () => {
+      this.#whenAsked = undefined;
+      if (this.#open) this.#give();
+      resolve();
+    };
+    return promise;
+  }
+
+  #give(): void {
+    let length = 0;
+    let count = 0;
+    for (const { length: more } of this.#queue) {
+      if (length >= CHUNK_BYTES) break;
+      length += more;
+      count++;
+    }
+    const parts = this.#queue.splice(0, count);
+    this.#queuedBytes -= length;
+    if (length > 0) this.#controller.enqueue(joined(parts, length));
+    if (this.#ending !== undefined && this.#queue.length === 0) this.terminate();
+  }
+
+  #refuse(status: number, text: string): void {
+    this.#respond(new Response(text, { status }));
+    this.#end(1008, text);
+  }
+
+  #respond(response: Response): void {
+    if (this.#answered !== undefined) return;
+    this.#answered = response;
+    this.#response.resolve(response);
+  }
+
+  #end(code: number, reason: string): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#queuedBytes = 0;
+    this.#receiver?.closed(code, reason);
+  }
+}
+
+const HEADERS = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-store",
+  // nginx would gather events otherwise.
+  "x-accel-buffering": "no",
+};
+const STATUS: Readonly<Record<number, number>> = {
+  [-32601]: 404,
+  [-32602]: 400,
+  [-32603]: 500,
+  [ErrorCode.tooManySubscriptions]: 400,
+  [ErrorCode.serverBusy]: 503,
+};
+const encoder = new TextEncoder();
+// Of how many bytes about one piece of the answer is made.
+const CHUNK_BYTES = 64 * 1024;
+// It comes back as a header, for all of which many a server and proxy has 8 or 16 KiB. An offset that
+// grows takes little.
+const MAX_ID_LENGTH = 4096;
+// Events that an EventSource has of its own, or that say something else here.
+const TAKEN = ["open", "error", "gap"];
+
+/** Parts of this length together as one. */
+function joined(
+  parts: readonly Uint8Array<ArrayBuffer>[],
+  length: number,
+): Uint8Array<ArrayBuffer> {
+  if (parts.length === 1) return parts[0] as Uint8Array<ArrayBuffer>;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** The name of an event is its topic, where it can be. */
+function eventName(topic: string): string {
+  if (TAKEN.includes(topic)) return `topic:${topic}`;
+  return lineOf(topic);
+}
+
+function lineOf(name: string): string {
+  return name.replace(/[\r\n\0]/g, encodeURIComponent);
+}
+
+/** One event on the wire. Data of several lines has several fields. */
+function block(name: string, data: string, id?: string): string {
+  const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`).join("");
+  return `event: ${name}\n${lines}${id === undefined ? "" : `id: ${id}\n`}\n`;
+}

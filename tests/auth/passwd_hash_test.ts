@@ -1,0 +1,333 @@
+import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { test } from "node:test";
+import { RpcServerError } from "@x/jsonrpc";
+import { equalBytes, PasswordHasher, samePassword } from "../../src/auth/passwd/hash.ts";
+import type { Derive, PasswordHash } from "../../src/auth/passwd/hash.ts";
+import { networkOf, Throttle } from "../../src/auth/passwd/throttle.ts";
+import { Turnstile } from "../../src/util/semaphore.ts";
+import { gate, quietMoment } from "../helpers/local.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const hex = (text: string) =>
+  Uint8Array.from(text.match(/../g) ?? [], (byte) => parseInt(byte, 16));
+const wide = { atOnce: 100, maxWaiting: 0 };
+
+/** Stands for PBKDF2: takes no time, and counts the rounds. */
+function counted() {
+  const counter = { rounds: 0, calls: 0 };
+  const derive: Derive = (password, salt, rounds) => {
+    counter.rounds += rounds;
+    counter.calls++;
+    const mixed = bytes(`${password} ${salt.join()} ${rounds}`);
+    return Promise.resolve(new Uint8Array(32).map((_, index) => mixed[index] ?? 0));
+  };
+  return { counter, derive };
+}
+
+// -- hashing --
+
+test("hash() gives what PBKDF2-HMAC-SHA256 has to (RFC 7914, section 11)", async () => {
+  for (
+    const [password, salt, rounds, expected] of [
+      ["passwd", "salt", 1, "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"],
+      [
+        "Password",
+        "NaCl",
+        80_000,
+        "4ddcd8f60b98be21830cee5ef22701f9641a4418d04c0414aeff08876b34ab56",
+      ],
+    ] as const
+  ) {
+    const kept = await new PasswordHasher({ ...wide, rounds }).hash(password, bytes(salt));
+    assertEquals(kept, { rounds, salt: bytes(salt), hash: hex(expected) });
+  }
+});
+
+test("hash() takes a random salt of 16 bytes where none is given", async () => {
+  const hasher = new PasswordHasher({ ...wide, rounds: 1 });
+  const [one, other] = [await hasher.hash("same"), await hasher.hash("same")];
+  assertEquals([one.salt.length, other.salt.length], [16, 16]);
+  assertEquals(equalBytes(one.salt, other.salt), false);
+  assertEquals(equalBytes(one.hash, other.hash), false);
+});
+
+test("verify() admits the right password, of any text, and no other", async () => {
+  const hasher = new PasswordHasher({ ...wide, rounds: 10 });
+  const text = fc.string({ unit: "grapheme" });
+  await fc.assert(
+    fc.asyncProperty(text, text, async (password, other) => {
+      const kept = await hasher.hash(password);
+      assertEquals(await hasher.verify(password, kept, 0, () => {}), true);
+      assertEquals(await hasher.verify(other, kept, 0, () => {}), other === password);
+    }),
+    { numRuns: 50, examples: [["", "x"], ["x", ""], ["a\0b", "a"]] },
+  );
+});
+
+test("verify() refuses where there is no such user, whatever the password", async () => {
+  // Derives the very bytes that stand in for the hash of nobody.
+  const derive = () => Promise.resolve(new Uint8Array(32));
+  const hasher = new PasswordHasher({ ...wide, rounds: 10, derive });
+  assertEquals(await hasher.verify("any", undefined, 0, () => {}), false);
+});
+
+test("verify() does the same work for an unknown user, a wrong password and an old hash", async () => {
+  const { counter, derive } = counted();
+  const hasher = new PasswordHasher({ ...wide, rounds: 600, derive });
+  const kept = await hasher.hash("right");
+  const old = await new PasswordHasher({ ...wide, rounds: 100, derive }).hash("right");
+  const dear = await new PasswordHasher({ ...wide, rounds: 900, derive }).hash("right");
+  async function workFor(stored: PasswordHash | undefined, mostRounds: number): Promise<number> {
+    const before = counter.rounds;
+    assertEquals(await hasher.verify("wrong", stored, mostRounds, () => {}), false);
+    return counter.rounds - before;
+  }
+  for (const stored of [undefined, kept, old]) assertEquals(await workFor(stored, 600), 600);
+  for (const stored of [undefined, kept, old, dear]) assertEquals(await workFor(stored, 900), 900);
+});
+
+test("verify() hashes nothing where its turn has come and the attempt is refused", async () => {
+  const { counter, derive } = counted();
+  const hasher = new PasswordHasher({ ...wide, rounds: 600, derive });
+  const refuse = () => {
+    throw new RangeError("not now");
+  };
+  await assertRejects(() => hasher.verify("any", undefined, 0, refuse), RangeError);
+  assertEquals(counter.calls, 0);
+});
+
+test("a hash is outdated when it is cheaper than new ones", () => {
+  const hasher = new PasswordHasher({ ...wide, rounds: 600 });
+  const kept = (rounds: number) => ({ rounds, salt: bytes("salt"), hash: bytes("hash") });
+  assertEquals([599, 600, 601].map((rounds) => hasher.isOutdated(kept(rounds))), [
+    true,
+    false,
+    false,
+  ]);
+});
+
+test("hashing leaves the event loop free", async () => {
+  const hasher = new PasswordHasher({ ...wide, rounds: 2_000_000 });
+  let hashing = true;
+  const done = hasher.hash("password").finally(() => hashing = false);
+  // Were it done on this thread, no timer could come before its end.
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(hashing, true);
+  await done;
+});
+
+test("equalBytes() compares all bytes, and lengths too", () => {
+  for (
+    const [a, b, equal] of [
+      ["", "", true],
+      ["00ff", "00ff", true],
+      ["00ff", "00fe", false],
+      ["01ff", "00ff", false],
+      ["00", "", false],
+      ["", "00", false],
+      ["ff00", "ff", false],
+      ["ff", "ff00", false],
+    ] as const
+  ) assertEquals(equalBytes(hex(a), hex(b)), equal, `${a} and ${b}`);
+  fc.assert(fc.property(fc.uint8Array(), fc.uint8Array(), (a, b) => {
+    assertEquals(equalBytes(a, b), a.join() === b.join());
+    assertEquals(equalBytes(a, a.slice()), true);
+  }));
+});
+
+test("samePassword() holds for a password hashed anew at another cost, not for another one", () => {
+  const kept = { rounds: 1, salt: bytes("salt"), hash: bytes("one") };
+  assertEquals(samePassword(kept, { ...kept }), true);
+  assertEquals(samePassword(kept, { ...kept, rounds: 2, hash: bytes("two") }), true);
+  assertEquals(samePassword(kept, { ...kept, hash: bytes("two") }), false);
+  for (const rounds of [1, 2]) {
+    assertEquals(samePassword(kept, { rounds, salt: bytes("pepper"), hash: bytes("two") }), false);
+  }
+});
+
+// -- few at once --
+
+test("a turnstile lets few through at once, in their order, and refuses what is too much", async () => {
+  const turnstile = new Turnstile({ atOnce: 2, maxWaiting: 3 });
+  const doors = Array.from({ length: 6 }, () => gate());
+  const begun: number[] = [];
+  const passes = doors.map((door, index) =>
+    turnstile.pass(async () => {
+      begun.push(index);
+      await door.passed;
+      if (index === 0) throw new RangeError("its own failure");
+      return index;
+    })
+  );
+  const results = Promise.allSettled(passes);
+  await quietMoment();
+  assertEquals(begun, [0, 1]);
+  const busy = await assertRejects(() => passes[5] as Promise<number>, RpcServerError);
+  assertEquals((busy as RpcServerError).code, -32009);
+  for (const [index, door] of doors.entries()) {
+    door.open();
+    await quietMoment();
+    assertEquals(begun.length, Math.min(5, index + 3));
+  }
+  assertEquals(begun, [0, 1, 2, 3, 4]);
+  assertEquals((await results).map(({ status }) => status[0]), ["r", "f", "f", "f", "f", "r"]);
+  // All places are free again, also that of the one that failed.
+  const later = [
+    turnstile.pass(() => Promise.resolve("a")),
+    turnstile.pass(() => Promise.resolve("b")),
+  ];
+  assertEquals(await Promise.all(later), ["a", "b"]);
+});
+
+test("a place that is handed over cannot be taken by who comes in between", async () => {
+  const turnstile = new Turnstile({ atOnce: 1, maxWaiting: 10 });
+  let underWay = 0;
+  let most = 0;
+  const work = async () => {
+    most = Math.max(most, ++underWay);
+    await quietMoment();
+    underWay--;
+  };
+  const first = turnstile.pass(work);
+  const second = turnstile.pass(work);
+  await first;
+  await Promise.all([second, turnstile.pass(work), turnstile.pass(work)]);
+  assertEquals(most, 1);
+});
+
+// -- guessing --
+
+/** A throttle and its clock. */
+function slowly(options: Partial<ConstructorParameters<typeof Throttle>[0]> = {}) {
+  const clock = { now: 0 };
+  const bounds = { attempts: 3, firstWaitMs: 1000, maxWaitMs: 60_000, ...options };
+  const throttle = new Throttle(bounds, () => clock.now);
+  function waitMs(account: string, address: string): number {
+    try {
+      throttle.check(account, address);
+      return 0;
+    } catch (error) {
+      assertInstanceOf(error, RpcServerError);
+      const { code, data } = error as RpcServerError;
+      assertEquals(code, -32005);
+      return (data as { retryAfterMs: number }).retryAfterMs;
+    }
+  }
+  return { clock, throttle, waitMs };
+}
+
+test("a throttle doubles the wait after each wrong password, up to a bound", () => {
+  const { clock, throttle, waitMs } = slowly();
+  const waits: number[] = [];
+  for (let count = 0; count < 12; count++) {
+    const wait = waitMs("ann", "1.2.3.4");
+    waits.push(wait);
+    clock.now += wait;
+    assertEquals(waitMs("ann", "1.2.3.4"), 0);
+    throttle.failed("ann", "1.2.3.4");
+  }
+  assertEquals(waits.slice(0, 8), [0, 0, 0, 1000, 2000, 4000, 8000, 16_000]);
+  assertEquals(Math.max(...waits), 60_000);
+});
+
+test("a throttle forgets, so that rare mistakes never cost anything", () => {
+  const { clock, throttle, waitMs } = slowly();
+  for (let count = 0; count < 100; count++) {
+    for (let mistake = 0; mistake < 2; mistake++) throttle.failed("ann", "1.2.3.4");
+    assertEquals(waitMs("ann", "1.2.3.4"), 0);
+    clock.now += 2 * 60_000;
+  }
+});
+
+test("a throttle holds back one account at one address, not it elsewhere, nor others there", () => {
+  const { throttle, waitMs } = slowly();
+  for (let count = 0; count < 3; count++) throttle.failed("ann", "1.2.3.4");
+  assertEquals(waitMs("ann", "1.2.3.4"), 1000);
+  assertEquals([waitMs("ann", "5.6.7.8"), waitMs("bob", "1.2.3.4")], [0, 0]);
+});
+
+test("a throttle holds back an address that tries many accounts", () => {
+  const { throttle, waitMs } = slowly();
+  for (let count = 0; count < 15; count++) throttle.failed(`user ${count}`, "1.2.3.4");
+  assertEquals(waitMs("ann", "1.2.3.4"), 1000);
+  assertEquals(waitMs("ann", "5.6.7.8"), 0);
+});
+
+test("a throttle holds back a crowd that tries one account, not its user where they are known", () => {
+  const { throttle, waitMs } = slowly();
+  throttle.succeeded("ann", "home");
+  for (let count = 0; count < 30; count++) throttle.failed("ann", `address ${count}`);
+  assertEquals(waitMs("ann", "elsewhere"), 1000);
+  assertEquals(waitMs("ann", "home"), 0);
+  for (let count = 0; count < 3; count++) throttle.failed("ann", "home");
+  assertEquals(waitMs("ann", "home"), 1000);
+});
+
+test("a throttle counts for nobody else what goes wrong where the user is known", () => {
+  const { throttle, waitMs } = slowly();
+  throttle.succeeded("ann", "home");
+  for (let count = 0; count < 40; count++) throttle.failed("ann", "home");
+  assertEquals(waitMs("ann", "elsewhere"), 0);
+});
+
+test("a right password is no way to clear the count of an address", () => {
+  const { throttle, waitMs } = slowly();
+  for (let count = 0; count < 15; count++) {
+    throttle.failed(`user ${count}`, "1.2.3.4");
+    throttle.succeeded("mallory", "1.2.3.4");
+  }
+  assertEquals(waitMs("ann", "1.2.3.4"), 1000);
+});
+
+test("a right password clears the count of its own account there", () => {
+  const { throttle, waitMs } = slowly();
+  for (let count = 0; count < 2; count++) throttle.failed("ann", "1.2.3.4");
+  throttle.succeeded("ann", "1.2.3.4");
+  for (let count = 0; count < 2; count++) throttle.failed("ann", "1.2.3.4");
+  assertEquals(waitMs("ann", "1.2.3.4"), 0);
+});
+
+test("a throttle remembers the latest 10,000, however many come", () => {
+  const { throttle, waitMs } = slowly({ attempts: 1 });
+  throttle.failed("first", "address of first");
+  for (let count = 0; count < 10_000; count++) throttle.failed(`user ${count}`, `address ${count}`);
+  assertEquals(waitMs("first", "address of first"), 0); // forgotten
+  assertEquals(waitMs("user 0", "address 0"), 1000);
+  assertEquals(waitMs("user 9999", "address 9999"), 1000);
+});
+
+test("an address and an account cannot be written so that they look like another pair", () => {
+  const { throttle, waitMs } = slowly({ attempts: 1 });
+  for (const between of ["\n", " ", ",", ":", "|", "\0", '","', ""]) {
+    throttle.failed(`b${between}c`, "a");
+    assertEquals(waitMs("c", `a${between}b`), 0);
+    throttle.failed("d", `e${between}f`);
+    assertEquals(waitMs(`d${between}e`, "f"), 0);
+  }
+});
+
+test("networkOf() is what a peer cannot vary: all of IPv4, the first half of IPv6", () => {
+  for (
+    const [address, network] of [
+      ["192.0.2.7", "192.0.2.7"],
+      ["::ffff:192.0.2.7", "192.0.2.7"],
+      ["::FFFF:192.0.2.7", "192.0.2.7"],
+      ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
+      ["2001:0DB8:0001:0002::6", "2001:db8:1:2"],
+      ["2001:db8::1", "2001:db8:0:0"],
+      ["2001:db8::", "2001:db8:0:0"],
+      ["::1", "0:0:0:0"],
+      ["::", "0:0:0:0"],
+      ["fe80::1%eth0", "fe80:0:0:0"],
+      ["192.0.2.7:5555", "192.0.2.7:5555"],
+      ["somewhere", "somewhere"],
+      ["", ""],
+      [undefined, ""],
+    ] as const
+  ) assertEquals(networkOf(address), network);
+  fc.assert(fc.property(fc.oneof(fc.string(), fc.ipV6(), fc.ipV4()), (text) => {
+    assertEquals(networkOf(text).length <= 255, true);
+  }));
+  assertThrows(() => networkOf(5 as never));
+});

@@ -1,0 +1,489 @@
+/**
+ * What holds of every broker, as cases that take a way to make one. A case may make several: each is what one
+ * more process would have, all on one engine.
+ */
+import { assert, assertEquals } from "@std/assert";
+import type {
+  Broker,
+  BrokerEvent,
+  BrokerSink,
+  Position,
+  Retention,
+} from "../../src/brokers/broker.ts";
+import { until } from "../helpers/local.ts";
+
+/** Makes a broker on the engine that the cases run against. The suite closes it. */
+export type MakeBroker = () => Broker | Promise<Broker>;
+
+/** Something that holds of a broker. */
+export interface BrokerCase {
+  /** What holds, as a sentence. */
+  readonly name: string;
+  /** Fails if it does not. */
+  run(make: MakeBroker): Promise<void>;
+}
+
+/** All that holds. */
+export const brokerCases: BrokerCase[] = [];
+
+/** What most topics of the suite keep. */
+const KEEP: Retention = { size: 1000, ageMs: Infinity };
+const NOTHING: Retention = { size: 0, ageMs: 0 };
+
+/** Brokers of one case, closed when it ends. */
+class Engine {
+  readonly #make: MakeBroker;
+  readonly #made = new Set<Broker>();
+
+  constructor(make: MakeBroker) {
+    this.#make = make;
+  }
+
+  /** The broker of one more process. */
+  async node(): Promise<Broker> {
+    const broker = await this.#make();
+    this.#made.add(broker);
+    return broker;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#made].map((broker) => broker.close()));
+  }
+}
+
+/** A sink that writes down what it is given. */
+export class Heard implements BrokerSink {
+  readonly events: BrokerEvent[] = [];
+  readonly gaps: Position[] = [];
+
+  event(event: BrokerEvent): void {
+    this.events.push(event);
+  }
+
+  gap(position: Position): void {
+    this.gaps.push(position);
+  }
+
+  /** The data of what was heard. */
+  get data(): unknown[] {
+    return dataOf(this.events);
+  }
+
+  /** Waits until so many events were heard. */
+  async some(count: number): Promise<void> {
+    await until(() => this.events.length >= count);
+  }
+}
+
+/** The data of events. */
+export function dataOf(events: readonly BrokerEvent[]): unknown[] {
+  return events.map(({ data }) => JSON.parse(data));
+}
+
+let topics = 0;
+const RUN = crypto.randomUUID().slice(0, 8);
+
+/** A topic that no other case uses, nor an earlier run on the same engine. */
+export function newTopic(rest = ""): string {
+  return `suite.${RUN}.${++topics}${rest}`;
+}
+
+/** Publishes numbers one after the other, each when the one before has its place. */
+export async function publishAll(
+  broker: Broker,
+  topic: string,
+  data: Iterable<unknown>,
+  keep: Retention = KEEP,
+): Promise<Position[]> {
+  const positions: Position[] = [];
+  for (const each of data) {
+    positions.push(await broker.publish(topic, JSON.stringify(each), keep));
+  }
+  return positions;
+}
+
+function holds(name: string, run: (engine: Engine) => Promise<void>): void {
+  brokerCases.push({
+    name,
+    async run(make) {
+      const engine = new Engine(make);
+      try {
+        await run(engine);
+      } finally {
+        await engine.close();
+      }
+    },
+  });
+}
+
+/** Numbers from `from` up to, without, `to`. */
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}
+
+function offsetsOf(events: readonly BrokerEvent[]): number[] {
+  return events.map(({ position }) => position.offset);
+}
+
+function assertGrows(offsets: readonly number[]): void {
+  offsets.forEach((offset, index) => {
+    assert(index === 0 || offset > (offsets[index - 1] as number), `${offsets}`);
+  });
+}
+
+// -- events --
+
+holds(
+  "each event reaches a sink once, in order, with the position that publish gave",
+  async (engine) => {
+    const broker = await engine.node();
+    const [topic, heard, before] = [newTopic(), new Heard(), Date.now()];
+    await broker.subscribe(topic, KEEP, heard);
+    const positions = await publishAll(broker, topic, range(0, 200));
+    await heard.some(200);
+    assertEquals(heard.data, range(0, 200));
+    assertEquals(heard.events.map(({ position }) => position), positions);
+    assertGrows(offsetsOf(heard.events));
+    assertEquals([new Set(positions.map(({ epoch }) => epoch)).size, heard.gaps], [1, []]);
+    for (const { at } of heard.events) assert(at >= before - 1000 && at <= Date.now() + 1000);
+  },
+);
+
+holds("events that are published without waiting keep their order", async (engine) => {
+  const broker = await engine.node();
+  const [topic, heard] = [newTopic(), new Heard()];
+  await broker.subscribe(topic, KEEP, heard);
+  await Promise.all(range(0, 500).map((n) => broker.publish(topic, `${n}`, KEEP)));
+  await heard.some(500);
+  assertEquals(heard.data, range(0, 500));
+});
+
+holds("all nodes hear the events of all nodes in one order, each once", async (engine) => {
+  const nodes = [await engine.node(), await engine.node(), await engine.node()];
+  const [topic, ears] = [newTopic(), nodes.map(() => new Heard())];
+  await Promise.all(nodes.map((node, n) => node.subscribe(topic, KEEP, ears[n] as Heard)));
+  await Promise.all(
+    nodes.map((node, n) => publishAll(node, topic, range(0, 100).map((each) => [n, each]))),
+  );
+  await Promise.all(ears.map((heard) => heard.some(300)));
+  for (const heard of ears) {
+    assertEquals(heard.events.length, 300);
+    assertEquals(heard.events, ears[0]?.events);
+  }
+  for (const n of nodes.keys()) {
+    const own = (ears[0] as Heard).data.filter((each) => (each as number[])[0] === n);
+    assertEquals(own, range(0, 100).map((each) => [n, each]));
+  }
+  assertGrows(offsetsOf((ears[0] as Heard).events));
+});
+
+holds("several sinks of one broker hear a topic, and each ends by itself", async (engine) => {
+  const broker = await engine.node();
+  const [topic, one, two] = [newTopic(), new Heard(), new Heard()];
+  const first = await broker.subscribe(topic, KEEP, one);
+  await broker.subscribe(topic, KEEP, two);
+  await publishAll(broker, topic, [1, 2]);
+  await Promise.all([one.some(2), two.some(2)]);
+  await first.unsubscribe();
+  await publishAll(broker, topic, [3]);
+  await two.some(3);
+  assertEquals([one.data, two.data], [[1, 2], [1, 2, 3]]);
+});
+
+holds(
+  "nothing is heard after unsubscribe, and only what is new after the next subscribe",
+  async (engine) => {
+    const broker = await engine.node();
+    const other = await engine.node();
+    const [topic, heard, again] = [newTopic(), new Heard(), new Heard()];
+    for (let round = 0; round < 5; round++) {
+      const ear = await broker.subscribe(topic, KEEP, heard);
+      await publishAll(other, topic, [`heard ${round}`]);
+      await heard.some(round + 1);
+      await ear.unsubscribe();
+      await publishAll(other, topic, [`missed ${round}`]);
+    }
+    const ear = await broker.subscribe(topic, KEEP, again);
+    const [position] = await publishAll(other, topic, ["new"]);
+    await again.some(1);
+    assertEquals(heard.data, range(0, 5).map((round) => `heard ${round}`));
+    assertEquals([again.data, ear.position.epoch], [["new"], position?.epoch]);
+  },
+);
+
+holds("unsubscribe may come at once, and again", async (engine) => {
+  const broker = await engine.node();
+  const [topic, early, late] = [newTopic(), new Heard(), new Heard()];
+  const ear = await broker.subscribe(topic, KEEP, early);
+  const ending = ear.unsubscribe();
+  const next = broker.subscribe(topic, KEEP, late);
+  await Promise.all([ending, next]);
+  await ear.unsubscribe();
+  await publishAll(broker, topic, [1]);
+  await late.some(1);
+  assertEquals([early.data, late.data], [[], [1]]);
+});
+
+holds("a topic that keeps nothing brings its events round all the same", async (engine) => {
+  const broker = await engine.node();
+  const [topic, heard] = [newTopic(), new Heard()];
+  const { position } = await broker.subscribe(topic, NOTHING, heard);
+  await publishAll(broker, topic, range(0, 50), NOTHING);
+  await heard.some(50);
+  assertEquals(heard.data, range(0, 50));
+  const { events, complete } = await broker.history(topic, NOTHING, { since: position });
+  assertEquals([events, complete], [[], false]);
+});
+
+// -- what events and topics may be --
+
+const TEXTS = [
+  '""',
+  '"with \\"quotes\\", \\n, \\r\\n, \\u0000 and \\ud800"',
+  '"ä€😀\u2028"',
+  "null",
+  '{"a":[1,2,{"b":null}]}',
+  " [ 1 ]\r\n",
+  `"${"x".repeat(100_000)}"`,
+  "",
+];
+
+holds("data arrives and is kept as it was sent, to the letter", async (engine) => {
+  const broker = await engine.node();
+  const [topic, heard] = [newTopic(), new Heard()];
+  await broker.subscribe(topic, KEEP, heard);
+  for (const text of TEXTS) await broker.publish(topic, text, KEEP);
+  await heard.some(TEXTS.length);
+  assertEquals(heard.events.map(({ data }) => data), TEXTS);
+  assertEquals((await broker.history(topic, KEEP, {})).events, heard.events);
+});
+
+/** Ends of topics that an engine, its client or a careless program might take for something else. */
+const ODD = [
+  ...["", "*", ">", ".*", ".>", "?", "[ab]", ".", "..", ".a", ".a.b", "/a", "%2F", "%", "\\", "$"],
+  ...[
+    " ",
+    "a b",
+    "\t",
+    "\r\n",
+    "a\r\nPUB x 1",
+    "\0",
+    "ä",
+    "a\u0308",
+    "€😀",
+    "ß",
+    "A",
+    "a",
+    "_",
+    "-",
+  ],
+  ...[
+    "{a}",
+    "}",
+    "#",
+    ":",
+    ":events",
+    "__proto__",
+    ".constructor",
+    "'",
+    '"',
+    "`",
+    "~",
+    "=",
+    "+",
+    "|",
+  ],
+  ...["x".repeat(1000), "ä".repeat(500), `${"y".repeat(2000)}1`, `${"y".repeat(2000)}2`],
+];
+
+holds("topics are data: none is taken for a pattern, or for another", async (engine) => {
+  const broker = await engine.node();
+  const start = newTopic();
+  const names = ODD.map((end) => start + end);
+  assertEquals(new Set(names).size, names.length);
+  const ears = names.map(() => new Heard());
+  await Promise.all(names.map((name, n) => broker.subscribe(name, KEEP, ears[n] as Heard)));
+  await Promise.all(names.map((name, n) => publishAll(broker, name, [n])));
+  await Promise.all(ears.map((heard) => heard.some(1)));
+  assertEquals(ears.map(({ data }) => data), names.map((_, n) => [n]));
+  for (const [n, name] of names.entries()) {
+    const { events, complete } = await broker.history(name, KEEP, {});
+    assertEquals([dataOf(events), complete], [[n], true]);
+  }
+});
+
+// -- positions and history --
+
+holds("a quiet topic has a position, the same until an event comes", async (engine) => {
+  const broker = await engine.node();
+  const topic = newTopic();
+  const first = await broker.subscribe(topic, KEEP, new Heard());
+  const second = await broker.subscribe(topic, KEEP, new Heard());
+  const asked = await broker.history(topic, KEEP, { since: first.position });
+  assertEquals([second.position, asked.position], [first.position, first.position]);
+  assertEquals([asked.events, asked.complete], [[], true]);
+  const [position] = await publishAll(broker, topic, [1]) as [Position];
+  assertEquals(position.epoch, first.position.epoch);
+  assert(position.offset > first.position.offset);
+  const third = await broker.subscribe(topic, KEEP, new Heard());
+  assertEquals(third.position, position);
+});
+
+holds("history gives what comes after a position, from any node", async (engine) => {
+  const [broker, other] = [await engine.node(), await engine.node()];
+  const topic = newTopic();
+  const start = (await broker.subscribe(topic, KEEP, new Heard())).position;
+  const positions = [start, ...await publishAll(broker, topic, range(0, 20))];
+  for (const node of [broker, other]) {
+    for (const [n, since] of positions.entries()) {
+      const { events, position, complete } = await node.history(topic, KEEP, { since });
+      assertEquals([dataOf(events), position, complete], [range(n, 20), positions[20], true]);
+      assertEquals(events.map((event) => event.position), positions.slice(n + 1));
+    }
+  }
+});
+
+holds("history gives the newest where it is limited, and says what is missing", async (engine) => {
+  const broker = await engine.node();
+  const topic = newTopic();
+  const positions = await publishAll(broker, topic, range(0, 10));
+  const since = positions[4] as Position;
+  const newest = await broker.history(topic, KEEP, { limit: 3 });
+  assertEquals([dataOf(newest.events), newest.position], [[7, 8, 9], positions[9]]);
+  const cut = await broker.history(topic, KEEP, { since, limit: 3 });
+  assertEquals([dataOf(cut.events), cut.complete], [[7, 8, 9], false]);
+  const whole = await broker.history(topic, KEEP, { since, limit: 5 });
+  assertEquals([dataOf(whole.events), whole.complete], [[5, 6, 7, 8, 9], true]);
+  const all = await broker.history(topic, KEEP, { limit: 100 });
+  assertEquals([dataOf(all.events), all.complete], [range(0, 10), true]);
+});
+
+holds("a long history is read in pages, without a hole", async (engine) => {
+  const broker = await engine.node();
+  const topic = newTopic();
+  const { position } = await broker.subscribe(topic, KEEP, new Heard());
+  await publishAll(broker, topic, range(0, 25));
+  const read: unknown[] = [];
+  let since = position;
+  for (;;) {
+    const { events, complete } = await broker.history(topic, KEEP, { since, first: 10 });
+    assert(complete && events.length <= 10);
+    if (events.length === 0) break;
+    read.push(...dataOf(events));
+    since = (events.at(-1) as BrokerEvent).position;
+  }
+  assertEquals(read, range(0, 25));
+});
+
+holds("history that no longer reaches back says so, and gives what is left", async (engine) => {
+  const broker = await engine.node();
+  const [topic, keep] = [newTopic(), { size: 5, ageMs: Infinity }];
+  const positions = await publishAll(broker, topic, range(0, 50), keep);
+  // An engine may keep more than it was told to.
+  const left = dataOf((await broker.history(topic, keep, {})).events) as number[];
+  assert(left.length >= 5);
+  assertEquals(left, range(50 - left.length, 50));
+  for (const [n, since] of positions.entries()) {
+    const { events, complete } = await broker.history(topic, keep, { since });
+    if (complete) assertEquals(dataOf(events), range(n + 1, 50));
+    assertEquals(complete, n + 1 >= (left[0] as number), `after ${n} of ${left}`);
+  }
+});
+
+holds("history reaches back to just before the oldest event that is kept", async (engine) => {
+  const broker = await engine.node();
+  const [topic, other, keep] = [newTopic(), newTopic(), { size: 1, ageMs: Infinity }];
+  for (const n of [1, 2, 3]) {
+    await publishAll(broker, topic, [n], keep);
+    await publishAll(broker, other, [n], keep);
+  }
+  for (const name of [topic, other]) {
+    const { events: [last] } = await broker.history(name, keep, { limit: 1 });
+    const { epoch, offset } = (last as BrokerEvent).position;
+    const since = { epoch, offset: offset - 1 };
+    const { events, complete } = await broker.history(name, keep, { since });
+    assertEquals([events, complete], [[last], true]);
+  }
+});
+
+holds("an event that is too old is history no more", async (engine) => {
+  const broker = await engine.node();
+  const [topic, keep] = [newTopic(), { size: 100, ageMs: 1 }];
+  const { position } = await broker.subscribe(topic, keep, new Heard());
+  const [since] = await publishAll(broker, topic, [1], keep);
+  await until(async () => (await broker.history(topic, keep, {})).events.length === 0);
+  const { complete } = await broker.history(topic, keep, { since: position });
+  assertEquals(complete, false);
+  const now = await broker.history(topic, keep, { since: since as Position });
+  assertEquals([now.events, now.position, now.complete], [[], since, true]);
+});
+
+holds("a position that the topic never had is of another history", async (engine) => {
+  const broker = await engine.node();
+  const [topic, other] = [newTopic(), newTopic()];
+  const [position] = await publishAll(broker, topic, [1, 2, 3]) as [Position];
+  await publishAll(broker, other, [1]);
+  const strange = [
+    { epoch: "elsewhere", offset: position.offset },
+    { epoch: "", offset: 0 },
+    { epoch: position.epoch, offset: Number.MAX_SAFE_INTEGER },
+  ];
+  for (const since of strange) {
+    assertEquals((await broker.history(topic, KEEP, { since })).complete, false);
+  }
+});
+
+holds(
+  "between history and what is heard nothing is lost, doubled or out of order",
+  async (engine) => {
+    const [broker, other] = [await engine.node(), await engine.node()];
+    const topic = newTopic();
+    const { position: start } = await broker.subscribe(topic, KEEP, new Heard());
+    let published = 0;
+    const publishing = (async () => {
+      while (published < 300) await other.publish(topic, `${published++}`, KEEP);
+    })();
+    for (let round = 1; round <= 10; round++) {
+      await until(() => published >= round * 20);
+      const heard = new Heard();
+      const ear = await broker.subscribe(topic, KEEP, heard);
+      const history = await broker.history(topic, KEEP, { since: start });
+      assert(history.complete && history.position.offset >= ear.position.offset);
+      await until(() => heard.events.length > 10 || published === 300);
+      const after = heard.events.filter(({ position }) =>
+        position.offset > history.position.offset
+      );
+      const all = dataOf([...history.events, ...after]);
+      assertEquals(all, range(0, all.length));
+      // What is in both was heard from the position on that subscribe gave.
+      const both = history.events.filter(({ position }) => position.offset > ear.position.offset);
+      assertEquals(heard.events.slice(0, both.length), both.slice(0, heard.events.length));
+      await ear.unsubscribe();
+    }
+    await publishing;
+  },
+);
+
+holds("close() ends what is heard, and may be called again", async (engine) => {
+  const [broker, other] = [await engine.node(), await engine.node()];
+  const [topic, heard, rest] = [newTopic(), new Heard(), new Heard()];
+  await broker.subscribe(topic, KEEP, heard);
+  await publishAll(broker, topic, [1]);
+  await heard.some(1);
+  await broker.close();
+  await broker.close();
+  await other.subscribe(topic, KEEP, rest);
+  await publishAll(other, topic, [2]);
+  await rest.some(1);
+  assertEquals(heard.data, [1]);
+});
+
+holds("brokers at once keep many topics apart", async (engine) => {
+  const nodes = [await engine.node(), await engine.node()] as const;
+  const names = range(0, 200).map(() => newTopic());
+  const ears = names.map(() => new Heard());
+  await Promise.all(names.map((name, n) => nodes[1].subscribe(name, KEEP, ears[n] as Heard)));
+  await Promise.all(names.map((name, n) => publishAll(nodes[0], name, [n, n + 1])));
+  await Promise.all(ears.map((heard) => heard.some(2)));
+  assertEquals(ears.map(({ data }) => data), names.map((_, n) => [n, n + 1]));
+});

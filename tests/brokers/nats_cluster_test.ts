@@ -1,0 +1,26 @@
+/**
+ * NATS of three servers, which keep a stream together.
+ */
+import { test } from "node:test";
+import { natsBroker } from "@x/jsonrpc/nats";
+import type { RunningEngine } from "../helpers/brokers/engine.ts";
+import { startNatsCluster } from "../helpers/brokers/groups.ts";
+import { brokerCases } from "./broker_cases.ts";
+import { silentLog } from "../helpers/local.ts";
+
+/** A broker that reaches all servers of a group, the first of them first. */
+function brokerOf(nodes: readonly RunningEngine[], logger = silentLog()) {
+  const servers = nodes.map(({ port }) => `127.0.0.1:${port}`);
+  const connection = { noRandomize: true };
+  return natsBroker({ servers, connection, logger, replicas: 3, publishTimeoutMs: 60_000 });
+}
+
+test("natsBroker() does with a cluster what it does with one server", async () => {
+  await using group = await startNatsCluster();
+  if (group === undefined) return;
+  const [one, two, three] = group.nodes as [RunningEngine, RunningEngine, RunningEngine];
+  let made = 0;
+  for (const { run } of brokerCases) {
+    await run(() => brokerOf(made++ % 2 ? [one, two, three] : [three, two, one]));
+  }
+});

@@ -1,0 +1,257 @@
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { test } from "node:test";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { natsBroker } from "@x/jsonrpc/nats";
+import type { Broker, Position } from "../../src/brokers/broker.ts";
+import { startEngine } from "../helpers/brokers/engine.ts";
+import { faultCases } from "./fault_cases.ts";
+import type { BrokerMaker } from "./fault_cases.ts";
+import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { selfSigned } from "../helpers/certificate.ts";
+import { silentLog, until } from "../helpers/local.ts";
+import { freePort } from "../helpers/ports.ts";
+
+const maker: BrokerMaker = {
+  name: "nats",
+  make: (port, logger, publishTimeoutMs) =>
+    natsBroker({ servers: `127.0.0.1:${port}`, logger, publishTimeoutMs }),
+};
+
+for (const { name, run } of brokerCases) {
+  test(`natsBroker(): ${name}`, async () => {
+    await using engine = await startEngine("nats");
+    if (engine === undefined) return;
+    await run(() => maker.make(engine.port, silentLog(), 20_000));
+  });
+}
+
+for (const { name, run } of faultCases) {
+  test(`natsBroker(), ${name}`, async () => {
+    await run(maker);
+  });
+}
+
+const KEEP = { size: 100, ageMs: Infinity };
+
+/** A broker, a connection that looks over its shoulder, and what the server tells of itself. */
+async function withNats(
+  use: (broker: Broker, raw: NatsConnection, monitor: string) => Promise<void>,
+): Promise<void> {
+  const port = await freePort();
+  await using engine = await startEngine("nats", ["-m", String(port)]);
+  if (engine === undefined) return;
+  const servers = `127.0.0.1:${engine.port}`;
+  const raw = await connect({ servers, name: "the test" });
+  const broker = natsBroker({ servers, logger: silentLog(), publishTimeoutMs: 20_000 });
+  try {
+    await use(broker, raw, `http://127.0.0.1:${port}`);
+  } finally {
+    await broker.close();
+    await raw.close();
+  }
+}
+
+test("natsBroker() has one connection, however many topics are heard, and listens to no others", async () => {
+  await withNats(async (broker, raw, monitor) => {
+    const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
+    const heard = new Heard();
+    const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
+    const others = async () => {
+      const { connections } = await (await fetch(`${monitor}/connz?subs=1`)).json();
+      return (connections as { name?: string; subscriptions_list?: string[] }[])
+        .filter(({ name }) => name !== "the test");
+    };
+    const live = async () => {
+      const [only] = await others();
+      return only?.subscriptions_list?.filter((subject) => /\.live\./.test(subject)).length ?? 0;
+    };
+    assertEquals([(await others()).length, await live()], [1, names.length]);
+    const { streams, consumers } = await (await fetch(`${monitor}/jsz`)).json();
+    assertEquals([streams, consumers], [1, 0]);
+    const some = names.filter((_, n) => n % 100 === 0);
+    await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
+    await heard.some(some.length);
+    await Promise.all(ears.map((ear) => ear.unsubscribe()));
+    await until(async () => await live() === 0);
+    await raw.flush();
+  });
+});
+
+test("natsBroker() makes its stream again where it was deleted, and tells of a gap", async () => {
+  await withNats(async (broker, raw) => {
+    const heard = new Heard();
+    const { position } = await broker.subscribe("news", KEEP, heard);
+    await publishAll(broker, "news", [1, 2, 3], KEEP);
+    await heard.some(3);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    await publishAll(broker, "news", [4, 5], KEEP);
+    await until(() => heard.gaps.length === 1);
+    assertEquals((await broker.history("news", KEEP, { since: position })).complete, false);
+    await publishAll(broker, "news", [6], KEEP);
+    await until(() => heard.data.at(-1) === 6);
+  });
+});
+
+test("natsBroker() tells of a gap where others make its stream again, and is right from then on", async () => {
+  await withNats(async (broker, raw) => {
+    const heard = new Heard();
+    await broker.subscribe("news", KEEP, heard);
+    const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
+    await heard.some(5);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    const { port } = raw.info as { port: number };
+    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+    try {
+      const elsewhere = await other.publish("other", "1", KEEP);
+      // Its sequences begin anew, below those that were heard: none may pass for an old one.
+      const [first] = await publishAll(broker, "news", [6], KEEP);
+      assertEquals(first, { epoch: elsewhere.epoch, offset: 2 });
+      await until(() => heard.gaps.length === 1);
+      assertEquals(heard.gaps, [first]);
+      await publishAll(broker, "news", [7, 8], KEEP);
+      await heard.some(7);
+      assertEquals([heard.data, heard.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
+      await publishAll(other, "news", [9, 10, 11, 12], KEEP);
+      const since = before[2] as Position;
+      assertEquals((await broker.history("news", KEEP, { since })).complete, false);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+test("natsBroker() never takes a position for one of a stream that others made again", async () => {
+  await withNats(async (broker, raw) => {
+    const [since] = await publishAll(broker, "news", [1, 2, 3], KEEP);
+    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+    const { port } = raw.info as { port: number };
+    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+    await publishAll(other, "news", [4, 5, 6, 7, 8], KEEP);
+    const { complete, position } = await broker.history("news", KEEP, { since: since as Position });
+    const known = await other.history("news", KEEP, { limit: 0 });
+    await other.close();
+    assertEquals([complete, position], [false, known.position]);
+  });
+});
+
+test("natsBroker() keeps more where a topic asks for more, never less", async () => {
+  await withNats(async (broker, raw) => {
+    const { streams } = await jetstreamManager(raw);
+    const limits = async () => {
+      const { config } = await streams.info("jsonrpc");
+      return [config.max_msgs_per_subject, config.max_age / 3_600_000_000_000];
+    };
+    await broker.publish("a", "1", { size: 3, ageMs: 1000 });
+    assertEquals(await limits(), [4, 24]);
+    await broker.publish("b", "1", { size: 50, ageMs: 48 * 3_600_000 });
+    assertEquals(await limits(), [51, 48]);
+    await broker.publish("a", "2", { size: 3, ageMs: 1000 });
+    await broker.publish("c", "2", { size: 0, ageMs: Infinity });
+    assertEquals(await limits(), [51, 48]);
+    await publishAll(broker, "a", [3, 4, 5, 6], { size: 3, ageMs: Infinity });
+    const { events } = await broker.history("a", { size: 3, ageMs: Infinity }, {});
+    assertEquals([dataOf(events), await limits()], [[4, 5, 6], [51, 0]]);
+  });
+});
+
+test("natsBroker() reads no history where the last event is all that is asked for", async () => {
+  await withNats(async (broker, raw) => {
+    assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
+    const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
+    const made: string[] = [];
+    raw.subscribe("$JS.API.CONSUMER.>", { callback: (_, { subject }) => void made.push(subject) });
+    await raw.flush();
+    const { events, complete, position } = await broker.history("news", KEEP, { limit: 1 });
+    assertEquals([dataOf(events), complete, position], [[3], true, positions[2]]);
+    assertEquals(events[0]?.position, position);
+    await raw.flush();
+    assertEquals(made, []);
+    await broker.history("news", KEEP, { limit: 2 });
+    await until(() => made.length > 0);
+  });
+});
+
+test("natsBroker() hears and keeps what others publish to a topic's subject", async () => {
+  await withNats(async (broker, raw) => {
+    const heard = new Heard();
+    await broker.subscribe("news", KEEP, heard);
+    raw.publish("jsonrpc.keep.news", '"by hand"');
+    await heard.some(1);
+    await publishAll(broker, "news", ["by broker"], KEEP);
+    await heard.some(2);
+    assertEquals(heard.data, ["by hand", "by broker"]);
+    const { events } = await broker.history("news", KEEP, {});
+    assertEquals(dataOf(events), heard.data);
+    for (const { at } of events) assertEquals(Math.abs(at - Date.now()) < 60_000, true);
+  });
+});
+
+test("natsBroker() rejects what NATS does not take, and goes on", async () => {
+  await withNats(async (broker) => {
+    const long = JSON.stringify("x".repeat(2_000_000));
+    const publish = async () => await broker.publish("news", long, KEEP);
+    await assertRejects(publish, Error, 'Cannot publish to "news": ');
+    assertEquals((await broker.publish("news", "1", KEEP)).offset, 1);
+  });
+});
+
+test("natsBroker() gets in with a password, and never says it", async () => {
+  await using engine = await startEngine("nats", ["--user", "ada", "--pass", "s3cret-word"]);
+  if (engine === undefined) return;
+  const log = silentLog();
+  const servers = `127.0.0.1:${engine.port}`;
+  const connection = { user: "ada", pass: "s3cret-word" };
+  const broker = natsBroker({ servers, connection, logger: log });
+  assertEquals((await broker.publish("a", "1", KEEP)).offset, 1);
+  await broker.close();
+  const wrong = { user: "ada", pass: "s3cret-sword" };
+  const stranger = natsBroker({ servers, connection: wrong, logger: log, publishTimeoutMs: 500 });
+  const failure = await assertRejects(async () => await stranger.publish("a", "1", KEEP), Error);
+  assertMatch(failure.message, /^Cannot publish to "a": NATS is out of reach \(.*Authorization/i);
+  await stranger.close();
+  assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
+});
+
+test("natsBroker() reaches NATS through TLS, and no other than it trusts", async () => {
+  await using certificate = await selfSigned();
+  if (certificate === undefined) return;
+  const { cert, certFile, keyFile } = certificate;
+  const token = "s3cret-word";
+  await using engine = await startEngine("nats", [
+    ...["--tls", "--tlscert", certFile, "--tlskey", keyFile, "--auth", token],
+  ]);
+  if (engine === undefined) return;
+  const servers = `127.0.0.1:${engine.port}`;
+  const logger = silentLog();
+  const connection = { token, tls: { ca: cert } };
+  const broker = natsBroker({ servers, connection, logger });
+  const heard = new Heard();
+  const { position } = await broker.subscribe("news", KEEP, heard);
+  await publishAll(broker, "news", [1, 2], KEEP);
+  await heard.some(2);
+  const history = await broker.history("news", KEEP, { since: position });
+  assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
+  await broker.close();
+  const wary = natsBroker({ servers, connection: { token }, logger, publishTimeoutMs: 500 });
+  await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
+  await wary.close();
+});
+
+test("natsBroker() passes on why NATS refuses", async () => {
+  await using engine = await startEngine("nats");
+  if (engine === undefined) return;
+  const servers = `127.0.0.1:${engine.port}`;
+  const broker = natsBroker({ servers, logger: silentLog(), replicas: 3, publishTimeoutMs: 2000 });
+  // More replicas than servers: what the server answers is passed on.
+  await assertRejects(async () => await broker.publish("a", "1", KEEP), Error, "Cannot publish");
+  await broker.close();
+});
+
+test("natsBroker() throws where an option is none", () => {
+  assertThrows(() => natsBroker({ stream: "a.b" }), TypeError, "Expected `stream`");
+  assertThrows(() => natsBroker({ storage: "tape" as "file" }), TypeError, "Expected `storage`");
+  assertThrows(() => natsBroker({ replicas: 0 }), RangeError, "Expected `replicas`");
+  assertThrows(() => natsBroker({ publishTimeoutMs: -1 }), RangeError, "`publishTimeoutMs`");
+});

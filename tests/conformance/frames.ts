@@ -1,0 +1,83 @@
+/**
+ * WebSockets as they should not be: frames that are binary, too long, broken or broken off.
+ */
+import { assertEquals } from "@std/assert";
+import type { Socket } from "node:net";
+import { assertAlive, frame, Line, rawSocket, TEXT } from "../helpers/raw_client.ts";
+import { call, result } from "../helpers/messages.ts";
+import { abuse, callOf, line, MAX_MESSAGE_BYTES, nobodyIsOpen, placesAreFree } from "./case.ts";
+
+line("answers -32700 to a binary frame", async (line) => {
+  line.sayBytes(new TextEncoder().encode(JSON.stringify(call("ping", 1))));
+  const { error, id } = await line.next();
+  assertEquals([error?.code, error?.message, id], [-32700, "Parse error", null]);
+});
+
+line("takes a message of exactly maxMessageBytes", async (line) => {
+  assertEquals(await line.ask(callOf(MAX_MESSAGE_BYTES)), result(1, 1));
+});
+
+abuse("closes with 1009 when a message is over maxMessageBytes", async (url) => {
+  for (const bytes of [MAX_MESSAGE_BYTES + 1, 4 * MAX_MESSAGE_BYTES]) {
+    const line = await Line.open(url);
+    line.say(callOf(bytes));
+    assertEquals((await line.closed()).code, 1009);
+  }
+});
+
+// -- to the letter --
+
+/** Opens a WebSocket for frames to the letter, and cuts it at the end. */
+async function withSocket(url: string, run: (socket: Socket) => Promise<void>): Promise<void> {
+  const socket = await rawSocket(url);
+  try {
+    await run(socket);
+  } finally {
+    socket.resetAndDestroy();
+  }
+}
+
+const CONTINUATION = 0;
+const RESERVED = 7;
+const CLOSE = 8;
+const PING = 9;
+
+/** What no honest client would send. */
+const WRONG_FRAMES: Readonly<Record<string, Uint8Array>> = {
+  "text that is no UTF-8": frame(TEXT, new Uint8Array([0xff, 0xfe, 0xc0, 0x80])),
+  "a frame of a reserved kind": frame(RESERVED, "a"),
+  "a continuation of nothing": frame(CONTINUATION, "a"),
+  "a ping in fragments": frame(PING, "a", false),
+  "a close with a wrong code": frame(CLOSE, new Uint8Array([0, 1])),
+  "a frame that claims 2^62 bytes": new Uint8Array([0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2]),
+  "a frame without a mask": new Uint8Array([0x81, 2, 0x7b, 0x7d]),
+  "bytes at random": crypto.getRandomValues(new Uint8Array(1_000)),
+};
+
+for (const [what, bytes] of Object.entries(WRONG_FRAMES)) {
+  abuse(`survives ${what}`, (url) =>
+    withSocket(url, async (socket) => {
+      socket.write(bytes);
+      await assertAlive(url);
+    }));
+}
+
+abuse("survives a WebSocket that breaks off, at whatever byte", async (url) => {
+  const whole = frame(TEXT, JSON.stringify(call("later", 1, [])));
+  for (const length of [0, 1, 6, 20, whole.length]) {
+    await withSocket(url, (socket) => {
+      socket.write(whole.subarray(0, length));
+      return Promise.resolve();
+    });
+  }
+});
+
+abuse("drops a peer that reads nothing", async (url) => {
+  const asks = frame(TEXT, JSON.stringify(call("large", 1, [1_000_000])));
+  await withSocket(url, async (socket) => {
+    socket.pause();
+    for (let count = 0; count < 60; count++) socket.write(asks);
+    await nobodyIsOpen(url);
+  });
+  await placesAreFree(url);
+});

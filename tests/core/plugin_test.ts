@@ -1,0 +1,206 @@
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { test } from "node:test";
+import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
+import type { Plugin } from "@x/jsonrpc";
+import { linkedSockets } from "@x/jsonrpc/testing";
+import { Line } from "../helpers/raw_client.ts";
+import { EventReader } from "../helpers/event_reader.ts";
+import { gate, serveHere, silentLog, unsettled, until } from "../helpers/local.ts";
+
+interface Person {
+  readonly name: string;
+}
+
+/** A backend as others could write one: its methods are known to the compiler. */
+function trusting(): Plugin<Person | null, { login(params: { name: string }): boolean }> {
+  const backend = {
+    methods: {
+      login: {
+        handler: (
+          person: Person,
+          { connection }: { connection: { login(user: object): void } },
+        ) => {
+          connection.login(person);
+          return true;
+        },
+        socketOnly: true,
+      },
+    },
+  };
+  return backend;
+}
+
+test("use() gives clients the methods of a plugin, and handlers its user, as types too", async () => {
+  const rpc = new JsonRpc()
+    .use(trusting())
+    .use((_request, next) => next())
+    .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using client = await connect<typeof rpc>(near);
+  const done: boolean = await client.call("login", { name: "ada" });
+  const name: string = await client.remote.whoami();
+  assertEquals([done, name], [true, "ada"]);
+  // @ts-expect-error -- not what login takes
+  await client.call("login", { who: "ada" });
+});
+
+test("a plugin whose hooks throw costs no connection its place, and keeps no other plugin from its own", async () => {
+  const logger = silentLog();
+  const heard: string[] = [];
+  const names = ["userChanged", "ended"] as const;
+  const hooks = (run: (name: string) => void): Plugin =>
+    Object.fromEntries(names.map((name) => [name, () => run(name)]));
+  const rpc = new JsonRpc({ logger, maxConnections: 1 })
+    .use(hooks((name) => {
+      throw new Error(`Broken ${name}`);
+    }))
+    .use(hooks((name) => void heard.push(name)))
+    .method("leave", (_params: unknown, { connection }) => {
+      connection.logout();
+      return "left";
+    });
+  await using server = await serveHere(rpc);
+  for (let round = 0; round < 2; round++) {
+    const client = await connect<typeof rpc>(server.ws);
+    assertEquals(await client.call("leave"), "left");
+    await client.close();
+    await until(() => rpc.connections.size === 0);
+  }
+  assertEquals(heard, [...names, ...names]);
+  for (const name of names) assertStringIncludes(logger.text, `Broken ${name}`);
+});
+
+test("a plugin whose hooks reject has that logged, and the process goes on", async () => {
+  const logger = silentLog();
+  const names = ["opened", "userChanged", "ended"] as const;
+  const rpc = new JsonRpc({ logger })
+    .use(Object.fromEntries(names.map((name) => [name, async () => {
+      await Promise.resolve();
+      throw new Error(`Broken ${name}`);
+    }])) as Plugin)
+    .method("leave", (_params: unknown, { connection }) => {
+      connection.logout();
+      return "left";
+    });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const client = await connect<typeof rpc>(near);
+  assertEquals(await client.call("leave"), "left");
+  await client.close();
+  await until(() => names.every((name) => logger.text.includes(`Broken ${name}`)));
+  await rpc.close();
+});
+
+test("a plugin whose `dropped` throws keeps no event from others", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger, maxBufferedBytes: 2 })
+    .use({
+      dropped() {
+        throw new Error("Broken dropped");
+      },
+    })
+    .topic("clock", { slow: "latest" });
+  const sockets = [linkedSockets(), linkedSockets()] as const;
+  for (const [, far] of sockets) rpc.attach(far);
+  const slow = await connect<typeof rpc>(sockets[0][0]);
+  const quick = await connect<typeof rpc>(sockets[1][0]);
+  const heard: unknown[] = [];
+  await slow.subscribe("clock", () => {});
+  await quick.subscribe("clock", (data) => heard.push(data));
+  Object.defineProperty(sockets[0][1], "bufferedAmount", { value: 1 });
+  for (let n = 1; n <= 3; n++) rpc.notify("clock", n);
+  await until(() => heard.length === 3);
+  assertEquals(heard, [1, 2, 3]);
+  assertStringIncludes(logger.text, "Broken dropped");
+  await Promise.all([slow.close(), quick.close()]);
+});
+
+test("a plugin whose `opened` throws closes the connection with 1011, on each door that lasts", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger })
+    .use({
+      opened() {
+        throw new Error("Broken opened");
+      },
+    })
+    .topic("clock");
+  const [near, far] = linkedSockets();
+  const code = new Promise((resolve) =>
+    near.addEventListener("close", ({ code }) => resolve(code))
+  );
+  rpc.attach(far);
+  assertEquals(await code, 1011);
+  await using server = await serveHere(rpc);
+  const reader = await EventReader.open(server.url, "topics=clock");
+  await reader.ended();
+  await until(() => rpc.connections.size === 0);
+  assertStringIncludes(logger.text, "Broken opened");
+});
+
+test("a plugin that closes a connection in `opened` leaves its place free", async () => {
+  const rpc = new JsonRpc({ maxConnections: 2 })
+    .use({
+      opened(connection) {
+        connection.notify("why", ["No more of you"]);
+        connection.close(1008, "No more of you");
+      },
+    });
+  await using server = await serveHere(rpc);
+  for (let round = 0; round < 3; round++) {
+    const line = await Line.open(server.url);
+    assertEquals(await line.closed(), { code: 1008, reason: "No more of you" });
+    assertEquals((await line.next()).method, "why");
+    await until(() => rpc.connections.size === 0);
+  }
+});
+
+test("a plugin whose `close` fails keeps none from being closed, and close() tells of it then", async () => {
+  const closed: string[] = [];
+  const slow = gate();
+  const rpc = new JsonRpc()
+    .use({
+      close() {
+        throw new Error("Broken close");
+      },
+    })
+    .use({ close: () => void closed.push("second") })
+    .use({ close: () => slow.passed.then(() => void closed.push("third")) });
+  const closing = rpc.close();
+  await until(() => closed.length > 0);
+  assertEquals(await unsettled([closing]), [0]);
+  slow.open();
+  await assertRejects(() => closing, Error, "Broken close");
+  assertEquals(closed, ["second", "third"]);
+});
+
+test("a plugin whose `fetch` fails is answered with 500 and logged, and tells nobody why", async () => {
+  const logger = silentLog();
+  const page = new Response("A page");
+  await page.text();
+  const broken: Readonly<Record<string, () => Response | Promise<Response>>> = {
+    throws() {
+      throw new Error("secret of one that throws");
+    },
+    rejects: () => Promise.reject(new Error("secret of one that rejects")),
+    "is used up": () => page,
+  };
+  const rpc = new JsonRpc({ logger, origins: ["https://app.example"] }).method("ping", () => "pong")
+    .use({ fetch: (request) => broken[decodeURI(new URL(request.url).pathname.slice(1))]?.() });
+  await using server = await serveHere(rpc);
+  for (const [method, body] of [["GET", null], ["PUT", "x".repeat(1000)]] as const) {
+    for (const how of Object.keys(broken)) {
+      const headers = { origin: "https://app.example" };
+      const response = await fetch(`${server.url}/${how}`, { method, body, headers });
+      const text = await response.text();
+      assertEquals([response.status, text], [500, "Internal error"], how);
+    }
+  }
+  assertEquals(logger.lines.length, 6);
+  for (const why of ["`fetch`", "secret of one that throws", "secret of one that rejects"]) {
+    assertStringIncludes(logger.text, why);
+  }
+  const client = await connect<typeof rpc>(server.url);
+  assertEquals(await client.call("ping"), "pong");
+  await client.close();
+});

@@ -1,0 +1,112 @@
+/**
+ * A broker that takes its time, as one behind a network does, and fails when it is told to.
+ */
+import type {
+  Broker,
+  BrokerEvent,
+  BrokerHistory,
+  BrokerSink,
+  BrokerSubscription,
+  HistoryQuery,
+  Position,
+  Retention,
+} from "../../../src/brokers/broker.ts";
+import { memoryBroker } from "../../../src/brokers/memory.ts";
+
+/** How a {@linkcode LateBroker} waits: for the next turn, unless a test says otherwise. */
+export type Delay = (what: "publish" | "subscribe" | "unsubscribe" | "history") => Promise<unknown>;
+
+/** Answers later than it is asked; its events come later still, each sink's in order. */
+export class LateBroker implements Broker {
+  /** What was asked of the engine, in order: `subscribe a`, `unsubscribe a`. */
+  readonly asked: string[] = [];
+  /** Sinks that hear something now. */
+  readonly sinks = new Set<BrokerSink>();
+  /** What each answer waits for. */
+  delay: Delay;
+  /** What each event waits for on its way to a sink. */
+  onTheWay: () => Promise<unknown>;
+  #engine = memoryBroker();
+
+  constructor(delay: Delay = turn, onTheWay: () => Promise<unknown> = turn) {
+    this.delay = delay;
+    this.onTheWay = onTheWay;
+  }
+
+  async publish(topic: string, data: string, keep: Retention): Promise<Position> {
+    await this.delay("publish");
+    return this.#engine.publish(topic, data, keep);
+  }
+
+  async subscribe(topic: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
+    this.asked.push(`subscribe ${topic}`);
+    await this.delay("subscribe");
+    const late = new LateSink(sink, () => this.onTheWay());
+    this.sinks.add(late);
+    const subscription = this.#engine.subscribe(topic, keep, late) as BrokerSubscription;
+    await turn();
+    return {
+      position: subscription.position,
+      unsubscribe: async () => {
+        this.asked.push(`unsubscribe ${topic}`);
+        late.end();
+        this.sinks.delete(late);
+        await this.delay("unsubscribe");
+        await subscription.unsubscribe();
+      },
+    };
+  }
+
+  async history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
+    await this.delay("history");
+    const history = this.#engine.history(topic, keep, query);
+    await turn();
+    return history;
+  }
+
+  close(): void {
+    for (const sink of this.sinks) (sink as LateSink).end();
+    this.sinks.clear();
+  }
+
+  /** The engine loses its data: every topic begins anew, and those who hear it are told. */
+  loseAll(position: Position): void {
+    this.#engine = memoryBroker();
+    for (const sink of this.sinks) sink.gap(position);
+  }
+}
+
+class LateSink implements BrokerSink {
+  readonly #sink: BrokerSink;
+  readonly #onTheWay: () => Promise<unknown>;
+  #last: Promise<unknown> = Promise.resolve();
+  #open = true;
+
+  constructor(sink: BrokerSink, onTheWay: () => Promise<unknown>) {
+    this.#sink = sink;
+    this.#onTheWay = onTheWay;
+  }
+
+  event(event: BrokerEvent): void {
+    this.#later(() => this.#sink.event(event));
+  }
+
+  gap(position: Position): void {
+    this.#later(() => this.#sink.gap(position));
+  }
+
+  end(): void {
+    this.#open = false;
+  }
+
+  #later(run: () => void): void {
+    const before = this.#last;
+    const way = this.#onTheWay();
+    this.#last = before.then(() => way).then(() => this.#open && run());
+  }
+}
+
+/** The next turn. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}

@@ -1,0 +1,94 @@
+/**
+ * Debian's nginx as a proxy, with a configuration of the test's own.
+ */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { dial } from "./raw_client.ts";
+import { freePort } from "./ports.ts";
+
+const PROGRAM = "/usr/sbin/nginx";
+
+/** A proxy that listens. */
+export interface Proxy {
+  readonly url: string;
+  /** Ends it, and removes what it wrote. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts nginx in front of a server.
+ *
+ * @param target The server's URL.
+ * @param host What the server is told as Host: one of nginx's variables.
+ * @returns `undefined`, after a loud message, where there is no nginx: return early from the test.
+ */
+export async function startNginx(target: string, host: string): Promise<Proxy | undefined> {
+  if (!existsSync(PROGRAM)) {
+    console.error(`SKIPPED: no ${PROGRAM} (apt-get install nginx)`);
+    return undefined;
+  }
+  const folder = await mkdtemp(join(tmpdir(), "nginx-"));
+  const port = await freePort();
+  await writeFile(join(folder, "nginx.conf"), configuration(port, target, host));
+  // The shell ends nginx with this process, however that ends: its stdin is then at its end.
+  const script = '"$0" -p "$1" -c nginx.conf -e error.log & read -r end; kill $!; wait';
+  const shell = spawn("sh", ["-c", script, PROGRAM, folder], {
+    stdio: ["pipe", "ignore", "inherit"],
+  });
+  const ended = new Promise((resolve) => shell.once("close", resolve));
+
+  async function stop(): Promise<void> {
+    shell.stdin.end();
+    await ended;
+    await rm(folder, { recursive: true });
+  }
+
+  const url = `http://127.0.0.1:${port}`;
+  await listening(url);
+  return { url, stop };
+}
+
+/** The part in `location` is what the users of nginx write. */
+function configuration(port: number, target: string, host: string): string {
+  return `
+    daemon off;
+    user root;
+    pid nginx.pid;
+    worker_processes 1;
+    events {}
+    http {
+      access_log off;
+      client_body_temp_path body;
+      proxy_temp_path proxy;
+      fastcgi_temp_path fastcgi;
+      uwsgi_temp_path uwsgi;
+      scgi_temp_path scgi;
+      map $http_upgrade $connection_upgrade {
+        default upgrade;
+        "" close;
+      }
+      server {
+        listen 127.0.0.1:${port};
+        location / {
+          proxy_pass ${target};
+          proxy_http_version 1.1;
+          proxy_set_header Upgrade $http_upgrade;
+          proxy_set_header Connection $connection_upgrade;
+          proxy_set_header Host ${host};
+        }
+      }
+    }
+  `;
+}
+
+async function listening(url: string): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    const socket = await dial(url).catch(() => undefined);
+    if (socket !== undefined) return void socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`nginx does not listen on ${url}`);
+}

@@ -1,0 +1,32 @@
+/**
+ * A server of a cluster: it shares its topics with others through an engine.
+ *
+ *     deno run -A tests/programs/cluster_node.ts redis|nats PORT NAME
+ */
+import process from "node:process";
+import { JsonRpc } from "@x/jsonrpc";
+import { natsBroker } from "@x/jsonrpc/nats";
+import { redisBroker } from "@x/jsonrpc/redis";
+import { serveHere } from "../helpers/local.ts";
+import { exitWithParent } from "../helpers/exit_with_parent.ts";
+
+const [engine, port, name] = process.argv.slice(2);
+const broker = engine === "redis"
+  ? redisBroker({ url: `redis://127.0.0.1:${port}` })
+  : natsBroker({ servers: `127.0.0.1:${port}` });
+
+const rpc = new JsonRpc({ broker, maxBufferedBytes: 64 * 1024 * 1024 })
+  .topic("room.*", { history: { size: 20_000 } })
+  .topic("short.*", { history: { size: 5 } })
+  .method("ping", () => "pong")
+  // Publishes as fast as it can, and answers when the engine has taken everything.
+  .method("publish", async ([topic, from, to]: [`room.${string}`, number, number]) => {
+    const positions: Promise<string>[] = [];
+    for (let n = from; n < to; n++) positions.push(rpc.notify(topic, `${name} ${n}`).position);
+    await Promise.all(positions);
+    return "published";
+  });
+
+exitWithParent();
+const { url } = await serveHere(rpc);
+console.log(`LISTENING ${url}`);

@@ -1,0 +1,153 @@
+/**
+ * The server that the suite talks to: one method for each thing that can happen. It listens as its runtime
+ * does by itself; with `--node-door` it does so through `./node`, on any runtime. `PORT` says where.
+ */
+import process from "node:process";
+import { guard, JsonRpc, RpcError, RpcInvalidParamsError } from "@x/jsonrpc";
+import type { RpcRequest } from "@x/jsonrpc";
+import { serve } from "@x/jsonrpc/node";
+import { serveHere } from "../helpers/local.ts";
+import { exitWithParent } from "../helpers/exit_with_parent.ts";
+
+/** So few that places which are never given back are soon missed. */
+const MAX_CONNECTIONS = 200;
+
+const noted = new Map<string, number>();
+const nobody = guard(() => false);
+
+/** What `fail` throws, by name. */
+const thrown: Record<string, () => unknown> = {
+  error: () => new TypeError("secret detail", { cause: new Error("secret cause") }),
+  errorWithCode: () => Object.assign(new Error("secret"), { code: 7, data: "secret" }),
+  lookalike: () => ({ code: 7, message: "secret", data: "secret" }),
+  string: () => "secret",
+  number: () => 0,
+  emptyString: () => "",
+  null: () => null,
+  undefined: () => undefined,
+  false: () => false,
+  bigint: () => 1n,
+  symbol: () => Symbol("secret"),
+  promise: () => Promise.resolve("secret"),
+  rejectedPromise: () => Promise.reject(new Error("secret")),
+  nothing: () => Object.create(null),
+  dataWithoutJson: () => new RpcError(7, "secret", { data: 1n }),
+};
+
+/** What `give` answers, by name. */
+const given: Record<string, () => unknown> = {
+  bigint: () => ({ deep: [1n] }),
+  cycle() {
+    const cycle: unknown[] = [];
+    cycle.push(cycle);
+    return cycle;
+  },
+  function: () => () => 1,
+  symbol: () => Symbol("a"),
+  unwillingJson: () => ({ toJSON: () => undefined }),
+  failingJson: () => ({
+    toJSON() {
+      throw new Error("secret");
+    },
+  }),
+  failingThen: () => ({
+    get then() {
+      throw new Error("secret");
+    },
+  }),
+  undefined: () => undefined,
+  nan: () => NaN,
+  infinity: () => -Infinity,
+  date: () => new Date(0),
+  thenable: () => ({ then: (resolve: (value: string) => void) => resolve("then") }),
+};
+
+const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
+  // what the examples of the specification call
+  .method("subtract", { names: ["minuend", "subtrahend"] }, subtract)
+  .method("sum", (numbers: number[]) => numbers.reduce((sum, each) => sum + each, 0))
+  .method("get_data", () => ["hello", 5])
+  .method("update", () => {})
+  .method("notify_hello", () => {})
+  .method("notify_sum", () => {})
+  // what comes back
+  .method("ping", () => "pong")
+  .method("echo", (params: unknown) => params)
+  .method("later", async (params: unknown) => (await turns(3), params))
+  .method("large", ([length]: [number]) => "a".repeat(length))
+  .method("polluted", () => ({} as { polluted?: unknown }).polluted ?? "no")
+  .method("give", ([what]: [string]) => given[what]?.())
+  // what goes wrong
+  .method("fail", ([how]: [string]) => {
+    throw thrown[how]?.();
+  })
+  .method("failLater", async ([how]: [string]) => {
+    await turns(1);
+    throw thrown[how]?.();
+  })
+  .method("refuse", () => {
+    throw new RpcError(402, "Not enough money", { data: { missing: 3 }, cause: "secret" });
+  })
+  .method("refuseAtLength", ([length]: [number]) => {
+    throw new RpcError(402, "a".repeat(length));
+  })
+  // what leaves a trace
+  .method("note", ([key]: [string]) => note(key))
+  .method("noteAndFail", ([key]: [string]) => {
+    note(key);
+    throw new Error("noted");
+  })
+  .method("connections", (): number => rpc.connections.size)
+  .method("open", (): number => [...rpc.connections].length)
+  .method("noted", ([key]: [string]) => noted.get(key) ?? 0)
+  .method("hang", ([key]: [string], { signal }) =>
+    new Promise((resolve) => {
+      signal.addEventListener("abort", () => resolve(note(key)));
+    }))
+  // what asks back
+  .method("askBack", (params: unknown, request) => request.call("question", params))
+  .method("nest", nest)
+  .method("report", async (steps: string[], request) => {
+    for (const step of steps) request.progress(step);
+    await turns(1);
+    return "reported";
+  })
+  // topics
+  .method("publish", ([topic, ...events]: string[]) => {
+    for (const event of events) rpc.notify(topic as "news", event);
+  })
+  .topic("news")
+  .topic("weather", { state: true })
+  .topic("room.*", { state: true })
+  .topic("secret", { use: [nobody] })
+  .method("hidden", { use: [nobody] }, () => "seen");
+
+function subtract({ minuend, subtrahend }: { minuend?: unknown; subtrahend?: unknown }): number {
+  if (typeof minuend !== "number" || typeof subtrahend !== "number") {
+    throw new RpcInvalidParamsError();
+  }
+  return minuend - subtrahend;
+}
+
+function note(key: string): number {
+  const times = (noted.get(key) ?? 0) + 1;
+  noted.set(key, times);
+  return times;
+}
+
+/** Goes down by asking the caller, who asks this again. */
+async function nest([depth]: [number], request: RpcRequest): Promise<string> {
+  if (depth === 0) return "bottom";
+  return `${depth} ${await request.call("nest", [depth - 1])}`;
+}
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setTimeout(resolve));
+}
+
+exitWithParent();
+const port = Number(process.env.PORT ?? 0);
+const { url } = process.argv.includes("--node-door")
+  ? await serve(rpc, { hostname: "127.0.0.1", port })
+  : await serveHere(rpc, port);
+console.log(`LISTENING ${url}`);

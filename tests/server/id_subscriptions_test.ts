@@ -1,0 +1,315 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { test } from "node:test";
+import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/jsonrpc";
+import type { JsonRpcOptions } from "@x/jsonrpc";
+import { stream } from "@x/jsonrpc/stream";
+import { linkedSockets } from "@x/jsonrpc/testing";
+import { bareClient, quietMoment, silentLog, until } from "../helpers/local.ts";
+import type { Log } from "../helpers/local.ts";
+import { scripted } from "../helpers/scripted_server.ts";
+
+const NAMES = { unsubscribe: "count_end", notification: "count_item" };
+
+test("stream() gives the items of a subscription and ends with it", async () => {
+  await using client = await counting();
+  assertEquals(await Array.fromAsync(stream(client, "count", [5], NAMES)), [1, 2, 3, 4, 5]);
+});
+
+test("stream() takes items that come together with the id", async () => {
+  await using client = await counting();
+  const all = [3, 2, 1].map((to) => Array.fromAsync(stream(client, "count", [to], NAMES)));
+  assertEquals(await Promise.all(all), [[1, 2, 3], [1, 2], [1]]);
+});
+
+test("stream() unsubscribes when the loop is left, which ends the generator", async () => {
+  const ended: string[] = [];
+  await using client = await counting({}, () => ended.push("ended"));
+  for await (const item of stream(client, "count", [Infinity], NAMES)) if (item === 3) break;
+  assertEquals(ended, ["ended"]);
+  assertEquals(await client.call("count_end", ["unknown"]), false);
+});
+
+test("stream() throws the error that a generator threw, and nothing of any other", async () => {
+  await using client = await counting();
+  const refused = await assertRejects(() => read(client, "refused"));
+  assert(refused instanceof RpcInvalidParamsError);
+  assertEquals(refused.data, "the reason");
+  const broken = await assertRejects(() => read(client, "broken")) as Error;
+  assertEquals(broken.message, "Internal error");
+});
+
+test("stream() throws when the connection ends", async () => {
+  const client = await counting();
+  const items = stream(client, "wait", [], NAMES);
+  const failing = assertRejects(() => items.next(), RpcConnectionError);
+  await client.call("count_end", ["after the subscription"]);
+  await client.close();
+  await failing;
+});
+
+test("stream() hears an id that the server gives again on the next connection", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const open = async (nth: number) => {
+    const server = await wire(nth);
+    const items = stream(client, "count", [], NAMES);
+    const first = items.next();
+    server.say({ jsonrpc: "2.0", result: "0x1", id: (await server.next()).id });
+    const put = (result: unknown) => {
+      const params = { subscription: "0x1", result };
+      server.say({ jsonrpc: "2.0", method: NAMES.notification, params });
+    };
+    put(nth);
+    assertEquals((await first).value, nth);
+    return { server, items, put };
+  };
+  const before = await open(0);
+  before.server.close(1001);
+  const after = await open(1);
+  // Who reads the first learns of its end only now.
+  await assertRejects(() => before.items.next(), RpcConnectionError);
+  after.put(2);
+  assertEquals((await after.items.next()).value, 2);
+  await client.close();
+});
+
+test("stream() fails when more items wait than maxWaiting, and takes those that do", async () => {
+  const { promise: allSent, resolve } = Promise.withResolvers<void>();
+  await using client = await counting({}, resolve);
+  const items = stream(client, "count", [100], { ...NAMES, maxWaiting: 10 });
+  assertEquals(await items.next(), { value: 1, done: false });
+  await allSent;
+  await client.call("count_end", ["an answer comes after the items"]);
+  const taken: unknown[] = [];
+  await assertRejects(async () => {
+    for await (const item of items) taken.push(item);
+  }, RpcConnectionError);
+  assert(taken.length >= 9 && taken.length < 99, `took ${taken.length}`);
+});
+
+test("subscription() refuses more than maxSubscriptions", async () => {
+  await using client = await counting({ maxSubscriptions: 2 });
+  await client.call("wait");
+  await client.call("wait");
+  const error = await assertRejects(() => client.call("wait")) as { code?: number };
+  assertEquals(error.code, -32006);
+});
+
+test("subscription() asks its source for nothing past maxSubscriptions: nobody would end it", async () => {
+  let begun = 0;
+  const rpc = new JsonRpc({ maxSubscriptions: 1 }).subscription("count", NAMES, () => {
+    begun++;
+    return new ReadableStream<number>();
+  });
+  const wire = bareClient(rpc);
+  const asked = ["count", "count", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id }));
+  wire.say(asked);
+  const answers = await wire.next() as unknown as { error?: { code: number } }[];
+  assertEquals(answers.map(({ error }) => error?.code), [undefined, -32006, -32006]);
+  assertEquals(begun, 1);
+  wire.close();
+});
+
+test("the end of a subscription answers false where none is meant, and logs nothing", async () => {
+  const logger = silentLog();
+  const wire = bareClient(new JsonRpc({ logger }).subscription("count", NAMES, function* () {}));
+  for (const params of [undefined, null, [], {}, [null], ["none"], { subscription: "toString" }]) {
+    wire.say({ jsonrpc: "2.0", method: "count_end", params, id: 1 });
+    assertEquals(await wire.next(), { jsonrpc: "2.0", result: false, id: 1 });
+  }
+  assertEquals(logger.lines, []);
+  wire.close();
+});
+
+test("subscription() ends its generators when the connection is gone", async () => {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const client = await counting({}, () => resolve("ended"));
+  await stream(client, "count", [Infinity], NAMES).next();
+  await client.close();
+  assertEquals(await promise, "ended");
+});
+
+test("subscription() ends its generator and its signal when an item cannot be sent", async () => {
+  const ended: unknown[] = [];
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger })
+    .subscription("count", NAMES, async function* (_: unknown, { signal }) {
+      try {
+        yield 1n;
+      } finally {
+        ended.push(signal.aborted);
+      }
+    });
+  await failing(rpc, logger);
+  await until(() => ended.length > 0);
+  assertEquals(ended, [true]);
+});
+
+test("subscription() tells of an error that cannot be sent as of one that is nobody's business", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger })
+    // deno-lint-ignore require-yield -- it fails before
+    .subscription("count", NAMES, function* () {
+      throw new RpcInvalidParamsError({ data: 1n });
+    });
+  await failing(rpc, logger);
+});
+
+/** Makes sure that the first thing a subscription tells is that it failed, and not why. */
+async function failing(rpc: Pick<JsonRpc, "attach">, logger: Log): Promise<void> {
+  const wire = bareClient(rpc);
+  wire.call(1, "count");
+  const { result } = await wire.next();
+  const { params } = await wire.next();
+  const error = { code: -32603, message: "Internal error" };
+  assertEquals(params, { subscription: result, error });
+  assertStringIncludes(logger.text, 'Subscription "count" failed');
+  wire.close();
+}
+
+for (const how of ["ends", "fails to end"]) {
+  test(`subscription() ends all generators of a connection that one of them closes and then ${how}`, async () => {
+    const ended: string[] = [];
+    const logger = silentLog();
+    const rpc = new JsonRpc({ logger })
+      .subscription("leave", NAMES, function* (_: unknown, { connection }) {
+        try {
+          yield 1;
+          connection.close();
+          yield 2;
+        } finally {
+          ended.push("leave");
+          // deno-lint-ignore no-unsafe-finally -- that is what may happen
+          if (how !== "ends") throw new Error("Broken end");
+        }
+      })
+      .subscription("stay", { ...NAMES, unsubscribe: "stay_end" }, async function* (_, request) {
+        try {
+          yield 1;
+          await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+        } finally {
+          ended.push("stay");
+        }
+      });
+    const wire = bareClient(rpc);
+    wire.say(["leave", "stay"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
+    await until(() => ended.length === 2);
+    assertEquals(ended.toSorted(), ["leave", "stay"]);
+    assertEquals(logger.lines, []);
+  });
+}
+
+test("subscription() ends its generator when its source has closed the connection", async () => {
+  const ended: string[] = [];
+  let asked = 0;
+  const rpc = new JsonRpc().subscription("count", NAMES, (_: unknown, { connection }) => {
+    connection.close();
+    return {
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: asked++ > 1000, value: 1 }),
+        return: () => (ended.push("ended"), { done: true, value: undefined }),
+      }),
+    };
+  });
+  const wire = bareClient(rpc);
+  wire.call(1, "count");
+  await until(() => ended.length > 0 || asked > 1000);
+  assertEquals([ended, asked], [["ended"], 0]);
+});
+
+test("subscription() waits no more for a peer to read that is gone", async () => {
+  const [near, far] = linkedSockets();
+  let looks = 0;
+  const ended: string[] = [];
+  Object.defineProperty(far, "bufferedAmount", { get: () => (looks++, 3) });
+  counter({ maxBufferedBytes: 4 }, () => ended.push("ended")).attach(far);
+  near.send('{"jsonrpc":"2.0","method":"count","params":[null],"id":1}');
+  await until(() => looks > 4);
+  near.close();
+  await until(() => ended.length > 0);
+  // What waits looks every 50 ms; two of its timers would be over by now.
+  const before = looks;
+  for (let n = 0; n < 2; n++) await new Promise((resolve) => setTimeout(resolve, 60));
+  assertEquals(looks, before);
+});
+
+test("subscription() says its id before its first item, and the end with the last", async () => {
+  const rpc = counter();
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const heard: { id?: number; result?: string; method?: string; params?: unknown }[] = [];
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  near.addEventListener("message", ({ data }) => {
+    heard.push(JSON.parse(data as string));
+    if (heard.length === 3) resolve();
+  });
+  near.send('{"jsonrpc":"2.0","method":"count","params":[1],"id":7}');
+  await done;
+  const subscription = heard[0]?.result;
+  assertEquals(heard.map(({ id, method, params }) => ({ id, method, params })), [
+    { id: 7, method: undefined, params: undefined },
+    { id: undefined, method: "count_item", params: { subscription, result: 1 } },
+    { id: undefined, method: "count_item", params: { subscription, done: true } },
+  ]);
+  near.close();
+});
+
+function counter(options: JsonRpcOptions = {}, onEnd = () => {}) {
+  return new JsonRpc({ ...options, logger: silent() })
+    .subscription("count", NAMES, async function* ([to]: [number | null]) {
+      try {
+        for (let item = 1; item <= (to ?? Infinity); item++) yield await item;
+      } finally {
+        onEnd();
+      }
+    })
+    .subscription(
+      "wait",
+      { ...NAMES, unsubscribe: "wait_end" },
+      async function* (_: unknown, request) {
+        await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+        yield "never";
+      },
+    )
+    // deno-lint-ignore require-yield -- it fails before
+    .subscription("refused", { ...NAMES, unsubscribe: "refused_end" }, function* () {
+      throw new RpcInvalidParamsError({ data: "the reason" });
+    })
+    // deno-lint-ignore require-yield -- it fails before
+    .subscription("broken", { ...NAMES, unsubscribe: "broken_end" }, function* () {
+      throw new Error("a secret");
+    });
+}
+
+function counting(options: JsonRpcOptions = {}, onEnd?: () => void) {
+  const [near, far] = linkedSockets();
+  counter(options, onEnd).attach(far);
+  return connect(near);
+}
+
+function read(client: Awaited<ReturnType<typeof counting>>, method: string): Promise<unknown[]> {
+  return Array.fromAsync(stream(client, method, [], NAMES));
+}
+
+function silent() {
+  const nothing = () => {};
+  return { debug: nothing, info: nothing, warn: nothing, error: nothing };
+}
+
+test("subscription() begins nothing in a batch whose first entry ends the connection", async () => {
+  const log: string[] = [];
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("leave", (_params: unknown, { connection }) => connection.close())
+    .subscription("count", NAMES, function* () {
+      try {
+        for (;;) yield log.push("item");
+      } finally {
+        log.push("ended");
+      }
+    });
+  const wire = bareClient(rpc);
+  wire.say(["leave", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
+  await until(() => rpc.connections.size === 0);
+  for (let n = 0; n < 5; n++) await quietMoment();
+  assertEquals(log, []);
+});
