@@ -37,6 +37,7 @@ export {
   ErrorCode,
   RpcConnectionError,
   RpcError,
+  RpcFailure,
   RpcInternalError,
   RpcInvalidParamsError,
   RpcInvalidRequestError,
@@ -50,10 +51,10 @@ export { type } from "./src/core/schema.ts";
 export { JsonRpc } from "./src/server/server.ts";
 
 export type { Api, ApiOf } from "./src/core/api.ts";
-export type { PermittedUser, Someone } from "./src/auth/guards.ts";
+export type { AnyUser, PermittedUser } from "./src/auth/guards.ts";
 export type {
   BackoffBounds,
-  Batch,
+  CallBatch,
   ClientBounds,
   ClientCloseEvent,
   ClientEvents,
@@ -61,7 +62,7 @@ export type {
   ClientReconnectingEvent,
   ClientResubscribedEvent,
   ClientTarget,
-  LinkState,
+  ConnectionState,
   SubscribeOptions,
   Subscription,
   TopicReadOptions,
@@ -74,6 +75,7 @@ export type { MethodError, MethodOptions } from "./src/server/methods.ts";
 export type { OriginOptions } from "./src/server/origin.ts";
 export type { CallOptions } from "./src/core/pending_calls.ts";
 export type { HandshakeCheck, Plugin, PluginMethod } from "./src/core/plugin.ts";
+export { rawJson } from "./src/protocol/message.ts";
 export type { Id, RawJson } from "./src/protocol/message.ts";
 export type {
   Broker,
@@ -85,19 +87,13 @@ export type {
   Position,
   Retention,
 } from "./src/brokers/broker.ts";
-export type { Notified } from "./src/topics/publish_result.ts";
-export type { HistoryOptions, SlowPolicy, TopicOptions } from "./src/topics/options.ts";
-export type {
-  CallMiddleware,
-  Connection,
-  Guard,
-  GuardQuestion,
-  Handler,
-  Handshake,
-  RpcRequest,
-} from "./src/core/request.ts";
+export type { PublishResult } from "./src/topics/publish_result.ts";
+export type { HistoryOptions, SlowConsumer, TopicOptions } from "./src/topics/options.ts";
+export type { CallMiddleware, Handler, RpcRequest } from "./src/core/request.ts";
 export type { ServerInfo } from "./src/server/discovery.ts";
-export type { SubscriptionOptions } from "./src/server/id_subscriptions.ts";
+export type { StreamMethodOptions } from "./src/server/id_subscriptions.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./src/core/schema.ts";
 export type { AttachOptions, JsonRpcOptions } from "./src/server/options.ts";
 export type { StandardSocket } from "./src/core/web_socket_channel.ts";
+export type { Connection, Handshake } from "./src/core/connection.ts";
+export type { Guard, GuardQuestion } from "./src/core/guard.ts";

@@ -21,7 +21,7 @@ const guests = new Map<Connection, Guest>();
 
 export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .topic("room.*", { schema: type<{ name: string; text: string; time: string }>() })
-  .topic("people.*", { state: true, schema: type<string[]>() })
+  .topic("people.*", { retain: true, schema: type<string[]>() })
   .method("enter", ({ room, name }: Guest, { connection }) => {
     check(/^[\w-]{1,20}$/.test(room), "A room is named by 1 to 20 letters, digits, - or _");
     check(/^\S.{0,29}$/.test(name), "A name has 1 to 30 characters");
@@ -34,7 +34,7 @@ export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${por
     const guest = guests.get(connection);
     check(typeof text === "string" && text.length <= 1000, "A text has at most 1000 characters");
     if (guest === undefined) throw new RpcInvalidParamsError({ data: "Enter a room first" });
-    rpc.notify(`room.${guest.room}`, { name: guest.name, text, time: new Date().toISOString() });
+    rpc.publish(`room.${guest.room}`, { name: guest.name, text, time: new Date().toISOString() });
   })
   .method("leave", (_params: unknown, { connection }) => leave(connection))
   .use(await page("chat.html"));
@@ -47,7 +47,7 @@ function leave(connection: Connection): void {
 
 function tellWhoIsIn(room: string): void {
   const names = [...guests.values()].filter((guest) => guest.room === room).map(({ name }) => name);
-  rpc.notify(`people.${room}`, names);
+  rpc.publish(`people.${room}`, names);
 }
 
 function check(holds: boolean, data: string): void {

@@ -12,9 +12,9 @@ const hostname = "127.0.0.1";
 const port = Number(process.env.PORT ?? 8080);
 
 const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
-  .topic("clock", { state: true, schema: type<string>() });
+  .topic("clock", { retain: true, schema: type<string>() });
 
-setInterval(() => rpc.notify("clock", new Date().toISOString()), 1000);
+setInterval(() => rpc.publish("clock", new Date().toISOString()), 1000);
 
 const server = await serve(rpc, { port, hostname });
 console.log(`LISTENING ${server.url}`);

@@ -20,7 +20,7 @@ else await startServer(`redis://127.0.0.1:${redis}`);
 async function startServer(url: string): Promise<void> {
   const rpc = new JsonRpc({ broker: redisBroker({ url }) })
     .topic("news", { history: { size: 1000 }, schema: type<number>() })
-    .method("publish", ([news]: [number]): Promise<string> => rpc.notify("news", news).position);
+    .method("publish", ([news]: [number]): Promise<string> => rpc.publish("news", news).position);
   const server = await serve(rpc, { hostname: "127.0.0.1", port: 0 });
   console.log(`LISTENING ${server.url}`);
 }

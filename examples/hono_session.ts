@@ -25,9 +25,9 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   }))
   .method("whoami", (_params: unknown, { user }) => user?.name ?? null)
   .method("publish", { use: [loginRequired] }, ([text]: [string], { user }): number => {
-    return rpc.notify("news", `${user.name}: ${text}`).deliveries;
+    return rpc.publish("news", `${user.name}: ${text}`).deliveries;
   })
-  .topic("news", { use: [loginRequired] });
+  .topic("news", { guards: [loginRequired] });
 
 const app = new Hono();
 

@@ -14,6 +14,7 @@ export async function page(file: string): Promise<Plugin> {
   const html = await readFile(new URL(file, import.meta.url), "utf8");
   const client = await bundle("src/client/client.ts");
   return {
+    name: "page",
     fetch({ url, method }) {
       const { pathname } = new URL(url);
       if (method !== "GET" || !(pathname === "/" || pathname === "/client.js")) return undefined;

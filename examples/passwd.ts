@@ -24,7 +24,7 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .use(users)
   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name)
   .method("restart", { use: [permissionRequired("operate")] }, () => "restarted")
-  .topic("alarms", { use: [permissionRequired("operate")] });
+  .topic("alarms", { guards: [permissionRequired("operate")] });
 
 const server = await serve(rpc, { port, hostname });
 console.log(`LISTENING ${server.url}`);

@@ -10,7 +10,7 @@
  * With an engine between processes a program needs no server for that:
  *
  *     const rpc = new JsonRpc({ broker: redisBroker({ url }) }).topic("alarms", { history });
- *     await rpc.notify("alarms", "Water in the cellar").position; // the engine has it
+ *     await rpc.publish("alarms", "Water in the cellar").position; // the engine has it
  */
 import process from "node:process";
 import { JsonRpc, permissionRequired } from "@x/jsonrpc";
@@ -21,18 +21,19 @@ const port = Number(process.env.PORT ?? 8080);
 
 const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .use({
+    name: "publish",
     // In a program of yours: `jwt`, `passwd` or `session`.
     handshake(handshake) {
       const known = handshake.headers.get("authorization") === "Bearer secret";
       if (known) handshake.user = { permissions: ["publish"] };
     },
   })
-  .topic("alarms", { state: true, history: { size: 1000, ageMs: 24 * 3_600_000 } })
+  .topic("alarms", { retain: true, history: { size: 1000, ageMs: 24 * 3_600_000 } })
   .method(
     "publish",
     { use: [permissionRequired("publish")], names: ["topic", "data"] },
     ({ topic, data }: { topic: "alarms"; data: unknown }): Promise<string> =>
-      rpc.notify(topic, data).position,
+      rpc.publish(topic, data).position,
   );
 
 const server = await serve(rpc, { port, hostname });

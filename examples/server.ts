@@ -26,10 +26,10 @@ export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${por
     const sure = await request.confirm("Really format the disk?");
     return sure ? "formatted" : "kept as it is";
   })
-  .topic("clock", { state: true, schema: type<string>() })
+  .topic("clock", { retain: true, schema: type<string>() })
   .use(await page("page.html"));
 
-setInterval(() => rpc.notify("clock", new Date().toISOString()), 1000);
+setInterval(() => rpc.publish("clock", new Date().toISOString()), 1000);
 
 // Each runtime has its own way; a program of yours needs the one line that is for it.
 const { fetch, websocket } = rpc;

@@ -46,7 +46,10 @@ class Counter {
 
 /** Whoever is behind it has a name. */
 function backend(): Plugin<User | null> {
-  return { handshake: (handshake) => void (handshake.user = { name: "ada", admin: true }) };
+  return {
+    name: "test",
+    handshake: (handshake) => void (handshake.user = { name: "ada", admin: true }),
+  };
 }
 
 const users = guard<User>(({ user }) => user !== null);
@@ -56,7 +59,7 @@ const text: Schema<number, string> = type<never>() as unknown as Schema<number, 
 function example() {
   return new JsonRpc()
     .use((_request, next) => next())
-    .use({ call: (_request, next) => next() })
+    .use({ name: "test", middleware: (_request, next) => next() })
     .use(backend())
     .method("ping", () => "pong" as const)
     .method("add", ({ a, b }: { a: number; b: number }) => a + b)
@@ -87,7 +90,7 @@ function example() {
     .addMethods({ top: (params: string[]) => params.length })
     .topic("clock", { schema: type<string>() })
     .topic("any")
-    .topic("room.*", { schema: type<Point>(), use: [users] })
+    .topic("room.*", { schema: type<Point>(), guards: [users] })
     .topic("a.*.b.*");
 }
 
@@ -187,11 +190,11 @@ async function topics(rpc: Rpc, client: JsonRpcClient<ApiOf<Rpc>>): Promise<void
   await client.subscribe("room.7", (point) => is<Point>()(point));
   await client.subscribe("a.1.b.2", (data) => is<unknown>()(data));
   await client.unsubscribe("room.7");
-  is<number>()(rpc.notify("clock", "12:00").deliveries);
-  rpc.notify("any", [1, "a"]);
-  rpc.notify("room.7", { x: 1, y: 2 });
+  is<number>()(rpc.publish("clock", "12:00").deliveries);
+  rpc.publish("any", [1, "a"]);
+  rpc.publish("room.7", { x: 1, y: 2 });
   for (const { user } of rpc.connections) is<User | null>()(user);
-  for (const { user } of rpc.filter(["clock"])) is<User | null>()(user);
+  for (const { user } of rpc.subscribers(["clock"])) is<User | null>()(user);
 
   // @ts-expect-error -- no such topic
   await client.subscribe("clocks", () => {});
@@ -200,11 +203,11 @@ async function topics(rpc: Rpc, client: JsonRpcClient<ApiOf<Rpc>>): Promise<void
   // @ts-expect-error -- the handler takes another type
   await client.subscribe("clock", (time: number) => time);
   // @ts-expect-error -- no such topic
-  rpc.notify("clocks", "12:00");
+  rpc.publish("clocks", "12:00");
   // @ts-expect-error -- of another type
-  rpc.notify("clock", 12);
+  rpc.publish("clock", 12);
   // @ts-expect-error -- of another type
-  rpc.notify("room.7", { x: 1 });
+  rpc.publish("room.7", { x: 1 });
 }
 
 /** What a server in another repository, or another language, offers. */
@@ -250,7 +253,7 @@ function guards(): void {
   });
   new JsonRpc().method("nobody", (_params: unknown, { user }) => is<null>()(user));
   // @ts-expect-error -- a topic takes guards, and no other layers
-  rpc.topic("clock", { use: [(_request, next) => next()] });
+  rpc.topic("clock", { guards: [(_request, next) => next()] });
   // @ts-expect-error -- a guard answers at once
   guard(() => Promise.resolve(true));
 }
@@ -260,12 +263,12 @@ async function streams(url: string): Promise<void> {
   const names = { unsubscribe: "leave", notification: "said" };
   const rpc = new JsonRpc().use(backend())
     .method("ping", () => "pong" as const)
-    .subscription("listen", { unsubscribe: "stop", notification: "heard" }, function* ([to]: [
+    .stream("listen", { unsubscribe: "stop", notification: "heard" }, function* ([to]: [
       number,
     ]) {
       yield to;
     })
-    .subscription(
+    .stream(
       "watch",
       { ...names, use: [loginRequired], params: text },
       function* (params, { user }) {
@@ -274,7 +277,7 @@ async function streams(url: string): Promise<void> {
         yield params;
       },
     )
-    .subscription(
+    .stream(
       "guess",
       { ...names, unsubscribe: "end" },
       function* (_params: unknown, { user }) {

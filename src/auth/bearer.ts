@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Handshake } from "../core/request.ts";
+import type { Handshake } from "../core/connection.ts";
 
 /** Says that a token is not good, and why, without a word of what is in it. */
 export class TokenError extends Error {

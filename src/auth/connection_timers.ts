@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Connection } from "../core/request.ts";
-import { quiet } from "../util/timer.ts";
+import type { Connection } from "../core/connection.ts";
+import { unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** Alarms by connection. */
-export class Alarms {
+export class ConnectionTimers {
   readonly #timers = new Map<Connection, Timer>();
 
   /**
@@ -28,7 +28,7 @@ export class Alarms {
       else ring();
     };
     const wait = Math.min(Math.max(at - Date.now(), 0), MAX_TIMER_MS);
-    this.#timers.set(connection, quiet(setTimeout(tick, wait)));
+    this.#timers.set(connection, unref(setTimeout(tick, wait)));
   }
 
   /** Takes the alarm of a connection away. To be called when the connection has ended. */

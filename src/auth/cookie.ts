@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Handshake } from "../core/request.ts";
+import type { Handshake } from "../core/connection.ts";
 
 /**
  * Reads one cookie of a peer. The value is what the peer sent, to the letter: nothing is decoded,

@@ -5,8 +5,9 @@
  */
 
 import { RpcMethodNotFoundError } from "../protocol/errors.ts";
-import { admitted } from "../core/request.ts";
-import type { Guard, GuardQuestion, RpcRequest } from "../core/request.ts";
+import { admitted } from "../core/guard.ts";
+import type { RpcRequest } from "../core/request.ts";
+import type { Guard, GuardQuestion } from "../core/guard.ts";
 
 /**
  * Makes a guard for methods and topics. Whoever is not admitted gets the answer that a missing
@@ -50,10 +51,10 @@ export interface PermittedUser {
 
 /** Someone: whatever the backend's user is, it is not `null`. */
 // deno-lint-ignore ban-types -- exactly this: everything but null and undefined
-export type Someone = {};
+export type AnyUser = {};
 
 /** Admits whoever is logged in. */
-export const loginRequired: Guard<Someone> = guard<Someone>(({ user }) => isSomeone(user));
+export const loginRequired: Guard<AnyUser> = guard<AnyUser>(({ user }) => isAnyUser(user));
 
 /**
  * Admits users who have a permission, and superusers.
@@ -68,8 +69,8 @@ export const loginRequired: Guard<Someone> = guard<Someone>(({ user }) => isSome
  *   .method("restart", { use: [permissionRequired("operate")] }, () => "restarting");
  * ```
  */
-export function permissionRequired(permission: string): Guard<Someone> {
-  return guard<Someone>(({ user }) => isSomeone(user) && isPermitted(user, permission));
+export function permissionRequired(permission: string): Guard<AnyUser> {
+  return guard<AnyUser>(({ user }) => isAnyUser(user) && isPermitted(user, permission));
 }
 
 /**
@@ -86,16 +87,16 @@ export function permissionRequired(permission: string): Guard<Someone> {
  * const rpc = new JsonRpc().topic("casino", { use: [adult] });
  * ```
  */
-export function userPassesTest<User extends Someone>(test: (user: User) => boolean): Guard<User> {
+export function userPassesTest<User extends AnyUser>(test: (user: User) => boolean): Guard<User> {
   // The test's own answer, whatever it is: what is no boolean refuses, and is logged.
-  return guard<User>(({ user }) => isSomeone(user) && test(user as User));
+  return guard<User>(({ user }) => isAnyUser(user) && test(user as User));
 }
 
-function isSomeone(user: unknown): user is Someone {
+function isAnyUser(user: unknown): user is AnyUser {
   return user !== null && user !== undefined;
 }
 
-function isPermitted(user: Someone, permission: string): boolean {
+function isPermitted(user: AnyUser, permission: string): boolean {
   const { permissions = [], superuser } = user as PermittedUser;
   if (superuser === true) return true;
   for (const each of permissions) if (each === permission) return true;

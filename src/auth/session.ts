@@ -6,14 +6,14 @@
 
 import { describeError } from "../protocol/errors.ts";
 import type { Plugin } from "../core/plugin.ts";
-import type { Connection, Handshake } from "../core/request.ts";
-import { Alarms } from "./connection_timers.ts";
-import { checkMs } from "../util/milliseconds.ts";
+import type { Connection, Handshake } from "../core/connection.ts";
+import { ConnectionTimers } from "./connection_timers.ts";
+import { checkMs } from "../util/check_option.ts";
 
 export { cookie } from "./cookie.ts";
 
 /** How {@linkcode session} behaves. */
-export interface SessionOptions {
+export interface SessionAuthOptions {
   /**
    * Milliseconds after which `load` is asked again for each open WebSocket. Where it then gives
    * `null` the connection is closed with 4401; where it throws, with 1011; else the connection
@@ -81,13 +81,13 @@ export type LoadSession<User extends object> = (
  */
 export function session<User extends object>(
   load: LoadSession<User>,
-  options: SessionOptions = {},
+  options: SessionAuthOptions = {},
 ): Plugin<User | null> {
   const recheckMs = checkMs("recheckMs", options.recheckMs ?? Infinity, 1);
   if (typeof load !== "function") {
     throw new TypeError(`Expected \`load\` to be a function, got a ${typeof load}`);
   }
-  const alarms = new Alarms();
+  const alarms = new ConnectionTimers();
   // Whom this backend has let in: others' users are not its to check.
   const admitted = new WeakMap<Handshake, User>();
 
@@ -104,7 +104,7 @@ export function session<User extends object>(
     if (user !== null) admitted.set(handshake, user);
   }
 
-  function opened(connection: Connection): void {
+  function onOpen(connection: Connection): void {
     const user = admitted.get(connection.handshake);
     if (user !== undefined && user === connection.user) watch(connection);
   }
@@ -129,10 +129,11 @@ export function session<User extends object>(
   }
 
   return {
+    name: "session",
     handshake,
-    opened,
-    ended: (connection) => alarms.clear(connection),
-    userChanged(connection) {
+    onOpen,
+    onClose: (connection) => alarms.clear(connection),
+    onUserChange(connection) {
       if (connection.user === null) alarms.clear(connection);
     },
   };

@@ -41,7 +41,7 @@ export interface MemoryBrokerOptions {
  * const open = new JsonRpc({ broker }).topic("news", { history: { size: 100 } });
  * const inner = new JsonRpc({ broker }).topic("news", { history: { size: 100 } });
  *
- * inner.notify("news", "Heard at both");
+ * inner.publish("news", "Heard at both");
  * ```
  */
 export function memoryBroker(options: MemoryBrokerOptions = {}): Broker {
@@ -56,12 +56,12 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): Broker {
 
 class MemoryBroker implements Broker {
   readonly #maxIdleTopics: number;
-  readonly #logs = new Map<string, Log>();
+  readonly #logs = new Map<string, TopicLog>();
   // Those of them that nobody hears and whose names clients chose, the longest silent first.
-  readonly #idle = new Map<string, Log>();
+  readonly #idle = new Map<string, TopicLog>();
   // The same of those of which nothing is kept: strangers can ask for as many names as they like, and
   // push nothing out by it but such names.
-  readonly #empty = new Map<string, Log>();
+  readonly #empty = new Map<string, TopicLog>();
 
   constructor(maxIdleTopics: number) {
     this.#maxIdleTopics = maxIdleTopics;
@@ -76,13 +76,13 @@ class MemoryBroker implements Broker {
 
   subscribe(topic: string, keep: Retention, sink: BrokerSink): BrokerSubscription {
     const log = this.#log(topic, keep);
-    const ear = { sink, from: log.position.offset };
-    log.ears.add(ear);
+    const listener = { sink, from: log.position.offset };
+    log.listeners.add(listener);
     this.#wake(topic);
     return {
       position: log.position,
       unsubscribe: () => {
-        if (log.ears.delete(ear)) this.#rest(topic, log);
+        if (log.listeners.delete(listener)) this.#rest(topic, log);
       },
     };
   }
@@ -97,21 +97,21 @@ class MemoryBroker implements Broker {
     const log = this.#logs.get(topic);
     if (log === undefined) return;
     // Somebody else's still: it goes as others do, once nobody hears it.
-    if (log.ears.size > 0) log.fixed = false;
+    if (log.listeners.size > 0) log.fixed = false;
     else this.#drop(topic);
   }
 
   close(): void {
-    for (const log of this.#logs.values()) log.ears.clear();
+    for (const log of this.#logs.values()) log.listeners.clear();
     this.#logs.clear();
     this.#idle.clear();
     this.#empty.clear();
   }
 
-  #log(topic: string, keep: Retention): Log {
+  #log(topic: string, keep: Retention): TopicLog {
     let log = this.#logs.get(topic);
     if (log === undefined) {
-      log = new Log();
+      log = new TopicLog();
       this.#logs.set(topic, log);
     }
     if (keep !== log.keep) this.#widen(topic, log, keep);
@@ -119,7 +119,7 @@ class MemoryBroker implements Broker {
   }
 
   /** Keeps what any of those who share a topic asks for. */
-  #widen(topic: string, log: Log, keep: Retention): void {
+  #widen(topic: string, log: TopicLog, keep: Retention): void {
     log.size = Math.max(log.size, keep.size);
     log.ageMs = Math.max(log.ageMs, keep.ageMs);
     log.keep = keep;
@@ -129,8 +129,8 @@ class MemoryBroker implements Broker {
   }
 
   /** Puts a topic that nobody hears behind the others, and forgets the first where it is too many. */
-  #rest(topic: string, log: Log): void {
-    if (log.fixed || log.ears.size > 0 || this.#logs.get(topic) !== log) return;
+  #rest(topic: string, log: TopicLog): void {
+    if (log.fixed || log.listeners.size > 0 || this.#logs.get(topic) !== log) return;
     this.#wake(topic);
     const [idle, most] = log.isEmpty
       ? [this.#empty, Math.min(MAX_EMPTY, this.#maxIdleTopics)]
@@ -154,14 +154,14 @@ class MemoryBroker implements Broker {
 // Names without an event. Whoever comes back to one that was forgotten is told of a gap.
 const MAX_EMPTY = 1000;
 
-interface Ear {
+interface LogListener {
   readonly sink: BrokerSink;
   readonly from: number;
 }
 
 /** One topic: where it stands, what it has kept, and who hears it. */
-class Log {
-  readonly ears = new Set<Ear>();
+class TopicLog {
+  readonly listeners = new Set<LogListener>();
   position: Position = { epoch: newEpoch(), offset: 0 };
   size = 0;
   ageMs = 0;
@@ -172,7 +172,7 @@ class Log {
   readonly #events: (BrokerEvent | undefined)[] = [];
   #start = 0;
   #delivering = false;
-  // Events that came while another was on its way round: each ear hears them in order.
+  // Events that came while another was on its way round: each listener hears them in order.
   #waiting: BrokerEvent[] | undefined;
 
   /** Whether no event is kept, as far as was looked. */
@@ -190,7 +190,7 @@ class Log {
       this.#trim();
     }
     if (this.#delivering) (this.#waiting ??= []).push(event);
-    else if (this.ears.size > 0) this.#deliver(event);
+    else if (this.listeners.size > 0) this.#deliver(event);
     return position;
   }
 
@@ -216,7 +216,9 @@ class Log {
     let event: BrokerEvent | undefined = first;
     while (event !== undefined) {
       // One that began to hear while it was on its way has it in its past.
-      for (const { sink, from } of this.ears) if (event.position.offset > from) sink.event(event);
+      for (const { sink, from } of this.listeners) {
+        if (event.position.offset > from) sink.event(event);
+      }
       event = this.#waiting?.shift();
     }
     this.#delivering = false;

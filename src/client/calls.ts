@@ -7,15 +7,15 @@
 import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "../core/api.ts";
 import { checkLength } from "../protocol/limits.ts";
 import type { Limits } from "../protocol/limits.ts";
-import type { Link } from "./reconnect.ts";
+import type { ReconnectingConnection } from "./reconnect.ts";
 import type { Logger } from "../util/logger.ts";
-import { Pending, toError } from "../core/pending_calls.ts";
+import { PendingCalls, toError } from "../core/pending_calls.ts";
 import type { CallOptions, CallRequest } from "../core/pending_calls.ts";
 import { outgoingText } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
 
 /** Calls that go out together. */
-export interface Batch<A extends Api = UnknownApi> {
+export interface CallBatch<A extends Api = UnknownApi> {
   /** Adds a call. Its promise settles as that of {@linkcode JsonRpcClient.call} does. */
   call<Name extends NameOf<A["methods"]>>(
     method: Name,
@@ -30,8 +30,8 @@ export interface Batch<A extends Api = UnknownApi> {
 
 /** The calls of one client. */
 export class Calls {
-  readonly #pending: Pending;
-  readonly #link: Link;
+  readonly #pending: PendingCalls;
+  readonly #connection: ReconnectingConnection;
   readonly #limits: Limits;
   readonly #logger: Logger;
   // Batches under way: by the first id of each, all of them.
@@ -42,22 +42,26 @@ export class Calls {
    * @param logger Where errors are written that belong to no call.
    * @param connect Makes the link that calls go out on.
    */
-  constructor(limits: Limits, logger: Logger, connect: (pending: Pending) => Link) {
+  constructor(
+    limits: Limits,
+    logger: Logger,
+    connect: (pending: PendingCalls) => ReconnectingConnection,
+  ) {
     this.#limits = limits;
     this.#logger = logger;
-    this.#pending = new Pending({
+    this.#pending = new PendingCalls({
       limits,
       logger,
-      orphan: (message) => this.#orphan(message),
-      cancel: (id) => this.#link.cancel(id),
-      refused: (id, call) => this.#link.refused(id, call),
+      unmatched: (message) => this.#unmatched(message),
+      cancel: (id) => this.#connection.cancel(id),
+      refused: (id, call) => this.#connection.refused(id, call),
     });
-    this.#link = connect(this.#pending);
+    this.#connection = connect(this.#pending);
   }
 
   /** The link that calls go out on. */
-  get link(): Link {
-    return this.#link;
+  get connection(): ReconnectingConnection {
+    return this.#connection;
   }
 
   /**
@@ -67,7 +71,7 @@ export class Calls {
    */
   call(
     request: CallRequest,
-    send: (text: string, id: number) => void = (text, id) => this.#link.send(text, [id]),
+    send: (text: string, id: number) => void = (text, id) => this.#connection.send(text, [id]),
   ): Promise<unknown> {
     return this.#pending.call(request, send);
   }
@@ -78,16 +82,16 @@ export class Calls {
    * @throws {RpcConnectionError} Where the client is closed.
    */
   notify(method: string, params?: unknown): void {
-    this.#link.send(outgoingText({ method, params }, this.#limits.maxMessageBytes), []);
+    this.#connection.send(outgoingText({ method, params }, this.#limits.maxMessageBytes), []);
   }
 
   /** Gathers calls and sends them as one message. */
-  batch<Results>(build: (batch: Batch<Api>) => Results): Results {
+  batch<Results>(build: (batch: CallBatch<Api>) => Results): Results {
     const { maxMessageBytes } = this.#limits;
     const texts: string[] = [];
     const ids: number[] = [];
     const answers: Promise<unknown>[] = [];
-    const batch: Batch<Api> = {
+    const batch: CallBatch<Api> = {
       call: (method: string, params?: unknown, options?: CallOptions) => {
         const answer = this.#pending.call({ method, params, options }, (text, id) => {
           texts.push(text);
@@ -104,7 +108,7 @@ export class Calls {
       const results = build(batch);
       const text = checkLength(`[${texts.join(",")}]`, maxMessageBytes, 'send "batch"');
       // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
-      if (texts.length > 0) this.#link.send(text, ids);
+      if (texts.length > 0) this.#connection.send(text, ids);
       if (ids.length > 0) this.#remember(ids, answers);
       return results;
     } catch (error) {
@@ -115,7 +119,7 @@ export class Calls {
   }
 
   /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
-  #orphan(message: Message): void {
+  #unmatched(message: Message): void {
     const error = toError("a message", message.error);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);

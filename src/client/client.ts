@@ -25,22 +25,23 @@ import type {
   UnknownApi,
 } from "../core/api.ts";
 import { Calls } from "./calls.ts";
-import type { Batch } from "./calls.ts";
+import type { CallBatch } from "./calls.ts";
 import { closeText } from "../core/channel.ts";
 import type { ClientEvents } from "./events.ts";
-import { makeLink } from "./transport.ts";
-import type { LinkSide } from "./transport.ts";
+import { createConnection } from "./transport.ts";
+import type { ClientSide } from "./transport.ts";
 import { resolveClientBounds } from "./options.ts";
 import type { ClientOptions, ClientTarget } from "./options.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
-import { Inbox } from "./event_queue.ts";
-import type { LinkEvents, LinkState } from "./reconnect.ts";
+import { EventQueue } from "./event_queue.ts";
+import type { ConnectionState, ReconnectingConnectionEvents } from "./reconnect.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
-import type { Conversation, ConversationHost } from "../core/session.ts";
+import { SEND } from "../core/internal.ts";
+import type { RpcSession, SessionHost } from "../core/session.ts";
 import { remoteProxy } from "./remote.ts";
 import type { RpcRequest } from "../core/request.ts";
 import type { Method } from "../core/dispatcher.ts";
-import { Subscriptions } from "./topic_subscriptions.ts";
+import { TopicSubscriptions } from "./topic_subscriptions.ts";
 import type { Listener, SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
 
 export {
@@ -55,7 +56,7 @@ export {
   RpcServerError,
   RpcTimeoutError,
 } from "../protocol/errors.ts";
-export type { Batch } from "./calls.ts";
+export type { CallBatch } from "./calls.ts";
 export type { BackoffBounds } from "../util/backoff.ts";
 export type {
   ClientCloseEvent,
@@ -64,7 +65,7 @@ export type {
   ClientResubscribedEvent,
 } from "./events.ts";
 export type { ClientBounds, ClientOptions, ClientTarget } from "./options.ts";
-export type { LinkState } from "./reconnect.ts";
+export type { ConnectionState } from "./reconnect.ts";
 export type { CallOptions } from "../core/pending_calls.ts";
 export type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
 
@@ -124,7 +125,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   readonly #separator: string;
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
-  readonly #subscriptions: Subscriptions;
+  readonly #subscriptions: TopicSubscriptions;
   #remote: Remote<A["methods"], CallOptions> | undefined;
 
   /**
@@ -138,23 +139,23 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     this.#separator = options.separator ?? ".";
     const limits = resolveClientBounds(options);
     const logger = options.logger ?? console;
-    const host: ConversationHost = {
+    const host: SessionHost = {
       limits,
       logger,
       find: (name) => this.#find(name),
     };
-    const side: LinkSide = { bounds: limits, host, events: this.#events() };
-    this.#subscriptions = new Subscriptions(
+    const side: ClientSide = { bounds: limits, host, events: this.#events() };
+    this.#subscriptions = new TopicSubscriptions(
       (request) => this.#calls.call(request),
       () => this.state === "open",
       logger,
     );
-    this.#calls = new Calls(limits, logger, makeLink(target, options, side));
+    this.#calls = new Calls(limits, logger, createConnection(target, options, side));
   }
 
   /** Where it stands. */
-  get state(): LinkState {
-    return this.#calls.link.state;
+  get state(): ConnectionState {
+    return this.#calls.connection.state;
   }
 
   /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
@@ -191,7 +192,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * attempt fails; a later call or `connect()` makes another.
    */
   connect(): Promise<void> {
-    return this.#calls.link.connect();
+    return this.#calls.connection.connect();
   }
 
   /**
@@ -245,9 +246,9 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * ```
    */
   async batch<const Results extends readonly unknown[]>(
-    build: (batch: Batch<A>) => Results,
+    build: (batch: CallBatch<A>) => Results,
   ): Promise<{ -readonly [Index in keyof Results]: Awaited<Results[Index]> }> {
-    return await Promise.all(this.#calls.batch(build as (batch: Batch) => Results));
+    return await Promise.all(this.#calls.batch(build as (batch: CallBatch) => Results));
   }
 
   /**
@@ -290,17 +291,17 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     topic: Name,
     options: TopicReadOptions = {},
   ): AsyncGenerator<A["topics"][Name], void, void> {
-    const inbox = new Inbox(options.maxWaiting ?? 1024);
-    const handle = (data: unknown): void => inbox.put(data);
-    const ended = (error?: Error): void => inbox.end(error);
+    const queue = new EventQueue(options.maxWaiting ?? 1024);
+    const handle = (data: unknown): void => queue.push(data);
+    const ended = (error?: Error): void => queue.end(error);
     const listener: Listener = { ...options, handle, ended };
     const subscription = await this.#subscriptions.add(topic, listener);
     try {
-      for (let item; (item = await inbox.take()) !== undefined;) {
+      for (let item; (item = await queue.take()) !== undefined;) {
         yield item.value as A["topics"][Name];
       }
     } finally {
-      if (!inbox.ended) await subscription.unsubscribe();
+      if (!queue.ended) await subscription.unsubscribe();
     }
   }
 
@@ -348,7 +349,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * until TCP gives it up. POSTs under way are given up, those of notifications too.
    */
   close(): Promise<void> {
-    return this.#calls.link.close();
+    return this.#calls.connection.close();
   }
 
   /** The same as {@linkcode JsonRpcClient.close}, for `await using`. */
@@ -360,7 +361,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     return this.#subscriptions.find(name, this.#methods.get(name));
   }
 
-  #events(): LinkEvents {
+  #events(): ReconnectingConnectionEvents {
     return {
       opened: (peer, again) => {
         if (again) void this.#restore(peer);
@@ -375,9 +376,9 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     };
   }
 
-  async #restore(peer: Conversation): Promise<void> {
+  async #restore(peer: RpcSession): Promise<void> {
     const topics = await this.#subscriptions.restore((request) =>
-      this.#calls.call(request, (text) => peer.send(text))
+      this.#calls.call(request, (text) => peer[SEND](text))
     );
     if (topics.length > 0) this.#tell("resubscribed", { topics });
   }

@@ -7,24 +7,24 @@
 import { closeText } from "../core/channel.ts";
 import type { Channel, Receiver } from "../core/channel.ts";
 import type { ClientBounds, ClientOptions } from "./options.ts";
-import { Conversation } from "../core/session.ts";
-import type { ConversationHost } from "../core/session.ts";
-import type { Dialer } from "./web_socket.ts";
-import { isThenable } from "../core/middleware.ts";
-import type { Pending } from "../core/pending_calls.ts";
-import { Responder } from "../core/dispatcher.ts";
+import { RpcSession } from "../core/session.ts";
+import type { SessionHost } from "../core/session.ts";
+import type { Connector } from "./web_socket.ts";
+import { isThenable } from "../util/maybe_promise.ts";
+import type { PendingCalls } from "../core/pending_calls.ts";
+import { Dispatcher } from "../core/dispatcher.ts";
 import { openSocket } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { Alarm } from "../util/timer.ts";
+import { OneShotTimer } from "../util/timer.ts";
 
 /** What sessions are made of. */
-export interface SessionOptions {
+export interface ClientConnectionOptions {
   /** Makes the socket. */
-  readonly dialer: Dialer;
+  readonly connector: Connector;
   /** What runs calls of the server. */
-  readonly host: ConversationHost;
+  readonly host: SessionHost;
   /** Where calls wait. */
-  readonly pending: Pending;
+  readonly pending: PendingCalls;
   /** How long things may take. */
   readonly bounds: ClientBounds;
   /** Runs before the session counts as open. */
@@ -32,9 +32,9 @@ export interface SessionOptions {
 }
 
 /** What a session tells: that it is open and, later, that it has ended; or that it never will be. */
-export interface SessionEvents {
+export interface ClientConnectionEvents {
   /** Called at most once. */
-  opened(session: Session): void;
+  opened(session: ClientConnection): void;
   /** Called at most once, instead of `opened`. */
   refused(why: string, cause?: unknown): void;
   /** Called at most once, after `opened`. */
@@ -42,12 +42,12 @@ export interface SessionEvents {
 }
 
 /** One generation of a client's connection. Once it has ended, nothing of it is heard any more. */
-export class Session extends Conversation implements Receiver {
-  protected override readonly responder: Responder;
-  readonly #options: SessionOptions;
-  readonly #events: SessionEvents;
+export class ClientConnection extends RpcSession implements Receiver {
+  protected override readonly dispatcher: Dispatcher;
+  readonly #options: ClientConnectionOptions;
+  readonly #events: ClientConnectionEvents;
   // For what is due next: the end of the attempt, a look for signs of life, the end of a good-bye.
-  readonly #alarm = new Alarm();
+  readonly #timer = new OneShotTimer();
   #socket: StandardSocket | undefined;
   #ready = false;
   #over = false;
@@ -58,10 +58,10 @@ export class Session extends Conversation implements Receiver {
    * @param options What it is made of.
    * @param events Who is told.
    */
-  constructor(options: SessionOptions, events: SessionEvents) {
-    const { dialer: { name: url }, host, pending } = options;
+  constructor(options: ClientConnectionOptions, events: ClientConnectionEvents) {
+    const { connector: { name: url }, host, pending } = options;
     super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null }, pending);
-    this.responder = new Responder(host, this, pending);
+    this.dispatcher = new Dispatcher(host, this, pending);
     this.#options = options;
     this.#events = events;
   }
@@ -78,13 +78,13 @@ export class Session extends Conversation implements Receiver {
 
   /** Begins. */
   start(): void {
-    const { dialer, bounds: { connectMs } } = this.#options;
+    const { connector, bounds: { connectMs } } = this.#options;
     if (connectMs > 0) {
-      this.#alarm.setQuietly(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
+      this.#timer.setUnref(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
     }
     const failed = (error: unknown) => this.#refuse(`(${error})`, error);
     try {
-      const socket = dialer.dial();
+      const socket = connector.connect();
       if (!isThenable(socket)) return this.#use(socket);
       socket.then((made) => this.#use(made), failed);
     } catch (error) {
@@ -97,7 +97,7 @@ export class Session extends Conversation implements Receiver {
     super.receive(text);
   }
 
-  alive(): void {}
+  markAlive(): void {}
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
@@ -111,7 +111,7 @@ export class Session extends Conversation implements Receiver {
   override close(code = 1000, reason = ""): void {
     super.close(code, reason);
     // A server that is gone answers no close.
-    if (!this.#over) this.#alarm.setQuietly(CLOSE_MS, () => this.closed(1006, "No answer"));
+    if (!this.#over) this.#timer.setUnref(CLOSE_MS, () => this.closed(1006, "No answer"));
   }
 
   /** Leaves at once, and says so where anybody is there. Nothing is told of it. */
@@ -133,7 +133,7 @@ export class Session extends Conversation implements Receiver {
 
   #opened(channel: Channel): Receiver {
     const { prepare } = this.#options;
-    this.begin(channel);
+    this.open(channel);
     if (this.#over) this.close();
     else if (prepare === undefined) this.#begin();
     else {
@@ -150,8 +150,8 @@ export class Session extends Conversation implements Receiver {
     if (!this.isOpen) return this.#refuse("(prepare failed)");
     this.#ready = true;
     this.#openedAt = performance.now();
-    this.#alarm.clear();
-    if (this.#options.bounds.pingMs > 0) this.#watch(false);
+    this.#timer.clear();
+    if (this.#options.bounds.heartbeatMs > 0) this.#watch(false);
     this.#events.opened(this);
   }
 
@@ -163,10 +163,10 @@ export class Session extends Conversation implements Receiver {
 
   /** Asks for a sign of life after a silence, and drops the connection after another. */
   #watch(asked: boolean): void {
-    const { pingMs } = this.#options.bounds;
+    const { heartbeatMs } = this.#options.bounds;
     const silentSince = Math.max(this.#heardAt, this.#openedAt);
-    const patience = asked ? 2 * pingMs : pingMs;
-    this.#alarm.setQuietly(silentSince + patience - performance.now(), () => {
+    const patience = asked ? 2 * heartbeatMs : heartbeatMs;
+    this.#timer.setUnref(silentSince + patience - performance.now(), () => {
       if (this.#heardAt > silentSince) return this.#watch(false);
       if (asked) {
         this.drop(1001);
@@ -180,7 +180,7 @@ export class Session extends Conversation implements Receiver {
 
   #end(): void {
     this.#over = true;
-    this.#alarm.clear();
+    this.#timer.clear();
   }
 }
 

@@ -7,7 +7,7 @@
 import { RpcConnectionError } from "../protocol/errors.ts";
 
 /** A bounded row of items, for one reader. */
-export class Inbox {
+export class EventQueue {
   readonly #maxWaiting: number;
   readonly #waiting: { readonly value: unknown }[] = [];
   #ended = false;
@@ -25,7 +25,7 @@ export class Inbox {
   }
 
   /** Adds an item. */
-  put(value: unknown): void {
+  push(value: unknown): void {
     if (this.#ended || this.#failure !== undefined) return;
     if (this.#waiting.length < this.#maxWaiting) this.#waiting.push({ value });
     else {

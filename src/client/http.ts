@@ -5,7 +5,7 @@
  * @module
  */
 
-import { readChunks } from "../util/chunks.ts";
+import { readChunks } from "../util/read_body.ts";
 import type { ClientOptions } from "./options.ts";
 import type { Message } from "../protocol/message.ts";
 import type { SocketEvent, StandardSocket } from "../core/web_socket_channel.ts";
@@ -25,7 +25,7 @@ export interface PostOptions extends Pick<ClientOptions, "token" | "headers" | "
 }
 
 /** One POST that was not answered yet. */
-interface Exchange {
+interface PostRequest {
   /** The calls in it that still wait; none of a notification. */
   readonly ids: Set<unknown>;
   readonly controller: AbortController;
@@ -37,7 +37,7 @@ export class PostSocket implements StandardSocket {
   /** 1 open, 3 closed. */
   readyState = 1;
   readonly #options: PostOptions;
-  readonly #underWay = new Set<Exchange>();
+  readonly #underWay = new Set<PostRequest>();
   #closed: ((event: SocketEvent) => void) | undefined;
 
   /** @param options Where and how. */
@@ -73,7 +73,7 @@ export class PostSocket implements StandardSocket {
   }
 
   async #exchange(text: string, ids: Set<unknown>): Promise<void> {
-    const exchange: Exchange = { ids, controller: new AbortController() };
+    const exchange: PostRequest = { ids, controller: new AbortController() };
     const isCall = ids.size > 0;
     this.#underWay.add(exchange);
     try {

@@ -15,7 +15,7 @@ interface Page {
  *
  * @returns Stops listening.
  */
-export function onWake(wake: () => void): () => void {
+export function onOnline(wake: () => void): () => void {
   const page = globalThis as Page;
   const { document } = page;
   const listening = new AbortController();

@@ -5,10 +5,11 @@
  */
 
 import type { BackoffBounds } from "../util/backoff.ts";
-import { DEFAULT_LIMITS, resolveBounds } from "../protocol/limits.ts";
+import { DEFAULT_LIMITS } from "../protocol/limits.ts";
+import { checkLimits } from "../util/check_option.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
-import type { Connection } from "../core/request.ts";
+import type { Connection } from "../core/connection.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 
 /** Bounds of a client alone. */
@@ -32,7 +33,7 @@ export interface ClientBounds {
    *
    * @default {0}
    */
-  readonly pingMs: number;
+  readonly heartbeatMs: number;
   /** Milliseconds that one attempt to connect may take. 0: no end. @default {20000} */
   readonly connectMs: number;
 }
@@ -94,11 +95,11 @@ export type ClientTarget =
  * @throws {RangeError} Where a bound makes no sense.
  */
 export function resolveClientBounds(options: ClientOptions): Limits & ClientBounds {
-  return resolveBounds<Limits & ClientBounds>(options, {
+  return checkLimits<Limits & ClientBounds>(options, {
     ...DEFAULT_LIMITS,
     maxQueued: 1000,
     maxQueuedMs: 30_000,
-    pingMs: 0,
+    heartbeatMs: 0,
     connectMs: 20_000,
   });
 }

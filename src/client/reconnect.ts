@@ -7,31 +7,32 @@
 import { Backoff, DEFAULT_BACKOFF } from "../util/backoff.ts";
 import type { BackoffBounds } from "../util/backoff.ts";
 import { closeText } from "../core/channel.ts";
-import type { Conversation } from "../core/session.ts";
+import { SEND } from "../core/internal.ts";
+import type { RpcSession } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
-import { Outbox } from "./send_queue.ts";
-import type { Parcel } from "./send_queue.ts";
-import type { WaitingCall } from "../core/pending_calls.ts";
-import { Session } from "./connection.ts";
-import type { SessionOptions } from "./connection.ts";
-import { Alarm, LONGEST_DELAY } from "../util/timer.ts";
-import { onWake } from "./online.ts";
+import { SendQueue } from "./send_queue.ts";
+import type { QueuedMessage } from "./send_queue.ts";
+import type { PendingCall } from "../core/pending_calls.ts";
+import { ClientConnection } from "./connection.ts";
+import type { ClientConnectionOptions } from "./connection.ts";
+import { MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
+import { onOnline } from "./online.ts";
 
 /**
  * `idle` before the first call, then `connecting` and `open`; `waiting` between two attempts to
  * connect again; `closed` at last.
  */
-export type LinkState = "idle" | "connecting" | "open" | "waiting" | "closed";
+export type ConnectionState = "idle" | "connecting" | "open" | "waiting" | "closed";
 
 /** What a link tells its client. */
-export interface LinkEvents {
+export interface ReconnectingConnectionEvents {
   /**
    * Called each time that calls can be sent, before any that waited is.
    *
    * @param peer Who can be talked to.
    * @param again Whether there was a connection before.
    */
-  opened(peer: Conversation, again: boolean): void;
+  opened(peer: RpcSession, again: boolean): void;
   /** Called each time that a connection has ended, and once where the link ends without one. */
   closed(code: number, reason: string, final: boolean): void;
   /** Called each time that a wait begins. */
@@ -39,40 +40,40 @@ export interface LinkEvents {
 }
 
 /** What a link is made of. */
-export interface LinkOptions extends SessionOptions {
+export interface ReconnectingConnectionOptions extends ClientConnectionOptions {
   /** How it is connected again; `undefined` for not at all. */
   readonly reconnect: BackoffBounds | undefined;
   /** Who is told. */
-  readonly events: LinkEvents;
+  readonly events: ReconnectingConnectionEvents;
 }
 
 /** The way from a client to its server. */
-export class Link {
-  readonly #options: LinkOptions;
-  readonly #outbox: Outbox;
+export class ReconnectingConnection {
+  readonly #options: ReconnectingConnectionOptions;
+  readonly #sendQueue: SendQueue;
   readonly #backoff: Backoff;
   // The wait before the next attempt; while it is open, that of calls which the server has refused.
-  readonly #alarm = new Alarm();
+  readonly #timer = new OneShotTimer();
   readonly #ended = Promise.withResolvers<void>();
-  #state: LinkState = "idle";
+  #state: ConnectionState = "idle";
   #connecting: PromiseWithResolvers<void> | undefined;
-  #session: Session | undefined;
+  #connection: ClientConnection | undefined;
   #wasOpen = false;
   // Whether the last session was ended because of who this client is.
-  #unwanted = false;
-  #stopWaking: (() => void) | undefined;
+  #wasRefused = false;
+  #stopListening: (() => void) | undefined;
 
   /** @param options What it is made of. */
-  constructor(options: LinkOptions) {
+  constructor(options: ReconnectingConnectionOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnect ?? DEFAULT_BACKOFF);
-    this.#outbox = new Outbox(options.bounds, (parcel) => {
-      this.#drop(parcel, `it waited ${options.bounds.maxQueuedMs} ms (maxQueuedMs)`);
+    this.#sendQueue = new SendQueue(options.bounds, (message) => {
+      this.#drop(message, `it waited ${options.bounds.maxQueuedMs} ms (maxQueuedMs)`);
     });
   }
 
   /** Where it stands. */
-  get state(): LinkState {
+  get state(): ConnectionState {
     return this.#state;
   }
 
@@ -94,22 +95,22 @@ export class Link {
    */
   send(text: string, ids: readonly number[]): void {
     if (this.#state === "closed") throw closedError("send");
-    if (this.#peer !== undefined) return this.#peer.send(text);
-    this.#outbox.add({ text, ids });
+    if (this.#peer !== undefined) return this.#peer[SEND](text);
+    this.#sendQueue.add({ text, ids });
     if (this.#state === "idle") this.#attempt();
   }
 
   /** Tells the server, if it knows of the call, that nobody waits for it any more. */
   cancel(id: number): void {
-    if (!this.#outbox.cancel(id)) this.#session?.notify("$/cancelRequest", { id });
+    if (!this.#sendQueue.cancel(id)) this.#connection?.notify("$/cancelRequest", { id });
   }
 
   /** Takes a call back that the server has refused and not run; answers whether it did. */
-  refused(id: number, call: WaitingCall): boolean {
+  refused(id: number, call: PendingCall): boolean {
     if (this.#state !== "open" || this.#options.reconnect === undefined) return false;
     // A server that goes away refuses so: then the next connection takes it. If it stays, this one.
-    if (this.#outbox.size === 0) this.#alarm.setQuietly(REFUSED_MS, () => this.#flush());
-    this.#outbox.takeBack(id, call);
+    if (this.#sendQueue.size === 0) this.#timer.setUnref(REFUSED_MS, () => this.#flush());
+    this.#sendQueue.takeBack(id, call);
     return true;
   }
 
@@ -118,9 +119,9 @@ export class Link {
     const state = this.#state;
     if (state !== "closed") {
       this.#finish("the client was closed");
-      if (state === "open") this.#session?.close();
+      if (state === "open") this.#connection?.close();
       else {
-        this.#session?.drop();
+        this.#connection?.drop();
         this.#end(1000, "");
       }
     }
@@ -128,8 +129,8 @@ export class Link {
   }
 
   /** Whom calls can be sent to, now. */
-  get #peer(): Session | undefined {
-    return this.#state === "open" && this.#session?.isOpen ? this.#session : undefined;
+  get #peer(): ClientConnection | undefined {
+    return this.#state === "open" && this.#connection?.isOpen ? this.#connection : undefined;
   }
 
   #attempt(): void {
@@ -138,15 +139,15 @@ export class Link {
     this.#connecting = Promise.withResolvers();
     // Whoever waits for it is told; a call is told by itself.
     this.#connecting.promise.catch(() => {});
-    this.#session = new Session(this.#options, {
+    this.#connection = new ClientConnection(this.#options, {
       opened: (session) => this.#opened(session),
       refused: (why, cause) => this.#refused(why, cause),
-      ended: (code, reason) => this.#over(code, reason),
+      ended: (code, reason) => this.#connectionEnded(code, reason),
     });
-    this.#session.start();
+    this.#connection.start();
   }
 
-  #opened(session: Session): void {
+  #opened(session: ClientConnection): void {
     this.#state = "open";
     const again = this.#wasOpen;
     this.#wasOpen = true;
@@ -157,22 +158,22 @@ export class Link {
 
   #flush(): void {
     while (this.#peer !== undefined) {
-      const parcel = this.#outbox.next();
-      if (parcel === undefined) return;
-      const { text, ids } = parcel;
+      const message = this.#sendQueue.next();
+      if (message === undefined) return;
+      const { text, ids } = message;
       // A batch whose calls were all given up in the meantime need not run.
       if (ids.length === 0 || ids.some((id) => this.#options.pending.awaits(id))) {
-        this.#peer.send(text);
+        this.#peer[SEND](text);
       }
     }
   }
 
   #refused(why: string, cause: unknown): void {
-    const { dialer } = this.#options;
-    const message = `Cannot connect to ${dialer.name} ${why}`;
+    const { connector } = this.#options;
+    const message = `Cannot connect to ${connector.name} ${why}`;
     this.#connecting?.reject(new RpcConnectionError(message, "unsent", { cause }));
     if (this.#wasOpen) return this.#wait(0);
-    if (dialer.redials) {
+    if (connector.canReconnect) {
       // Nobody was connected yet: the next call begins anew.
       this.#state = "idle";
       return this.#settle(message);
@@ -181,9 +182,9 @@ export class Link {
     this.#end(1006, message);
   }
 
-  #over(code: number, reason: string): void {
+  #connectionEnded(code: number, reason: string): void {
     const why = `the connection was closed ${closeText(code, reason)}`;
-    if (this.#state === "closed" || !this.#mayReturn(code)) {
+    if (this.#state === "closed" || !this.#mayReconnect(code)) {
       this.#finish(why);
       return this.#end(code, reason);
     }
@@ -194,19 +195,19 @@ export class Link {
   }
 
   /** Whether another connection is to follow on one that has ended. */
-  #mayReturn(code: number): boolean {
-    const { reconnect, dialer } = this.#options;
-    const { usable, lasted } = this.#session as Session;
+  #mayReconnect(code: number): boolean {
+    const { reconnect, connector } = this.#options;
+    const { usable, lasted } = this.#connection as ClientConnection;
     const expired = code === 4401;
     const unwanted = expired || code === 1008;
     if (unwanted ? lasted : usable) this.#backoff.reset();
     // A token may live for a short time only; who is revoked is so for longer.
-    if (expired ? usable : lasted) this.#unwanted = false;
+    if (expired ? usable : lasted) this.#wasRefused = false;
     if (reconnect === undefined || code === 1000) return false;
     if (!unwanted) return true;
     // Only another token or address can help, and only once in a row.
-    const again = dialer.refreshes && !this.#unwanted;
-    this.#unwanted = true;
+    const again = connector.hasFreshCredentials && !this.#wasRefused;
+    this.#wasRefused = true;
     return again;
   }
 
@@ -220,17 +221,17 @@ export class Link {
     // Also for what waited before: whoever is told of an end may have tried in vain by now.
     this.#stopWaiting();
     this.#state = "waiting";
-    const delayMs = Math.min(atLeastMs + delay, LONGEST_DELAY);
+    const delayMs = Math.min(atLeastMs + delay, MAX_TIMER_MS);
     // Not quietly: as an open connection does, one that is to come keeps the process alive.
-    this.#alarm.set(delayMs, () => this.#attempt());
+    this.#timer.set(delayMs, () => this.#attempt());
     // What the server asked for is kept to, whatever the browser says.
-    if (atLeastMs === 0) this.#stopWaking = onWake(() => this.#attempt());
+    if (atLeastMs === 0) this.#stopListening = onOnline(() => this.#attempt());
     this.#options.events.reconnecting(this.#backoff.attempts, delayMs);
   }
 
   #stopWaiting(): void {
-    this.#alarm.clear();
-    this.#stopWaking?.();
+    this.#timer.clear();
+    this.#stopListening?.();
   }
 
   /** Ends everything that waits, and everything to come. */
@@ -251,17 +252,19 @@ export class Link {
    *
    * @param resends Which of those that were sent can; left out where there is no next connection.
    */
-  #settle(why: string, resends?: (call: WaitingCall) => boolean): void {
-    if (resends === undefined) this.#outbox.clear().forEach((parcel) => this.#drop(parcel, why));
-    const unsent = this.#outbox.ids();
+  #settle(why: string, resends?: (call: PendingCall) => boolean): void {
+    if (resends === undefined) {
+      this.#sendQueue.clear().forEach((message) => this.#drop(message, why));
+    }
+    const unsent = this.#sendQueue.ids();
     this.#options.pending.failAll((id, call) => {
       if (unsent.has(id)) return undefined;
-      if (resends?.(call)) return this.#outbox.takeBack(id, call);
+      if (resends?.(call)) return this.#sendQueue.takeBack(id, call);
       return new RpcConnectionError(`No answer to "${call.method}": ${why}`, "unknown");
     });
   }
 
-  #drop({ ids, text, outcome }: Parcel, why: string): void {
+  #drop({ ids, text, outcome }: QueuedMessage, why: string): void {
     const { pending, host: { logger } } = this.#options;
     const what = `Not sent${outcome ? " again" : ""}: ${why}`;
     for (const id of ids) pending.fail(id, new RpcConnectionError(what, outcome));
@@ -274,7 +277,7 @@ export class Link {
 const REFUSED_MS = 1000;
 
 /** Which calls that were sent and not answered go out again on the next connection. */
-function resendable(code: number, reason: string): (call: WaitingCall) => boolean {
+function resendable(code: number, reason: string): (call: PendingCall) => boolean {
   // Who found a message too long would find it so again: the server or, with 4009, this client.
   if (code % 3000 === 1009) return () => false;
   // A drain ends so, once all that came is answered: what is not answered has not run.

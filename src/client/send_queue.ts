@@ -6,11 +6,11 @@
 
 import type { ClientBounds } from "./options.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
-import type { WaitingCall } from "../core/pending_calls.ts";
-import { Alarm } from "../util/timer.ts";
+import type { PendingCall } from "../core/pending_calls.ts";
+import { OneShotTimer } from "../util/timer.ts";
 
 /** One message that waits. */
-export interface Parcel {
+export interface QueuedMessage {
   /** The message. */
   readonly text: string;
   /** The calls in it; none for notifications. */
@@ -19,22 +19,22 @@ export interface Parcel {
   readonly outcome?: RpcConnectionError["outcome"] | undefined;
 }
 
-interface Waiting extends Parcel {
+interface WaitingMessage extends QueuedMessage {
   readonly expiresAt: number;
 }
 
 /** Messages in the order in which they are to go out, bounded by number and age. */
-export class Outbox {
+export class SendQueue {
   readonly #bounds: ClientBounds;
-  readonly #expired: (parcel: Parcel) => void;
-  readonly #alarm = new Alarm();
-  #waiting: Waiting[] = [];
+  readonly #expired: (message: QueuedMessage) => void;
+  readonly #timer = new OneShotTimer();
+  #waiting: WaitingMessage[] = [];
 
   /**
    * @param bounds How many may wait, and how long.
    * @param expired Called for each that has waited too long.
    */
-  constructor(bounds: ClientBounds, expired: (parcel: Parcel) => void) {
+  constructor(bounds: ClientBounds, expired: (message: QueuedMessage) => void) {
     this.#bounds = bounds;
     this.#expired = expired;
   }
@@ -54,24 +54,24 @@ export class Outbox {
    *
    * @throws {RpcConnectionError} Where too many wait already.
    */
-  add(parcel: Parcel): void {
+  add(message: QueuedMessage): void {
     const { maxQueued } = this.#bounds;
     if (this.size >= maxQueued) {
       throw new RpcConnectionError(
         `Cannot send: ${maxQueued} messages wait (maxQueued)`,
       );
     }
-    this.#insert(this.size, parcel);
+    this.#insert(this.size, message);
   }
 
   /** Lets a call wait that had gone out before, where it stands in the order of calls. */
-  takeBack(id: number, { text, outcome }: WaitingCall): void {
+  takeBack(id: number, { text, outcome }: PendingCall): void {
     const next = this.#waiting.findIndex(({ ids: [other] }) => other === undefined || other > id);
     this.#insert(next === -1 ? this.size : next, { text, ids: [id], outcome });
   }
 
   /** The next to go out; it waits no more. */
-  next(): Parcel | undefined {
+  next(): QueuedMessage | undefined {
     return this.#waiting.shift();
   }
 
@@ -83,23 +83,23 @@ export class Outbox {
   }
 
   /** Forgets all, and gives them. */
-  clear(): readonly Parcel[] {
+  clear(): readonly QueuedMessage[] {
     const all = this.#waiting;
     this.#waiting = [];
-    this.#alarm.clear();
+    this.#timer.clear();
     return all;
   }
 
-  #insert(index: number, parcel: Parcel): void {
+  #insert(index: number, message: QueuedMessage): void {
     const expiresAt = performance.now() + this.#bounds.maxQueuedMs;
-    this.#waiting.splice(index, 0, { ...parcel, expiresAt });
+    this.#waiting.splice(index, 0, { ...message, expiresAt });
     // All may wait equally long: who comes later expires later.
     if (this.size === 1) this.#watch();
   }
 
   #watch(): void {
     const earliest = this.#waiting.reduce((at, { expiresAt }) => Math.min(at, expiresAt), Infinity);
-    this.#alarm.setQuietly(earliest - performance.now(), () => {
+    this.#timer.setUnref(earliest - performance.now(), () => {
       const now = performance.now();
       const expired = this.#waiting.filter(({ expiresAt }) => expiresAt <= now);
       this.#waiting = this.#waiting.filter(({ expiresAt }) => expiresAt > now);

@@ -6,7 +6,7 @@
  */
 
 import { RpcConnectionError } from "../protocol/errors.ts";
-import { Inbox } from "./event_queue.ts";
+import { EventQueue } from "./event_queue.ts";
 import { toError } from "../core/pending_calls.ts";
 
 /** How a subscription by id is called on the server. */
@@ -59,35 +59,35 @@ export async function* stream(
 ): AsyncGenerator<unknown, void, void> {
   const { notification, unsubscribe, maxWaiting = 1024 } = options;
   const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
-  const inboxes = inboxesOf(client, notification);
-  const [id, inbox] = await inboxes.open(call(method, params), maxWaiting);
+  const queues = queuesOf(client, notification);
+  const [id, queue] = await queues.open(call(method, params), maxWaiting);
   try {
     for (;;) {
-      const item = await inbox.take();
+      const item = await queue.take();
       if (item === undefined) return;
       yield item.value;
     }
   } finally {
-    inboxes.delete(id, inbox);
+    queues.delete(id, queue);
     // Where the server ended it there is nothing left to end.
-    if (!inbox.ended) await call(unsubscribe, [id]);
+    if (!queue.ended) await call(unsubscribe, [id]);
   }
 }
 
 // For each client, by the name of the notification.
-const known = new WeakMap<StreamClient, Map<string, Inboxes>>();
+const known = new WeakMap<StreamClient, Map<string, EventQueues>>();
 
-function inboxesOf(client: StreamClient, notification: string): Inboxes {
+function queuesOf(client: StreamClient, notification: string): EventQueues {
   let byName = known.get(client);
   if (byName === undefined) known.set(client, byName = new Map());
-  let inboxes = byName.get(notification);
-  if (inboxes === undefined) {
-    const made = inboxes = new Inboxes();
+  let queues = byName.get(notification);
+  if (queues === undefined) {
+    const made = queues = new EventQueues();
     client.method(notification, (item) => made.route(item as Item));
     client.addEventListener("close", () => made.fail());
     byName.set(notification, made);
   }
-  return inboxes;
+  return queues;
 }
 
 interface Item {
@@ -98,43 +98,46 @@ interface Item {
 }
 
 /** All streams of one notification, by their id. */
-class Inboxes {
-  readonly #byId = new Map<unknown, Inbox>();
+class EventQueues {
+  readonly #byId = new Map<unknown, EventQueue>();
   // Items may come before the answer with their id was looked at.
   readonly #early = new Map<unknown, Item[]>();
   #opening = 0;
 
   /** Waits for the id; items that come meanwhile are kept until it is known whose they are. */
-  async open(call: Promise<unknown>, maxWaiting: number): Promise<[id: unknown, inbox: Inbox]> {
+  async open(
+    call: Promise<unknown>,
+    maxWaiting: number,
+  ): Promise<[id: unknown, queue: EventQueue]> {
     this.#opening++;
     try {
       const id = await call;
-      const inbox = new Inbox(maxWaiting);
-      this.#byId.set(id, inbox);
-      for (const item of this.#early.get(id) ?? []) put(inbox, item);
+      const queue = new EventQueue(maxWaiting);
+      this.#byId.set(id, queue);
+      for (const item of this.#early.get(id) ?? []) put(queue, item);
       this.#early.delete(id);
-      return [id, inbox];
+      return [id, queue];
     } finally {
       this.#opening--;
     }
   }
 
-  delete(id: unknown, inbox: Inbox): void {
+  delete(id: unknown, queue: EventQueue): void {
     // A server may give an id again on another connection.
-    if (this.#byId.get(id) === inbox) this.#byId.delete(id);
+    if (this.#byId.get(id) === queue) this.#byId.delete(id);
   }
 
   fail(): void {
     const error = new RpcConnectionError("No more items: the connection has ended", "unknown");
-    for (const inbox of this.#byId.values()) inbox.end(error);
+    for (const queue of this.#byId.values()) queue.end(error);
     this.#byId.clear();
     this.#early.clear();
   }
 
   route(item: Item): void {
     const { subscription } = item ?? {};
-    const inbox = this.#byId.get(subscription);
-    if (inbox !== undefined) return put(inbox, item);
+    const queue = this.#byId.get(subscription);
+    if (queue !== undefined) return put(queue, item);
     if (this.#opening === 0) return this.#early.clear();
     const early = this.#early.get(subscription);
     if (early === undefined) this.#early.set(subscription, [item]);
@@ -142,8 +145,8 @@ class Inboxes {
   }
 }
 
-function put(inbox: Inbox, { error, done, result }: Item): void {
-  if (error !== undefined) inbox.end(toError("a stream", error));
-  else if (done === true) inbox.end();
-  else inbox.put(result);
+function put(queue: EventQueue, { error, done, result }: Item): void {
+  if (error !== undefined) queue.end(toError("a stream", error));
+  else if (done === true) queue.end();
+  else queue.push(result);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { attempt } from "../util/attempt.ts";
+import { runSafely } from "../util/maybe_promise.ts";
 import { describeError, RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { mayRetry } from "../core/pending_calls.ts";
@@ -46,7 +46,7 @@ export interface Listener extends SubscribeOptions {
 export type CallServer = (request: CallRequest) => Promise<unknown>;
 
 /** What a topic is heard with. */
-interface Heard {
+interface TopicSubscription {
   // Records, not the functions: one function may be given twice.
   readonly listeners: Set<Listener>;
   readonly method: Method;
@@ -60,11 +60,11 @@ interface Heard {
   readonly seen: Set<unknown>;
 }
 
-type Entry = readonly [topic: string, heard: Heard];
+type RestoredTopic = readonly [topic: string, heard: TopicSubscription];
 
 /** The topics that a client hears. */
-export class Subscriptions {
-  readonly #topics = new Map<string, Heard>();
+export class TopicSubscriptions {
+  readonly #topics = new Map<string, TopicSubscription>();
   readonly #call: CallServer;
   readonly #isOpen: () => boolean;
   readonly #logger: Logger;
@@ -159,7 +159,11 @@ export class Subscriptions {
       if (topics.length === 0) return [];
       try {
         // A bound call ends with its connection: the next one will try again.
-        await call({ ...this.#request(entries, recover), bound: true, options: { timeoutMs: 0 } });
+        await call({
+          ...this.#request(entries, recover),
+          connectionOnly: true,
+          options: { timeoutMs: 0 },
+        });
       } catch (error) {
         this.#notRestored(topics, error as Error);
         return [];
@@ -175,10 +179,10 @@ export class Subscriptions {
     this.#topics.clear();
   }
 
-  #hear(topic: string): Heard {
+  #hear(topic: string): TopicSubscription {
     let heard = this.#topics.get(topic);
     if (heard === undefined) {
-      const listeners: Heard["listeners"] = new Set();
+      const listeners: TopicSubscription["listeners"] = new Set();
       heard = {
         listeners,
         method: { invoke: (data) => this.#tell(topic, listeners, data) },
@@ -193,11 +197,11 @@ export class Subscriptions {
     return heard;
   }
 
-  #request(entries: readonly Entry[], recover: boolean): CallRequest {
+  #request(entries: readonly RestoredTopic[], recover: boolean): CallRequest {
     const topics = entries.map(([topic]) => topic);
     const method = "subscribe";
     if (!recover) {
-      return { method, params: topics, taken: (answer) => this.#granted(entries, answer) };
+      return { method, params: topics, onResult: (answer) => this.#granted(entries, answer) };
     }
     const since = new Map(
       entries.flatMap(([topic, { position }]) =>
@@ -205,11 +209,11 @@ export class Subscriptions {
       ),
     );
     const params = { topics, recover, ...since.size > 0 && { since: Object.fromEntries(since) } };
-    return { method, params, taken: (answer) => this.#recovered(entries, answer, since) };
+    return { method, params, onResult: (answer) => this.#recovered(entries, answer, since) };
   }
 
   // The topics as they were when it was asked: by now they may be heard no more, or by others.
-  #granted(entries: readonly Entry[], subscriptions: unknown): void {
+  #granted(entries: readonly RestoredTopic[], subscriptions: unknown): void {
     for (const [topic, heard] of entries) {
       const granted = Array.isArray(subscriptions) && subscriptions.includes(topic);
       const lost = heard.live && !granted && this.#topics.get(topic) === heard;
@@ -219,7 +223,7 @@ export class Subscriptions {
   }
 
   #recovered(
-    entries: readonly Entry[],
+    entries: readonly RestoredTopic[],
     answer: unknown,
     since: ReadonlyMap<string, unknown>,
   ): void {
@@ -251,13 +255,13 @@ export class Subscriptions {
     this.#tell(topic as string, heard.listeners, data);
   }
 
-  #stand(heard: Heard, position: unknown): void {
+  #stand(heard: TopicSubscription, position: unknown): void {
     heard.position = position;
     heard.seen.clear();
     heard.seen.add(position);
   }
 
-  #gap(topic: string, { listeners }: Heard): void {
+  #gap(topic: string, { listeners }: TopicSubscription): void {
     for (const { onGap } of listeners) this.#run(topic, () => onGap?.({ topic }));
   }
 
@@ -266,7 +270,7 @@ export class Subscriptions {
   }
 
   #run(topic: string, handler: () => unknown): void {
-    attempt(handler, (error) => {
+    runSafely(handler, (error) => {
       this.#logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
     });
   }
@@ -290,7 +294,7 @@ export class Subscriptions {
   }
 }
 
-function end(heard: Heard | undefined, error?: Error): void {
+function end(heard: TopicSubscription | undefined, error?: Error): void {
   heard?.listeners.forEach(({ ended }) => ended?.(error));
 }
 

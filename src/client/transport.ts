@@ -7,25 +7,25 @@
 import { DEFAULT_BACKOFF } from "../util/backoff.ts";
 import { toUrl } from "./options.ts";
 import type { ClientBounds, ClientOptions, ClientTarget } from "./options.ts";
-import type { ConversationHost } from "../core/session.ts";
-import { webSocketDialer } from "./web_socket.ts";
+import type { SessionHost } from "../core/session.ts";
+import { webSocketConnector } from "./web_socket.ts";
 import { describeError, RpcConnectionError } from "../protocol/errors.ts";
-import { resolveBounds } from "../protocol/limits.ts";
+import { checkLimits } from "../util/check_option.ts";
 import type { Limits } from "../protocol/limits.ts";
-import type { Pending } from "../core/pending_calls.ts";
+import type { PendingCalls } from "../core/pending_calls.ts";
 import type { PostOptions } from "./http.ts";
-import { Link } from "./reconnect.ts";
-import type { LinkEvents } from "./reconnect.ts";
+import { ReconnectingConnection } from "./reconnect.ts";
+import type { ReconnectingConnectionEvents } from "./reconnect.ts";
 import { parseMessage } from "../protocol/message.ts";
 
 /** The client that a link is made for. */
-export interface LinkSide {
+export interface ClientSide {
   /** Which bounds hold. */
   readonly bounds: Limits & ClientBounds;
   /** What runs calls of the server. */
-  readonly host: ConversationHost;
+  readonly host: SessionHost;
   /** Who is told of connections. */
-  readonly events: LinkEvents;
+  readonly events: ReconnectingConnectionEvents;
 }
 
 /**
@@ -34,20 +34,21 @@ export interface LinkSide {
  * @returns Makes the link, for calls that wait there.
  * @throws {TypeError} Where the target is no URL of a kind that is known.
  */
-export function makeLink(
+export function createConnection(
   target: ClientTarget,
   options: ClientOptions,
-  side: LinkSide,
-): (pending: Pending) => Link {
+  side: ClientSide,
+): (pending: PendingCalls) => ReconnectingConnection {
   const url = typeof target === "string" || target instanceof URL ? toUrl(target) : undefined;
   if (url?.protocol.startsWith("http")) {
     return (pending) => posting(url.href, options, { ...side, pending });
   }
   const { reconnect = true, prepare } = options;
-  const dialer = webSocketDialer(target, options);
+  const connector = webSocketConnector(target, options);
   const bounds = reconnect === true ? {} : reconnect;
-  const again = bounds && dialer.redials ? resolveBounds(bounds, DEFAULT_BACKOFF) : undefined;
-  return (pending) => new Link({ ...side, dialer, pending, prepare, reconnect: again });
+  const again = bounds && connector.canReconnect ? checkLimits(bounds, DEFAULT_BACKOFF) : undefined;
+  return (pending) =>
+    new ReconnectingConnection({ ...side, connector, pending, prepare, reconnect: again });
 }
 
 /**
@@ -57,8 +58,8 @@ export function makeLink(
 function posting(
   url: string,
   options: ClientOptions,
-  side: LinkSide & { readonly pending: Pending },
-): Link {
+  side: ClientSide & { readonly pending: PendingCalls },
+): ReconnectingConnection {
   const { pending, bounds, host: { logger } } = side;
   const post: PostOptions = {
     ...options,
@@ -73,11 +74,11 @@ function posting(
       if (ids.size === 0) logger.warn(`A notification was not taken: ${describeError(error)}`);
     },
   };
-  const dial = () => import("./http.ts").then(({ PostSocket }) => new PostSocket(post));
-  return new Link({
+  const connect = () => import("./http.ts").then(({ PostSocket }) => new PostSocket(post));
+  return new ReconnectingConnection({
     ...side,
-    bounds: { ...bounds, pingMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity },
-    dialer: { name: url, redials: true, refreshes: false, dial },
+    bounds: { ...bounds, heartbeatMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity },
+    connector: { name: url, canReconnect: true, hasFreshCredentials: false, connect },
     prepare: undefined,
     reconnect: undefined,
   });

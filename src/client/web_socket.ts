@@ -9,15 +9,15 @@ import type { ClientOptions, ClientTarget } from "./options.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 
 /** What makes a socket for each attempt to connect. */
-export interface Dialer {
+export interface Connector {
   /** What the target is called in messages: its URL, where it is one. */
   readonly name: string;
   /** Whether it can give another socket when one has ended. */
-  readonly redials: boolean;
+  readonly canReconnect: boolean;
   /** Whether another attempt may be another person's, or go elsewhere. */
-  readonly refreshes: boolean;
+  readonly hasFreshCredentials: boolean;
   /** Makes a socket, or gives that which was passed in; a promise only where it has to wait. */
-  dial(): StandardSocket | Promise<StandardSocket>;
+  connect(): StandardSocket | Promise<StandardSocket>;
 }
 
 /**
@@ -26,11 +26,11 @@ export interface Dialer {
  * @param target Where to.
  * @param options What is offered there, and which class makes sockets.
  */
-export function webSocketDialer(target: ClientTarget, options: ClientOptions): Dialer {
+export function webSocketConnector(target: ClientTarget, options: ClientOptions): Connector {
   const { token, protocols } = options;
   const isAsked = typeof target === "function";
   const isUrl = typeof target === "string" || target instanceof URL;
-  const refreshes = isAsked || (isUrl && typeof token === "function");
+  const hasFreshCredentials = isAsked || (isUrl && typeof token === "function");
   function open(url: string | URL, token: string | undefined): StandardSocket {
     const { WebSocket = globalThis.WebSocket } = options;
     const offered = [...protocols ?? (token === undefined ? [] : ["jsonrpc"])];
@@ -43,10 +43,10 @@ export function webSocketDialer(target: ClientTarget, options: ClientOptions): D
   }
   return {
     name: isUrl ? String(target) : "the server",
-    redials: isUrl || isAsked,
-    refreshes,
-    dial() {
-      if (refreshes) return ask();
+    canReconnect: isUrl || isAsked,
+    hasFreshCredentials,
+    connect() {
+      if (hasFreshCredentials) return ask();
       return isUrl ? open(target, token as string | undefined) : target as StandardSocket;
     },
   };

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { byteLength } from "../util/utf8.ts";
+
 /**
  * One text for many connections. A carrier that can frame it ahead keeps the frame here, so that
  * an event is encoded and framed once, however many receive it.
@@ -23,7 +25,7 @@ export class SharedText {
 
   /** Bytes of UTF-8 that the text has; counted once, where somebody asks. */
   get byteLength(): number {
-    return this.#byteLength ??= bytesOf(this.text);
+    return this.#byteLength ??= byteLength(this.text);
   }
 }
 
@@ -81,7 +83,7 @@ export interface Receiver {
    */
   receive(text: string | undefined): void;
   /** Notes a sign of life that is no message: a pong. Does not throw. */
-  alive(): void;
+  markAlive(): void;
   /**
    * Says that the connection has ended, whoever ended it. Called exactly once, with 1006 where no
    * close frame came. Does not throw.
@@ -90,7 +92,7 @@ export interface Receiver {
 }
 
 /** What a runtime is told of a connection that is to be opened. */
-export interface Admission {
+export interface UpgradeContext {
   /** The subprotocol to answer with, if any. */
   readonly protocol: string | undefined;
   /** What a runtime that can refuse a long message while it arrives should refuse. */
@@ -110,9 +112,7 @@ export function textOf(message: Outgoing): string {
 
 /** How many bytes of UTF-8 an outgoing message has. */
 export function bytesOf(message: Outgoing): number {
-  return typeof message === "string"
-    ? new TextEncoder().encode(message).length
-    : message.byteLength;
+  return typeof message === "string" ? byteLength(message) : message.byteLength;
 }
 
 /** Cuts a close reason to the 123 bytes that fit a control frame (RFC 6455, section 5.5). */

@@ -13,14 +13,17 @@ import {
   RpcInternalError,
   RpcMethodNotFoundError,
 } from "../protocol/errors.ts";
-import { exceedsBytes } from "../protocol/limits.ts";
+import { exceedsBytes } from "../util/utf8.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
-import { isThenable } from "./middleware.ts";
+import { isThenable } from "../util/maybe_promise.ts";
 import { checkRequest, errorText, idOf, isResponse, resultText } from "../protocol/message.ts";
 import type { Id, Message, RequestMessage } from "../protocol/message.ts";
-import { RpcRequest } from "./request.ts";
-import type { Connection, Outlet } from "./request.ts";
+import type { BaseConnection } from "./connection.ts";
+import { batchErrorText, BatchResponse } from "./batch.ts";
+import { ABORT, SETTLE } from "./internal.ts";
+import { IncomingRequest } from "./request.ts";
+import type { ResponseSink, RpcRequest } from "./request.ts";
 
 /** Something callable by name, ready to run: guards and middleware are inside. */
 export interface Method {
@@ -33,7 +36,7 @@ export interface Method {
 }
 
 /** What a responder needs to know of its side. */
-export interface ResponderHost {
+export interface DispatcherHost {
   /** The bounds that hold here. */
   readonly limits: Limits;
   /** Where failures of handlers are written. */
@@ -43,7 +46,7 @@ export interface ResponderHost {
 }
 
 /** Takes answers for calls of our own. */
-export interface Replies {
+export interface ResponseHandler {
   /** Whether a call with this id waits. */
   awaits(id: unknown): boolean;
   /** Takes an answer. */
@@ -53,25 +56,25 @@ export interface Replies {
 }
 
 /** Runs the messages of one connection. */
-export class Responder {
+export class Dispatcher {
   /** The side that answers. */
-  protected readonly host: ResponderHost;
-  readonly #connection: Connection;
-  readonly #replies: Replies | undefined;
+  protected readonly host: DispatcherHost;
+  readonly #connection: BaseConnection;
+  readonly #responses: ResponseHandler | undefined;
   // Only calls whose handler gave a promise are in here.
-  #running: Set<RpcRequest> | undefined;
+  #running: Set<IncomingRequest> | undefined;
   // Counts cancelled calls too, until their handler has really ended.
   #inFlight = 0;
 
   /**
    * @param host The methods, limits and log of this side.
    * @param connection What handlers see as the caller.
-   * @param replies Takes answers to our own calls; without it they are dropped.
+   * @param responses Takes answers to our own calls; without it they are dropped.
    */
-  constructor(host: ResponderHost, connection: Connection, replies?: Replies) {
+  constructor(host: DispatcherHost, connection: BaseConnection, responses?: ResponseHandler) {
     this.host = host;
     this.#connection = connection;
-    this.#replies = replies;
+    this.#responses = responses;
   }
 
   /** How many calls wait for their handler. */
@@ -79,32 +82,32 @@ export class Responder {
     return this.#inFlight;
   }
 
-  /** Runs one parsed message, of which nothing is known yet; `outlet.reply` is called once. */
-  handle(message: unknown, outlet: Outlet): void {
-    if (!Array.isArray(message) || message.length === 0) return this.#entry(message, outlet, 0);
+  /** Runs one parsed message, of which nothing is known yet; `sink.reply` is called once. */
+  handle(message: unknown, sink: ResponseSink): void {
+    if (!Array.isArray(message) || message.length === 0) return this.#entry(message, sink, 0);
     const { maxBatch, maxMessageBytes } = this.host.limits;
     // Answers to a batch of our own may be as many as we asked for.
     if (message.length > maxBatch && !message.every(isResponse)) {
       const why = `Batch of ${message.length} is over ${maxBatch} (maxBatch)`;
       const text = batchErrorText(ErrorCode.batchTooLarge, why, message);
-      return outlet.reply(text, undefined, 0);
+      return sink.reply(text, undefined, 0);
     }
-    const batch = new Batch(message, maxMessageBytes, outlet);
+    const batch = new BatchResponse(message, maxMessageBytes, sink);
     for (let index = 0; index < message.length; index++) this.#entry(message[index], batch, index);
   }
 
   /** Tells all running handlers that nobody waits for them any more. */
   abort(reason: unknown): void {
-    for (const request of this.#running ?? []) request.abort(reason);
+    for (const request of this.#running ?? []) request[ABORT](reason);
   }
 
   /** Why a request is refused, if it is. */
-  protected refusal(request: RpcRequest, method: Method | undefined): RpcError | undefined {
+  protected refusal(request: IncomingRequest, method: Method | undefined): RpcError | undefined {
     return method === undefined ? NOT_FOUND : this.#busy(request);
   }
 
   /** Begins to wait for a handler. */
-  protected wait(request: RpcRequest, result: PromiseLike<unknown>, _method: Method): void {
+  protected wait(request: IncomingRequest, result: PromiseLike<unknown>, _method: Method): void {
     this.#inFlight++;
     (this.#running ??= new Set()).add(request);
     // Promise.resolve: a thenable of somebody's own may call back twice, or never throw properly.
@@ -115,45 +118,45 @@ export class Responder {
   }
 
   /** Notes that a handler has ended; answers whether its call still waits for its answer. */
-  protected finished(request: RpcRequest): boolean {
+  protected finished(request: IncomingRequest): boolean {
     this.#inFlight--;
     return this.#running?.delete(request) === true;
   }
 
   /** Answers a call although its handler has not ended; what that gives later is dropped. */
-  protected giveUp(request: RpcRequest, reason: RpcError): void {
+  protected giveUp(request: IncomingRequest, reason: RpcError): void {
     if (!this.#running?.delete(request)) return;
-    request.abort(reason);
+    request[ABORT](reason);
     this.#fail(request, reason);
   }
 
-  #entry(message: unknown, outlet: Outlet, index: number): void {
-    if (this.#isAnswer(message)) this.#replies?.settle(message);
+  #entry(message: unknown, sink: ResponseSink, index: number): void {
+    if (this.#isAnswer(message)) this.#responses?.settle(message);
     else {
       const invalid = checkRequest(message);
       if (invalid !== undefined) {
-        return outlet.reply(errorText(idOf(message), invalid), undefined, index);
+        return sink.reply(errorText(idOf(message), invalid), undefined, index);
       }
       const { method, params, id } = message as RequestMessage;
       if (id !== undefined || !method.startsWith("$/")) {
         return this.#run(
-          new RpcRequest(this.#connection, message as RequestMessage, outlet, index),
+          new IncomingRequest(this.#connection, message as RequestMessage, sink, index),
         );
       }
       this.#control(method, params);
     }
-    outlet.reply(undefined, undefined, index);
+    sink.reply(undefined, undefined, index);
   }
 
   /** Also with neither a result nor an error it is an answer to whoever waits: it must not be lost. */
   #isAnswer(message: unknown): message is Message {
     if (isResponse(message)) return true;
     const { method, id } = (message ?? {}) as Message;
-    return method === undefined && this.#replies?.awaits(id) === true;
+    return method === undefined && this.#responses?.awaits(id) === true;
   }
 
   #control(name: string, params: unknown): void {
-    if (name === "$/progress") return this.#replies?.progress(params);
+    if (name === "$/progress") return this.#responses?.progress(params);
     const { id } = (params ?? {}) as Message;
     if (name !== "$/cancelRequest" || id === undefined) return;
     for (const request of this.#running ?? []) {
@@ -161,7 +164,7 @@ export class Responder {
     }
   }
 
-  #busy({ id, method }: RpcRequest): RpcError | undefined {
+  #busy({ id, method }: IncomingRequest): RpcError | undefined {
     const { limits: { maxInFlight }, logger } = this.host;
     if (this.#inFlight < maxInFlight) return undefined;
     const message =
@@ -170,7 +173,7 @@ export class Responder {
     return new RpcError(ErrorCode.serverBusy, message);
   }
 
-  #run(request: RpcRequest): void {
+  #run(request: IncomingRequest): void {
     const method = this.host.find(request.method);
     const refusal = this.refusal(request, method);
     if (refusal !== undefined) return this.#fail(request, refusal);
@@ -184,7 +187,7 @@ export class Responder {
     this.#succeed(request, result);
   }
 
-  #succeed(request: RpcRequest, result: unknown): void {
+  #succeed(request: IncomingRequest, result: unknown): void {
     const { id } = request;
     let text: string | undefined;
     try {
@@ -192,18 +195,18 @@ export class Responder {
     } catch (error) {
       return this.#fail(request, error);
     }
-    request.settle(true, text);
+    request[SETTLE](true, text);
   }
 
-  #fail(request: RpcRequest, error: unknown): void {
+  #fail(request: IncomingRequest, error: unknown): void {
     const { id } = request;
     // A promise that was thrown by mistake: without this its own failure would end the process.
     if (error instanceof Promise) error.catch(() => {});
     if (!(error instanceof RpcError) || error.cause !== undefined) this.#log(request, error);
-    request.settle(false, id === undefined ? undefined : this.#failureText(request, id, error));
+    request[SETTLE](false, id === undefined ? undefined : this.#failureText(request, id, error));
   }
 
-  #failureText(request: RpcRequest, id: Id, error: unknown): string {
+  #failureText(request: IncomingRequest, id: Id, error: unknown): string {
     if (!(error instanceof RpcError)) return errorText(id, INTERNAL);
     try {
       return this.#bounded(id, errorText(id, error));
@@ -221,56 +224,11 @@ export class Responder {
     return errorText(id, new RpcError(ErrorCode.responseTooBig, message));
   }
 
-  #log(request: RpcRequest, error: unknown): void {
+  #log(request: IncomingRequest, error: unknown): void {
     this.host.logger.error(`Method ${quoted(request.method)} failed: ${describeError(error)}`);
-  }
-}
-
-/** Gathers the answers of one batch, in the order of its entries. */
-class Batch implements Outlet {
-  readonly #entries: readonly unknown[];
-  readonly #texts: (string | undefined)[];
-  readonly #maxBytes: number;
-  readonly #outlet: Outlet;
-  #afterwards: RpcRequest[] | undefined;
-  #left: number;
-  #length = 0;
-
-  constructor(entries: readonly unknown[], maxBytes: number, outlet: Outlet) {
-    this.#entries = entries;
-    this.#texts = new Array(entries.length);
-    this.#left = entries.length;
-    this.#maxBytes = maxBytes;
-    this.#outlet = outlet;
-  }
-
-  reply(text: string | undefined, request: RpcRequest | undefined, index: number): void {
-    if (request?.hasAfterwards) (this.#afterwards ??= []).push(request);
-    if (text !== undefined) this.#length += text.length + 1;
-    // Past the limit the answers are only counted: they will not be sent.
-    if (this.#length <= this.#maxBytes) this.#texts[index] = text;
-    if (--this.#left > 0) return;
-    this.#outlet.reply(this.#text(), undefined, 0);
-    this.#afterwards?.forEach((each) => each.answered());
-  }
-
-  #text(): string | undefined {
-    if (this.#length === 0) return undefined;
-    if (this.#length <= this.#maxBytes) {
-      const text = `[${this.#texts.filter((each) => each !== undefined).join(",")}]`;
-      if (!exceedsBytes(text, this.#maxBytes)) return text;
-    }
-    const message = `The batch's answer is over ${this.#maxBytes} bytes (maxMessageBytes)`;
-    return batchErrorText(ErrorCode.batchResponseTooLarge, message, this.#entries);
   }
 }
 
 const NOT_FOUND = new RpcMethodNotFoundError();
 const INTERNAL = new RpcInternalError();
 const CANCELLED = new RpcError(ErrorCode.requestCancelled, "Request cancelled");
-
-/** One error for a whole batch. Its data tells by the first id which batch of the caller's it was. */
-function batchErrorText(code: number, message: string, entries: readonly unknown[]): string {
-  const first = entries.map(idOf).find((id) => id !== null) ?? null;
-  return errorText(null, new RpcError(code, message, { data: { firstId: first } }));
-}

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isThenable } from "../util/maybe_promise.ts";
+
 /** Goes one layer further in and gives what comes back: a value, or a promise of one. */
 export type Next = () => unknown;
 
@@ -38,12 +40,6 @@ export function compose<Context>(
   core: Core<Context>,
 ): Core<Context> {
   return layers.reduceRight<Core<Context>>((inner, layer) => wrap(layer, inner), core);
-}
-
-/** Whether a value is to be waited for. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (typeof value === "object" || typeof value === "function") && value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function";
 }
 
 function wrap<Context>(

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { attempt } from "../util/attempt.ts";
+import { runSafely } from "../util/maybe_promise.ts";
 import {
   describeError,
   ErrorCode,
@@ -18,7 +18,7 @@ import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import { outgoingText } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
-import { Alarm } from "../util/timer.ts";
+import { OneShotTimer } from "../util/timer.ts";
 
 /** How one call to the other side is made. */
 export interface CallOptions {
@@ -43,7 +43,7 @@ export interface CallOptions {
 }
 
 /** A call that waits. */
-export interface WaitingCall {
+export interface PendingCall {
   /** The method's name. */
   readonly method: string;
   /** What was sent, or is to be. */
@@ -51,13 +51,13 @@ export interface WaitingCall {
   /** How it was made. */
   readonly options: CallOptions;
   /** Whether it makes sense on the connection alone that it was made for. */
-  readonly bound: boolean;
+  readonly connectionOnly: boolean;
   /** Whether it was sent on a connection that has ended, and may have run there. */
   outcome?: RpcConnectionError["outcome"] | undefined;
 }
 
 /** What the side of the calls does for them. */
-export interface PendingHost {
+export interface PendingCallsHost {
   /** Which bounds hold. */
   readonly limits: Limits;
   /** Where failures of `onProgress` are written. */
@@ -65,9 +65,9 @@ export interface PendingHost {
   /** Called with the id of a call that was given up by timeout or abort. */
   cancel(id: number): void;
   /** Called for an answer that belongs to no single call: its id is null. */
-  orphan?(message: Message): void;
+  unmatched?(message: Message): void;
   /** Takes a call back that the other side refused and has not run; answers whether it did. */
-  refused?(id: number, call: WaitingCall): boolean;
+  refused?(id: number, call: PendingCall): boolean;
 }
 
 /** What a call is made of. */
@@ -79,13 +79,13 @@ export interface CallRequest {
   /** How it is made. */
   readonly options?: CallOptions | undefined;
   /** Whether it makes sense on the connection alone that it is made for. @default {false} */
-  readonly bound?: boolean;
+  readonly connectionOnly?: boolean;
   /** Is given the result before anything that came after it is looked at. */
-  readonly taken?: ((result: unknown) => void) | undefined;
+  readonly onResult?: ((result: unknown) => void) | undefined;
 }
 
-interface Call extends WaitingCall {
-  readonly taken: ((result: unknown) => void) | undefined;
+interface SentCall extends PendingCall {
+  readonly onResult: ((result: unknown) => void) | undefined;
   readonly resolve: (result: unknown) => void;
   readonly reject: (reason: unknown) => void;
   readonly deadline: number;
@@ -93,17 +93,17 @@ interface Call extends WaitingCall {
 }
 
 /** The calls of one side that are under way. */
-export class Pending {
-  readonly #calls = new Map<unknown, Call>();
-  readonly #host: PendingHost;
+export class PendingCalls {
+  readonly #calls = new Map<unknown, SentCall>();
+  readonly #host: PendingCallsHost;
   #lastId = 0;
   // One timer for all calls, set for the earliest deadline: a timer per call would cost more than
   // the rest of the call on some runtimes.
-  readonly #alarm = new Alarm();
-  #alarmAt = Infinity;
+  readonly #timer = new OneShotTimer();
+  #timerAt = Infinity;
 
   /** @param host Whose calls these are. */
-  constructor(host: PendingHost) {
+  constructor(host: PendingCallsHost) {
     this.#host = host;
   }
 
@@ -126,7 +126,7 @@ export class Pending {
    * what kept the call from being sent.
    */
   call(
-    { method, params, options = {}, bound = false, taken }: CallRequest,
+    { method, params, options = {}, connectionOnly = false, onResult }: CallRequest,
     send: (text: string, id: number) => void,
   ): Promise<unknown> {
     const { signal, timeoutMs = this.#host.limits.timeoutMs } = options;
@@ -143,15 +143,15 @@ export class Pending {
         method,
         text,
         options,
-        bound,
-        taken,
+        connectionOnly,
+        onResult,
         resolve,
         reject,
         deadline,
         stopListening,
       };
       this.#calls.set(id, call);
-      if (deadline < this.#alarmAt) this.#setAlarm(deadline);
+      if (deadline < this.#timerAt) this.#setTimer(deadline);
       try {
         send(text, id);
       } catch (error) {
@@ -163,15 +163,15 @@ export class Pending {
   /** Matches an answer with its call. One that nobody waits for is dropped. */
   settle(message: Message): void {
     const { id, result, error } = message;
-    if (id === null || id === undefined) return this.#host.orphan?.(message);
+    if (id === null || id === undefined) return this.#host.unmatched?.(message);
     const waiting = this.#calls.get(id);
     if (waiting === undefined) return;
-    if (!waiting.bound && mayRetry(error) && this.#host.refused?.(id as number, waiting)) {
+    if (!waiting.connectionOnly && mayRetry(error) && this.#host.refused?.(id as number, waiting)) {
       return;
     }
-    const call = this.#take(id) as Call;
+    const call = this.#take(id) as SentCall;
     if ((error === undefined || error === null) && result !== undefined) {
-      call.taken?.(result);
+      call.onResult?.(result);
       call.resolve(result);
     } else if (error === undefined) {
       call.reject(malformed(call.method, "neither a result nor an error", message));
@@ -185,7 +185,7 @@ export class Pending {
   /** Hands a `$/progress` notification to the call it belongs to. */
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
-    attempt(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
+    runSafely(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
       this.#host.logger.error(`A call's onProgress failed: ${describeError(error)}`);
     });
   }
@@ -200,17 +200,17 @@ export class Pending {
    *
    * @param reasonFor Gives the reason, or `undefined` to let the call wait on.
    */
-  failAll(reasonFor: (id: number, call: WaitingCall) => unknown): void {
+  failAll(reasonFor: (id: number, call: PendingCall) => unknown): void {
     for (const [id, call] of [...this.#calls]) {
       const reason = reasonFor(id as number, call);
       if (reason !== undefined) this.fail(id, reason);
     }
     if (this.#calls.size > 0) return;
-    this.#alarm.clear();
-    this.#alarmAt = Infinity;
+    this.#timer.clear();
+    this.#timerAt = Infinity;
   }
 
-  #take(id: unknown): Call | undefined {
+  #take(id: unknown): SentCall | undefined {
     const call = this.#calls.get(id);
     if (call === undefined) return undefined;
     this.#calls.delete(id);
@@ -231,20 +231,20 @@ export class Pending {
     call.reject(reason);
   }
 
-  #setAlarm(at: number): void {
-    this.#alarmAt = at;
-    this.#alarm.setQuietly(at - performance.now(), () => this.#sweep());
+  #setTimer(at: number): void {
+    this.#timerAt = at;
+    this.#timer.setUnref(at - performance.now(), () => this.#sweep());
   }
 
   #sweep(): void {
-    this.#alarmAt = Infinity;
+    this.#timerAt = Infinity;
     const now = performance.now();
     let earliest = Infinity;
     for (const [id, { deadline, method }] of this.#calls) {
       if (deadline > now) earliest = Math.min(earliest, deadline);
       else this.#giveUp(id as number, new RpcTimeoutError(`Call of "${method}" timed out`));
     }
-    if (earliest < Infinity) this.#setAlarm(earliest);
+    if (earliest < Infinity) this.#setTimer(earliest);
   }
 }
 

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { CallMiddleware, Connection, Handler, Handshake } from "./request.ts";
+import type { CallMiddleware, Handler } from "./request.ts";
+import type { Connection, Handshake } from "./connection.ts";
 
 /**
  * Looks at a peer before its first message: before a WebSocket is opened, and before each POST.
@@ -42,7 +43,8 @@ export interface PluginMethod {
  * function counter(): Plugin {
  *   let calls = 0;
  *   return {
- *     call: (_request, next) => (calls++, next()),
+ *     name: "counter",
+ *     middleware: (_request, next) => (calls++, next()),
  *     methods: { count: { handler: () => calls } },
  *   };
  * }
@@ -52,8 +54,10 @@ export interface PluginMethod {
  */
 // deno-lint-ignore ban-types -- exactly this: a type to intersect with
 export interface Plugin<User = unknown, Methods extends object = {}> {
+  /** What the plugin is called in logs and errors. */
+  readonly name: string;
   /** A layer around every call. */
-  readonly call?: CallMiddleware;
+  readonly middleware?: CallMiddleware;
   /** Looks at each peer before its first message. */
   readonly handshake?: HandshakeCheck;
   /** Methods by name. */
@@ -64,18 +68,18 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
    * Called when a connection that lasts is open, a WebSocket or an event stream, before its first
    * message. Where it throws, the connection is closed with 1011.
    */
-  readonly opened?: (connection: Connection) => void;
+  readonly onOpen?: (connection: Connection) => void;
   /** Called when a connection has ended: forget it. */
-  readonly ended?: (connection: Connection) => void;
+  readonly onClose?: (connection: Connection) => void;
   /** Called when the user of a connection changes: take away what it may no longer use. */
-  readonly userChanged?: (connection: Connection) => void;
+  readonly onUserChange?: (connection: Connection) => void;
   /**
    * Called when events of a topic were not sent to a connection, because its peer does not read fast
    * enough. Those that it may still recover are not among them.
    */
-  readonly dropped?: (connection: Connection, topic: string, count: number) => void;
+  readonly onDrop?: (connection: Connection, topic: string, count: number) => void;
   /** Called when the server closes. */
-  readonly close?: () => void | Promise<void>;
+  readonly dispose?: () => void | Promise<void>;
   /** Only a type: what the user becomes. Never set. */
   readonly "~user"?: User;
   /** Only a type: what clients may call. Never set. */

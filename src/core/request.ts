@@ -1,323 +1,91 @@
 /**
- * What a handler sees: the call it answers, and the connection the call came through.
+ * One call or notification, as its handler and the middleware around it see it.
  *
  * @module
  */
 
-import { attempt } from "../util/attempt.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
-import type { Outgoing } from "./channel.ts";
-import type { Logger } from "../util/logger.ts";
-import { isThenable } from "./middleware.ts";
+import type { Id, RequestMessage } from "../protocol/message.ts";
+import { runSafely } from "../util/maybe_promise.ts";
+import type { BaseConnection, Connection } from "./connection.ts";
+import { ABORT, AFTER_ANSWER, ANSWERED, HAS_AFTER_ANSWER, SETTLE, WATCH } from "./internal.ts";
 import type { Middleware } from "./middleware.ts";
 import type { CallOptions } from "./pending_calls.ts";
-import { RawJson } from "../protocol/message.ts";
-import type { Id, RequestMessage } from "../protocol/message.ts";
-
-/** What is known of a peer before its first message; the same for WebSocket and HTTP. */
-export interface Handshake {
-  /** The whole URL that was asked for. */
-  readonly url: string;
-  /** The request's headers. */
-  readonly headers: Headers;
-  /** The peer's address, or that of the nearest proxy; `undefined` where nobody told. */
-  readonly remoteAddress: string | undefined;
-  /** Whom the connection belongs to. A handshake function may set it; `null` is nobody. */
-  user: unknown;
-}
-
-let watch: (connection: Connection) => void;
-
-/**
- * One peer: the same for as long as its WebSocket is open, or for the one request of an HTTP POST.
- *
- * @typeParam User What {@linkcode Connection.user} is.
- */
-export abstract class Connection<User = unknown> {
-  /** How the peer came in. */
-  readonly handshake: Handshake;
-  /** Where this side writes its log. */
-  readonly logger: Logger;
-  #user: User;
-  // Made on first use: most connections of a busy server never need most of these.
-  #id: string | undefined;
-  #state: Record<string, unknown> | undefined;
-  #controller: AbortController | undefined;
-
-  /** Made by the server or client, not by users. */
-  constructor(handshake: Handshake, logger: Logger) {
-    this.handshake = handshake;
-    this.logger = logger;
-    this.#user = handshake.user as User;
-  }
-
-  /** A random name that no other connection has. */
-  get id(): string {
-    return this.#id ??= crypto.randomUUID();
-  }
-
-  /** Whom the connection belongs to; `null` for nobody. */
-  get user(): User {
-    return this.#user;
-  }
-
-  /** Room for whatever your handlers want to remember of this peer. */
-  get state(): Record<string, unknown> {
-    return this.#state ??= Object.create(null) as Record<string, unknown>;
-  }
-
-  /** The topics that the peer is subscribed to. */
-  get subscriptions(): ReadonlySet<string> {
-    return NO_TOPICS;
-  }
-
-  /** Events of topics that the peer was not sent, because it did not read fast enough. */
-  get dropped(): number {
-    return 0;
-  }
-
-  /** Aborts when the connection has ended. */
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      this.watched();
-    }
-    if (!this.isOpen) this.#controller.abort();
-    return this.#controller.signal;
-  }
-
-  /** Gives the connection to a user. What the user may not use is dropped before this returns. */
-  login(user: NonNullable<User>): void {
-    this.#user = user;
-    this.userChanged();
-  }
-
-  /** Takes the connection from its user. What a stranger may not use is dropped. */
-  logout(): void {
-    this.#user = null as User;
-    this.userChanged();
-  }
-
-  /** Whether messages still pass. */
-  abstract readonly isOpen: boolean;
-
-  /** Bytes that were sent to the peer and that the network has not taken yet. */
-  abstract readonly bufferedAmount: number;
-
-  /**
-   * Calls a method of the peer.
-   *
-   * @param method Its name.
-   * @param params An array (by position), an object (by name), or none.
-   * @returns What the peer answered. Rejects as {@linkcode JsonRpcClient.call} does.
-   */
-  abstract call<Result = unknown>(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<Result>;
-
-  /**
-   * Tells the peer something that needs no answer. Once the connection has ended this does nothing.
-   *
-   * @throws {TypeError} Where params have no JSON, or are neither array nor object.
-   */
-  abstract notify(method: string, params?: unknown): void;
-
-  /** Sends a text that was encoded already, perhaps for many. */
-  abstract send(message: Outgoing): void;
-
-  /**
-   * Ends the connection. What was sent before still goes out.
-   *
-   * @param code A close code of RFC 6455. @default {1000}
-   * @param reason At most 123 bytes of it arrive.
-   */
-  abstract close(code?: number, reason?: string): void;
-
-  /** Called when the user of the connection is another than before. */
-  protected userChanged(): void {}
-
-  /** Called when somebody wants to know whether the peer is gone; perhaps more than once. */
-  protected watched(): void {}
-
-  /** Called once, by the subclass, when the connection has ended. */
-  protected ended(): void {
-    this.#controller?.abort();
-  }
-
-  static {
-    watch = (connection) => connection.watched();
-  }
-}
-
-/** Takes the answer of one message, exactly once for each. */
-export interface Outlet {
-  /**
-   * @param text The answer, or `undefined` where there is none to give.
-   * @param request What was answered, where it came so far.
-   * @param index Which entry of a batch it was; 0 for a lone message.
-   */
-  reply(text: string | undefined, request: RpcRequest | undefined, index: number): void;
-}
 
 /**
  * One call or notification, as its handler and the middleware around it see it.
  *
- * @typeParam User What {@linkcode RpcRequest.user} is, as far as guards have narrowed it.
+ * @typeParam User The type of {@linkcode RpcRequest.user}, as far as guards have narrowed it.
  */
-export class RpcRequest<User = unknown> {
+export interface RpcRequest<User = unknown> {
   /** The peer that calls. */
   readonly connection: Connection<User>;
   /** The method's name, as it was called. */
   readonly method: string;
   /** The call's id; `undefined` for a notification. */
   readonly id: Id | undefined;
-  /** The params, as they came. Middleware may put others in their place. */
+  /** The params, as they came. Middleware may replace them. */
   params: unknown;
-  readonly #outlet: Outlet;
-  readonly #index: number;
-  #controller: AbortController | undefined;
-  #abortReason: unknown;
-  #succeeded: boolean | undefined;
-  #afterwards: ((succeeded: boolean) => void)[] | undefined;
-
-  /** Made by the responder, not by users. */
-  constructor(
-    connection: Connection<User>,
-    message: RequestMessage,
-    outlet: Outlet,
-    index: number,
-  ) {
-    this.connection = connection;
-    this.method = message.method;
-    this.id = message.id;
-    this.params = message.params;
-    this.#outlet = outlet;
-    this.#index = index;
-  }
-
-  /** Whom the connection belongs to, now; `null` for nobody. */
-  get user(): User {
-    return this.connection.user;
-  }
-
-  /** Aborts when the caller cancels the call or is gone: time to stop working for it. */
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
-      else watch(this.connection);
-    }
-    return this.#controller.signal;
-  }
-
+  /** The current user of the connection; `null` for nobody. */
+  readonly user: User;
+  /** Aborts when the caller cancels the call or is gone: stop working for it. */
+  readonly signal: AbortSignal;
+  /** Whether the caller has cancelled the call or is gone. Cheaper than reading the signal. */
+  readonly aborted: boolean;
   /**
-   * Calls a method of the peer that is calling, while its own call is still open. Given up together
-   * with it, unless `options.signal` says otherwise.
+   * Calls a method of the caller, while its own call is still open. The server gives this call up
+   * together with the caller's, unless `options.signal` says otherwise.
+   *
+   * @param method The method's name.
+   * @param params An array (by position), an object (by name), or none.
+   * @param options Timeout, signal and the like.
+   * @returns What the caller answered. Rejects as {@linkcode JsonRpcClient.call} does.
    *
    * @example The server asks back before it acts
    * ```ts
    * import { connect, JsonRpc } from "@x/jsonrpc";
    * import { linkedSockets } from "@x/jsonrpc/testing";
    *
-   * const rpc = new JsonRpc().method("format", async (_params: unknown, request) => {
-   *   const sure = await request.call<boolean>("sure", ["Really?"]);
+   * const rpc = new JsonRpc().method("format", async ({ disk }: { disk: string }, request) => {
+   *   const sure = await request.call<boolean>("sure", [`Really format ${disk}?`]);
    *   return sure ? "formatted" : "kept";
    * });
    * const [near, far] = linkedSockets();
    * rpc.attach(far);
    *
    * const client = await connect<typeof rpc>(near);
-   * client.method("sure", ([question]: [string]) => question !== "Really?");
-   * console.assert(await client.call("format") === "kept");
+   * client.method("sure", ([question]: [string]) => question !== "Really format sda?");
+   * console.assert(await client.call("format", { disk: "sda" }) === "kept");
    * await client.close();
    * ```
    */
   call<Result = unknown>(
     method: string,
     params?: unknown,
-    options: CallOptions = {},
-  ): Promise<Result> {
-    const signal = options.signal ?? this.signal;
-    return this.connection.call<Result>(method, params, { ...options, signal });
-  }
-
-  /** Asks the person at the other end: short for `call("confirm", { message })`. */
-  confirm(message: string, options?: CallOptions): Promise<boolean> {
-    return this.call<boolean>("confirm", { message }, options);
-  }
-
-  /** Tells the peer something that needs no answer. */
-  notify(method: string, params?: unknown): void {
-    this.connection.notify(method, params);
-  }
-
-  /** Tells the caller how far its call has come; reaches the `onProgress` of the call. */
-  progress(value: unknown): void {
-    if (this.id === undefined) return;
-    this.connection.notify("$/progress", { token: this.id, value });
-  }
-
+    options?: CallOptions,
+  ): Promise<Result>;
   /**
-   * Wraps JSON text so that, returned from the handler, it goes into the answer as it is: nothing
-   * is parsed or encoded again.
+   * Asks the person at the other end: short for `call("confirm", { message })`.
    *
-   * @param text One complete JSON value. It is not checked.
+   * @param message The question.
+   * @param options Timeout, signal and the like.
+   * @returns The person's answer.
    */
-  raw(text: string): RawJson {
-    return new RawJson(text);
-  }
-
+  confirm(message: string, options?: CallOptions): Promise<boolean>;
   /**
-   * Runs something as soon as the answer to this call has been sent (or need not be).
+   * Sends the caller a notification.
    *
-   * @param run Is told whether the call succeeded: it may have been cancelled, or a layer around
-   * the handler may have failed.
+   * @param method The method's name.
+   * @param params An array (by position), an object (by name), or none.
+   * @throws {TypeError} If params have no JSON, or are neither array nor object.
    */
-  afterwards(run: (succeeded: boolean) => void): void {
-    // A layer may answer first, and go inwards later.
-    if (this.#succeeded !== undefined) this.#run(run);
-    else (this.#afterwards ??= []).push(run);
-  }
-
-  /** Whether the caller has cancelled the call or is gone. Cheaper than asking the signal. */
-  get aborted(): boolean {
-    watch(this.connection);
-    return this.#abortReason !== undefined || !this.connection.isOpen;
-  }
-
-  /** Whether something waits for {@linkcode RpcRequest.answered}. */
-  get hasAfterwards(): boolean {
-    return this.#afterwards !== undefined;
-  }
-
-  /** Aborts {@linkcode RpcRequest.signal}. Called by the responder. */
-  abort(reason: unknown): void {
-    this.#abortReason ??= reason;
-    this.#controller?.abort(reason);
-  }
-
-  /** Gives the answer, if there is one, to whoever waits for it. Called by the responder, once. */
-  settle(succeeded: boolean, text: string | undefined): void {
-    this.#succeeded = succeeded;
-    this.#outlet.reply(text, this as RpcRequest, this.#index);
-  }
-
-  /** Runs what was left for {@linkcode RpcRequest.afterwards}. Called once the answer is out. */
-  answered(): void {
-    const runs = this.#afterwards;
-    this.#afterwards = undefined;
-    runs?.forEach((run) => this.#run(run));
-  }
-
-  #run(run: (succeeded: boolean) => void): void {
-    attempt(() => run(this.#succeeded as boolean), (error) => {
-      this.connection.logger.error(
-        `After the answer to ${quoted(this.method)}: ${describeError(error)}`,
-      );
-    });
-  }
+  notify(method: string, params?: unknown): void;
+  /**
+   * Tells the caller how far its call has come. The call's `onProgress` receives it.
+   *
+   * @param value Anything that has JSON.
+   */
+  progress(value: unknown): void;
 }
 
 /** A function that answers calls. It may return a value or a promise of one. */
@@ -327,58 +95,146 @@ export type Handler = (params: never, request: never) => unknown;
 /** A layer around calls: sees each request, notification, batch entry and subscription. */
 export type CallMiddleware = Middleware<RpcRequest>;
 
-/** What a guard is asked. */
-export interface GuardQuestion<User = unknown> {
-  /** Whom the connection belongs to; `null` for nobody. */
-  readonly user: User;
-  /** The peer that asks. */
-  readonly connection: Connection<User>;
-  /** The method or the concrete topic it is about. */
-  readonly name: string;
-  /** Which of the two. */
-  readonly kind: "method" | "topic";
+/** Takes the answer of one message, exactly once for each. */
+export interface ResponseSink {
+  /**
+   * @param text The answer, or `undefined` if there is none to give.
+   * @param request The request that was answered, if the message was one.
+   * @param index The position in a batch; 0 for a single message.
+   */
+  reply(text: string | undefined, request: IncomingRequest | undefined, index: number): void;
+}
+
+/** The request behind the interface; only the dispatcher answers it. */
+export class IncomingRequest implements RpcRequest {
+  readonly connection: BaseConnection;
+  readonly method: string;
+  readonly id: Id | undefined;
+  params: unknown;
+  readonly #sink: ResponseSink;
+  readonly #index: number;
+  #controller: AbortController | undefined;
+  #abortReason: unknown;
+  #succeeded: boolean | undefined;
+  #afterAnswer: ((succeeded: boolean) => void)[] | undefined;
+
+  /**
+   * @param connection The peer that calls.
+   * @param message What it sent.
+   * @param sink Takes the answer.
+   * @param index The position in a batch; 0 for a single message.
+   */
+  constructor(
+    connection: BaseConnection,
+    message: RequestMessage,
+    sink: ResponseSink,
+    index: number,
+  ) {
+    this.connection = connection;
+    this.method = message.method;
+    this.id = message.id;
+    this.params = message.params;
+    this.#sink = sink;
+    this.#index = index;
+  }
+
+  get user(): unknown {
+    return this.connection.user;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+      else this.connection[WATCH]();
+    }
+    return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    this.connection[WATCH]();
+    return this.#abortReason !== undefined || !this.connection.isOpen;
+  }
+
+  call<Result = unknown>(
+    method: string,
+    params?: unknown,
+    options: CallOptions = {},
+  ): Promise<Result> {
+    const signal = options.signal ?? this.signal;
+    return this.connection.call<Result>(method, params, { ...options, signal });
+  }
+
+  confirm(message: string, options?: CallOptions): Promise<boolean> {
+    return this.call<boolean>("confirm", { message }, options);
+  }
+
+  notify(method: string, params?: unknown): void {
+    this.connection.notify(method, params);
+  }
+
+  progress(value: unknown): void {
+    if (this.id === undefined) return;
+    this.connection.notify("$/progress", { token: this.id, value });
+  }
+
+  /** Whether a function waits for the answer to be sent. */
+  get [HAS_AFTER_ANSWER](): boolean {
+    return this.#afterAnswer !== undefined;
+  }
+
+  /** Aborts {@linkcode IncomingRequest.signal}. */
+  [ABORT](reason: unknown): void {
+    this.#abortReason ??= reason;
+    this.#controller?.abort(reason);
+  }
+
+  /** Hands the answer, if there is one, to the sink. Called once. */
+  [SETTLE](succeeded: boolean, text: string | undefined): void {
+    this.#succeeded = succeeded;
+    this.#sink.reply(text, this, this.#index);
+  }
+
+  /** Runs the functions that waited for the answer. Called once the answer is out. */
+  [ANSWERED](): void {
+    const runs = this.#afterAnswer;
+    this.#afterAnswer = undefined;
+    runs?.forEach((run) => this.#run(run));
+  }
+
+  /** See {@linkcode afterAnswer}. */
+  [AFTER_ANSWER](run: (succeeded: boolean) => void): void {
+    // Middleware may answer first, and call `next` later.
+    if (this.#succeeded !== undefined) this.#run(run);
+    else (this.#afterAnswer ??= []).push(run);
+  }
+
+  #run(run: (succeeded: boolean) => void): void {
+    runSafely(() => run(this.#succeeded as boolean), (error) => {
+      this.connection.logger.error(
+        `After the answer to ${quoted(this.method)}: ${describeError(error)}`,
+      );
+    });
+  }
 }
 
 /**
- * A middleware that can also say whether a peer may know of a thing at all.
+ * Runs a function as soon as the answer to a request was sent (or need not be).
  *
- * @typeParam User What the user is known to be behind this guard.
+ * @param request The request, as its handler got it.
+ * @param run Is told whether the call succeeded: it may have been cancelled, or middleware around
+ * the handler may have failed.
  */
-export interface Guard<User = unknown> {
-  (request: RpcRequest, next: () => unknown): unknown;
-  /** Answers `true` where the peer may know of the thing; everything else refuses. */
-  readonly admits: (question: GuardQuestion) => unknown;
-  /** Only a type: what the user is narrowed to. Never set. */
-  readonly "~user"?: User;
+export function afterAnswer(request: RpcRequest, run: (succeeded: boolean) => void): void {
+  if (request instanceof IncomingRequest) request[AFTER_ANSWER](run);
 }
 
-/** The user behind guards: what each of them narrows the user to. */
-export type UserBehind<User, Use extends readonly unknown[]> = Use extends
-  readonly [infer First, ...infer Rest]
-  ? UserBehind<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
-  : User;
-
-/** Whether every guard among these layers admits. One that throws or is asynchronous does not. */
-export function admitted(layers: readonly CallMiddleware[], question: GuardQuestion): boolean {
-  for (const layer of layers) {
-    if ("admits" in layer && !admits(layer as Guard, question)) return false;
-  }
-  return true;
-}
-
-const NO_TOPICS: ReadonlySet<string> = new Set();
-
-function admits(guard: Guard, question: GuardQuestion): boolean {
-  const { kind, name, connection: { logger } } = question;
-  try {
-    const answer = guard.admits(question);
-    if (isThenable(answer)) answer.then(undefined, () => {}); // refused below, whatever it becomes
-    if (typeof answer !== "boolean") {
-      logger.error(`Guard of ${kind} ${quoted(name)} refused: it gave no boolean`);
-    }
-    return answer === true;
-  } catch (error) {
-    logger.error(`Guard of ${kind} ${quoted(name)} refused: it threw ${describeError(error)}`);
-    return false;
-  }
+/**
+ * Aborts the signal of a request whose work has no receiver any more.
+ *
+ * @param request The request, as its handler got it.
+ * @param reason What the signal says.
+ */
+export function abortRequest(request: RpcRequest, reason: unknown): void {
+  if (request instanceof IncomingRequest) request[ABORT](reason);
 }

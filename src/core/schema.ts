@@ -50,7 +50,7 @@ export interface SchemaIssue {
  * import { JsonRpc, type } from "@x/jsonrpc";
  *
  * const rpc = new JsonRpc().topic("clock", { schema: type<string>() });
- * rpc.notify("clock", "12:00");
+ * rpc.publish("clock", "12:00");
  * ```
  */
 export function type<T>(): Schema<T, T> {

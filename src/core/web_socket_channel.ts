@@ -6,7 +6,7 @@
  */
 
 import { closeReason, textOf } from "./channel.ts";
-import type { Admission, Channel, Outgoing, Receiver } from "./channel.ts";
+import type { Channel, Outgoing, Receiver, UpgradeContext } from "./channel.ts";
 
 /** What is used of the events of a standard WebSocket. */
 export interface SocketEvent {
@@ -39,7 +39,7 @@ export interface StandardSocket {
 /** Ties a standard WebSocket to a receiver, as soon as it is open. */
 export function openSocket(
   socket: StandardSocket,
-  opening: Pick<Admission, "opened" | "refused">,
+  opening: Pick<UpgradeContext, "opened" | "refused">,
 ): void {
   let receiver: Receiver | undefined;
   let closed = socket.readyState > OPEN;

@@ -21,6 +21,28 @@ export interface RpcStandardErrorOptions extends RpcErrorOptions {
   readonly message?: string;
 }
 
+/** What kind of failure an {@linkcode RpcFailure} is. */
+export type RpcFailureKind = "error" | "connection" | "timeout";
+
+/**
+ * The base of everything that this module rejects a call with: catch this one, and branch on `kind`.
+ *
+ * @example Telling failures apart
+ * ```ts
+ * import { connect, RpcFailure } from "@x/jsonrpc";
+ *
+ * const failure = await connect("ws://127.0.0.1:9").catch((error) => error);
+ * console.assert(failure instanceof RpcFailure && failure.kind === "connection");
+ * ```
+ */
+export abstract class RpcFailure extends Error {
+  /**
+   * `"error"`: the other side answered with an error. `"connection"`: no answer, because of the
+   * connection. `"timeout"`: no answer in time. These texts do not change between versions.
+   */
+  abstract readonly kind: RpcFailureKind;
+}
+
 /**
  * An error that is answered to the caller as it is, and what a refused call rejects with.
  *
@@ -43,8 +65,9 @@ export interface RpcStandardErrorOptions extends RpcErrorOptions {
  * await client.close();
  * ```
  */
-export class RpcError extends Error {
+export class RpcError extends RpcFailure {
   override readonly name: string = "RpcError";
+  override readonly kind = "error";
   /** The error's number: yours, one of the specification's, or one of this module's. */
   readonly code: number;
   /** What more the error tells, or `undefined`. */
@@ -149,8 +172,9 @@ export class RpcServerError extends RpcError {
  * console.assert(error instanceof RpcConnectionError && error.outcome === "unsent");
  * ```
  */
-export class RpcConnectionError extends Error {
+export class RpcConnectionError extends RpcFailure {
   override readonly name = "RpcConnectionError";
+  override readonly kind = "connection";
   /** `"unsent"`: the other side never saw the call. `"unknown"`: it may have run. */
   readonly outcome: "unsent" | "unknown";
   /**
@@ -169,15 +193,21 @@ export class RpcConnectionError extends Error {
 }
 
 /** No answer came within the call's `timeoutMs`. It may still have run on the other side. */
-export class RpcTimeoutError extends Error {
+export class RpcTimeoutError extends RpcFailure {
   override readonly name = "RpcTimeoutError";
+  override readonly kind = "timeout";
 }
 
 /**
- * The numbers that this module itself answers with, beside the five of the specification. Those
- * from `-32006` to `-32011` mean what they mean in Rust's jsonrpsee, `-32002` what it means in geth.
+ * The codes that this module itself answers with: the five of the specification first. Those from
+ * `-32006` to `-32011` mean what they mean in Rust's jsonrpsee, `-32002` what it means in geth.
  */
 export const ErrorCode: {
+  readonly parseError: -32700;
+  readonly invalidRequest: -32600;
+  readonly methodNotFound: -32601;
+  readonly invalidParams: -32602;
+  readonly internalError: -32603;
   readonly requestTimeout: -32002;
   readonly forbidden: -32003;
   readonly limitExceeded: -32005;
@@ -189,6 +219,11 @@ export const ErrorCode: {
   readonly batchResponseTooLarge: -32011;
   readonly requestCancelled: -32800;
 } = Object.freeze({
+  parseError: -32700,
+  invalidRequest: -32600,
+  methodNotFound: -32601,
+  invalidParams: -32602,
+  internalError: -32603,
   requestTimeout: -32002,
   forbidden: -32003,
   limitExceeded: -32005,

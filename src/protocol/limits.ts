@@ -4,6 +4,9 @@
  * @module
  */
 
+import { checkLimits } from "../util/check_option.ts";
+import { exceedsBytes } from "../util/utf8.ts";
+
 /** Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away. */
 export interface Limits {
   /**
@@ -81,44 +84,12 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 });
 
 /**
- * Fills the defaults in and checks every bound, once, at the door.
- *
- * @param options What was asked for; other members are left alone.
- * @param defaults The bounds there are. Those whose name ends in `Ms` may be 0, others are at least 1.
- * @throws {RangeError} Where a bound is no whole number, or below what makes sense.
- */
-export function resolveBounds<Bounds extends object>(
-  options: Partial<Bounds>,
-  defaults: Bounds,
-): Readonly<Bounds> {
-  const bounds: Record<string, unknown> = {};
-  for (const [name, fallback] of Object.entries(defaults)) {
-    const value = options[name as keyof Bounds] ?? fallback;
-    const least = name.endsWith("Ms") ? 0 : 1;
-    if (!(Number.isSafeInteger(value) || value === Infinity) || value < least) {
-      throw new RangeError(
-        `Expected \`${name}\` to be a whole number from ${least}, or Infinity, got \`${value}\` (${typeof value})`,
-      );
-    }
-    bounds[name] = value;
-  }
-  return Object.freeze(bounds) as Bounds;
-}
-
-/**
  * The bounds of one side.
  *
  * @throws {RangeError} Where a bound is no whole number, or below what makes sense.
  */
 export function resolveLimits(options: Partial<Limits>): Limits {
-  return resolveBounds(options, DEFAULT_LIMITS);
-}
-
-/** Whether a text has more than `maxBytes` bytes of UTF-8. Counts only where length leaves doubt. */
-export function exceedsBytes(text: string, maxBytes: number): boolean {
-  if (text.length > maxBytes) return true;
-  if (text.length * 3 <= maxBytes) return false;
-  return new TextEncoder().encode(text).length > maxBytes;
+  return checkLimits(options, DEFAULT_LIMITS);
 }
 
 /**

@@ -31,7 +31,7 @@ export interface RequestMessage extends Message {
   readonly id?: Id;
 }
 
-/** JSON text that goes into an answer as it is. See {@linkcode RpcRequest.raw}. */
+/** JSON text that goes out as it is. Made with {@linkcode rawJson}. */
 export class RawJson {
   /** The text. */
   readonly text: string;
@@ -40,6 +40,31 @@ export class RawJson {
   constructor(text: string) {
     this.text = text;
   }
+
+  /** The value of the text, for `JSON.stringify` of something that contains it. */
+  toJSON(): unknown {
+    return JSON.parse(this.text);
+  }
+}
+
+/**
+ * Marks a text as JSON already, so that it is not encoded again. As a whole result or event the text
+ * goes out as it is; inside another value it is parsed and encoded with that value.
+ *
+ * @param text One complete JSON value. As a whole result or event it is not checked.
+ * @returns A value to return from a handler, or to publish.
+ *
+ * @example A result from a cache of JSON texts
+ * ```ts
+ * import { JsonRpc, rawJson } from "@x/jsonrpc";
+ *
+ * const cache = new Map([["ann", '{"name":"ann"}']]);
+ * const rpc = new JsonRpc()
+ *   .method("user", ([name]: [string]) => rawJson(cache.get(name) ?? "null"));
+ * ```
+ */
+export function rawJson(text: string): RawJson {
+  return new RawJson(text);
 }
 
 /**

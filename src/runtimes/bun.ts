@@ -5,9 +5,9 @@
  */
 
 import { closeReason, textOf } from "../core/channel.ts";
-import type { Admission, Channel, Flushable, Outgoing, Receiver } from "../core/channel.ts";
+import type { Channel, Flushable, Outgoing, Receiver, UpgradeContext } from "../core/channel.ts";
 import type { Limits } from "../protocol/limits.ts";
-import { createTick } from "./flush_scheduler.ts";
+import { createFlushScheduler } from "./flush_scheduler.ts";
 import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -41,7 +41,7 @@ export interface BunSocket {
 /** What a socket carries from its upgrade to its handlers. */
 export interface BunData {
   /** What to do once it is open. */
-  readonly admission: Admission;
+  readonly admission: UpgradeContext;
   /** Where its messages go, once it is open. */
   receiver: Receiver | undefined;
   /** How it ended, where that was before anybody could be told. */
@@ -120,7 +120,7 @@ export function bunWebSocketHandler(limits: Limits): BunWebSocketHandler {
       socket.data.receiver?.receive(typeof data === "string" ? data : undefined);
     },
     pong(socket) {
-      socket.data.receiver?.alive();
+      socket.data.receiver?.markAlive();
     },
     close(socket, code, reason) {
       const { data } = socket;
@@ -175,4 +175,4 @@ class BunChannel implements Channel {
   }
 }
 
-const defer = createTick((run) => setImmediate(run));
+const defer = createFlushScheduler((run) => setImmediate(run));

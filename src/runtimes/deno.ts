@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { Admission, Receiver } from "../core/channel.ts";
+import type { Receiver, UpgradeContext } from "../core/channel.ts";
 import { openSocket } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { LONGEST_DELAY, quiet } from "../util/timer.ts";
+import { MAX_TIMER_MS, unref } from "../util/timer.ts";
 import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -62,9 +62,9 @@ export const denoRuntime: Runtime = {
 // -- helpers --
 
 /** Refuses by itself where a socket never opens: that of a client which has left tells nothing. */
-function inTime(admission: Admission): Pick<Admission, "opened" | "refused"> {
+function inTime(admission: UpgradeContext): Pick<UpgradeContext, "opened" | "refused"> {
   let late = false;
-  const giveUp = quiet(setTimeout(() => {
+  const giveUp = unref(setTimeout(() => {
     late = true;
     admission.refused(1006, "Not opened in time");
   }, OPEN_MS));
@@ -82,13 +82,13 @@ function inTime(admission: Admission): Pick<Admission, "opened" | "refused"> {
   };
 }
 
-const NOBODY: Receiver = { receive() {}, alive() {}, closed() {} };
+const NOBODY: Receiver = { receive() {}, markAlive() {}, closed() {} };
 // How long the answer to an upgrade may take to leave.
 const OPEN_MS = 5000;
 
 /** One that is silent for two heartbeats is closed: Deno pings after half of this, then waits. */
-function idleSeconds({ heartbeatMs }: Admission): number {
-  return heartbeatMs === Infinity ? 0 : 2 * Math.min(heartbeatMs, LONGEST_DELAY) / 1000;
+function idleSeconds({ heartbeatMs }: UpgradeContext): number {
+  return heartbeatMs === Infinity ? 0 : 2 * Math.min(heartbeatMs, MAX_TIMER_MS) / 1000;
 }
 
 function denoGlobal(): DenoGlobal | undefined {

@@ -15,7 +15,7 @@ export interface RuntimeHost {
 }
 
 /** Finds the runtime; `undefined` where nothing here can make a WebSocket. */
-export function chooseRuntime(host: unknown): Runtime | undefined {
+export function detectRuntime(host: unknown): Runtime | undefined {
   const { runtime } = (host ?? {}) as Partial<RuntimeHost>;
   if (runtime !== undefined) return runtime;
   if (isBunHost(host)) return bunRuntime;

@@ -12,7 +12,9 @@ import type { Flushable } from "../core/channel.ts";
  *
  * @param schedule Runs its argument at the end of the turn, such as `setImmediate`.
  */
-export function createTick(schedule: (run: () => void) => void): (outbox: Flushable) => void {
+export function createFlushScheduler(
+  schedule: (run: () => void) => void,
+): (outbox: Flushable) => void {
   let due: Flushable[] = [];
   let spare: Flushable[] = [];
   function run(): void {

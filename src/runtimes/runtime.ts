@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Admission } from "../core/channel.ts";
+import type { UpgradeContext } from "../core/channel.ts";
 
 /** One runtime's way. The file of each looks like the file of every other. */
 export interface Runtime {
@@ -28,7 +28,7 @@ export interface Runtime {
    * Turns a request that asks for a WebSocket into one, and gives what `fetch` has to return.
    * Calls exactly one of the admission's two functions, now or later.
    */
-  upgrade(request: Request, host: unknown, admission: Admission): Response;
+  upgrade(request: Request, host: unknown, admission: UpgradeContext): Response;
 }
 
 /** The way of runtimes whose requests have a signal. */

@@ -4,28 +4,28 @@
  * @module
  */
 
-import type { Admission, Channel } from "../core/channel.ts";
+import type { Channel, UpgradeContext } from "../core/channel.ts";
 import { Connections } from "./connections.ts";
-import type { Drain } from "./shutdown.ts";
+import type { Shutdown } from "./shutdown.ts";
 import { describeError } from "../protocol/errors.ts";
-import { letGo, toUpgrade } from "./handshake_checks.ts";
-import type { Checks } from "./handshake_checks.ts";
-import { Hooks } from "./plugin_hooks.ts";
+import { releaseRequest, toUpgrade } from "./handshake_checks.ts";
+import type { HandshakeChecks } from "./handshake_checks.ts";
+import { PluginHooks } from "./plugin_hooks.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { MethodRegistry } from "./methods.ts";
-import { isThenable } from "../core/middleware.ts";
+import { isThenable } from "../util/maybe_promise.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
 import type { Plugin } from "../core/plugin.ts";
-import type { Connection, Handshake } from "../core/request.ts";
-import { chooseRuntime } from "../runtimes/detect.ts";
+import type { Connection, Handshake } from "../core/connection.ts";
+import { detectRuntime } from "../runtimes/detect.ts";
 import { openSocket } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
 
 /** What the WebSocket door of a server needs of it. */
-export interface SocketDoorOptions {
+export interface AcceptorOptions {
   /** Which bounds hold. */
   readonly limits: Limits;
   /** Where failures are written. */
@@ -33,42 +33,42 @@ export interface SocketDoorOptions {
   /** What can be called. */
   readonly methods: MethodRegistry;
   /** What is asked before the first message. */
-  readonly checks: Checks;
+  readonly checks: HandshakeChecks;
   /** What wants to know when a connection ends, or changes its user. */
   readonly plugins: readonly Plugin[];
   /** Subprotocols to choose from, beside `jsonrpc`. */
   readonly protocols: readonly string[];
   /** The end of the server, once it has begun. */
-  readonly drain: Drain;
+  readonly drain: Shutdown;
 }
 
 /** Opens connections, and knows those that are open. */
-export class SocketDoor {
+export class WebSocketAcceptor {
   /** The connections that are open. */
   readonly connections: Connections;
-  readonly #options: SocketDoorOptions;
+  readonly #options: AcceptorOptions;
   readonly #peerHost: PeerHost;
-  readonly #hooks: Hooks;
+  readonly #hooks: PluginHooks;
   // Handshakes under way, each with what was revoked meanwhile.
-  readonly #arriving = new Map<Handshake, Predicate[]>();
+  readonly #pending = new Map<Handshake, Predicate[]>();
   #closing = false;
 
   /** @param options What the door needs. */
-  constructor(options: SocketDoorOptions) {
+  constructor(options: AcceptorOptions) {
     this.#options = options;
     const { limits, logger, methods, plugins, drain } = options;
-    const hooks = this.#hooks = new Hooks(plugins, logger);
+    const hooks = this.#hooks = new PluginHooks(plugins, logger);
     this.connections = new Connections(limits);
     this.#peerHost = {
       limits,
       logger,
-      find: (name) => drain.begun ? drain.method : methods.find(name),
+      find: (name) => drain.started ? drain.method : methods.find(name),
       ended: (peer) => {
-        this.connections.leave(peer);
-        hooks.tell("ended", peer);
+        this.connections.scheduleTerminate(peer);
+        hooks.call("onClose", peer);
       },
       closed: (peer) => this.connections.delete(peer),
-      userChanged: (peer) => void hooks.tell("userChanged", peer),
+      userChanged: (peer) => void hooks.call("onUserChange", peer),
     };
   }
 
@@ -82,7 +82,7 @@ export class SocketDoor {
   upgrade(request: Request, host: unknown): Response | Promise<Response> {
     const wrong = checkUpgrade(request);
     if (wrong !== undefined) return wrong;
-    const runtime = chooseRuntime(host);
+    const runtime = detectRuntime(host);
     if (runtime === undefined) {
       throw new TypeError(
         "Cannot upgrade: pass the second argument of your fetch on, and on Node use serve of ./node",
@@ -90,8 +90,8 @@ export class SocketDoor {
     }
     // Read now: after the upgrade some runtimes refuse to read the request.
     const handshake = toUpgrade(request, runtime, host);
-    return this.enter(handshake, (admission) => {
-      if (!runtime.keepsRequest) letGo(handshake);
+    return this.accept(handshake, (admission) => {
+      if (!runtime.keepsRequest) releaseRequest(handshake);
       return runtime.upgrade(request, host, admission);
     });
   }
@@ -102,11 +102,12 @@ export class SocketDoor {
    *
    * @param open Makes what the admission is for, and gives the answer.
    */
-  enter(handshake: Handshake, open: Arrival["open"]): Response | Promise<Response> {
-    if (this.#options.drain.begun) return this.#options.drain.refusal();
+  accept(handshake: Handshake, open: PendingUpgrade["open"]): Response | Promise<Response> {
+    if (this.#options.drain.started) return this.#options.drain.refusal();
     if (!this.connections.reserve()) return this.#full();
-    this.#arriving.set(handshake, []);
-    const admit = (refusal: Response | undefined) => this.#admit(refusal, { handshake, open });
+    this.#pending.set(handshake, []);
+    const admit = (refusal: Response | undefined) =>
+      this.#finishUpgrade(refusal, { handshake, open });
     const refusal = this.#options.checks.run(handshake);
     return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
   }
@@ -117,15 +118,15 @@ export class SocketDoor {
    * @throws {TypeError} Where the server is closed or has no place left.
    */
   attach(socket: StandardSocket, handshake: Handshake): void {
-    if (this.#options.drain.begun || !this.connections.reserve()) {
+    if (this.#options.drain.started || !this.connections.reserve()) {
       throw new TypeError("Cannot attach the socket: no more connections are taken");
     }
-    openSocket(socket, this.#admission(handshake));
+    openSocket(socket, this.#upgradeContext(handshake));
   }
 
   /** Ends connections at once, and those of them that are about to open; tells how many were open. */
   revoke(predicate: Predicate): number {
-    for (const predicates of this.#arriving.values()) predicates.push(predicate);
+    for (const predicates of this.#pending.values()) predicates.push(predicate);
     const peers = [...this.connections].filter((peer) => predicate(peer) === true);
     peers.forEach(revoke);
     return peers.length;
@@ -138,13 +139,13 @@ export class SocketDoor {
     await this.connections.empty(CLOSE_MS);
   }
 
-  #admit(
+  #finishUpgrade(
     refusal: Response | undefined,
-    { handshake, open }: Arrival,
+    { handshake, open }: PendingUpgrade,
   ): Response | Promise<Response> {
     try {
-      if (refusal === undefined && !this.#options.drain.begun) {
-        return open(this.#admission(handshake));
+      if (refusal === undefined && !this.#options.drain.started) {
+        return open(this.#upgradeContext(handshake));
       }
     } catch (error) {
       this.#options.logger.error(`An upgrade failed: ${describeError(error)}`);
@@ -163,11 +164,11 @@ export class SocketDoor {
   }
 
   #release(handshake: Handshake): void {
-    this.#arriving.delete(handshake);
+    this.#pending.delete(handshake);
     this.connections.release();
   }
 
-  #admission(handshake: Handshake): Admission {
+  #upgradeContext(handshake: Handshake): UpgradeContext {
     const { limits: { maxMessageBytes, heartbeatMs }, protocols } = this.#options;
     return {
       protocol: chooseProtocol(handshake.headers, protocols),
@@ -181,9 +182,9 @@ export class SocketDoor {
   #open(channel: Channel, handshake: Handshake): Peer {
     const peer = new Peer(channel, this.#peerHost, handshake);
     this.connections.add(peer);
-    const well = this.#hooks.tell("opened", peer);
-    const revoked = this.#arriving.get(handshake)?.some((predicate) => predicate(peer) === true);
-    this.#arriving.delete(handshake);
+    const well = this.#hooks.call("onOpen", peer);
+    const revoked = this.#pending.get(handshake)?.some((predicate) => predicate(peer) === true);
+    this.#pending.delete(handshake);
     // Not before this returns: until then Bun does not know whom to tell that it has closed.
     if (revoked) queueMicrotask(() => revoke(peer));
     // Whoever was to watch over it may not do so.
@@ -203,7 +204,7 @@ function revoke(connection: Connection): void {
   connection.logout(); // for calls that still run
 }
 
-interface Arrival {
+interface PendingUpgrade {
   readonly handshake: Handshake;
-  readonly open: (admission: Admission) => Response | Promise<Response>;
+  readonly open: (admission: UpgradeContext) => Response | Promise<Response>;
 }

@@ -6,7 +6,7 @@
 
 import type { Limits } from "../protocol/limits.ts";
 import type { Peer } from "./peer.ts";
-import { LONGEST_DELAY, quiet } from "../util/timer.ts";
+import { MAX_TIMER_MS, unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** The open connections of one server. */
@@ -16,11 +16,11 @@ export class Connections implements Iterable<Peer> {
   // Places taken, by open connections and by those whose handshake is under way.
   #taken = 0;
   #heartbeat: Timer | undefined;
-  #beatAt = 0;
+  #heartbeatDueAt = 0;
   // Those that this side has closed, each with the time until which it may answer; the first is due
   // first, and the timer is set for it.
-  readonly #leaving = new Map<Peer, number>();
-  #leavingTimer: Timer | undefined;
+  readonly #terminating = new Map<Peer, number>();
+  #terminateTimer: Timer | undefined;
   #whenEmpty: (() => void) | undefined;
 
   /** @param limits Which bounds hold. */
@@ -55,22 +55,22 @@ export class Connections implements Iterable<Peer> {
     this.#peers.add(peer);
     const { heartbeatMs } = this.#limits;
     if (this.#heartbeat !== undefined || heartbeatMs === 0 || heartbeatMs === Infinity) return;
-    this.#beatAt = performance.now();
-    const everyMs = Math.min(heartbeatMs, LONGEST_DELAY);
-    this.#heartbeat = quiet(setInterval(() => this.#beat(), everyMs));
+    this.#heartbeatDueAt = performance.now();
+    const everyMs = Math.min(heartbeatMs, MAX_TIMER_MS);
+    this.#heartbeat = unref(setInterval(() => this.#sendHeartbeats(), everyMs));
   }
 
   /** Cuts a connection off that has been closed, unless it goes by itself in time. */
-  leave(peer: Peer): void {
+  scheduleTerminate(peer: Peer): void {
     if (!this.#peers.has(peer)) return;
-    this.#leaving.set(peer, performance.now() + LEAVE_MS);
-    if (this.#leaving.size === 1) this.#setLeavingTimer(LEAVE_MS);
+    this.#terminating.set(peer, performance.now() + TERMINATE_MS);
+    if (this.#terminating.size === 1) this.#setTerminateTimer(TERMINATE_MS);
   }
 
   /** Frees the place of a connection that is gone. */
   delete(peer: Peer): void {
     if (!this.#peers.delete(peer)) return;
-    this.#leaving.delete(peer);
+    this.#terminating.delete(peer);
     if (this.#peers.size === 0) this.#stopTimers();
     this.release();
   }
@@ -89,37 +89,37 @@ export class Connections implements Iterable<Peer> {
     clearTimeout(giveUp);
   }
 
-  #beat(): void {
+  #sendHeartbeats(): void {
     const now = performance.now();
     // After a pause of the whole process their signs of life are still unread: nobody is judged.
-    const late = now - this.#beatAt > 1.5 * this.#limits.heartbeatMs;
-    this.#beatAt = now;
+    const late = now - this.#heartbeatDueAt > 1.5 * this.#limits.heartbeatMs;
+    this.#heartbeatDueAt = now;
     for (const peer of this.#peers) {
-      if (late) peer.alive();
-      peer.beat();
+      if (late) peer.markAlive();
+      peer.heartbeat();
     }
   }
 
   #cutOff(): void {
     const now = performance.now();
-    for (const [peer, until] of this.#leaving) {
-      if (until > now) return this.#setLeavingTimer(until - now);
-      this.#leaving.delete(peer);
+    for (const [peer, until] of this.#terminating) {
+      if (until > now) return this.#setTerminateTimer(until - now);
+      this.#terminating.delete(peer);
       peer.terminate();
     }
   }
 
-  #setLeavingTimer(delayMs: number): void {
-    clearTimeout(this.#leavingTimer);
-    this.#leavingTimer = quiet(setTimeout(() => this.#cutOff(), delayMs));
+  #setTerminateTimer(delayMs: number): void {
+    clearTimeout(this.#terminateTimer);
+    this.#terminateTimer = unref(setTimeout(() => this.#cutOff(), delayMs));
   }
 
   #stopTimers(): void {
     clearInterval(this.#heartbeat);
-    clearTimeout(this.#leavingTimer);
+    clearTimeout(this.#terminateTimer);
     this.#heartbeat = undefined;
   }
 }
 
 // How long a peer may take to answer a close, and to take what was sent before.
-const LEAVE_MS = 5000;
+const TERMINATE_MS = 5000;

@@ -9,7 +9,8 @@
 import type { MethodEntry, MethodRegistry } from "./methods.ts";
 import { Peer } from "./peer.ts";
 import type { Plugin } from "../core/plugin.ts";
-import type { Connection, RpcRequest } from "../core/request.ts";
+import type { RpcRequest } from "../core/request.ts";
+import type { Connection } from "../core/connection.ts";
 import { jsonSchemaOf, propertyNames } from "../core/schema.ts";
 
 /** What an OpenRPC document says of the server as a whole. */
@@ -36,6 +37,7 @@ export function discovery(
     return methods.list(connection, connection instanceof Peer);
   }
   return {
+    name: "discovery",
     methods: {
       get_methods: {
         handler: (_: unknown, { connection }: RpcRequest) =>

@@ -6,13 +6,13 @@
 
 import { describeError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
-import { isThenable } from "../core/middleware.ts";
+import { isThenable } from "../util/maybe_promise.ts";
 import type { HandshakeCheck } from "../core/plugin.ts";
-import type { Handshake } from "../core/request.ts";
+import type { Handshake } from "../core/connection.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 
 /** The one list of checks that guards both doors. */
-export class Checks {
+export class HandshakeChecks {
   readonly #checks: HandshakeCheck[];
   readonly #logger: Logger;
 
@@ -33,7 +33,7 @@ export class Checks {
   /**
    * Runs the checks in order, up to the first that refuses.
    *
-   * @returns The refusal as it was given, for {@linkcode Checks.answer}, or `undefined` where all let
+   * @returns The refusal as it was given, for {@linkcode HandshakeChecks.answer}, or `undefined` where all let
    * the peer in; a promise only where one of them gave one.
    */
   run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
@@ -101,7 +101,7 @@ export function toHandshake(
   host: unknown,
 ): Handshake {
   if (request.method === "POST") return new PostHandshake(request, runtime, host);
-  return new LastingHandshake(request, runtime?.remoteAddress(request, host));
+  return new StoredHandshake(request, runtime?.remoteAddress(request, host));
 }
 
 /** The same of a peer that asks for a WebSocket. */
@@ -119,15 +119,15 @@ export function isUpgrade(handshake: Handshake): boolean {
 }
 
 /** Lets go of the request, before a connection is made of it. */
-export function letGo(handshake: Handshake): void {
-  if (handshake instanceof LastingHandshake) handshake.letGo();
+export function releaseRequest(handshake: Handshake): void {
+  if (handshake instanceof StoredHandshake) handshake.releaseRequest();
 }
 
 /**
  * That of a connection that lasts. Once it lets go of the request its headers are one text, until
  * somebody asks: as an object they would be the biggest part of an idle connection.
  */
-class LastingHandshake implements Handshake {
+class StoredHandshake implements Handshake {
   readonly url: string;
   readonly remoteAddress: string | undefined;
   user: unknown = null;
@@ -146,14 +146,14 @@ class LastingHandshake implements Handshake {
     return this.#headers ??= fromLines(this.#lines);
   }
 
-  letGo(): void {
+  releaseRequest(): void {
     this.#lines = toLines(this.headers);
     this.#headers = undefined;
   }
 }
 
 /** That of a WebSocket. */
-class UpgradeHandshake extends LastingHandshake {}
+class UpgradeHandshake extends StoredHandshake {}
 
 /** As in a request: no value has a line break, no name a colon. */
 function toLines(headers: Headers): string {

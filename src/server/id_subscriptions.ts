@@ -5,11 +5,19 @@
  * @module
  */
 
-import { describeError, ErrorCode, RpcError, RpcInternalError, RpcServerError } from "../protocol/errors.ts";
+import {
+  describeError,
+  ErrorCode,
+  RpcError,
+  RpcInternalError,
+  RpcServerError,
+} from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { MethodOptions, MethodRegistry } from "./methods.ts";
 import type { Plugin, PluginMethod } from "../core/plugin.ts";
-import type { CallMiddleware, Connection, RpcRequest } from "../core/request.ts";
+import { abortRequest, afterAnswer } from "../core/request.ts";
+import type { CallMiddleware, RpcRequest } from "../core/request.ts";
+import type { Connection } from "../core/connection.ts";
 
 /**
  * How a subscription by id is called.
@@ -19,7 +27,7 @@ import type { CallMiddleware, Connection, RpcRequest } from "../core/request.ts"
  * @typeParam Input What callers pass.
  * @typeParam End The name of the method that ends it.
  */
-export interface SubscriptionOptions<
+export interface StreamMethodOptions<
   Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
   Params = unknown,
   Input = unknown,
@@ -37,7 +45,7 @@ export type StreamSource = (
   request: never,
 ) => AsyncIterable<unknown> | Iterable<unknown>;
 
-interface Stream {
+interface IdSubscription {
   readonly id: string;
   readonly notification: string;
   readonly request: RpcRequest;
@@ -45,9 +53,9 @@ interface Stream {
 }
 
 /** The subscriptions by id of one server. */
-export class Streams {
+export class IdSubscriptions {
   readonly #limits: Limits;
-  readonly #open = new Map<Connection, Map<unknown, Stream>>();
+  readonly #open = new Map<Connection, Map<unknown, IdSubscription>>();
 
   /** @param limits Which bounds hold. */
   constructor(limits: Limits) {
@@ -81,8 +89,9 @@ export class Streams {
   /** Their share in the life of connections. */
   plugin(methods: MethodRegistry): Plugin {
     return {
-      ended: (connection) => this.#prune(connection, () => false),
-      userChanged: (connection) =>
+      name: "id subscriptions",
+      onClose: (connection) => this.#prune(connection, () => false),
+      onUserChange: (connection) =>
         this.#prune(connection, (name) => methods.admits(name, connection)),
     };
   }
@@ -103,13 +112,13 @@ export class Streams {
     );
   }
 
-  #begin(stream: Stream): string {
+  #begin(stream: IdSubscription): string {
     const { id, request: { connection } } = stream;
     let streams = this.#open.get(connection);
     if (streams === undefined) this.#open.set(connection, streams = new Map());
     streams.set(id, stream);
     // The id goes first: without it the caller could not tell whose the items are.
-    stream.request.afterwards((succeeded) => {
+    afterAnswer(stream.request, (succeeded) => {
       // A source may have closed the connection, before anybody could have ended it.
       if (succeeded && connection.isOpen) void this.#pump(stream);
       else this.#end(connection, id);
@@ -121,25 +130,25 @@ export class Streams {
     const stream = this.#open.get(connection)?.get(id);
     if (stream === undefined) return false;
     this.#drop(stream);
-    stream.request.abort(new RpcError(ErrorCode.requestCancelled, "Subscription ended"));
+    abortRequest(stream.request, new RpcError(ErrorCode.requestCancelled, "Subscription ended"));
     // Not at once: a source may have led to this itself, and none can be ended while it runs. Where it
     // fails to end, nobody is left to be told.
     void Promise.resolve().then(() => stream.items.return?.()).catch(() => {});
     return true;
   }
 
-  #drop({ id, request: { connection } }: Stream): boolean {
+  #drop({ id, request: { connection } }: IdSubscription): boolean {
     const streams = this.#open.get(connection);
     const dropped = streams?.delete(id) === true;
     if (streams?.size === 0) this.#open.delete(connection);
     return dropped;
   }
 
-  #has({ id, request: { connection } }: Stream): boolean {
+  #has({ id, request: { connection } }: IdSubscription): boolean {
     return this.#open.get(connection)?.has(id) === true;
   }
 
-  async #pump(stream: Stream): Promise<void> {
+  async #pump(stream: IdSubscription): Promise<void> {
     const { id, items, request: { connection } } = stream;
     try {
       for (let sent = 1; this.#has(stream); sent++) {
@@ -164,12 +173,12 @@ export class Streams {
     return connection.bufferedAmount > this.#limits.maxBufferedBytes / 2;
   }
 
-  #tell({ id, notification, request }: Stream, what: Record<string, unknown>): void {
+  #tell({ id, notification, request }: IdSubscription, what: Record<string, unknown>): void {
     request.connection.notify(notification, { subscription: id, ...what });
   }
 
   /** Says why no more comes: what is for the caller to know, and of all else only that it failed. */
-  #fail(stream: Stream, error: unknown): void {
+  #fail(stream: IdSubscription, error: unknown): void {
     const { method, connection } = stream.request;
     const isForCaller = error instanceof RpcError;
     if (!isForCaller) {

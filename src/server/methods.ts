@@ -6,9 +6,11 @@
 
 import type { Method } from "../core/dispatcher.ts";
 import { RpcInvalidParamsError, RpcMethodNotFoundError } from "../protocol/errors.ts";
-import { compose, isThenable } from "../core/middleware.ts";
-import { admitted } from "../core/request.ts";
-import type { CallMiddleware, Connection, Handler, RpcRequest } from "../core/request.ts";
+import { compose } from "../core/middleware.ts";
+import { isThenable } from "../util/maybe_promise.ts";
+import { admitted } from "../core/guard.ts";
+import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
+import type { Connection } from "../core/connection.ts";
 import { propertyNames, validate } from "../core/schema.ts";
 import type { Schema } from "../core/schema.ts";
 

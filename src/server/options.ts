@@ -9,7 +9,7 @@ import type { Logger } from "../util/logger.ts";
 import type { ServerInfo } from "./discovery.ts";
 import type { OriginOptions } from "./origin.ts";
 import type { Broker } from "../brokers/broker.ts";
-import type { Handshake } from "../core/request.ts";
+import type { Handshake } from "../core/connection.ts";
 
 /** How a server behaves: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
 export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {

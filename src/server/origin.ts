@@ -6,8 +6,8 @@
  */
 
 import type { Logger } from "../util/logger.ts";
-import { isThenable } from "../core/middleware.ts";
-import type { Handshake } from "../core/request.ts";
+import { isThenable } from "../util/maybe_promise.ts";
+import type { Handshake } from "../core/connection.ts";
 
 /** Who may connect, as seen from headers that browsers set. */
 export interface OriginOptions {
@@ -72,7 +72,7 @@ export class Origins {
    * image or a frame: such a GET has no Origin. Browsers tell servers of it that they trust, over TLS
    * or on a loopback address. A link may ask.
    */
-  checkBlind({ headers }: Handshake): Response | undefined {
+  checkNoCors({ headers }: Handshake): Response | undefined {
     const site = headers.get("sec-fetch-site");
     if (this.#options.origins === "*" || (site !== "cross-site" && site !== "same-site")) {
       return undefined;

@@ -1,74 +1,98 @@
 /**
- * A server's end of a connection: a conversation that gathers what it says, and watches the other end.
+ * A server's end of a connection: a session that gathers what it sends, has topics, and notices when
+ * the other end is gone.
  *
  * @module
  */
 
-import { bytesOf } from "../core/channel.ts";
 import type { Channel, Flushable, Outgoing, Receiver } from "../core/channel.ts";
-import type { ConversationHost } from "../core/session.ts";
-import { RpcConnectionError } from "../protocol/errors.ts";
-import { Guest } from "./guest.ts";
+import type { Handshake, SubscriberConnection } from "../core/connection.ts";
+import type { ResponseHandler } from "../core/dispatcher.ts";
+import { COUNT_DROPPED, REMOVE_TOPIC, SEND, TOPICS } from "../core/internal.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
-import type { Handshake } from "../core/request.ts";
+import { RpcSession } from "../core/session.ts";
+import type { SessionHost } from "../core/session.ts";
+import { RpcConnectionError } from "../protocol/errors.ts";
+import type { Message } from "../protocol/message.ts";
+import { ServerDispatcher } from "./server_dispatcher.ts";
+import { WriteQueue } from "./write_queue.ts";
 
 /** The server that a peer belongs to. */
-export interface PeerHost extends ConversationHost {
-  /** Called once, when nothing more can be said to the peer. */
+export interface PeerHost extends SessionHost {
+  /** Called once, when nothing more can be sent to the peer. */
   ended?(peer: Peer): void;
   /** Called once, after `ended`, when the carrier is gone and its place is free. */
   closed?(peer: Peer, code: number, reason: string): void;
-  /** Called when the user of the connection is another than before. */
+  /** Called when the user of the connection has changed. */
   userChanged?(peer: Peer): void;
 }
 
 /** What a server has of each client. */
-export class Peer extends Guest implements Receiver, Flushable {
-  readonly #host: PeerHost;
-  readonly #channel: Channel;
-  #queue: Outgoing[] | undefined;
-  #queuedLength = 0;
-  // How much of the queue was counted in bytes: only whoever asks pays for that.
-  #counted = 0;
-  #countedBytes = 0;
+export class Peer extends RpcSession<PeerHost>
+  implements Receiver, Flushable, ResponseHandler, SubscriberConnection {
+  protected override readonly dispatcher: ServerDispatcher;
+  // Made on first use: most connections of a busy server are idle and have no topics.
+  #queue: WriteQueue | undefined;
+  #topics: Set<string> | undefined;
+  #dropped = 0;
   #receiving = false;
-  #heard = true;
+  #alive = true;
   #lastBuffered = 0;
 
   /**
    * @param channel The way out.
    * @param host The server.
-   * @param handshake How the client came in.
+   * @param handshake How the client connected.
    */
   constructor(channel: Channel, host: PeerHost, handshake: Handshake) {
-    super(channel, host, handshake);
-    this.#channel = channel;
-    this.#host = host;
+    super(host, handshake);
+    this.dispatcher = new ServerDispatcher(host, this, this);
+    this.open(channel);
   }
 
   override get bufferedAmount(): number {
-    const queue = this.#queue;
-    if (queue === undefined || queue.length === 0) return this.#channel.bufferedAmount;
-    while (this.#counted < queue.length) {
-      this.#countedBytes += bytesOf(queue[this.#counted++] as Outgoing);
-    }
-    return this.#channel.bufferedAmount + this.#countedBytes;
+    return this.channel.bufferedAmount + (this.#queue?.byteLength ?? 0);
+  }
+
+  override get subscriptions(): ReadonlySet<string> {
+    return this.#topics ?? super.subscriptions;
+  }
+
+  override get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Whether a call waits for its answer, here or at the client. */
+  get isBusy(): boolean {
+    return this.dispatcher.inFlight > 0 || (this.pending?.size ?? 0) > 0;
+  }
+
+  awaits(id: unknown): boolean {
+    return this.pending?.awaits(id) === true;
+  }
+
+  settle(message: Message): void {
+    this.pending?.settle(message);
+  }
+
+  progress(params: unknown): void {
+    this.pending?.progress(params);
   }
 
   override receive(text: string | undefined): void {
-    if (this.isOpen) this.#heard = true;
+    if (this.isOpen) this.#alive = true;
     this.#receiving = true;
     super.receive(text);
     this.#receiving = false;
   }
 
-  alive(): void {
-    this.#heard = true;
+  markAlive(): void {
+    this.#alive = true;
   }
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
-    this.#host.closed?.(this, code, reason);
+    this.host.closed?.(this, code, reason);
   }
 
   override call<Result = unknown>(
@@ -76,42 +100,31 @@ export class Peer extends Guest implements Receiver, Flushable {
     params?: unknown,
     options?: CallOptions,
   ): Promise<Result> {
-    if (!this.#channel.oneWay) return super.call<Result>(method, params, options);
+    if (!this.channel.oneWay) return super.call<Result>(method, params, options);
     return Promise.reject(
       new RpcConnectionError(`Cannot call "${method}": the peer only reads, and cannot answer`),
     );
   }
 
-  /** The one way out: at once where that is fast, else together with all else of this turn. */
-  override send(message: Outgoing): void {
+  /** Sends the text at once if that is fast, else together with everything else of this turn. */
+  override [SEND](message: Outgoing): void {
     if (!this.isOpen) return;
-    const channel = this.#channel;
-    const queued = this.#queue !== undefined && this.#queue.length > 0;
-    if (!queued && (channel.defer === undefined || (this.#receiving && channel.corksReceive))) {
+    const { channel } = this;
+    const waits = this.#queue !== undefined && !this.#queue.isEmpty;
+    if (!waits && (channel.defer === undefined || (this.#receiving && channel.corksReceive))) {
       channel.send(message);
       return this.checkBuffered();
     }
-    const queue = this.#queue ??= [];
-    // Characters: to count bytes would cost each message, and `maxBufferedBytes` is judged by the
-    // carrier's own count, right after this turn's flush.
-    this.#queuedLength += typeof message === "string" ? message.length : message.text.length;
-    if (queue.push(message) === 1) channel.defer?.(this);
-    else if (this.#queuedLength > FLUSH_LENGTH) this.flush();
+    const queue = this.#queue ??= new WriteQueue();
+    queue.push(message);
+    if (!waits) channel.defer?.(this);
+    else if (queue.isFull) this.flush();
   }
 
-  /** Sends what this turn has queued. */
+  /** Sends what this turn has gathered. */
   flush(): void {
-    const queue = this.#queue;
-    if (queue === undefined || queue.length === 0) return;
-    this.#queuedLength = this.#counted = this.#countedBytes = 0;
-    if (queue.length === 1) {
-      const message = queue[0] as Outgoing;
-      queue.length = 0;
-      this.#channel.send(message);
-    } else {
-      this.#queue = undefined;
-      this.#channel.sendAll?.(queue);
-    }
+    if (this.#queue === undefined || this.#queue.isEmpty) return;
+    this.#queue.flush(this.channel);
     this.checkBuffered();
   }
 
@@ -120,36 +133,46 @@ export class Peer extends Guest implements Receiver, Flushable {
     super.close(code, reason);
   }
 
-  /** Pings the other end, or drops it if it gave no sign of life since the last beat. */
-  beat(): void {
-    const { bufferedAmount } = this.#channel;
+  /** Pings the other end, or drops it if it gave no sign of life since the last heartbeat. */
+  heartbeat(): void {
+    const { channel } = this;
+    const { bufferedAmount } = channel;
     const before = this.#lastBuffered;
-    // Whoever takes what is sent lives, even if its pong has to wait behind that.
-    const lives = this.#heard || bufferedAmount < before;
-    this.#heard = false;
+    // A peer that takes what is sent is alive, even if its pong has to wait behind that.
+    const alive = this.#alive || bufferedAmount < before;
+    this.#alive = false;
     this.#lastBuffered = bufferedAmount;
-    if (lives) this.#channel.ping?.();
-    else if (this.#channel.terminate !== undefined) this.#channel.terminate();
-    // Without pings of ours, silence tells something only of one that leaves things unread.
+    if (alive) channel.ping?.();
+    else if (channel.terminate !== undefined) channel.terminate();
+    // This carrier sends no pings, so silence means something only if the peer leaves things unread.
     else if (before > 0) this.close(1001, "No sign of life");
   }
 
-  /** Cuts the connection off, where the runtime can. */
+  /** Drops the connection, if the runtime can. */
   terminate(): void {
-    this.#channel.terminate?.();
+    this.channel.terminate?.();
   }
 
-  /** One that only reads has nothing left to wait for, unless it is just about to be answered. */
-  protected override lostTopics(): void {
-    if (!this.#channel.oneWay || this.isBusy) return;
-    // It is still told why.
-    queueMicrotask(() => this.close(1000, "No topics are left"));
+  get [TOPICS](): Set<string> {
+    return this.#topics ??= new Set();
+  }
+
+  [REMOVE_TOPIC](topic: string): void {
+    if (this.#topics?.delete(topic) && this.#topics.size === 0) this.#lastTopicEnded();
+  }
+
+  [COUNT_DROPPED](count: number): void {
+    this.#dropped += count;
   }
 
   protected override userChanged(): void {
-    this.#host.userChanged?.(this);
+    this.host.userChanged?.(this);
+  }
+
+  /** A peer that only reads has nothing left to wait for, unless it is just about to be answered. */
+  #lastTopicEnded(): void {
+    if (!this.channel.oneWay || this.isBusy) return;
+    // Later: the caller still tells the peer why the topic ended.
+    queueMicrotask(() => this.close(1000, "No topics are left"));
   }
 }
-
-// What a turn may queue before it is written early, so that a burst does not pile up twice.
-const FLUSH_LENGTH = 64 * 1024;

@@ -4,16 +4,16 @@
  * @module
  */
 
-import { attempt } from "../util/attempt.ts";
-import { describeError } from "../protocol/errors.ts";
+import { runSafely } from "../util/maybe_promise.ts";
+import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import type { Plugin } from "../core/plugin.ts";
 
 /** Those functions of a plugin that are told something, and asked nothing. */
-type HookName = "opened" | "ended" | "userChanged" | "dropped";
+type HookName = "onOpen" | "onClose" | "onUserChange" | "onDrop";
 
 /** The plugins of one server, as those who are told. One that throws keeps nothing from the others. */
-export class Hooks {
+export class PluginHooks {
   readonly #plugins: readonly Plugin[];
   readonly #logger: Logger;
 
@@ -27,18 +27,20 @@ export class Hooks {
   }
 
   /** Tells all of them; answers whether none has thrown. Does not throw itself. */
-  tell<Name extends HookName>(
+  call<Name extends HookName>(
     name: Name,
     ...what: Parameters<NonNullable<Plugin[Name]>>
   ): boolean {
     let well = true;
     for (const plugin of this.#plugins) {
       // Nobody waits for one that is asynchronous: where that fails, it is only logged.
-      attempt(
+      runSafely(
         () => (plugin[name] as ((...what: unknown[]) => void) | undefined)?.(...what),
         (error) => {
           well = false;
-          this.#logger.error(`A plugin's \`${name}\` failed: ${describeError(error)}`);
+          this.#logger.error(
+            `${name} of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`,
+          );
         },
       );
     }

@@ -6,22 +6,22 @@
 
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Connections } from "./connections.ts";
-import { Drain } from "./shutdown.ts";
-import { Checks } from "./handshake_checks.ts";
-import { HttpDoor } from "./http/http_handler.ts";
+import { Shutdown } from "./shutdown.ts";
+import { HandshakeChecks } from "./handshake_checks.ts";
+import { HttpHandler } from "./http/http_handler.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { MethodRegistry } from "./methods.ts";
 import { Origins } from "./origin.ts";
 import type { Plugin } from "../core/plugin.ts";
-import type { Connection } from "../core/request.ts";
+import type { Connection } from "../core/connection.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { SocketDoor } from "./acceptor.ts";
+import { WebSocketAcceptor } from "./acceptor.ts";
 import { isWebSocket } from "../runtimes/upgrade_request.ts";
 
 /** What the doors need of their server. */
-export interface DoorsOptions {
+export interface RequestHandlerOptions {
   /** Which bounds hold. */
   readonly limits: Limits;
   /** Where failures are written. */
@@ -33,25 +33,25 @@ export interface DoorsOptions {
 }
 
 /** Lets peers in, and at the end nobody more. */
-export class Doors {
+export class RequestHandler {
   /** What is asked of a peer before its first message. */
-  readonly checks: Checks;
-  readonly #sockets: SocketDoor;
-  readonly #http: HttpDoor;
-  readonly #drain = new Drain();
+  readonly checks: HandshakeChecks;
+  readonly #sockets: WebSocketAcceptor;
+  readonly #http: HttpHandler;
+  readonly #drain = new Shutdown();
   #closed: Promise<void> | undefined;
 
   /**
    * @param options What the doors need.
    * @param policy What the server was told: origins, hosts, subprotocols.
    */
-  constructor(options: DoorsOptions, policy: JsonRpcOptions) {
+  constructor(options: RequestHandlerOptions, policy: JsonRpcOptions) {
     const origins = new Origins(policy, options.logger);
-    this.checks = new Checks((handshake) => origins.check(handshake), options.logger);
+    this.checks = new HandshakeChecks((handshake) => origins.check(handshake), options.logger);
     const door = { ...options, checks: this.checks, drain: this.#drain };
-    const sockets = new SocketDoor({ ...door, protocols: policy.protocols ?? [] });
+    const sockets = new WebSocketAcceptor({ ...door, protocols: policy.protocols ?? [] });
     this.#sockets = sockets;
-    this.#http = new HttpDoor({ ...door, origins, enter: (...way) => sockets.enter(...way) });
+    this.#http = new HttpHandler({ ...door, origins, accept: (...way) => sockets.accept(...way) });
   }
 
   /** The WebSockets and event streams that are open. */
@@ -94,7 +94,7 @@ export class Doors {
    * @throws {RangeError} Where an option is no number from 0.
    */
   close(options: CloseOptions): Promise<void> {
-    this.#drain.begin(options);
+    this.#drain.start(options);
     return this.#closed ??= this.#close();
   }
 

@@ -17,8 +17,8 @@ import type {
   WithTopic,
 } from "../core/api.ts";
 import type { CloseOptions } from "../core/close_options.ts";
-import { Doors } from "./request_handler.ts";
-import { Hooks } from "./plugin_hooks.ts";
+import { RequestHandler } from "./request_handler.ts";
+import { PluginHooks } from "./plugin_hooks.ts";
 import { resolveLimits } from "../protocol/limits.ts";
 import type { Limits } from "../protocol/limits.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
@@ -27,16 +27,18 @@ import { discovery } from "./discovery.ts";
 import type { Plugin } from "../core/plugin.ts";
 import { isReserved } from "../protocol/message.ts";
 import { memoryBroker } from "../brokers/memory.ts";
-import type { Notified } from "../topics/publish_result.ts";
+import type { PublishResult } from "../topics/publish_result.ts";
 import type { TopicOptions } from "../topics/options.ts";
 import { Topics } from "../topics/topics.ts";
-import type { CallMiddleware, Connection, Handler, RpcRequest, UserBehind } from "../core/request.ts";
+import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
+import type { UserBehind } from "../core/guard.ts";
+import type { Connection } from "../core/connection.ts";
 import { bunWebSocketHandler } from "../runtimes/bun.ts";
 import type { BunWebSocketHandler } from "../runtimes/bun.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { Streams } from "./id_subscriptions.ts";
-import type { SubscriptionOptions } from "./id_subscriptions.ts";
+import { IdSubscriptions } from "./id_subscriptions.ts";
+import type { StreamMethodOptions } from "./id_subscriptions.ts";
 
 /**
  * A JSON-RPC 2.0 server.
@@ -54,7 +56,7 @@ import type { SubscriptionOptions } from "./id_subscriptions.ts";
  *   .method("add", ({ a, b }: { a: number; b: number }) => a + b)
  *   .topic("clock");
  *
- * setInterval(() => rpc.notify("clock", new Date().toISOString()), 1000);
+ * setInterval(() => rpc.publish("clock", new Date().toISOString()), 1000);
  * Deno.serve(rpc.fetch);
  * ```
  */
@@ -66,9 +68,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
   readonly #options: JsonRpcOptions;
   readonly #methods: MethodRegistry;
   readonly #topics: Topics;
-  readonly #streams: Streams;
+  readonly #streams: IdSubscriptions;
   readonly #plugins: Plugin[] = [];
-  readonly #doors: Doors;
+  readonly #doors: RequestHandler;
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -82,18 +84,18 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const logger = options.logger ?? console;
     const methods = this.#methods = new MethodRegistry(options.scalarParams);
     const plugins = this.#plugins;
-    const hooks = new Hooks(plugins, logger);
+    const hooks = new PluginHooks(plugins, logger);
     this.#options = options;
-    this.#doors = new Doors({ limits, logger, methods, plugins }, options);
+    this.#doors = new RequestHandler({ limits, logger, methods, plugins }, options);
     this.#topics = new Topics({
       limits,
       logger,
       broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
       maySubscribe: (connection) => methods.admits("subscribe", connection),
-      dropped: (...dropped) => void hooks.tell("dropped", ...dropped),
+      dropped: (...dropped) => void hooks.call("onDrop", ...dropped),
     });
-    this.#streams = new Streams(limits);
+    this.#streams = new IdSubscriptions(limits);
     this.#mount(this.#topics.plugin());
     this.#mount(this.#streams.plugin(methods));
     this.#mount(discovery(methods, options.info));
@@ -127,7 +129,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
     brought: Plugin<User, Methods>,
   ): JsonRpc<WithPlugin<A, User, Methods>>;
   use(brought: CallMiddleware | Plugin): JsonRpc<never> {
-    this.#mount(typeof brought === "function" ? { call: brought } : brought);
+    this.#mount(
+      typeof brought === "function"
+        ? { name: brought.name || "middleware", middleware: brought }
+        : brought,
+    );
     return this as unknown as JsonRpc<never>;
   }
 
@@ -227,7 +233,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    *
    * const names = { unsubscribe: "count_unsubscribe", notification: "count_item" };
    * const rpc = new JsonRpc()
-   *   .subscription("count_subscribe", names, function* ([to]: [number]) {
+   *   .stream("count_subscribe", names, function* ([to]: [number]) {
    *     for (let i = 1; i <= to; i++) yield i;
    *   });
    * const [near, far] = linkedSockets();
@@ -240,7 +246,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * await client.close();
    * ```
    */
-  subscription<
+  stream<
     const Name extends string,
     const End extends string,
     Params,
@@ -248,7 +254,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     Input = Params,
   >(
     name: Name,
-    options: SubscriptionOptions<Use, Params, Input, End>,
+    options: StreamMethodOptions<Use, Params, Input, End>,
     source: (
       params: Params,
       request: RpcRequest<UserBehind<A["user"], Use>>,
@@ -284,8 +290,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
    * @throws {RangeError} Where the event is over `maxMessageBytes`.
    */
-  notify<Topic extends NameOf<A["topics"]>>(topic: Topic, data?: A["topics"][Topic]): Notified {
-    return this.#topics.notify(topic, data);
+  publish<Topic extends NameOf<A["topics"]>>(
+    topic: Topic,
+    data?: A["topics"][Topic],
+  ): PublishResult {
+    return this.#topics.publish(topic, data);
   }
 
   /**
@@ -300,8 +309,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /** The connections that are subscribed to any of these topics, each once. */
-  filter(topics: Iterable<string>): Iterable<Connection<A["user"]>> {
-    return this.#topics.filter(topics) as Iterable<Connection<A["user"]>>;
+  subscribers(topics: Iterable<string>): Iterable<Connection<A["user"]>> {
+    return this.#topics.subscribers(topics) as Iterable<Connection<A["user"]>>;
   }
 
   /**
@@ -374,7 +383,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   async #close(gone: Promise<void>): Promise<void> {
     await gone;
-    const closing = this.#plugins.map(async (plugin) => await plugin.close?.());
+    const closing = this.#plugins.map(async (plugin) => await plugin.dispose?.());
     // One that fails keeps none of the others from ending, and is told all the same.
     await Promise.allSettled(closing);
     await Promise.all(closing);
@@ -389,7 +398,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   #mount(plugin: Plugin): void {
     this.#plugins.push(plugin);
-    if (plugin.call !== undefined) this.#methods.use(plugin.call);
+    if (plugin.middleware !== undefined) this.#methods.use(plugin.middleware);
     if (plugin.handshake !== undefined) this.#doors.checks.add(plugin.handshake);
     for (const [name, method] of Object.entries(plugin.methods ?? {})) {
       this.#methods.add({ ...method, name });

@@ -7,19 +7,20 @@
 
 import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import { checkShape } from "../protocol/message.ts";
-import type { RpcRequest } from "../core/request.ts";
-import { Responder } from "../core/dispatcher.ts";
+import { ABORT } from "../core/internal.ts";
+import type { IncomingRequest } from "../core/request.ts";
+import { Dispatcher } from "../core/dispatcher.ts";
 import type { Method } from "../core/dispatcher.ts";
-import { LONGEST_DELAY } from "../util/timer.ts";
+import { MAX_TIMER_MS } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** Runs the messages of one client. */
-export class Dispatcher extends Responder {
+export class ServerDispatcher extends Dispatcher {
   // Only calls of methods that have a time are in here.
-  #timers: Map<RpcRequest, Timer> | undefined;
+  #timers: Map<IncomingRequest, Timer> | undefined;
 
   protected override refusal(
-    request: RpcRequest,
+    request: IncomingRequest,
     method: Method | undefined,
   ): RpcError | undefined {
     if (!method?.scalarParams) {
@@ -32,19 +33,19 @@ export class Dispatcher extends Responder {
   }
 
   protected override wait(
-    request: RpcRequest,
+    request: IncomingRequest,
     result: PromiseLike<unknown>,
     method: Method,
   ): void {
     // The handler may have ended the connection by itself, when it was not yet among those to be told.
-    if (!request.connection.isOpen) request.abort(new RpcConnectionError(GONE, "unknown"));
+    if (!request.connection.isOpen) request[ABORT](new RpcConnectionError(GONE, "unknown"));
     super.wait(request, result, method);
-    if (!method.timeoutMs || method.timeoutMs > LONGEST_DELAY) return;
+    if (!method.timeoutMs || method.timeoutMs > MAX_TIMER_MS) return;
     const timer = setTimeout(() => this.giveUp(request, TIMED_OUT), method.timeoutMs);
     (this.#timers ??= new Map()).set(request, timer);
   }
 
-  protected override finished(request: RpcRequest): boolean {
+  protected override finished(request: IncomingRequest): boolean {
     if (this.#timers !== undefined) {
       clearTimeout(this.#timers.get(request));
       this.#timers.delete(request);

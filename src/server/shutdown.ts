@@ -9,11 +9,11 @@ import type { Connections } from "./connections.ts";
 import type { Method } from "../core/dispatcher.ts";
 import { ErrorCode, quoted, RpcError } from "../protocol/errors.ts";
 import { errorText } from "../protocol/message.ts";
-import type { Connection } from "../core/request.ts";
+import type { Connection } from "../core/connection.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** What a drain waits for. */
-export interface Draining {
+export interface ShutdownTargets {
   /** The connections to end. */
   readonly connections: Connections;
   /** How many requests over HTTP wait for their answer. */
@@ -21,12 +21,12 @@ export interface Draining {
 }
 
 /** The end of one server, from the first word of it until nothing is left to wait for. */
-export class Drain {
+export class Shutdown {
   /** What every name finds while the server closes. A call that is refused here has not run. */
   readonly method: Method = {
     scalarParams: true,
     invoke: (_params, { id, method, connection }) => {
-      this.#quiet.delete(connection);
+      this.#graceOver.delete(connection);
       if (id === undefined) {
         connection.logger.debug(`Notification ${quoted(method)} dropped: the server is closing`);
       }
@@ -35,16 +35,16 @@ export class Drain {
   };
   readonly #over = Promise.withResolvers<void>();
   // Those on which nothing was to do at the last look, and from which nothing came since.
-  readonly #quiet = new Set<Connection>();
-  #begun = false;
+  readonly #graceOver = new Set<Connection>();
+  #started = false;
   #endsAt = Infinity;
   #retryAfterMs = 1000;
-  #draining: Draining | undefined;
+  #draining: ShutdownTargets | undefined;
   #timer: Timer | undefined;
 
   /** Whether the server takes nothing new. */
-  get begun(): boolean {
-    return this.#begun;
+  get started(): boolean {
+    return this.#started;
   }
 
   /**
@@ -52,17 +52,17 @@ export class Drain {
    *
    * @throws {RangeError} Where an option is no number from 0.
    */
-  begin(options: CloseOptions): void {
+  start(options: CloseOptions): void {
     const drainMs = checkMs("drainMs", options.drainMs ?? 0);
     const retryAfterMs = checkMs("retryAfterMs", options.retryAfterMs ?? this.#retryAfterMs);
-    this.#begun = true;
+    this.#started = true;
     this.#retryAfterMs = retryAfterMs;
     this.#endsAt = Math.min(this.#endsAt, performance.now() + drainMs);
     if (this.#draining !== undefined) this.#plan(0);
   }
 
   /** Ends connections as they fall idle; resolves when all have, or at the end of the drain. */
-  wait(draining: Draining): Promise<void> {
+  wait(draining: ShutdownTargets): Promise<void> {
     this.#draining = draining;
     // Not at once: the call that ends the server, if it was one, is not counted before it waits.
     this.#plan(0);
@@ -85,17 +85,17 @@ export class Drain {
   }
 
   #sweep(): void {
-    const { connections, requests } = this.#draining as Draining;
+    const { connections, requests } = this.#draining as ShutdownTargets;
     let busy = requests();
     for (const peer of connections) {
       // One that still talks is refused first, not cut short: some runtimes drop a peer that talks
       // after a close, and it would not know what became of its last call.
-      const wasQuiet = this.#quiet.delete(peer);
+      const wasQuiet = this.#graceOver.delete(peer);
       if (!peer.isBusy && wasQuiet) {
         peer.close(1012, `retry-after=${this.#retryAfter()}`);
       } else {
         busy++;
-        if (!peer.isBusy) this.#quiet.add(peer);
+        if (!peer.isBusy) this.#graceOver.add(peer);
       }
     }
     if (busy === 0) this.#over.resolve();

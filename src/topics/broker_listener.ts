@@ -1,17 +1,23 @@
 /**
- * A topic's ear on its broker: open while somebody here hears the topic.
+ * A topic's listener on its broker: open while somebody here hears the topic.
  *
  * @module
  */
 
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
-import type { Broker, BrokerSink, BrokerSubscription, Position, Retention } from "../brokers/broker.ts";
-import { then } from "../util/soon.ts";
-import type { Soon } from "../util/soon.ts";
+import type {
+  Broker,
+  BrokerSink,
+  BrokerSubscription,
+  Position,
+  Retention,
+} from "../brokers/broker.ts";
+import { mapMaybe } from "../util/maybe_promise.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
 
-/** The ears of one server. */
-export class Ears {
+/** The listeners of one server. */
+export class BrokerListeners {
   /** Who brings events round. */
   readonly broker: Broker;
   readonly #logger: Logger;
@@ -24,26 +30,27 @@ export class Ears {
     this.#logger = logger;
   }
 
-  /** Opens an ear on a topic. */
-  open(topic: string, keep: Retention, sink: BrokerSink): Ear {
-    const subscribe = (): Soon<BrokerSubscription> => this.broker.subscribe(topic, keep, ear);
-    const ear = new Ear(sink);
+  /** Opens an listener on a topic. */
+  open(topic: string, keep: Retention, sink: BrokerSink): BrokerListener {
+    const subscribe = (): MaybePromise<BrokerSubscription> =>
+      this.broker.subscribe(topic, keep, listener);
+    const listener = new BrokerListener(sink);
     const closing = this.#closing.get(topic);
     try {
-      ear.begin(closing === undefined ? subscribe() : closing.then(subscribe));
+      listener.begin(closing === undefined ? subscribe() : closing.then(subscribe));
     } catch (error) {
-      ear.begin(Promise.reject(error));
+      listener.begin(Promise.reject(error));
     }
-    return ear;
+    return listener;
   }
 
   /** Closes it, at once as far as its sink can tell. */
-  close(topic: string, ear: Ear): void {
+  close(topic: string, listener: BrokerListener): void {
     const failed = (error: unknown): void => {
       this.#logger.warn(`Cannot unsubscribe from topic ${quoted(topic)}: ${describeError(error)}`);
     };
     try {
-      const ending = ear.end();
+      const ending = listener.end();
       if (!(ending instanceof Promise)) return;
       const closing: Promise<void> = ending.catch(failed).then(() => {
         if (this.#closing.get(topic) === closing) this.#closing.delete(topic);
@@ -55,23 +62,23 @@ export class Ears {
   }
 }
 
-/** One ear. */
-export class Ear implements BrokerSink {
+/** One listener. */
+export class BrokerListener implements BrokerSink {
   /** Settles when events are heard. Rejects where the broker fails. */
-  ready: Soon<Position> | undefined;
+  ready: MaybePromise<Position> | undefined;
   readonly #sink: BrokerSink;
-  #subscription: Soon<BrokerSubscription> | undefined;
+  #subscription: MaybePromise<BrokerSubscription> | undefined;
   #open = true;
 
-  /** @param sink Is passed what comes while the ear is open. */
+  /** @param sink Is passed what comes while the listener is open. */
   constructor(sink: BrokerSink) {
     this.#sink = sink;
   }
 
   /** Takes the broker's answer. */
-  begin(subscription: Soon<BrokerSubscription>): void {
+  begin(subscription: MaybePromise<BrokerSubscription>): void {
     this.#subscription = subscription;
-    this.ready = then(subscription, ({ position }) => position);
+    this.ready = mapMaybe(subscription, ({ position }) => position);
     if (this.ready instanceof Promise) this.ready.catch(() => {}); // whoever waits for it sees it
   }
 
@@ -84,10 +91,12 @@ export class Ear implements BrokerSink {
   }
 
   /** Hears nothing any more, and tells the broker. */
-  end(): Soon<void> {
+  end(): MaybePromise<void> {
     this.#open = false;
     const subscription = this.#subscription;
-    if (!(subscription instanceof Promise)) return subscription?.unsubscribe() as Soon<void>;
+    if (!(subscription instanceof Promise)) {
+      return subscription?.unsubscribe() as MaybePromise<void>;
+    }
     // One that failed is open no more, and whoever waited for it has been told.
     return subscription.then((each) => each.unsubscribe(), () => {});
   }

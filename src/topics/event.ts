@@ -7,7 +7,7 @@
 
 import { SharedText } from "../core/channel.ts";
 import { quoted } from "../protocol/errors.ts";
-import { exceedsBytes } from "../protocol/limits.ts";
+import { exceedsBytes } from "../util/utf8.ts";
 import type { Logger } from "../util/logger.ts";
 import { positionText } from "../brokers/broker.ts";
 import type { BrokerEvent, Position } from "../brokers/broker.ts";
@@ -36,7 +36,7 @@ export class RecoveryText extends SharedText {
 }
 
 /** How the events of one topic look. */
-export class TopicForm {
+export class TopicEncoder {
   /** The topic. */
   readonly name: string;
   /** Where it is written that an event is too long. */
@@ -49,7 +49,7 @@ export class TopicForm {
    * @param name The topic.
    * @param options Whether scalars are wrapped, and how long a message may be.
    */
-  constructor(name: string, options: TopicFormOptions) {
+  constructor(name: string, options: TopicEncoderOptions) {
     this.name = name;
     this.logger = options.logger;
     this.#wrapScalars = options.wrapScalars;
@@ -72,7 +72,7 @@ export class TopicForm {
 }
 
 /** What all topics of a server have in common. */
-export interface TopicFormOptions {
+export interface TopicEncoderOptions {
   /** Whether events that are no array or object are sent in a one-element array. */
   readonly wrapScalars: boolean;
   /** How long a message may be. */
@@ -85,22 +85,22 @@ export interface TopicFormOptions {
 export class TopicEvent {
   /** Where it stands. */
   readonly position: Position;
-  readonly #form: TopicForm;
+  readonly #encoder: TopicEncoder;
   readonly #data: string | undefined;
   // Each is made when the first subscriber needs it; `null`: too long.
   #plain: SharedText | null | undefined;
   #recovering: RecoveryText | undefined;
 
   /** @param data JSON text; `undefined` for a gap. */
-  constructor(form: TopicForm, position: Position, data: string | undefined) {
-    this.#form = form;
+  constructor(encoder: TopicEncoder, position: Position, data: string | undefined) {
+    this.#encoder = encoder;
     this.position = position;
     this.#data = data;
   }
 
   /** The event of a broker. */
-  static of(form: TopicForm, { position, data }: BrokerEvent): TopicEvent {
-    return new TopicEvent(form, position, data);
+  static of(encoder: TopicEncoder, { position, data }: BrokerEvent): TopicEvent {
+    return new TopicEvent(encoder, position, data);
   }
 
   /** How many characters it has, about. */
@@ -117,20 +117,20 @@ export class TopicEvent {
   /** For those who recover: what is too long is a gap to them. */
   recovering(): RecoveryText {
     if (this.#recovering !== undefined) return this.#recovering;
-    const { name } = this.#form;
+    const { name } = this.#encoder;
     const text = new RecoveryText(name, this.position, this.#data);
-    return this.#recovering = this.#form.isTooLong(text.text)
+    return this.#recovering = this.#encoder.isTooLong(text.text)
       ? new RecoveryText(name, this.position, undefined)
       : text;
   }
 
   #encode(): SharedText | null {
     if (this.#data === undefined) return null;
-    const text = this.#form.plain(this.#data);
-    if (!this.#form.isTooLong(text)) return new SharedText(text);
+    const text = this.#encoder.plain(this.#data);
+    if (!this.#encoder.isTooLong(text)) return new SharedText(text);
     // Published elsewhere, by somebody with other limits.
-    this.#form.logger.warn(
-      `An event of topic ${quoted(this.#form.name)} was dropped: over maxMessageBytes`,
+    this.#encoder.logger.warn(
+      `An event of topic ${quoted(this.#encoder.name)} was dropped: over maxMessageBytes`,
     );
     return null;
   }

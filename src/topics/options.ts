@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Guard } from "../core/request.ts";
+import type { Guard } from "../core/guard.ts";
 import type { Schema } from "../core/schema.ts";
 import type { Retention } from "../brokers/broker.ts";
 
 /** What happens to the events of a topic for a connection that does not read them fast enough. */
-export type SlowPolicy = "close" | "drop-oldest" | "drop-newest" | "latest";
+export type SlowConsumer = "close" | "drop-oldest" | "drop-newest" | "latest";
 
 /** How many of a topic's events are kept for those who were away. */
 export interface HistoryOptions {
@@ -22,14 +22,14 @@ export interface HistoryOptions {
 /** How one topic, or all that fit a pattern, behave. */
 export interface TopicOptions<Payload = unknown> {
   /** Guards: whoever they do not admit cannot subscribe, and does not see the topic. */
-  readonly use?: readonly Guard[];
+  readonly guards?: readonly Guard[];
   /**
    * Keeps the last event and sends it to each new subscriber, unless it is older than `maxAgeMs`
    * milliseconds.
    *
    * @default {false}
    */
-  readonly state?: boolean | { readonly maxAgeMs: number };
+  readonly retain?: boolean | { readonly maxAgeMs: number };
   /**
    * Keeps events for clients that were away for a while: whoever subscribes with `recover` and comes
    * back gets what was missed, each event once and in order, or is told that there is a gap.
@@ -45,7 +45,7 @@ export interface TopicOptions<Payload = unknown> {
    *
    * @default {"close"}
    */
-  readonly slow?: SlowPolicy;
+  readonly slowConsumer?: SlowConsumer;
   /** What events are; each is checked before it goes out. Gives the payload its type. */
   readonly schema?: Schema<Payload>;
 }
@@ -57,9 +57,11 @@ export interface TopicOptions<Payload = unknown> {
  * @throws {TypeError | RangeError} Where an option makes no sense.
  */
 export function retentionOf(options: TopicOptions, fixed: boolean): Retention {
-  const { state, history, slow = "close" } = options;
-  if (!POLICIES.includes(slow)) {
-    throw new TypeError(`Expected \`slow\` to be one of ${POLICIES.join(", ")}, got \`${slow}\``);
+  const { retain, history, slowConsumer = "close" } = options;
+  if (!POLICIES.includes(slowConsumer)) {
+    throw new TypeError(
+      `Expected \`slow\` to be one of ${POLICIES.join(", ")}, got \`${slowConsumer}\``,
+    );
   }
   const ages: number[] = [];
   if (history !== undefined) {
@@ -70,21 +72,21 @@ export function retentionOf(options: TopicOptions, fixed: boolean): Retention {
     if (!(ageMs > 0)) throw expected("history.ageMs", "a number over 0", ageMs);
     ages.push(ageMs);
   }
-  if (state) {
-    const maxAgeMs = state === true ? Infinity : state.maxAgeMs;
-    if (!(maxAgeMs >= 0)) throw expected("state.maxAgeMs", "a number from 0", maxAgeMs);
+  if (retain) {
+    const maxAgeMs = retain === true ? Infinity : retain.maxAgeMs;
+    if (!(maxAgeMs >= 0)) throw expected("retain.maxAgeMs", "a number from 0", maxAgeMs);
     ages.push(maxAgeMs);
   }
-  const size = history?.size ?? (state ? 1 : 0);
+  const size = history?.size ?? (retain ? 1 : 0);
   return { size, ageMs: size === 0 ? 0 : Math.max(...ages), fixed };
 }
 
 /** Whether the last event of a topic is still worth sending to a newcomer. */
-export function isFresh(at: number, state: TopicOptions["state"]): boolean {
-  return typeof state !== "object" || Date.now() - at <= state.maxAgeMs;
+export function isFresh(at: number, retain: TopicOptions["retain"]): boolean {
+  return typeof retain !== "object" || Date.now() - at <= retain.maxAgeMs;
 }
 
-const POLICIES: readonly SlowPolicy[] = ["close", "drop-oldest", "drop-newest", "latest"];
+const POLICIES: readonly SlowConsumer[] = ["close", "drop-oldest", "drop-newest", "latest"];
 
 function expected(name: string, what: string, got: unknown): RangeError {
   return new RangeError(`Expected \`${name}\` to be ${what}, got \`${got}\` (${typeof got})`);

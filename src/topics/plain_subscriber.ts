@@ -4,31 +4,32 @@
  * @module
  */
 
-import type { Connection } from "../core/request.ts";
-import { Member } from "./subscriber.ts";
-import type { Source } from "./subscriber.ts";
-import { then } from "../util/soon.ts";
-import type { Soon } from "../util/soon.ts";
+import type { SubscriberConnection } from "../core/connection.ts";
+import { SEND } from "../core/internal.ts";
+import { Subscriber } from "./subscriber.ts";
+import type { SubscriberSource } from "./subscriber.ts";
+import { mapMaybe } from "../util/maybe_promise.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
 import { TopicEvent } from "./event.ts";
 
 /** Hears events as notifications whose method is the topic. */
-export class PlainMember extends Member {
+export class PlainSubscriber extends Subscriber {
   override readonly recovers = false;
-  readonly #newcomer: boolean;
+  readonly #isNew: boolean;
   #length = 0;
 
   /** @param newcomer Whether it gets the last event. */
-  constructor(connection: Connection, source: Source, newcomer: boolean) {
+  constructor(connection: SubscriberConnection, source: SubscriberSource, newcomer: boolean) {
     super(connection, source);
-    this.#newcomer = newcomer;
+    this.#isNew = newcomer;
   }
 
-  override load(): Soon<void> {
-    if (!this.#newcomer) return;
-    return then(this.source.newest(), ({ last }) => {
+  override load(): MaybePromise<void> {
+    if (!this.#isNew) return;
+    return mapMaybe(this.source.newest(), ({ last }) => {
       if (last === undefined) return;
       this.ageMs = Math.max(0, Date.now() - last.at);
-      const event = TopicEvent.of(this.source.form, last);
+      const event = TopicEvent.of(this.source.encoder, last);
       this.putFirst([event]);
       this.#count();
     });
@@ -36,9 +37,11 @@ export class PlainMember extends Member {
 
   override pump(): void {
     if (this.joining || this.ended || this.queue === undefined) return;
-    const { slow, backlog } = this.source;
+    const { slowConsumer, slowSubscribers } = this.source;
     while (this.queue.length > 0) {
-      if (slow !== "close" && backlog.isSlow(this.connection)) return backlog.wait(this);
+      if (slowConsumer !== "close" && slowSubscribers.isSlow(this.connection)) {
+        return slowSubscribers.wait(this);
+      }
       const event = this.queue.shift() as TopicEvent;
       this.#count();
       this.send(event);
@@ -55,25 +58,27 @@ export class PlainMember extends Member {
   protected override send(event: TopicEvent): void {
     this.position = event.position;
     const text = event.plain();
-    if (text !== undefined) this.connection.send(text);
+    if (text !== undefined) this.connection[SEND](text);
   }
 
   protected override hold(event: TopicEvent): void {
-    const { slow } = this.source;
+    const { slowConsumer } = this.source;
     const queue = this.queue as TopicEvent[];
-    if (slow === "latest") this.#drop(queue.splice(0));
+    if (slowConsumer === "latest") this.#drop(queue.splice(0));
     queue.push(event);
     const excess = this.#count();
     if (excess <= 0 && queue.length <= this.room) return;
     // Of what others hold no more than the event itself takes.
-    const count = slow === "drop-newest" ? -1 : oldest(queue, Math.min(excess, event.length));
+    const count = slowConsumer === "drop-newest"
+      ? -1
+      : oldest(queue, Math.min(excess, event.length));
     this.#drop(count < 0 ? queue.splice(count) : queue.splice(0, count));
   }
 
   #drop(events: readonly TopicEvent[]): void {
-    const { backlog, form } = this.source;
+    const { slowSubscribers, encoder } = this.source;
     this.#count();
-    backlog.drop(this.connection, form.name, events.length);
+    slowSubscribers.drop(this.connection, encoder.name, events.length);
   }
 
   /** Counts what is held back; answers by how much the connection has too much of it. */
@@ -81,7 +86,7 @@ export class PlainMember extends Member {
     const length = (this.queue ?? []).reduce((sum, each) => sum + each.length, 0);
     const more = length - this.#length;
     this.#length = length;
-    return this.source.backlog.hold(this.connection, more);
+    return this.source.slowSubscribers.hold(this.connection, more);
   }
 }
 

@@ -8,7 +8,7 @@ import { positionText } from "../brokers/broker.ts";
 import type { Position } from "../brokers/broker.ts";
 
 /** What {@linkcode JsonRpc.notify} did. */
-export class Notified {
+export class PublishResult {
   /**
    * To how many connections of this process the event went before `notify` returned. With a broker
    * between processes that is none: its events come back from the engine.

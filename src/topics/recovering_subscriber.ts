@@ -6,24 +6,25 @@
  */
 
 import { describeError, quoted } from "../protocol/errors.ts";
-import type { Connection } from "../core/request.ts";
+import type { SubscriberConnection } from "../core/connection.ts";
+import { SEND } from "../core/internal.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "../brokers/broker.ts";
-import { before, includes, Member } from "./subscriber.ts";
-import type { Newest, Source } from "./subscriber.ts";
-import { then } from "../util/soon.ts";
-import type { Soon } from "../util/soon.ts";
+import { before, includes, Subscriber } from "./subscriber.ts";
+import type { Newest, SubscriberSource } from "./subscriber.ts";
+import { mapMaybe } from "../util/maybe_promise.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
 import { TopicEvent } from "./event.ts";
 
 /** From where a subscriber wants to go on: a position, or `"lost"` where it named one that is none. */
 export type Since = Position | "lost" | undefined;
 
 /** Hears events as `rpc.message`, each with its position. */
-export class RecoveringMember extends Member {
+export class RecoveringSubscriber extends Subscriber {
   override readonly recovers = true;
   /** Whether nothing was lost before what follows. */
   recovered = true;
   readonly #since: Since;
-  readonly #newcomer: boolean;
+  readonly #isNew: boolean;
   // Whether there is more than the queue holds: it is read when the queue is empty.
   #behind = false;
   #reading = false;
@@ -35,19 +36,24 @@ export class RecoveringMember extends Member {
   #retryAt = 0;
 
   /** @param newcomer Whether it gets the last event, where it recovers from nowhere. */
-  constructor(connection: Connection, source: Source, since: Since, newcomer: boolean) {
+  constructor(
+    connection: SubscriberConnection,
+    source: SubscriberSource,
+    since: Since,
+    newcomer: boolean,
+  ) {
     super(connection, source);
     this.#since = since;
-    this.#newcomer = newcomer;
+    this.#isNew = newcomer;
   }
 
-  override load(): Soon<void> {
+  override load(): MaybePromise<void> {
     const since = this.#since;
     if (since === undefined) {
-      return this.#newcomer ? this.#begin() : this.#stand(this.source.position);
+      return this.#isNew ? this.#begin() : this.#stand(this.source.position);
     }
     if (since === "lost") return this.#lose();
-    return then(this.source.history({ since, first: PAGE }), (history) => {
+    return mapMaybe(this.source.history({ since, first: PAGE }), (history) => {
       if (!history.complete) return this.#lose();
       this.position = since;
       this.#put(history);
@@ -56,23 +62,23 @@ export class RecoveringMember extends Member {
 
   override pump(): void {
     while (!this.joining && !this.ended && !this.#reading && this.queue !== undefined) {
-      if (!this.#sendQueue()) return this.source.backlog.wait(this);
+      if (!this.#sendQueue()) return this.source.slowSubscribers.wait(this);
       if (this.ended) return;
       if (!this.#behind) return this.settle();
-      if (Date.now() < this.#retryAt) return this.source.backlog.wait(this);
+      if (Date.now() < this.#retryAt) return this.source.slowSubscribers.wait(this);
       this.#readOn();
     }
   }
 
   protected override send(event: TopicEvent): void {
     this.position = event.position;
-    this.connection.send(event.recovering());
+    this.connection[SEND](event.recovering());
   }
 
   protected override hold(event: TopicEvent): void {
     const queue = this.queue as TopicEvent[];
     if (this.joining) this.#heldLength += event.length;
-    const tooLong = this.joining && this.#heldLength > this.source.backlog.mark;
+    const tooLong = this.joining && this.#heldLength > this.source.slowSubscribers.highWaterMark;
     if (!this.#behind && !tooLong && queue.length - this.#next < this.room) queue.push(event);
     else {
       this.#behind = true;
@@ -84,7 +90,7 @@ export class RecoveringMember extends Member {
   #sendQueue(): boolean {
     const queue = this.queue as TopicEvent[];
     while (this.#next < queue.length) {
-      if (this.source.backlog.isSlow(this.connection)) return false;
+      if (this.source.slowSubscribers.isSlow(this.connection)) return false;
       this.send(queue[this.#next++] as TopicEvent);
       if (this.ended) return true;
     }
@@ -102,17 +108,17 @@ export class RecoveringMember extends Member {
       this.#behind = true;
       this.queue = [];
       this.#retryAt = Date.now() + RETRY_MS;
-      const { form, backlog } = this.source;
-      const topic = quoted(form.name);
-      form.logger.warn(`Cannot read the history of topic ${topic}: ${describeError(error)}`);
-      if (!this.ended) backlog.wait(this);
+      const { encoder, slowSubscribers } = this.source;
+      const topic = quoted(encoder.name);
+      encoder.logger.warn(`Cannot read the history of topic ${topic}: ${describeError(error)}`);
+      if (!this.ended) slowSubscribers.wait(this);
     };
     try {
-      const reading = then(
+      const reading = mapMaybe(
         this.source.history({ since: this.position, first: PAGE }),
         (history) => history.complete ? this.#put(history) : this.#tellGap(),
       );
-      const done = then(reading, () => {
+      const done = mapMaybe(reading, () => {
         this.#reading = false;
       });
       if (done instanceof Promise) done.then(() => this.pump(), failed);
@@ -123,8 +129,8 @@ export class RecoveringMember extends Member {
 
   /** Puts what was read in front of what came meanwhile. */
   #put({ events }: BrokerHistory): void {
-    const { form } = this.source;
-    this.putFirst(events.map((event) => TopicEvent.of(form, event)));
+    const { encoder } = this.source;
+    this.putFirst(events.map((event) => TopicEvent.of(encoder, event)));
     if (events.length < PAGE) {
       if (!this.#behind) this.#missed = 0;
       return;
@@ -136,29 +142,33 @@ export class RecoveringMember extends Member {
   }
 
   /** Tells that events are lost, and goes on as a newcomer does. */
-  #tellGap(): Soon<void> {
-    return then(this.source.newest(), ({ from, last }) => {
-      const { form, backlog } = this.source;
+  #tellGap(): MaybePromise<void> {
+    return mapMaybe(this.source.newest(), ({ from, last }) => {
+      const { encoder, slowSubscribers } = this.source;
       const held = last === undefined ? this.queue?.[0] : undefined;
       const gap = new TopicEvent(
-        form,
+        encoder,
         held === undefined ? from : before(held.position),
         undefined,
       );
       this.putFirst([gap, ...this.#eventsOf(last)]);
       // One at least: nobody can tell how many were lost elsewhere.
-      backlog.drop(this.connection, form.name, Math.max(1, this.#missed - (last ? 1 : 0)));
+      slowSubscribers.drop(
+        this.connection,
+        encoder.name,
+        Math.max(1, this.#missed - (last ? 1 : 0)),
+      );
       if (!this.#behind) this.#missed = 0;
     });
   }
 
-  #lose(): Soon<void> {
+  #lose(): MaybePromise<void> {
     this.recovered = false;
     return this.#begin();
   }
 
-  #begin(): Soon<void> {
-    return then(this.source.newest(), (newest) => this.#stand(newest.from, newest));
+  #begin(): MaybePromise<void> {
+    return mapMaybe(this.source.newest(), (newest) => this.#stand(newest.from, newest));
   }
 
   #stand(position: Position, newest?: Newest): void {
@@ -171,7 +181,7 @@ export class RecoveringMember extends Member {
   #eventsOf(last: BrokerEvent | undefined): TopicEvent[] {
     return last === undefined || includes(this.position, last.position)
       ? []
-      : [TopicEvent.of(this.source.form, last)];
+      : [TopicEvent.of(this.source.encoder, last)];
   }
 }
 

@@ -5,14 +5,15 @@
  */
 
 import { isReserved } from "../protocol/message.ts";
-import { admitted } from "../core/request.ts";
-import type { Connection, Guard } from "../core/request.ts";
+import { admitted } from "../core/guard.ts";
+import type { Guard } from "../core/guard.ts";
+import type { Connection } from "../core/connection.ts";
 import type { Retention } from "../brokers/broker.ts";
 import { retentionOf } from "./options.ts";
 import type { TopicOptions } from "./options.ts";
 
 /** One topic, or all that fit a pattern, as declared. */
-export interface Declaration {
+export interface TopicDeclaration {
   /** The name or the pattern. */
   readonly name: string;
   /** Parts of a pattern; `undefined` for a name. */
@@ -24,9 +25,9 @@ export interface Declaration {
 }
 
 /** The topics that were declared. */
-export class Declarations {
-  readonly #fixed = new Map<string, Declaration>();
-  readonly #patterns = new Map<string, Declaration>();
+export class TopicRegistry {
+  readonly #fixed = new Map<string, TopicDeclaration>();
+  readonly #patterns = new Map<string, TopicDeclaration>();
 
   /**
    * Declares a topic, or all topics that fit a pattern: `room.*` fits `room.7`, not `room.7.log`.
@@ -34,7 +35,7 @@ export class Declarations {
    * @throws {TypeError} Where the name is empty, reserved or taken, or an option makes no sense.
    * @throws {RangeError} Where an option makes no sense.
    */
-  add(name: string, options: TopicOptions): Declaration {
+  add(name: string, options: TopicOptions): TopicDeclaration {
     if (typeof name !== "string" || name === "") {
       throw new TypeError("Cannot declare a topic: its name is empty");
     }
@@ -46,9 +47,9 @@ export class Declarations {
     if (this.#fixed.has(name) || this.#patterns.has(name)) {
       throw new TypeError(`Cannot declare topic "${name}": the name is taken`);
     }
-    const { use = [] } = options;
+    const { guards = [] } = options;
     // What is no guard could be asked nothing: the topic would be open to all.
-    if (!Array.isArray(use) || !use.every(isGuard)) {
+    if (!Array.isArray(guards) || !guards.every(isGuard)) {
       throw new TypeError(`Cannot declare topic "${name}": its \`use\` is no list of guards`);
     }
     const parts = name.split(".");
@@ -60,7 +61,7 @@ export class Declarations {
   }
 
   /** Takes a declaration back, by the name or the pattern that it was made with. */
-  remove(name: string): Declaration | undefined {
+  remove(name: string): TopicDeclaration | undefined {
     const declaration = this.#fixed.get(name) ?? this.#patterns.get(name);
     this.#fixed.delete(name);
     this.#patterns.delete(name);
@@ -68,7 +69,7 @@ export class Declarations {
   }
 
   /** Finds how a concrete topic was declared. */
-  find(name: string): Declaration | undefined {
+  find(name: string): TopicDeclaration | undefined {
     return this.#fixed.get(name) ?? (this.#patterns.size === 0 ? undefined : this.#match(name));
   }
 
@@ -79,7 +80,7 @@ export class Declarations {
       .map(({ name }) => name);
   }
 
-  #match(name: string): Declaration | undefined {
+  #match(name: string): TopicDeclaration | undefined {
     if (name.length > MAX_LENGTH || isReserved(name)) return undefined;
     const segments = name.split(".");
     // Clients name concrete topics: a star of theirs is no pattern.
@@ -95,9 +96,13 @@ export class Declarations {
 const MAX_LENGTH = 256;
 
 /** Whether the guards of a topic admit a connection to it. */
-export function mayUse(declaration: Declaration, name: string, connection: Connection): boolean {
-  const { use = [] } = declaration.options;
-  return admitted(use, { user: connection.user, connection, name, kind: "topic" });
+export function mayUse(
+  declaration: TopicDeclaration,
+  name: string,
+  connection: Connection,
+): boolean {
+  const { guards = [] } = declaration.options;
+  return admitted(guards, { user: connection.user, connection, name, kind: "topic" });
 }
 
 function isGuard(layer: unknown): boolean {

@@ -11,14 +11,17 @@ import {
   RpcInvalidParamsError,
   RpcServerError,
 } from "../protocol/errors.ts";
-import { subscriptionsOf } from "../server/guest.ts";
-import type { Connection, RpcRequest } from "../core/request.ts";
+import { toSubscriber } from "../core/connection.ts";
+import type { SubscriberConnection } from "../core/connection.ts";
+import { TOPICS } from "../core/internal.ts";
+import { afterAnswer } from "../core/request.ts";
+import type { RpcRequest } from "../core/request.ts";
 import { parsePosition, positionText } from "../brokers/broker.ts";
-import type { Member } from "./subscriber.ts";
-import { RecoveringMember } from "./recovering_subscriber.ts";
+import type { Subscriber } from "./subscriber.ts";
+import { RecoveringSubscriber } from "./recovering_subscriber.ts";
 import type { Since } from "./recovering_subscriber.ts";
-import { all, then } from "../util/soon.ts";
-import type { Soon } from "../util/soon.ts";
+import { allMaybe, mapMaybe } from "../util/maybe_promise.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
 import type { Topic } from "./topic.ts";
 
 /** What subscribing needs of the topics. */
@@ -26,11 +29,11 @@ export interface TopicTable {
   /** How many topics a connection may have. */
   readonly maxSubscriptions: number;
   /** Whether there is such a topic for a connection. */
-  has(name: string, connection: Connection): boolean;
+  has(name: string, connection: SubscriberConnection): boolean;
   /** The topic, ready to be joined. */
   open(name: string): Topic;
   /** Ends a subscription. */
-  leave(name: string, connection: Connection): void;
+  leave(name: string, connection: SubscriberConnection): void;
 }
 
 /** What `subscribe` answers where it was asked for more than the names. */
@@ -46,12 +49,12 @@ export interface SubscribeAnswer {
 }
 
 /** One topic of one call. */
-interface Share {
+interface SubscribeEntry {
   readonly topic: Topic;
   /** `undefined` where the connection hears the topic already, and that is all it asks. */
-  readonly member: Member | undefined;
+  readonly subscriber: Subscriber | undefined;
   /** How it heard the topic before, where this call changes it. */
-  readonly before: "plain" | Member | undefined;
+  readonly before: "plain" | Subscriber | undefined;
 }
 
 /** Subscribes a connection to the topics that a call asks for. */
@@ -59,17 +62,17 @@ export function subscribe(
   params: unknown,
   request: RpcRequest,
   table: TopicTable,
-): Soon<readonly string[] | SubscribeAnswer> {
-  const { connection } = request;
+): MaybePromise<readonly string[] | SubscribeAnswer> {
+  const connection = toSubscriber(request.connection);
   // Its answer, an error, has gone: nobody knows of this subscription.
   if (request.aborted) return [];
   const wanted = parseWanted(params);
   const names = reserve(wanted, connection, table);
   const shares = names.map((name) => shareOf(name, connection, wanted, table));
-  request.afterwards((succeeded) => {
+  afterAnswer(request, (succeeded) => {
     for (const share of shares) answered(share, succeeded, connection, table);
   });
-  const ready = all(shares.map(({ member }) => member?.ready));
+  const ready = allMaybe(shares.map(({ subscriber }) => subscriber?.ready));
   if (!(ready instanceof Promise)) return answerOf(shares, connection, wanted);
   return ready.then(() => answerOf(shares, connection, wanted), (cause) => {
     connection.logger.error(`Cannot subscribe: ${describeError(cause)}`);
@@ -87,14 +90,14 @@ export function topicNames(params: unknown): string[] {
   throw new RpcInvalidParamsError({ data: "Expected a topic or a list of topics" });
 }
 
-interface Wanted {
+interface SubscribeParams {
   readonly names: readonly string[];
   readonly recover: boolean;
   readonly ages: boolean;
   readonly since: Readonly<Record<string, unknown>>;
 }
 
-function parseWanted(params: unknown): Wanted {
+function parseWanted(params: unknown): SubscribeParams {
   const names = [...new Set(topicNames(params))];
   const { recover, ages, since = {} } = isRecord(params) ? params : {};
   if (!isRecord(since)) {
@@ -103,7 +106,7 @@ function parseWanted(params: unknown): Wanted {
   return { names, recover: recover === true, ages: ages === true, since };
 }
 
-function sinceOf(name: string, { since }: Wanted): Since {
+function sinceOf(name: string, { since }: SubscribeParams): Since {
   const position = Object.hasOwn(since, name) ? since[name] : undefined;
   // What is none was never handed out: it is as good as one from a history that is gone.
   return position === undefined || position === null
@@ -112,8 +115,12 @@ function sinceOf(name: string, { since }: Wanted): Since {
 }
 
 /** Notes the subscriptions before anything is waited for, so that no crowd of calls gets past the limit. */
-function reserve(wanted: Wanted, connection: Connection, table: TopicTable): string[] {
-  const subscriptions = subscriptionsOf(connection);
+function reserve(
+  wanted: SubscribeParams,
+  connection: SubscriberConnection,
+  table: TopicTable,
+): string[] {
+  const subscriptions = connection[TOPICS];
   const names = wanted.names
     .filter((name) => subscriptions.has(name) || table.has(name, connection));
   const added = names.filter((name) => !subscriptions.has(name));
@@ -128,37 +135,43 @@ function reserve(wanted: Wanted, connection: Connection, table: TopicTable): str
   return names;
 }
 
-function shareOf(name: string, connection: Connection, wanted: Wanted, table: TopicTable): Share {
+function shareOf(
+  name: string,
+  connection: SubscriberConnection,
+  wanted: SubscribeParams,
+  table: TopicTable,
+): SubscribeEntry {
   const topic = table.open(name);
   const since = wanted.recover ? sinceOf(name, wanted) : undefined;
-  const before = topic.member(connection) ?? (topic.hasPlain(connection) ? "plain" : undefined);
+  const before = topic.subscriberOf(connection) ??
+    (topic.hasPlain(connection) ? "plain" : undefined);
   const recovered = typeof before === "object" && before.recovers;
   if (before !== undefined && recovered === wanted.recover && since === undefined) {
-    if (before === "plain") return { topic, member: undefined, before: undefined };
-    before.claims++;
-    return { topic, member: before, before: undefined };
+    if (before === "plain") return { topic, subscriber: undefined, before: undefined };
+    before.pendingCalls++;
+    return { topic, subscriber: before, before: undefined };
   }
-  const member = topic.join(connection, { recover: wanted.recover, since });
-  member.claims++;
-  return { topic, member, before };
+  const subscriber = topic.join(connection, { recover: wanted.recover, since });
+  subscriber.pendingCalls++;
+  return { topic, subscriber, before };
 }
 
 function answerOf(
-  shares: readonly Share[],
-  connection: Connection,
-  { recover, ages }: Wanted,
+  shares: readonly SubscribeEntry[],
+  connection: SubscriberConnection,
+  { recover, ages }: SubscribeParams,
 ): readonly string[] | SubscribeAnswer {
   const subscriptions = [...connection.subscriptions];
   if (!recover && !ages) return subscriptions;
   // In the meantime it may have unsubscribed, or logged out.
-  const members = shares.flatMap(({ topic, member }) =>
-    member !== undefined && topic.member(connection) === member
-      ? [[topic.form.name, member] as const]
+  const subscribers = shares.flatMap(({ topic, subscriber }) =>
+    subscriber !== undefined && topic.subscriberOf(connection) === subscriber
+      ? [[topic.encoder.name, subscriber] as const]
       : []
   );
-  const recovering = members
-    .flatMap(([name, member]) =>
-      member instanceof RecoveringMember ? [[name, member] as const] : []
+  const recovering = subscribers
+    .flatMap(([name, subscriber]) =>
+      subscriber instanceof RecoveringSubscriber ? [[name, subscriber] as const] : []
     );
   return {
     subscriptions,
@@ -166,42 +179,46 @@ function answerOf(
       positions: record(recovering, ({ position }) => positionText(position)),
       recovered: record(recovering, ({ recovered, joining }) => !joining || recovered),
     }),
-    ...(ages && { ages: record(members, ({ ageMs }) => ageMs) }),
+    ...(ages && { ages: record(subscribers, ({ ageMs }) => ageMs) }),
   };
 }
 
 function answered(
-  share: Share,
+  share: SubscribeEntry,
   succeeded: boolean,
-  connection: Connection,
+  connection: SubscriberConnection,
   table: TopicTable,
 ): void {
-  const { topic, member, before } = share;
-  const { name } = topic.form;
-  const isHere = () => member !== undefined && topic.member(connection) === member;
-  if (member === undefined || !isHere()) return;
-  member.claims--;
-  if (!member.joining) return;
+  const { topic, subscriber, before } = share;
+  const { name } = topic.encoder;
+  const isHere = () => subscriber !== undefined && topic.subscriberOf(connection) === subscriber;
+  if (subscriber === undefined || !isHere()) return;
+  subscriber.pendingCalls--;
+  if (!subscriber.joining) return;
   if (succeeded) {
     const failed = () => isHere() && table.leave(name, connection);
-    const begun = then(member.ready, () => {
-      if (isHere() && member.joining) member.release();
+    const begun = mapMaybe(subscriber.ready, () => {
+      if (isHere() && subscriber.joining) subscriber.release();
     });
     if (begun instanceof Promise) begun.catch(failed);
-  } else if (member.claims === 0) {
+  } else if (subscriber.pendingCalls === 0) {
     if (before === undefined) table.leave(name, connection);
     else revert(topic, connection, before);
   }
 }
 
 /** Lets a connection hear a topic as it did before: it was told that nothing has changed. */
-function revert(topic: Topic, connection: Connection, before: "plain" | Member): void {
+function revert(
+  topic: Topic,
+  connection: SubscriberConnection,
+  before: "plain" | Subscriber,
+): void {
   const recover = typeof before === "object" && before.recovers;
   const since = recover ? before.position : undefined;
-  const member = topic.join(connection, { recover, since });
+  const subscriber = topic.join(connection, { recover, since });
   // Where the broker fails, reading on is tried again.
-  const begun = then(member.ready, () => member.release());
-  if (begun instanceof Promise) begun.catch(() => member.release());
+  const begun = mapMaybe(subscriber.ready, () => subscriber.release());
+  if (begun instanceof Promise) begun.catch(() => subscriber.release());
 }
 
 function record<Value, Result>(

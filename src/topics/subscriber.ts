@@ -5,29 +5,29 @@
  * @module
  */
 
-import type { Connection } from "../core/request.ts";
-import type { Backlog, Waiting } from "./slow_subscribers.ts";
+import type { SubscriberConnection } from "../core/connection.ts";
+import type { SlowSubscriber, SlowSubscribers } from "./slow_subscribers.ts";
 import type { BrokerEvent, BrokerHistory, HistoryQuery, Position } from "../brokers/broker.ts";
-import type { Soon } from "../util/soon.ts";
-import type { TopicEvent, TopicForm } from "./event.ts";
-import type { SlowPolicy } from "./options.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
+import type { TopicEncoder, TopicEvent } from "./event.ts";
+import type { SlowConsumer } from "./options.ts";
 
-/** What a member needs of its topic. */
-export interface Source {
+/** What a subscriber needs of its topic. */
+export interface SubscriberSource {
   /** How its events look. */
-  readonly form: TopicForm;
+  readonly encoder: TopicEncoder;
   /** What happens to events for a peer that does not read. */
-  readonly slow: SlowPolicy;
+  readonly slowConsumer: SlowConsumer;
   /** Where it stands, as far as events came here. */
   readonly position: Position;
   /** Who waits, and what was dropped. */
-  readonly backlog: Backlog;
+  readonly slowSubscribers: SlowSubscribers;
   /** Reads what the broker keeps of it. */
-  history(query: HistoryQuery): Soon<BrokerHistory>;
+  history(query: HistoryQuery): MaybePromise<BrokerHistory>;
   /** What a newcomer begins with: the last event, where it is kept and fresh, and what follows. */
-  newest(): Soon<Newest>;
-  /** Takes note that a member is up to date. */
-  settled(member: Member): void;
+  newest(): MaybePromise<Newest>;
+  /** Takes note that a subscriber is up to date. */
+  settled(subscriber: Subscriber): void;
 }
 
 /** Where a newcomer begins. */
@@ -49,44 +49,46 @@ export function before({ epoch, offset }: Position): Position {
 }
 
 /** Takes the events of one topic for one connection. */
-export abstract class Member implements Waiting {
+export abstract class Subscriber implements SlowSubscriber {
   /** Whom the events are for. */
-  readonly connection: Connection;
+  readonly connection: SubscriberConnection;
   /** Whether they carry positions. */
   abstract readonly recovers: boolean;
   /** Up to here the connection has everything. */
   position: Position;
   /** Up to here it has everything, or has it waiting. */
-  protected covered: Position;
+  protected queuedUpTo: Position;
   /** Settles when it is known what the connection is sent first. Rejects where the broker fails. */
-  ready: Soon<unknown> = undefined;
+  ready: MaybePromise<unknown> = undefined;
   /** Calls to `subscribe` that are not answered yet, and that brought or share it. */
-  claims = 0;
+  pendingCalls = 0;
   /** Milliseconds since the last event, where that is sent first. */
   ageMs: number | undefined;
   /** Whether its call's answer has not gone yet. */
   joining = true;
-  protected readonly source: Source;
+  protected readonly source: SubscriberSource;
   /** What waits to be sent, in order; `undefined` where events are passed on as they come. */
   protected queue: TopicEvent[] | undefined = [];
   protected ended = false;
 
-  constructor(connection: Connection, source: Source) {
+  constructor(connection: SubscriberConnection, source: SubscriberSource) {
     this.connection = connection;
     this.source = source;
-    this.position = this.covered = source.position;
+    this.position = this.queuedUpTo = source.position;
   }
 
   /** Takes an event: passes it on, or holds it back. */
   take(event: TopicEvent): void {
     // Part of the history that it was given.
-    if (includes(this.covered, event.position)) return;
-    this.covered = event.position;
+    if (includes(this.queuedUpTo, event.position)) return;
+    this.queuedUpTo = event.position;
     if (this.queue === undefined) {
-      const { slow, backlog } = this.source;
-      if (slow === "close" || !backlog.isSlow(this.connection)) return this.send(event);
+      const { slowConsumer, slowSubscribers } = this.source;
+      if (slowConsumer === "close" || !slowSubscribers.isSlow(this.connection)) {
+        return this.send(event);
+      }
       this.queue = [];
-      backlog.wait(this);
+      slowSubscribers.wait(this);
     }
     this.hold(event);
   }
@@ -100,7 +102,7 @@ export abstract class Member implements Waiting {
   /** Ends it: nothing is sent any more. */
   end(): void {
     this.ended = true;
-    this.source.backlog.done(this);
+    this.source.slowSubscribers.done(this);
   }
 
   /** How many events may be held back. */
@@ -109,7 +111,7 @@ export abstract class Member implements Waiting {
   }
 
   /** Finds out what to send first. */
-  abstract load(): Soon<unknown>;
+  abstract load(): MaybePromise<unknown>;
   abstract pump(): void;
   protected abstract hold(event: TopicEvent): void;
   protected abstract send(event: TopicEvent): void;
@@ -119,13 +121,13 @@ export abstract class Member implements Waiting {
     const last = kept.at(-1)?.position ?? this.position;
     const later = (this.queue ?? []).filter(({ position }) => !includes(last, position));
     this.queue = [...kept, ...later];
-    this.covered = later.at(-1)?.position ?? last;
+    this.queuedUpTo = later.at(-1)?.position ?? last;
   }
 
   /** Passes on as it comes from now on. */
   protected settle(): void {
     this.queue = undefined;
-    this.source.backlog.done(this);
+    this.source.slowSubscribers.done(this);
     this.source.settled(this);
   }
 }

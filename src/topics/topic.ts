@@ -5,25 +5,32 @@
  */
 
 import { SharedText } from "../core/channel.ts";
-import type { Connection } from "../core/request.ts";
-import type { Backlog } from "./slow_subscribers.ts";
-import type { BrokerEvent, BrokerHistory, BrokerSink, HistoryQuery, Position } from "../brokers/broker.ts";
-import type { Declaration } from "./registry.ts";
-import type { Ear, Ears } from "./broker_listener.ts";
+import type { SubscriberConnection } from "../core/connection.ts";
+import { SEND } from "../core/internal.ts";
+import type { SlowSubscribers } from "./slow_subscribers.ts";
+import type {
+  BrokerEvent,
+  BrokerHistory,
+  BrokerSink,
+  HistoryQuery,
+  Position,
+} from "../brokers/broker.ts";
+import type { TopicDeclaration } from "./registry.ts";
+import type { BrokerListener, BrokerListeners } from "./broker_listener.ts";
 import { before } from "./subscriber.ts";
-import type { Member, Newest, Source } from "./subscriber.ts";
-import { PlainMember } from "./plain_subscriber.ts";
-import { RecoveringMember } from "./recovering_subscriber.ts";
+import type { Newest, Subscriber, SubscriberSource } from "./subscriber.ts";
+import { PlainSubscriber } from "./plain_subscriber.ts";
+import { RecoveringSubscriber } from "./recovering_subscriber.ts";
 import type { Since } from "./recovering_subscriber.ts";
-import { then } from "../util/soon.ts";
-import type { Soon } from "../util/soon.ts";
+import { mapMaybe } from "../util/maybe_promise.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
 import { TopicEvent } from "./event.ts";
-import type { TopicForm } from "./event.ts";
+import type { TopicEncoder } from "./event.ts";
 import { isFresh } from "./options.ts";
-import type { SlowPolicy } from "./options.ts";
+import type { SlowConsumer } from "./options.ts";
 
 /** How a connection wants to hear a topic. */
-export interface Joining {
+export interface JoinOptions {
   /** With positions. */
   readonly recover: boolean;
   /** What came after this position, too. */
@@ -31,94 +38,101 @@ export interface Joining {
 }
 
 /** A topic with subscribers. */
-export class Topic implements BrokerSink, Source {
-  readonly form: TopicForm;
-  readonly backlog: Backlog;
+export class Topic implements BrokerSink, SubscriberSource {
+  readonly encoder: TopicEncoder;
+  readonly slowSubscribers: SlowSubscribers;
   /** How it was declared. */
-  declaration: Declaration;
+  declaration: TopicDeclaration;
   position: Position = NOWHERE;
   /** How often an event went to a connection. */
   deliveries = 0;
-  readonly #ears: Ears;
-  #ear: Ear | undefined;
+  readonly #listeners: BrokerListeners;
+  #listener: BrokerListener | undefined;
   // Those to whom events are simply passed on: most of them, as a rule.
-  readonly #plain = new Set<Connection>();
-  readonly #members = new Map<Connection, Member>();
+  readonly #plain = new Set<SubscriberConnection>();
+  readonly #subscribers = new Map<SubscriberConnection, Subscriber>();
 
   /** Hears nothing until somebody joins. */
-  constructor(declaration: Declaration, form: TopicForm, ears: Ears, backlog: Backlog) {
+  constructor(
+    declaration: TopicDeclaration,
+    encoder: TopicEncoder,
+    listeners: BrokerListeners,
+    slowSubscribers: SlowSubscribers,
+  ) {
     this.declaration = declaration;
-    this.form = form;
-    this.#ears = ears;
-    this.backlog = backlog;
+    this.encoder = encoder;
+    this.#listeners = listeners;
+    this.slowSubscribers = slowSubscribers;
   }
 
-  get slow(): SlowPolicy {
-    return this.declaration.options.slow ?? "close";
+  get slowConsumer(): SlowConsumer {
+    return this.declaration.options.slowConsumer ?? "close";
   }
 
   /** Goes by another declaration from now on. */
-  redeclare(declaration: Declaration): void {
+  redeclare(declaration: TopicDeclaration): void {
     this.declaration = declaration;
-    if (this.slow === "close") return;
+    if (this.slowConsumer === "close") return;
     // Nobody looks whether those read to whom events are simply passed on.
     for (const connection of this.#plain) {
-      const member = new PlainMember(connection, this, false);
+      const subscriber = new PlainSubscriber(connection, this, false);
       this.#plain.delete(connection);
-      this.#members.set(connection, member);
-      member.release();
+      this.#subscribers.set(connection, subscriber);
+      subscriber.release();
     }
   }
 
   /** Whether nobody is subscribed. */
   get isEmpty(): boolean {
-    return this.#plain.size === 0 && this.#members.size === 0;
+    return this.#plain.size === 0 && this.#subscribers.size === 0;
   }
 
   /** Those who hear it. */
-  *[Symbol.iterator](): IterableIterator<Connection> {
+  *[Symbol.iterator](): IterableIterator<SubscriberConnection> {
     yield* this.#plain;
-    for (const member of this.#members.values()) if (!member.joining) yield member.connection;
+    for (const subscriber of this.#subscribers.values()) {
+      if (!subscriber.joining) yield subscriber.connection;
+    }
   }
 
   /** Those who hear it, and those who are about to. */
-  all(): Connection[] {
-    return [...this.#plain, ...this.#members.keys()];
+  all(): SubscriberConnection[] {
+    return [...this.#plain, ...this.#subscribers.keys()];
   }
 
   /** Whether a connection hears what comes, and there is no more to it. */
-  hasPlain(connection: Connection): boolean {
+  hasPlain(connection: SubscriberConnection): boolean {
     return this.#plain.has(connection);
   }
 
   /** The share of a connection, where there is more to it than hearing what comes. */
-  member(connection: Connection): Member | undefined {
-    return this.#members.get(connection);
+  subscriberOf(connection: SubscriberConnection): Subscriber | undefined {
+    return this.#subscribers.get(connection);
   }
 
   /** Begins a connection's share; its events are held back until `release`. */
-  join(connection: Connection, { recover, since }: Joining): Member {
-    const newcomer = !this.#members.has(connection) && !this.#plain.has(connection);
+  join(connection: SubscriberConnection, { recover, since }: JoinOptions): Subscriber {
+    const newcomer = !this.#subscribers.has(connection) && !this.#plain.has(connection);
     this.#remove(connection);
-    const member = recover
-      ? new RecoveringMember(connection, this, since, newcomer)
-      : new PlainMember(connection, this, newcomer);
-    this.#members.set(connection, member);
-    member.ready = this.#begin(member);
-    if (member.ready instanceof Promise) member.ready.catch(() => {}); // whoever waits sees it
-    return member;
+    const subscriber = recover
+      ? new RecoveringSubscriber(connection, this, since, newcomer)
+      : new PlainSubscriber(connection, this, newcomer);
+    this.#subscribers.set(connection, subscriber);
+    subscriber.ready = this.#begin(subscriber);
+    if (subscriber.ready instanceof Promise) subscriber.ready.catch(() => {}); // whoever waits sees it
+    return subscriber;
   }
 
   /** Ends the share of a connection. */
-  leave(connection: Connection): void {
+  leave(connection: SubscriberConnection): void {
     this.#remove(connection);
     if (this.isEmpty) this.close();
   }
 
   /** Hears nothing any more. */
   close(): void {
-    if (this.#ear !== undefined) this.#ears.close(this.form.name, this.#ear);
-    this.#ear = undefined;
+    if (this.#listener !== undefined) this.#listeners.close(this.encoder.name, this.#listener);
+    this.#listener = undefined;
   }
 
   event(event: BrokerEvent): void {
@@ -128,82 +142,84 @@ export class Topic implements BrokerSink, Source {
       this.gap(before(position));
     }
     this.position = position;
-    this.deliveries += this.#plain.size + this.#members.size;
-    if (this.#members.size > 0) return this.#spread(TopicEvent.of(this.form, event));
-    const text = this.form.plain(event.data);
-    if (this.form.isTooLong(text)) return this.#spread(TopicEvent.of(this.form, event));
+    this.deliveries += this.#plain.size + this.#subscribers.size;
+    if (this.#subscribers.size > 0) return this.#spread(TopicEvent.of(this.encoder, event));
+    const text = this.encoder.plain(event.data);
+    if (this.encoder.isTooLong(text)) return this.#spread(TopicEvent.of(this.encoder, event));
     const message = new SharedText(text);
-    for (const connection of this.#plain) connection.send(message);
+    for (const connection of this.#plain) connection[SEND](message);
   }
 
   gap(position: Position): void {
     this.position = position;
-    const event = new TopicEvent(this.form, position, undefined);
+    const event = new TopicEvent(this.encoder, position, undefined);
     // Those who hear it plainly were promised nothing.
-    for (const member of this.#members.values()) if (member.recovers) member.take(event);
+    for (const subscriber of this.#subscribers.values()) {
+      if (subscriber.recovers) subscriber.take(event);
+    }
   }
 
-  history(query: HistoryQuery): Soon<BrokerHistory> {
-    return this.#ears.broker.history(this.form.name, this.declaration.keep, query);
+  history(query: HistoryQuery): MaybePromise<BrokerHistory> {
+    return this.#listeners.broker.history(this.encoder.name, this.declaration.keep, query);
   }
 
-  newest(): Soon<Newest> {
-    const { state } = this.declaration.options;
-    if (!state) return { from: this.position, last: undefined };
-    return then(this.history({ limit: 1 }), ({ events, position }) => {
+  newest(): MaybePromise<Newest> {
+    const { retain } = this.declaration.options;
+    if (!retain) return { from: this.position, last: undefined };
+    return mapMaybe(this.history({ limit: 1 }), ({ events, position }) => {
       const last = events.at(-1);
-      if (last === undefined || !isFresh(last.at, state)) {
+      if (last === undefined || !isFresh(last.at, retain)) {
         return { from: position, last: undefined };
       }
       return { from: before(last.position), last };
     });
   }
 
-  settled(member: Member): void {
-    const { connection } = member;
+  settled(subscriber: Subscriber): void {
+    const { connection } = subscriber;
     // The fast way, for those who take everything as it comes.
-    if (member.recovers || this.slow !== "close") return;
-    this.#members.delete(connection);
+    if (subscriber.recovers || this.slowConsumer !== "close") return;
+    this.#subscribers.delete(connection);
     this.#plain.add(connection);
   }
 
-  #begin(member: Member): Soon<unknown> {
-    const isHere = () => this.#members.get(member.connection) === member;
+  #begin(subscriber: Subscriber): MaybePromise<unknown> {
+    const isHere = () => this.#subscribers.get(subscriber.connection) === subscriber;
     try {
-      return then(this.#hear(), () => isHere() ? member.load() : undefined);
+      return mapMaybe(this.#hear(), () => isHere() ? subscriber.load() : undefined);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   /** Makes sure that events come here. */
-  #hear(): Soon<unknown> {
-    if (this.#ear === undefined) {
-      const ear = this.#ears.open(this.form.name, this.declaration.keep, this);
-      this.#ear = ear;
+  #hear(): MaybePromise<unknown> {
+    if (this.#listener === undefined) {
+      const listener = this.#listeners.open(this.encoder.name, this.declaration.keep, this);
+      this.#listener = listener;
       const failed = (): void => {
         // The next to join tries again.
-        if (this.#ear === ear) this.#ear = undefined;
+        if (this.#listener === listener) this.#listener = undefined;
       };
-      const heard = then(ear.ready as Soon<Position>, (position) => {
+      const heard = mapMaybe(listener.ready as MaybePromise<Position>, (position) => {
         // Events may have come before this answer.
         if (this.position === NOWHERE) this.position = position;
       });
       if (heard instanceof Promise) heard.catch(failed);
     }
-    return this.#ear.ready;
+    return this.#listener.ready;
   }
 
   #spread(event: TopicEvent): void {
     const text = this.#plain.size > 0 ? event.plain() : undefined;
-    if (text !== undefined) { for (const connection of this.#plain) connection.send(text); }
-    for (const member of this.#members.values()) member.take(event);
+    if (text !== undefined) { for (const connection of this.#plain) connection[SEND](text); }
+    for (const subscriber of this.#subscribers.values()) subscriber.take(event);
   }
 
-  #remove(connection: Connection): void {
+  #remove(connection: SubscriberConnection): void {
     this.#plain.delete(connection);
-    this.#members.get(connection)?.end();
-    this.#members.delete(connection);
+    this.#subscribers.get(connection)?.end();
+    this.#subscribers.delete(connection);
   }
 }
 

@@ -6,24 +6,27 @@
 
 import { describeError, quoted } from "../protocol/errors.ts";
 import { checkLength } from "../protocol/limits.ts";
+import { RawJson } from "../protocol/message.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { Plugin } from "../core/plugin.ts";
-import { endSubscription } from "../server/guest.ts";
-import type { Connection, RpcRequest } from "../core/request.ts";
+import type { RpcRequest } from "../core/request.ts";
+import { toSubscriber } from "../core/connection.ts";
+import type { Connection, SubscriberConnection } from "../core/connection.ts";
+import { REMOVE_TOPIC } from "../core/internal.ts";
 import { validate } from "../core/schema.ts";
 import type { PlainIssue, Schema } from "../core/schema.ts";
-import { Backlog } from "./slow_subscribers.ts";
+import { SlowSubscribers } from "./slow_subscribers.ts";
 import type { DroppedHook } from "./slow_subscribers.ts";
 import type { Broker, Position } from "../brokers/broker.ts";
-import { Declarations, mayUse } from "./registry.ts";
-import type { Declaration } from "./registry.ts";
-import { Ears } from "./broker_listener.ts";
-import { Notified } from "./publish_result.ts";
+import { mayUse, TopicRegistry } from "./registry.ts";
+import type { TopicDeclaration } from "./registry.ts";
+import { BrokerListeners } from "./broker_listener.ts";
+import { PublishResult } from "./publish_result.ts";
 import { subscribe, topicNames } from "./subscribe.ts";
 import type { TopicTable } from "./subscribe.ts";
 import { Topic } from "./topic.ts";
-import { TopicForm } from "./event.ts";
+import { TopicEncoder } from "./event.ts";
 import type { TopicOptions } from "./options.ts";
 
 /** What the server decides for all topics. */
@@ -47,9 +50,9 @@ export class Topics implements TopicTable {
   readonly maxSubscriptions: number;
   readonly #options: TopicsOptions;
   readonly #broker: Broker;
-  readonly #ears: Ears;
-  readonly #backlog: Backlog;
-  readonly #declarations = new Declarations();
+  readonly #listeners: BrokerListeners;
+  readonly #slowSubscribers: SlowSubscribers;
+  readonly #registry = new TopicRegistry();
   // Those that somebody hears.
   readonly #live = new Map<string, Topic>();
   // Events that the broker's engine did not take, since the last that it took.
@@ -61,8 +64,8 @@ export class Topics implements TopicTable {
     users.set(broker, (users.get(broker) ?? 0) + 1);
     this.#options = options;
     this.#broker = broker;
-    this.#ears = new Ears(broker, logger);
-    this.#backlog = new Backlog(limits.maxBufferedBytes, options.dropped);
+    this.#listeners = new BrokerListeners(broker, logger);
+    this.#slowSubscribers = new SlowSubscribers(limits.maxBufferedBytes, options.dropped);
     this.maxSubscriptions = limits.maxSubscriptions;
   }
 
@@ -72,7 +75,7 @@ export class Topics implements TopicTable {
    * @throws {TypeError} Where the name is empty or taken.
    */
   add(name: string, options: TopicOptions): void {
-    const declaration = this.#declarations.add(name, options);
+    const declaration = this.#registry.add(name, options);
     // One of that name may be heard already, by a pattern.
     const topic = this.#live.get(name);
     if (topic === undefined) return;
@@ -82,7 +85,7 @@ export class Topics implements TopicTable {
 
   /** Takes a topic or a pattern back, and tells those who hear it; answers whether there was one. */
   remove(name: string): boolean {
-    const declaration = this.#declarations.remove(name);
+    const declaration = this.#registry.remove(name);
     if (declaration === undefined) return false;
     for (const [concrete, topic] of this.#live) {
       if (topic.declaration !== declaration) continue;
@@ -100,20 +103,20 @@ export class Topics implements TopicTable {
    * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
    * @throws {RangeError} Where the event is longer than a message may be.
    */
-  notify(name: string, data: unknown): Notified {
+  publish(name: string, data: unknown): PublishResult {
     const topic = this.#live.get(name);
-    const declaration = topic?.declaration ?? this.#declarations.find(name);
+    const declaration = topic?.declaration ?? this.#registry.find(name);
     if (declaration === undefined) throw new TypeError(`Cannot notify "${name}": no such topic`);
     const { schema } = declaration.options;
     const text = this.#encode(name, schema === undefined ? data : fitting(name, schema, data));
     const before = topic?.deliveries ?? 0;
     const position = this.#broker.publish(name, text, declaration.keep);
     if (position instanceof Promise) this.#watch(name, position);
-    return new Notified((topic?.deliveries ?? 0) - before, position);
+    return new PublishResult((topic?.deliveries ?? 0) - before, position);
   }
 
   /** The connections that are subscribed to any of these topics, each once. */
-  *filter(names: Iterable<string>): IterableIterator<Connection> {
+  *subscribers(names: Iterable<string>): IterableIterator<Connection> {
     const seen = new Set<Connection>();
     for (const name of names) {
       for (const connection of this.#live.get(name) ?? []) {
@@ -127,10 +130,10 @@ export class Topics implements TopicTable {
   plugin(): Plugin {
     const options = { scalarParams: true, socketOnly: true };
     return {
+      name: "topics",
       methods: {
         get_topics: {
-          handler: (_: unknown, { connection }: RpcRequest) =>
-            this.#declarations.listFor(connection),
+          handler: (_: unknown, { connection }: RpcRequest) => this.#registry.listFor(connection),
         },
         get_subscriptions: {
           handler: (_: unknown, { connection }: RpcRequest) => [...connection.subscriptions],
@@ -142,24 +145,27 @@ export class Topics implements TopicTable {
         },
         unsubscribe: {
           handler: (params: unknown, { connection }: RpcRequest) => {
-            for (const name of topicNames(params)) this.leave(name, connection);
+            const subscriber = toSubscriber(connection);
+            for (const name of topicNames(params)) this.leave(name, subscriber);
             return [...connection.subscriptions];
           },
           ...options,
         },
       },
-      ended: (connection) => {
-        for (const name of connection.subscriptions) this.leave(name, connection);
+      onClose: (connection) => {
+        const subscriber = toSubscriber(connection);
+        for (const name of connection.subscriptions) this.leave(name, subscriber);
       },
-      userChanged: (connection) => {
-        for (const name of connection.subscriptions) this.#check(name, connection);
+      onUserChange: (connection) => {
+        const subscriber = toSubscriber(connection);
+        for (const name of connection.subscriptions) this.#check(name, subscriber);
       },
-      close: () => this.#letGo(),
+      dispose: () => this.#release(),
     };
   }
 
   has(name: string, connection: Connection): boolean {
-    const declaration = this.#declarations.find(name);
+    const declaration = this.#registry.find(name);
     return declaration !== undefined && mayUse(declaration, name, connection);
   }
 
@@ -167,31 +173,31 @@ export class Topics implements TopicTable {
     let topic = this.#live.get(name);
     if (topic === undefined) {
       const { limits: { maxMessageBytes }, logger, wrapScalars } = this.#options;
-      const form = new TopicForm(name, { maxMessageBytes, logger, wrapScalars });
-      const declaration = this.#declarations.find(name) as Declaration;
-      topic = new Topic(declaration, form, this.#ears, this.#backlog);
+      const encoder = new TopicEncoder(name, { maxMessageBytes, logger, wrapScalars });
+      const declaration = this.#registry.find(name) as TopicDeclaration;
+      topic = new Topic(declaration, encoder, this.#listeners, this.#slowSubscribers);
       this.#live.set(name, topic);
     }
     return topic;
   }
 
-  leave(name: string, connection: Connection): void {
+  leave(name: string, connection: SubscriberConnection): void {
     if (!connection.subscriptions.has(name)) return;
-    endSubscription(connection, name);
+    connection[REMOVE_TOPIC](name);
     const topic = this.#live.get(name);
     topic?.leave(connection);
     if (topic?.isEmpty) this.#live.delete(name);
   }
 
   /** Closes the broker, unless another server goes on with it. */
-  #letGo(): void | Promise<void> {
+  #release(): void | Promise<void> {
     const others = (users.get(this.#broker) ?? 1) - 1;
     users.set(this.#broker, others);
     if (others === 0) return this.#broker.close();
   }
 
   /** Takes a topic from a connection that may not have it any more. */
-  #check(name: string, connection: Connection): void {
+  #check(name: string, connection: SubscriberConnection): void {
     const may = this.#options.maySubscribe(connection) && this.has(name, connection);
     if (!may) this.leave(name, connection);
   }
@@ -201,8 +207,8 @@ export class Topics implements TopicTable {
     const { limits: { maxMessageBytes }, logger, wrapScalars } = this.#options;
     // As a rule it is plain to see that the message is short enough.
     if ((name.length + text.length) * 3 + 300 > maxMessageBytes) {
-      const form = new TopicForm(name, { maxMessageBytes, logger, wrapScalars });
-      checkLength(form.plain(text), maxMessageBytes, `notify "${name}"`);
+      const encoder = new TopicEncoder(name, { maxMessageBytes, logger, wrapScalars });
+      checkLength(encoder.plain(text), maxMessageBytes, `notify "${name}"`);
     }
     return text;
   }
@@ -224,6 +230,7 @@ export class Topics implements TopicTable {
 const users = new WeakMap<Broker, number>();
 
 function jsonOf(name: string, data: unknown): string {
+  if (data instanceof RawJson) return data.text;
   const text: string | undefined = JSON.stringify(data);
   if (text !== undefined) return text;
   throw new TypeError(`Cannot notify "${name}": a ${typeof data} has no JSON`);

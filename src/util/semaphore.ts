@@ -4,35 +4,35 @@
  * @module
  */
 
-import { ErrorCode, RpcServerError } from "../protocol/errors.ts";
-
-/** How wide a {@linkcode Turnstile} is. */
-export interface TurnstileOptions {
+/** How wide a {@linkcode Semaphore} is. */
+export interface SemaphoreOptions {
   /** How much work may be under way at the same time. */
-  readonly atOnce: number;
+  readonly concurrency: number;
   /** How much more may wait for that. */
   readonly maxWaiting: number;
+  /** Makes the error of work that finds no room. @default {a RangeError} */
+  readonly full?: () => Error;
 }
 
 /** Work passes in the order in which it came. */
-export class Turnstile {
-  readonly #options: TurnstileOptions;
+export class Semaphore {
+  readonly #options: SemaphoreOptions;
   readonly #waiting: (() => void)[] = [];
   #underWay = 0;
 
   /** @param options How wide it is. */
-  constructor(options: TurnstileOptions) {
+  constructor(options: SemaphoreOptions) {
     this.#options = options;
   }
 
   /**
    * Does some work as soon as there is a place for it.
    *
-   * @returns What the work gives. Rejects with `-32009` where too much waits already: nothing was
-   * done then.
+   * @returns What the work gives. Rejects if too much waits already: nothing was done
+   * then.
    */
-  async pass<T>(work: () => Promise<T>): Promise<T> {
-    await this.#enter();
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    await this.#acquire();
     try {
       return await work();
     } finally {
@@ -43,15 +43,14 @@ export class Turnstile {
     }
   }
 
-  #enter(): Promise<void> | undefined {
-    const { atOnce, maxWaiting } = this.#options;
-    if (this.#underWay < atOnce) {
+  #acquire(): Promise<void> | undefined {
+    const { concurrency, maxWaiting, full } = this.#options;
+    if (this.#underWay < concurrency) {
       this.#underWay++;
       return undefined;
     }
     if (this.#waiting.length >= maxWaiting) {
-      const message = `Server busy: ${maxWaiting} passwords wait to be checked`;
-      throw new RpcServerError(ErrorCode.serverBusy, message);
+      throw full?.() ?? new RangeError(`Cannot wait: ${maxWaiting} others wait already`);
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

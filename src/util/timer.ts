@@ -12,7 +12,7 @@ export type Timer = ReturnType<typeof setTimeout>;
  *
  * @returns The same timer.
  */
-export function quiet<T extends Timer>(timer: T): T {
+export function unref<T extends Timer>(timer: T): T {
   const handle = timer as unknown as { unref?: () => void };
   if (typeof handle === "object") handle.unref?.();
   else {
@@ -23,10 +23,10 @@ export function quiet<T extends Timer>(timer: T): T {
 }
 
 /** The longest delay that `setTimeout` can take, in milliseconds: a longer one would fire at once. */
-export const LONGEST_DELAY: number = 2 ** 31 - 1;
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** One timer, for what is due next. */
-export class Alarm {
+export class OneShotTimer {
   #timer: Timer | undefined;
 
   /**
@@ -38,13 +38,13 @@ export class Alarm {
    */
   set(delayMs: number, ring: () => void): Timer {
     this.clear();
-    const delay = Math.min(Math.max(0, Math.ceil(delayMs)), LONGEST_DELAY);
+    const delay = Math.min(Math.max(0, Math.ceil(delayMs)), MAX_TIMER_MS);
     return this.#timer = setTimeout(ring, delay);
   }
 
   /** Sets it so that the process may end all the same. */
-  setQuietly(delayMs: number, ring: () => void): void {
-    quiet(this.set(delayMs, ring));
+  setUnref(delayMs: number, ring: () => void): void {
+    unref(this.set(delayMs, ring));
   }
 
   /** Lets nothing happen. */

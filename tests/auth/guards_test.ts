@@ -40,7 +40,7 @@ test("topic() throws when `use` has what is no guard: it could keep nobody out",
   for (const use of [[layer], [nobody, layer], [undefined], [null], nobody, null]) {
     for (const name of ["secret", "secret.*"]) {
       assertThrows(
-        () => new JsonRpc().topic(name, { use: use as never }),
+        () => new JsonRpc().topic(name, { guards: use as never }),
         TypeError,
         `Cannot declare topic "${name}": its \`use\` is no list of guards`,
       );
@@ -55,8 +55,10 @@ test("topic() takes a topic from those who heard it by a pattern and may not hav
     wire.call(1, "subscribe", ["room.7", "room.8"]);
     await wire.next();
   }
-  (rpc.topic("room.7", { use: [loginRequired] }) as unknown as JsonRpc).notify("room.7" as never);
-  rpc.notify("room.8" as never);
+  (rpc.topic("room.7", { guards: [loginRequired] }) as unknown as JsonRpc).publish(
+    "room.7" as never,
+  );
+  rpc.publish("room.8" as never);
   assertEquals((await ann.next()).method, "room.7");
   assertEquals((await stranger.next()).method, "room.8");
   stranger.call(2, "get_subscriptions");
@@ -103,7 +105,7 @@ for (const [what, [answer, logged]] of Object.entries(refusals)) {
     let runs = 0;
     const use = [guardGiving(answer)];
     const rpc = new JsonRpc({ logger }).method("ping", { use }, () => runs++).topic("news", {
-      use,
+      guards: use,
     });
     await using client = await pair(rpc);
     await assertRejects(() => client.call("ping"), RpcMethodNotFoundError);
@@ -111,7 +113,7 @@ for (const [what, [answer, logged]] of Object.entries(refusals)) {
     assertEquals((await client.getMethods()).includes("ping"), false);
     assertEquals(await client.getTopics(), []);
     await quietMoment();
-    assertEquals([runs, rpc.notify("news", 1).deliveries], [0, 0]);
+    assertEquals([runs, rpc.publish("news", 1).deliveries], [0, 0]);
     if (logged === "") return assertEquals(logger.lines, []);
     for (const trace of [logged, 'method "ping"', 'topic "news"']) {
       assertStringIncludes(logger.text, trace);
@@ -128,7 +130,7 @@ test("guard() is asked who calls, what for, and through which connection", async
       return "pong";
     })
     .addMethods("group", { pong: () => "ping" }, { use })
-    .topic("room.*", { use });
+    .topic("room.*", { guards: use });
   const wire = bareUser(rpc, "ada");
   wire.call(1, "ping");
   wire.call(2, "group.pong");
@@ -193,7 +195,7 @@ for (const scalarParams of [false, true]) {
     const rpc = new JsonRpc({ scalarParams })
       .method("hidden1", options, () => "secret")
       .addMethods({ hidden2: () => "secret" }, { use: [nobody] })
-      .topic("hidden3", { use: [nobody] });
+      .topic("hidden3", { guards: [nobody] });
     const wire = bareClient(rpc);
     for (const params of probes) {
       for (const n of [1, 2, 3]) wire.call(1, `hidden${n}`, params);
@@ -279,7 +281,7 @@ for (const [name, [only, admitted]] of Object.entries(byUser)) {
   test(name, async () => {
     const rpc = new JsonRpc({ logger: silentLog() })
       .method("secret", { use: [only] }, () => "secret")
-      .topic("news", { use: [only] });
+      .topic("news", { guards: [only] });
     const admittedHere: string[] = [];
     for (const [user, record] of Object.entries(users)) {
       const wire = bareUser(rpc, record);

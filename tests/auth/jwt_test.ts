@@ -83,7 +83,7 @@ function testServer(options: Partial<JwtOptions<object>> = HS256) {
     .method("secret", { use: [loginRequired] }, () => (ran.push("secret"), 42))
     .method("operate", { use: [permissionRequired("operate")] }, () => true)
     .topic("news")
-    .topic("secrets", { use: [loginRequired] });
+    .topic("secrets", { guards: [loginRequired] });
   return { rpc, log, ran };
 }
 
@@ -547,7 +547,7 @@ test("jwt() that is required refuses a POST without a token, and says what it wa
 
 test("jwt() that is required lets no plugin answer a request without a token, whatever it offers", async () => {
   const { rpc } = testServer({ ...HS256, required: true });
-  rpc.use({ fetch: () => new Response("a page") });
+  rpc.use({ name: "test", fetch: () => new Response("a page") });
   const offers = [{}, { upgrade: "h2c" }, { upgrade: "any", connection: "upgrade" }];
   for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
     for (const headers of offers as Record<string, string>[]) {
@@ -559,7 +559,7 @@ test("jwt() that is required lets no plugin answer a request without a token, wh
 
 test("jwt() that is required has nothing but login for a WebSocket without a token", async () => {
   const { rpc, ran } = testServer({ ...HS256, required: true });
-  rpc.subscription("items", { unsubscribe: "items_end", notification: "item" }, () => {
+  rpc.stream("items", { unsubscribe: "items_end", notification: "item" }, () => {
     ran.push("items");
     return [];
   });
@@ -574,7 +574,7 @@ test("jwt() that is required has nothing but login for a WebSocket without a tok
   const batch = client.batch((b) => names.map((name) => b.call(name).catch((error) => error)));
   for (const error of await batch) assert(error instanceof RpcMethodNotFoundError);
   await assertRejects(() => client.subscribe("news", () => {}), RpcMethodNotFoundError);
-  assertEquals([ran, rpc.notify("news", 1).deliveries], [[], 0]);
+  assertEquals([ran, rpc.publish("news", 1).deliveries], [[], 0]);
   assertEquals(await client.call("login", { token: await sign() }), true);
   assertEquals(await client.call("whoami"), "ada");
   assert((await client.getMethods()).includes("ping"));
@@ -619,10 +619,10 @@ test("jwt() that is required leaves nothing to a connection that was logged out"
   const client = await connect(server.ws, { token: await sign() });
   const heard: unknown[] = [];
   await client.subscribe("news", (data) => heard.push(data));
-  rpc.notify("news", "before");
+  rpc.publish("news", "before");
   const end = ending(client);
   assertEquals(await client.call("logout"), "bye");
-  assertEquals(rpc.notify("news", "after").deliveries, 0);
+  assertEquals(rpc.publish("news", "after").deliveries, 0);
   await assertRejects(() => client.call("ping"), RpcMethodNotFoundError);
   assertEquals((await end).code, 1008);
   assertEquals(heard, ["before"]);
@@ -643,11 +643,11 @@ test("jwt() closes with 4401 when the token expires, each way it came, and deliv
   await clients[2]?.call("login", { token });
   await using other = await connect(server.ws, { token: await sign() });
   for (const client of clients) await client.subscribe("secrets", () => {});
-  assertEquals(rpc.notify("secrets", 1).deliveries, 3);
+  assertEquals(rpc.publish("secrets", 1).deliveries, 3);
   for (const end of clients.map(ending)) {
     assertEquals(await end, { code: 4401, reason: "Token expired" });
   }
-  assertEquals(rpc.notify("secrets", 2).deliveries, 0);
+  assertEquals(rpc.publish("secrets", 2).deliveries, 0);
   await using poster = await connect(server.url, { token });
   const refused = await assertRejects(() => poster.call("secret"), RpcConnectionError);
   assert((refused as Error).message.includes("it has expired"));
@@ -664,7 +664,7 @@ test("login refreshes a live connection: it outlives its first token, and can be
   await client.subscribe("secrets", () => {});
   await client.call("login", { token: await sign(claims({ sub: "bob" })) });
   assertEquals((await end).code, 4401);
-  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1).deliveries], ["bob", 1]);
+  assertEquals([await client.call("whoami"), rpc.publish("secrets", 1).deliveries], ["bob", 1]);
 });
 
 test("login with a bad token keeps the old identity, its subscriptions, and its expiry", async () => {
@@ -687,7 +687,7 @@ test("login with a bad token keeps the old identity, its subscriptions, and its 
   for (const params of bad) {
     await assertRejects(() => client.call("login", params), RpcInvalidParamsError);
   }
-  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1).deliveries], ["ada", 1]);
+  assertEquals([await client.call("whoami"), rpc.publish("secrets", 1).deliveries], ["ada", 1]);
   assertEquals((await end).code, 4401);
 });
 
@@ -807,9 +807,9 @@ function fakeConnection(user: unknown) {
 test("jwt() forgets its timers with their connections", async () => {
   const backend: Plugin = jwt({ ...HS256, required: true, loginDeadlineMs: 50 });
   const [gone, stays] = [fakeConnection(null), fakeConnection(null)];
-  backend.opened?.(gone.connection);
-  backend.ended?.(gone.connection);
-  backend.opened?.(stays.connection);
+  backend.onOpen?.(gone.connection);
+  backend.onClose?.(gone.connection);
+  backend.onOpen?.(stays.connection);
   await until(() => stays.closed.length > 0);
   assertEquals([gone.closed, stays.closed], [[], [1008]]);
 });

@@ -5,13 +5,13 @@ import { RpcServerError } from "@x/jsonrpc";
 import { equalBytes, PasswordHasher, samePassword } from "../../src/auth/passwd/hash.ts";
 import type { Derive, PasswordHash } from "../../src/auth/passwd/hash.ts";
 import { networkOf, Throttle } from "../../src/auth/passwd/throttle.ts";
-import { Turnstile } from "../../src/util/semaphore.ts";
+import { Semaphore } from "../../src/util/semaphore.ts";
 import { gate, quietMoment } from "../helpers/local.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const hex = (text: string) =>
   Uint8Array.from(text.match(/../g) ?? [], (byte) => parseInt(byte, 16));
-const wide = { atOnce: 100, maxWaiting: 0 };
+const wide = { concurrency: 100, maxWaiting: 0 };
 
 /** Stands for PBKDF2: takes no time, and counts the rounds. */
 function counted() {
@@ -149,11 +149,11 @@ test("samePassword() holds for a password hashed anew at another cost, not for a
 // -- few at once --
 
 test("a turnstile lets few through at once, in their order, and refuses what is too much", async () => {
-  const turnstile = new Turnstile({ atOnce: 2, maxWaiting: 3 });
+  const turnstile = new Semaphore({ concurrency: 2, maxWaiting: 3 });
   const doors = Array.from({ length: 6 }, () => gate());
   const begun: number[] = [];
   const passes = doors.map((door, index) =>
-    turnstile.pass(async () => {
+    turnstile.run(async () => {
       begun.push(index);
       await door.passed;
       if (index === 0) throw new RangeError("its own failure");
@@ -174,14 +174,14 @@ test("a turnstile lets few through at once, in their order, and refuses what is 
   assertEquals((await results).map(({ status }) => status[0]), ["r", "f", "f", "f", "f", "r"]);
   // All places are free again, also that of the one that failed.
   const later = [
-    turnstile.pass(() => Promise.resolve("a")),
-    turnstile.pass(() => Promise.resolve("b")),
+    turnstile.run(() => Promise.resolve("a")),
+    turnstile.run(() => Promise.resolve("b")),
   ];
   assertEquals(await Promise.all(later), ["a", "b"]);
 });
 
 test("a place that is handed over cannot be taken by who comes in between", async () => {
-  const turnstile = new Turnstile({ atOnce: 1, maxWaiting: 10 });
+  const turnstile = new Semaphore({ concurrency: 1, maxWaiting: 10 });
   let underWay = 0;
   let most = 0;
   const work = async () => {
@@ -189,10 +189,10 @@ test("a place that is handed over cannot be taken by who comes in between", asyn
     await quietMoment();
     underWay--;
   };
-  const first = turnstile.pass(work);
-  const second = turnstile.pass(work);
+  const first = turnstile.run(work);
+  const second = turnstile.run(work);
   await first;
-  await Promise.all([second, turnstile.pass(work), turnstile.pass(work)]);
+  await Promise.all([second, turnstile.run(work), turnstile.run(work)]);
   assertEquals(most, 1);
 });
 

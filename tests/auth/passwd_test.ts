@@ -37,10 +37,10 @@ import type { JsonRpcClient } from "@x/jsonrpc";
 import { passwd } from "@x/jsonrpc/passwd";
 import type { PasswdOptions, PasswdUser } from "@x/jsonrpc/passwd";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { exclusiveWrite } from "../../src/auth/passwd/locked_write.ts";
+import { lockedWrite } from "../../src/auth/passwd/locked_write.ts";
 import { Accounts } from "../../src/auth/passwd/accounts.ts";
 import { PasswdFile } from "../../src/auth/passwd/file.ts";
-import { LivePasswd } from "../../src/auth/passwd/methods.ts";
+import { PasswdMethodSet } from "../../src/auth/passwd/methods.ts";
 import { checkName, checkPermission, PasswdTable } from "../../src/auth/passwd/table.ts";
 import type { PasswdRecord } from "../../src/auth/passwd/table.ts";
 import { PasswordHasher } from "../../src/auth/passwd/hash.ts";
@@ -85,7 +85,7 @@ async function served(path: string, options: PasswdOptions = {}) {
     .use(users)
     .method("whoami", { use: [loginRequired] }, (_: unknown, { user }) => user.name)
     .method("restart", { use: [permissionRequired("operate")] }, () => "restarted")
-    .topic("alarms", { use: [permissionRequired("operate")] })
+    .topic("alarms", { guards: [permissionRequired("operate")] })
     .topic("news");
   return { users, rpc, logger };
 }
@@ -119,7 +119,7 @@ const quick: Derive = (password, salt, rounds) => {
 };
 
 /** A server whose passwords are hashed in a way of the test's own. */
-function mounted(path: string, derive: Derive, bounds = { atOnce: 100, maxWaiting: 100 }) {
+function mounted(path: string, derive: Derive, bounds = { concurrency: 100, maxWaiting: 100 }) {
   const hooks = { written() {} };
   const file = new PasswdFile(path, () => live.refresh());
   const update = file.update;
@@ -130,19 +130,25 @@ function mounted(path: string, derive: Derive, bounds = { atOnce: 100, maxWaitin
     });
   const accounts = new Accounts(file, new PasswordHasher({ ...bounds, rounds: 1000, derive }));
   const throttle = new Throttle({ attempts: 10, firstWaitMs: 1000, maxWaitMs: 60_000 });
-  const live = new LivePasswd({ accounts, throttle, addressOf: (from) => from.remoteAddress });
+  const live = new PasswdMethodSet({ accounts, throttle, addressOf: (from) => from.remoteAddress });
   const rpc = new JsonRpc({ logger: silentLog() })
     .use({
+      name: "test",
       methods: live.methods(),
-      userChanged: (connection) => live.userChanged(connection),
-      ended: (connection) => live.ended(connection),
+      onUserChange: (connection) => live.userChanged(connection),
+      onClose: (connection) => live.ended(connection),
     })
     .method("whoami", (_: unknown, { user }) => (user as PasswdUser | null)?.name ?? null);
   return { accounts, rpc, hooks };
 }
 
 function accountsOf(path: string): Accounts {
-  const hasher = new PasswordHasher({ rounds: 1000, atOnce: 100, maxWaiting: 100, derive: quick });
+  const hasher = new PasswordHasher({
+    rounds: 1000,
+    concurrency: 100,
+    maxWaiting: 100,
+    derive: quick,
+  });
   return new Accounts(new PasswdFile(path), hasher);
 }
 
@@ -221,7 +227,7 @@ test("a hash is not renewed over a password that was set in the meantime", async
   const proven = (await place.table()).get("ann") as PasswdRecord;
   await users.setPassword("ann", "new");
   const before = await place.read();
-  const dearer = new PasswordHasher({ rounds: 2000, atOnce: 1, maxWaiting: 1, derive: quick });
+  const dearer = new PasswordHasher({ rounds: 2000, concurrency: 1, maxWaiting: 1, derive: quick });
   await new Accounts(new PasswdFile(place.path), dearer).renew(proven, "old");
   assertEquals(await place.read(), before);
 });
@@ -510,8 +516,12 @@ async function writer(script: string, ...args: string[]) {
 function writerScript() {
   return scriptFile(`
     import process from "node:process";
-    import { PasswdFile } from ${JSON.stringify(import.meta.resolve("../../src/auth/passwd/file.ts"))};
-    import { exitWithParent } from ${JSON.stringify(import.meta.resolve("../helpers/exit_with_parent.ts"))};
+    import { PasswdFile } from ${
+    JSON.stringify(import.meta.resolve("../../src/auth/passwd/file.ts"))
+  };
+    import { exitWithParent } from ${
+    JSON.stringify(import.meta.resolve("../helpers/exit_with_parent.ts"))
+  };
     exitWithParent();
     const [path, name, count] = process.argv.slice(2);
     const file = new PasswdFile(path, () => {}, 200);
@@ -565,7 +575,7 @@ test("the lock of a dead writer is broken", async () => {
   await using place = await home("old");
   await mkdir(`${place.path}.lock`);
   await writeFile(join(`${place.path}.lock`, "token of the dead"), "half of the n");
-  assertEquals(await exclusiveWrite(place.path, () => Promise.resolve("new"), 50), true);
+  assertEquals(await lockedWrite(place.path, () => Promise.resolve("new"), 50), true);
   assertEquals(await place.read(), "new");
   assertEquals(await readdir(place.folder), ["users.txt"]);
 });
@@ -580,9 +590,9 @@ test("a writer that was only slow begins again, and loses nothing of what came i
     await wait;
     return before + text;
   };
-  const slow = exclusiveWrite(place.path, append("slow", door.passed), 50);
+  const slow = lockedWrite(place.path, append("slow", door.passed), 50);
   await until(() => readings === 1);
-  await exclusiveWrite(place.path, append("quick "), 50);
+  await lockedWrite(place.path, append("quick "), 50);
   assertEquals(await place.read(), "quick ");
   door.open();
   assertEquals(await slow, true);
@@ -594,10 +604,10 @@ test("a writer that was only slow begins again, and loses nothing of what came i
 test("a writer that fails, or has nothing to write, leaves no lock", async () => {
   await using place = await home("old");
   await assertRejects(
-    () => exclusiveWrite(place.path, () => Promise.reject(new RangeError()), 50),
+    () => lockedWrite(place.path, () => Promise.reject(new RangeError()), 50),
     RangeError,
   );
-  assertEquals(await exclusiveWrite(place.path, () => Promise.resolve(undefined), 50), false);
+  assertEquals(await lockedWrite(place.path, () => Promise.resolve(undefined), 50), false);
   assertEquals([await place.read(), await readdir(place.folder)], ["old", ["users.txt"]]);
   await assertRejects(() => passwd(join(place.folder, "no/users.txt"), WEAK).createUser("a", "a"));
 });
@@ -846,7 +856,7 @@ test("logout keeps the connection open, and takes what a stranger may not have",
   await someone.subscribe("alarms", (text) => heard.push(text));
   await someone.subscribe("news", (text) => heard.push(text));
   assertEquals(await someone.call("logout"), true);
-  assertEquals([rpc.notify("alarms", "fire").deliveries, rpc.notify("news", "rain").deliveries], [
+  assertEquals([rpc.publish("alarms", "fire").deliveries, rpc.publish("news", "rain").deliveries], [
     0,
     1,
   ]);
@@ -865,7 +875,7 @@ test("changed permissions hold at once, on all connections of the user and on no
   await login(root, "root");
   for (const each of [one, other, root]) await each.subscribe("alarms", () => {});
   await users.setPermissions("bob", { permissions: ["read"] });
-  assertEquals(rpc.notify("alarms", "fire").deliveries, 1);
+  assertEquals(rpc.publish("alarms", "fire").deliveries, 1);
   for (const each of [one, other]) {
     assertEquals(await each.getSubscriptions(), []);
     assertEquals(await refusal(each.call("restart")), [-32601, undefined]);
@@ -886,7 +896,7 @@ test("who is deleted is logged out at once, on all connections", async () => {
   await login(ann, "ann");
   for (const each of [one, other]) await each.subscribe("alarms", () => {});
   await users.deleteUser("bob");
-  assertEquals(rpc.notify("alarms", "fire").deliveries, 0);
+  assertEquals(rpc.publish("alarms", "fire").deliveries, 0);
   for (const each of [one, other]) {
     assertEquals(await refusal(each.call("whoami")), [-32601, undefined]);
   }
@@ -953,7 +963,8 @@ test("a plugin that fails over a changed user keeps nobody logged in", async () 
   const { rpc, users, logger } = await served(place.path);
   const faulty = { on: false };
   rpc.use({
-    userChanged() {
+    name: "test",
+    onUserChange() {
       if (faulty.on) throw new RangeError("broken plugin");
     },
   });
@@ -1167,7 +1178,7 @@ test("who has to wait takes no place from others", async () => {
     hashing++;
     if (closed) await door.passed;
     return await quick(...args);
-  }, { atOnce: 1, maxWaiting: 1 });
+  }, { concurrency: 1, maxWaiting: 1 });
   await accounts.create("ann", "ann", {});
   await using mallory = await client(rpc, "192.0.2.66");
   for (let count = 0; count < 10; count++) await login(mallory, "ann", "wrong");

@@ -19,7 +19,7 @@ import type {
 } from "@x/jsonrpc";
 import { jwt } from "@x/jsonrpc/jwt";
 import { cookie, session } from "@x/jsonrpc/session";
-import type { LoadSession, SessionOptions } from "@x/jsonrpc/session";
+import type { LoadSession, SessionAuthOptions } from "@x/jsonrpc/session";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { WebSocket as WsSocket } from "ws";
 import { rawPost, rawUpgrade } from "../helpers/raw_client.ts";
@@ -39,7 +39,7 @@ const WHOAMI = '{"jsonrpc":"2.0","method":"whoami","id":1}';
 /** Sessions in a Map, and a server that knows them. */
 function testServer(
   load?: LoadSession<User>,
-  options: SessionOptions & JsonRpcOptions = {},
+  options: SessionAuthOptions & JsonRpcOptions = {},
 ) {
   const log = silentLog();
   const sessions = new Map<string, User>([["ada-1", { name: "ada" }], ["bob-1", { name: "bob" }]]);
@@ -51,8 +51,8 @@ function testServer(
     .method("whoami", (_params: unknown, { user }) => user?.name ?? null)
     .method("secret", { use: [loginRequired] }, () => 42)
     .topic("news")
-    .topic("secrets", { use: [loginRequired] })
-    .topic("orders", { use: [permissionRequired("operate")] });
+    .topic("secrets", { guards: [loginRequired] })
+    .topic("orders", { guards: [permissionRequired("operate")] });
   return { rpc, log, sessions, find };
 }
 
@@ -232,7 +232,7 @@ test("rpc.revoke() ends all connections of a session, at once", async () => {
   const [first, second] = two as [JsonRpcClient, JsonRpcClient];
   await using poster = await withCookie(server.url, "sid=ada-1");
   assertEquals(await poster.call("logout"), 2);
-  assertEquals(rpc.notify("secrets", "after").deliveries, 1);
+  assertEquals(rpc.publish("secrets", "after").deliveries, 1);
   assertEquals(await Promise.all(ends), [1008, 1008]);
   for (const client of [first, second]) {
     await assertRejects(() => client.call("secret"), RpcConnectionError);
@@ -252,11 +252,11 @@ test("session() closes with 4401 when a recheck finds no session, and leaves oth
   await using bob = await withCookie(server.ws, "sid=bob-1");
   await using stranger = await withCookie(server.ws, "sid=unknown");
   await ada.subscribe("news", () => {});
-  const [connection] = rpc.filter(["news"]);
+  const [connection] = rpc.subscribers(["news"]);
   const end = ending(ada);
   sessions.delete("ada-1");
   assertEquals(await end, 4401);
-  assertEquals([rpc.notify("news", 1).deliveries, connection?.user], [0, null]);
+  assertEquals([rpc.publish("news", 1).deliveries, connection?.user], [0, null]);
   assertEquals([await bob.call("whoami"), await stranger.call("whoami")], ["bob", null]);
   // Nor does a stranger become somebody by waiting.
   sessions.set("unknown", { name: "eve" });
@@ -291,8 +291,8 @@ test("session() gives a live connection the user that a recheck finds", async ()
   await client.subscribe("orders", () => {});
   await client.subscribe("secrets", () => {});
   sessions.set("ada-1", { name: "Ada" });
-  await until(() => rpc.notify("orders", 1).deliveries === 0);
-  assertEquals([await client.call("whoami"), rpc.notify("secrets", 1).deliveries], ["Ada", 1]);
+  await until(() => rpc.publish("orders", 1).deliveries === 0);
+  assertEquals([await client.call("whoami"), rpc.publish("secrets", 1).deliveries], ["Ada", 1]);
   assertEquals(await client.getSubscriptions(), ["secrets"]);
 });
 
@@ -359,13 +359,13 @@ test("session() forgets its timers with their connections", async () => {
     await backend.handshake?.(handshake);
     const fake = { handshake, isOpen: true, user: handshake.user, login() {} };
     const connection = fake as unknown as Connection;
-    backend.opened?.(connection);
+    backend.onOpen?.(connection);
     return connection;
   };
-  backend.ended?.(await open("gone"));
+  backend.onClose?.(await open("gone"));
   const stays = await open("stays");
   await until(() => asked.length > 4);
-  backend.ended?.(stays);
+  backend.onClose?.(stays);
   assertEquals(asked.filter((url) => url === "gone").length, 1);
 });
 

@@ -28,6 +28,7 @@ const PEOPLE: ReadonlyMap<string, User> = new Map([
 
 /** A backend for tests: the URL says who asks. */
 const byUrl: Plugin<User | null> = {
+  name: "by url",
   handshake(handshake) {
     handshake.user = PEOPLE.get(new URL(handshake.url).searchParams.get("as") ?? "") ?? null;
   },
@@ -66,13 +67,13 @@ function testServer() {
       return true;
     })
     .method("log_out", (_params: unknown, { connection }) => (connection.logout(), true))
-    .topic("news", { state: true })
-    .topic("secrets", { use: [loginRequired], state: true })
-    .topic("orders", { use: [permissionRequired("operate")], state: true })
-    .topic("room.*", { use: [inRoom] })
-    .subscription("items", by("items"), count)
-    .subscription("secret_items", { ...by("secret_items"), use: [loginRequired] }, count)
-    .subscription(
+    .topic("news", { retain: true })
+    .topic("secrets", { guards: [loginRequired], retain: true })
+    .topic("orders", { guards: [permissionRequired("operate")], retain: true })
+    .topic("room.*", { guards: [inRoom] })
+    .stream("items", by("items"), count)
+    .stream("secret_items", { ...by("secret_items"), use: [loginRequired] }, count)
+    .stream(
       "operated_items",
       { ...by("operated_items"), use: [permissionRequired("operate")] },
       count,
@@ -184,7 +185,7 @@ for (const [door, sayTo] of Object.entries(DOORS)) {
       if (code === -32601) {
         for (const answer of answers) assertEquals(answer, failure(answer.id, -32601));
       }
-      assertEquals([ran, rpc.notify("news", 1).deliveries], [[], 0]);
+      assertEquals([ran, rpc.publish("news", 1).deliveries], [[], 0]);
     });
   }
 
@@ -229,9 +230,9 @@ for (const [what, [refuse, status]] of Object.entries(REFUSING)) {
   test(`a handshake function that ${what} refuses at each door, before anything runs`, async () => {
     const { rpc, ran } = testServer();
     const asked: string[] = [];
-    const check = (name: string): Plugin => ({ handshake: () => void asked.push(name) });
-    rpc.use(check("before")).use({ handshake: refuse }).use(check("after"))
-      .use({ fetch: () => new Response("A page") })
+    const check = (name: string): Plugin => ({ name, handshake: () => void asked.push(name) });
+    rpc.use(check("before")).use({ name: "test", handshake: refuse }).use(check("after"))
+      .use({ name: "test", fetch: () => new Response("A page") })
       .use(({ method }, next) => (ran.push(method), next()));
     await using server = await serveHere(rpc);
     const headers = { connection: "close" };
@@ -406,7 +407,7 @@ const TOPICS = ["news", "secrets", "orders", "room.1", "room.2"] as const;
 
 /** Sends one event to each topic; answers those that somebody heard. */
 function publish(rpc: TestServer, data: unknown): string[] {
-  return TOPICS.filter((topic) => rpc.notify(topic, data).deliveries > 0);
+  return TOPICS.filter((topic) => rpc.publish(topic, data).deliveries > 0);
 }
 
 test("logout and changed permissions drop the subscriptions that are no longer allowed, and no others", async () => {
@@ -446,12 +447,12 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
     const ready = gate();
     rpc.method("leave", async (_params: unknown, { connection }) => {
       if (how !== "in its handler") await ready.passed;
-      rpc.notify("secrets", "before");
+      rpc.publish("secrets", "before");
       if (how !== "from outside") connection.logout();
       else await new Promise<void>((resolve) => setTimeout(() => resolve(connection.logout())));
-      rpc.notify("secrets", "after");
+      rpc.publish("secrets", "after");
       await quietMoment();
-      rpc.notify("secrets", "long after");
+      rpc.publish("secrets", "long after");
       return "bye";
     });
     await using server = await serveHere(rpc);
@@ -468,7 +469,7 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
       assertEquals(await line.next(), result("leave", "bye"));
       for (const other of lines.slice(0, index)) await other.silence();
     }
-    assertEquals(rpc.notify("secrets", "the end").deliveries, 0);
+    assertEquals(rpc.publish("secrets", "the end").deliveries, 0);
     for (const line of lines) await line.leave();
   });
 }
@@ -476,14 +477,14 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
 for (const order of ["before", "after"] as const) {
   test(`a subscription that is asked for right ${order} a logout does not outlive it`, async () => {
     const { rpc } = testServer();
-    rpc.notify("secrets", "the last event");
+    rpc.publish("secrets", "the last event");
     await using server = await serveHere(rpc);
     const line = await as("ada", server);
     const batch = [call("subscribe", 1, ["secrets", "news"]), call("log_out", 2)];
     await line.ask(order === "before" ? batch : batch.reverse());
     await line.silence();
     assertEquals(await answersTo(line, "get_subscriptions"), ["news"]);
-    assertEquals([rpc.notify("secrets", 1).deliveries, rpc.notify("news", 1).deliveries], [0, 1]);
+    assertEquals([rpc.publish("secrets", 1).deliveries, rpc.publish("news", 1).deliveries], [0, 1]);
     assertEquals(await line.next(), notice("news", 1));
     await line.leave();
   });
@@ -570,8 +571,8 @@ test("revoke() ends at once all that a connection has: calls both ways, topics, 
   const rest = line.next().catch(String);
 
   assertEquals(rpc.revoke(({ user }) => user?.name === "ada"), 1);
-  rpc.notify("news", "after");
-  assertEquals([rpc.notify("room.2", 1).deliveries, connection?.isOpen], [1, false]);
+  rpc.publish("news", "after");
+  assertEquals([rpc.publish("room.2", 1).deliveries, connection?.isOpen], [1, false]);
   assertEquals(await line.closed(), { code: 1008, reason: "Revoked" });
   assertEquals(await rest, "Error: Closed: 1008 Revoked");
   assert(String(await aborted.passed).includes("1008: Revoked"));
@@ -587,6 +588,7 @@ test("revoke() holds for those whose handshake is still under way", async () => 
   const arrived: Handshake[] = [];
   const waiting = gate();
   rpc.use({
+    name: "test",
     handshake(handshake) {
       arrived.push(handshake);
       return waiting.passed;

@@ -111,12 +111,12 @@ function rpc(): JsonRpc {
     .topic("news")
     .topic("room.*");
   server.method("burst", ([events]: [number]) => {
-    for (let left = events; left > 0; left--) server.notify("news", nextEvent());
+    for (let left = events; left > 0; left--) server.publish("news", nextEvent());
     return ["news"];
   });
   server.method(
     "publish",
-    ([topic]: [`room.${string}`]) => server.notify(topic, nextEvent()).deliveries,
+    ([topic]: [`room.${string}`]) => server.publish(topic, nextEvent()).deliveries,
   );
   return server as unknown as JsonRpc;
 }

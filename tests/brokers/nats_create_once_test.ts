@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { connect } from "@nats-io/transport-node";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { makeOnce } from "../../src/brokers/nats/create_once.ts";
+import { createOnce } from "../../src/brokers/nats/create_once.ts";
 import { NatsStream } from "../../src/brokers/nats/stream.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 
@@ -81,7 +81,7 @@ test("makeOnce() waits for whoever comes before, and makes it where that one giv
     });
     await other.flush();
     const find = () => Promise.resolve(void asked++);
-    assertEquals(await makeOnce(connection, { subject, find, make: made }), "made");
+    assertEquals(await createOnce(connection, { subject, find, make: made }), "made");
     assertEquals([claims, asked], [3, 3]);
   });
 });
@@ -91,7 +91,7 @@ test("makeOnce() takes what somebody else has made meanwhile", async () => {
     const make = () => Promise.reject(new Error("made twice"));
     const find = () => Promise.resolve("found");
     if (!connection.info?.version.startsWith("2.9.")) return;
-    assertEquals(await makeOnce(connection, { subject, find, make }), "found");
+    assertEquals(await createOnce(connection, { subject, find, make }), "found");
   });
 });
 
@@ -99,6 +99,6 @@ test("makeOnce() asks nobody where the server sees to it", async () => {
   for (const version of ["2.10.2", "2.11.0", "3.0.0-beta.1"]) {
     const connection = { info: { version } } as unknown as NatsConnection;
     const find = () => Promise.reject(new Error("asked"));
-    assertEquals(await makeOnce(connection, { subject, find, make: made }), "made");
+    assertEquals(await createOnce(connection, { subject, find, make: made }), "made");
   }
 });

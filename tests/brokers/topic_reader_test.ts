@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { BrokerEvent, BrokerHistory, HistoryQuery } from "../../src/brokers/broker.ts";
-import { Follower } from "../../src/brokers/remote/topic_reader.ts";
+import { TopicReader } from "../../src/brokers/remote/topic_reader.ts";
 import type { LiveEvent } from "../../src/brokers/remote/topic_reader.ts";
 import { escapeTopic } from "../../src/brokers/remote/topic_name.ts";
 import { Heard } from "./broker_cases.ts";
@@ -47,7 +47,7 @@ function range(from: number, to: number): number[] {
 
 async function newFollower(past: Past, from = 0) {
   const heard = new Heard();
-  const follower = new Follower(heard, past.read);
+  const follower = new TopicReader(heard, past.read);
   follower.begin({ epoch: EPOCH, offset: from });
   await new Promise((resolve) => setTimeout(resolve));
   return { follower, heard };
@@ -62,7 +62,7 @@ test("Follower brings what comes in order, and asks for nothing", async () => {
 
 test("Follower keeps back what comes before its position is known", async () => {
   const [past, heard] = [new Past(), new Heard()];
-  const follower = new Follower(heard, past.read);
+  const follower = new TopicReader(heard, past.read);
   for (const n of range(1, 6)) follower.take(live(n));
   follower.begin({ epoch: EPOCH, offset: 3 });
   follower.take(live(6));

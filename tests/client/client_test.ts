@@ -110,7 +110,10 @@ test("connect() rejects with RpcConnectionError when nobody listens", async () =
 });
 
 test("connect() rejects with RpcConnectionError when the server refuses with 403", async () => {
-  const rpc = new JsonRpc().use({ handshake: () => new Response("no", { status: 403 }) });
+  const rpc = new JsonRpc().use({
+    name: "test",
+    handshake: () => new Response("no", { status: 403 }),
+  });
   await using server = await serveHere(rpc);
   const error = await assertRejects(() => connect(server.ws), RpcConnectionError, server.ws);
   assertEquals(error.outcome, "unsent");
@@ -302,6 +305,7 @@ test("connect() takes a WebSocket that is connecting, or open", async () => {
 test("connect() offers the token beside jsonrpc, and the server never says it back", async () => {
   const offered: (string | null)[] = [];
   const rpc = new JsonRpc().use({
+    name: "test",
     handshake: ({ headers }) => void offered.push(headers.get("sec-websocket-protocol")),
   });
   await using server = await serveHere(rpc);

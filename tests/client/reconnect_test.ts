@@ -51,7 +51,7 @@ test("JsonRpcClient comes back when its server was restarted on the same port", 
   await using _after = await serveHere(second, Number(new URL(before.url).port));
   assertEquals(await client.call("ping"), "pong");
   await until(() => events.includes("resubscribed clock"));
-  second.notify("clock", 1);
+  second.publish("clock", 1);
   await client.call("ping");
   assertEquals([heard, client.state], [[1], "open"]);
   assertStringIncludes(events[0] as string, "close 1001");
@@ -73,8 +73,8 @@ test("JsonRpcClient hears each topic once when its cable was cut a hundred times
   for (let round = 1; round <= 100; round++) {
     between.cut();
     await until(() => restored === round);
-    rpc.notify("clock", round);
-    rpc.notify("news", `round ${round}`);
+    rpc.publish("clock", round);
+    rpc.publish("news", `round ${round}`);
     expected.push(round, round, `round ${round}`);
     await until(() => heard.length >= expected.length);
   }
@@ -82,7 +82,7 @@ test("JsonRpcClient hears each topic once when its cable was cut a hundred times
   assertEquals(heard, expected);
   assertEquals((await client.getSubscriptions()).toSorted(), ["clock", "news"]);
   await until(() => rpc.connections.size === 1);
-  assertEquals([...rpc.filter(["clock"])].length, 1);
+  assertEquals([...rpc.subscribers(["clock"])].length, 1);
 });
 
 test("JsonRpcClient moves over when its server drains, and loses no call", async () => {
@@ -111,7 +111,7 @@ test("JsonRpcClient moves over when its server drains, and loses no call", async
   assertEquals(await Promise.all(refused), ["next", ["next"]]);
   await drained;
   await resubscribed;
-  next.notify("news", "hello");
+  next.publish("news", "hello");
   await client.call("whoAreYou");
   assertEquals(heard, ["hello"]);
 });
@@ -277,7 +277,9 @@ test("client.connect() makes the next attempt at once when the client waits", as
 
 test("client.connect() rejects when the server takes longer than connectMs", async () => {
   const door = gate();
-  await using server = await serveHere(new JsonRpc().use({ handshake: () => door.passed }));
+  await using server = await serveHere(
+    new JsonRpc().use({ name: "test", handshake: () => door.passed }),
+  );
   await using client = new JsonRpcClient(server.ws, { connectMs: 50 });
   await assertRejects(() => client.connect(), RpcConnectionError, "50 ms");
   assertEquals(client.state, "idle");
@@ -487,7 +489,7 @@ test("JsonRpcClient ignores what an earlier socket still says", async () => {
   }
   const client = new JsonRpcClient("ws://scripted.example", {
     ...AT_ONCE,
-    pingMs: 20,
+    heartbeatMs: 20,
     WebSocket: Zombie as never,
   });
   const heard: unknown[] = [];
@@ -524,7 +526,7 @@ test("JsonRpcClient ignores what an earlier socket still says", async () => {
 // -- silence --
 
 test("pingMs keeps a connection that answers, with an error too", async () => {
-  const { client, events, wire } = scripted({ pingMs: 10 });
+  const { client, events, wire } = scripted({ heartbeatMs: 10 });
   await client.connect();
   const end = await wire(0);
   for (let round = 0; round < 3; round++) {
@@ -537,7 +539,7 @@ test("pingMs keeps a connection that answers, with an error too", async () => {
 });
 
 test("pingMs drops a server that is silent, and the client comes back", async () => {
-  const { client, events, wire } = scripted({ pingMs: 10 });
+  const { client, events, wire } = scripted({ heartbeatMs: 10 });
   await client.connect();
   assertEquals((await (await wire(0)).next()).method, "rpc.ping");
   await wire(1);

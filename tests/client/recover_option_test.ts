@@ -235,10 +235,10 @@ test("JsonRpcClient loses nothing and hears nothing twice when its cable is cut 
   await client.subscribe("news", (n) => heard.push(n), options);
   let sent = 0;
   for (let round = 0; round < 100; round++) {
-    for (let n = 0; n < 5; n++) rpc.notify("news", ++sent);
+    for (let n = 0; n < 5; n++) rpc.publish("news", ++sent);
     if (round % 3 === 0) await until(() => heard.length > sent - 5);
     between.cut();
-    for (let n = 0; n < 5; n++) rpc.notify("news", ++sent);
+    for (let n = 0; n < 5; n++) rpc.publish("news", ++sent);
     if (round % 4 === 0) await until(() => client.state === "open");
   }
   await until(() => heard.length >= sent);
@@ -257,19 +257,19 @@ test("onGap is called when the server was restarted, or keeps less than was miss
   const heard: unknown[] = [];
   const onGap = () => heard.push("gap");
   await client.subscribe("news", (n) => heard.push(n), { recover: true, onGap });
-  first.notify("news", 1);
+  first.publish("news", 1);
   await until(() => heard.length === 1);
   await before.stop();
   const second = newsServer(2);
   await using _after = await serveHere(second, port);
   await until(() => heard.length === 2);
-  second.notify("news", 2);
+  second.publish("news", 2);
   await until(() => heard.length === 3);
   assertEquals(heard, [1, "gap", 2]);
   for (const connection of second.connections) connection.close(4000);
-  for (const n of [3, 4, 5, 6]) second.notify("news", n);
+  for (const n of [3, 4, 5, 6]) second.publish("news", n);
   await until(() => heard.includes("gap", 2));
-  second.notify("news", 7);
+  second.publish("news", 7);
   await until(() => heard.at(-1) === 7);
 });
 
@@ -281,7 +281,7 @@ test("topic() reads events until its loop is left, and then unsubscribes", async
   await using client = await connect<typeof rpc>(server.ws);
   const read: number[] = [];
   let sent = 0;
-  const ticking = setInterval(() => rpc.notify("news", sent++), 1);
+  const ticking = setInterval(() => rpc.publish("news", sent++), 1);
   for await (const n of client.topic("news")) {
     read.push(n);
     if (read.length === 3) break;
@@ -289,7 +289,7 @@ test("topic() reads events until its loop is left, and then unsubscribes", async
   clearInterval(ticking);
   const [first = 0] = read;
   assertEquals(read, [first, first + 1, first + 2]);
-  await until(() => [...rpc.filter(["news"])].length === 0);
+  await until(() => [...rpc.subscribers(["news"])].length === 0);
 });
 
 test("topic() reads on after a reconnect", async () => {
@@ -299,11 +299,11 @@ test("topic() reads on after a reconnect", async () => {
   await using client = await connect<typeof rpc>(between.ws, { reconnect: { minMs: 0, maxMs: 5 } });
   const events = client.topic("news", { recover: true });
   const next = events.next();
-  await until(() => [...rpc.filter(["news"])].length === 1);
-  rpc.notify("news", 1);
+  await until(() => [...rpc.subscribers(["news"])].length === 1);
+  rpc.publish("news", 1);
   assertEquals(await next, { value: 1, done: false });
   between.cut();
-  rpc.notify("news", 2);
+  rpc.publish("news", 2);
   assertEquals(await events.next(), { value: 2, done: false });
   await events.return();
 });

@@ -17,7 +17,7 @@ test("the Python client calls, is called, subscribes and hears", async () => {
   const checkout = seedCheckout("the Python client");
   if (checkout === undefined) return;
   const rpc = seedLike();
-  rpc.notify("news", "We are live");
+  rpc.publish("news", "We are live");
   await using server = await serveHere(rpc);
   assertEquals(await runPython("seed_client.py", checkout, server.ws), [
     'get_topics ["news", "sport"]',
@@ -107,7 +107,7 @@ test("our client calls the Python server, is called, subscribes and hears", asyn
 /** A page that loads rpc.js, and the server that it talks to. */
 async function siteOf(checkout: string): Promise<LocalApp> {
   const rpc = seedLike();
-  rpc.notify("news", "We are live");
+  rpc.publish("news", "We are live");
   const page = await kitFile("seed_page.html");
   const script = join(checkout, "aiohttp_json_rpc", "django", "static", "rpc.js");
   const rpcJs = await readFile(script, "utf8");

@@ -2,7 +2,15 @@
  * The door of WebSockets: who is let in, with which subprotocol, and how many.
  */
 import { assert, assertEquals } from "@std/assert";
-import { assertPong, assertStatus, Line, Post, rawPost, rawSocket, rawUpgrade } from "../helpers/raw_client.ts";
+import {
+  assertPong,
+  assertStatus,
+  Line,
+  Post,
+  rawPost,
+  rawSocket,
+  rawUpgrade,
+} from "../helpers/raw_client.ts";
 import type { RawRequest } from "../helpers/raw_client.ts";
 import { call } from "../helpers/messages.ts";
 import { abuse, MAX_CONNECTIONS, newKey, notedOf, placesAreFree } from "./case.ts";

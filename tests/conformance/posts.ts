@@ -2,7 +2,14 @@
  * The door of POSTs.
  */
 import { assert, assertEquals } from "@std/assert";
-import { assertPong, assertStatus, dial, Post, rawPost, rawRequest } from "../helpers/raw_client.ts";
+import {
+  assertPong,
+  assertStatus,
+  dial,
+  Post,
+  rawPost,
+  rawRequest,
+} from "../helpers/raw_client.ts";
 import type { RawRequest } from "../helpers/raw_client.ts";
 import { call, failure, result } from "../helpers/messages.ts";
 import { abuse, callOf, MAX_MESSAGE_BYTES, newKey, notedOf, post } from "./case.ts";

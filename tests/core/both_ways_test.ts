@@ -17,7 +17,15 @@ import {
   RpcServerError,
 } from "@x/jsonrpc";
 import type { Connection, RpcRequest } from "@x/jsonrpc";
-import { bareClient, gate, pair, quietMoment, serveHere, silentLog, until } from "../helpers/local.ts";
+import {
+  bareClient,
+  gate,
+  pair,
+  quietMoment,
+  serveHere,
+  silentLog,
+  until,
+} from "../helpers/local.ts";
 
 /** The one connection of a server. */
 async function only(

@@ -5,8 +5,9 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
+import { SEND } from "../../src/core/internal.ts";
 import { closeReason, SharedText, textOf } from "../../src/core/channel.ts";
-import type { Admission, Channel, Flushable, Outgoing } from "../../src/core/channel.ts";
+import type { Channel, Flushable, Outgoing, UpgradeContext } from "../../src/core/channel.ts";
 import { RpcConnectionError } from "../../src/protocol/errors.ts";
 import { resolveLimits } from "../../src/protocol/limits.ts";
 import type { Limits } from "../../src/protocol/limits.ts";
@@ -14,7 +15,7 @@ import { Peer } from "../../src/server/peer.ts";
 import type { PeerHost } from "../../src/server/peer.ts";
 import { openSocket } from "../../src/core/web_socket_channel.ts";
 import type { SocketEvent, StandardSocket } from "../../src/core/web_socket_channel.ts";
-import { createTick } from "../../src/runtimes/flush_scheduler.ts";
+import { createFlushScheduler } from "../../src/runtimes/flush_scheduler.ts";
 import { silentLog } from "../helpers/local.ts";
 
 // -- closeReason --
@@ -63,7 +64,7 @@ function outbox(name: string, flushed: string[], flush: () => void = () => {}): 
 test("createTick() schedules once a turn, and flushes in the order in which outboxes came", () => {
   const turns: (() => void)[] = [];
   const flushed: string[] = [];
-  const defer = createTick((run) => turns.push(run));
+  const defer = createFlushScheduler((run) => turns.push(run));
   for (const name of ["a", "b", "c"]) defer(outbox(name, flushed));
   assertEquals([turns.length, flushed], [1, []]);
   turns[0]!();
@@ -75,7 +76,7 @@ test("createTick() schedules once a turn, and flushes in the order in which outb
 test("createTick() leaves to the next turn what comes while it flushes", () => {
   const turns: (() => void)[] = [];
   const flushed: string[] = [];
-  const defer = createTick((run) => turns.push(run));
+  const defer = createFlushScheduler((run) => turns.push(run));
   defer(outbox("a", flushed, () => defer(outbox("late", flushed))));
   defer(outbox("b", flushed));
   turns[0]!();
@@ -174,18 +175,18 @@ function echoed(id: number, value: string): string {
 
 test("Peer.send() sends at once when the channel does not defer", () => {
   const { peer, wire } = talk(new Wire());
-  peer.send("a");
-  peer.send(new SharedText("b"));
+  peer[SEND]("a");
+  peer[SEND](new SharedText("b"));
   assertEquals(wire.log, ["a", "b"]);
 });
 
 test("Peer.send() holds texts back to the end of the turn, and asks for one flush", () => {
   const { peer, wire } = talk(new DeferringWire());
-  for (const text of ["a", "b", "c"]) peer.send(text);
+  for (const text of ["a", "b", "c"]) peer[SEND](text);
   assertEquals([wire.log, wire.due.length], [[], 1]);
   wire.turn();
   assertEquals(wire.log, ["a b c"]);
-  peer.send("d");
+  peer[SEND]("d");
   assertEquals(wire.due.length, 1);
   wire.turn();
   assertEquals(wire.log, ["a b c", "d"]);
@@ -194,8 +195,8 @@ test("Peer.send() holds texts back to the end of the turn, and asks for one flus
 test("Peer.send() counts what it holds back as buffered", () => {
   const { peer, wire } = talk(new DeferringWire());
   wire.bufferedAmount = 10;
-  peer.send("abc");
-  peer.send(new SharedText("de"));
+  peer[SEND]("abc");
+  peer[SEND](new SharedText("de"));
   assertEquals(peer.bufferedAmount, 15);
   wire.turn();
   assertEquals(peer.bufferedAmount, 10);
@@ -207,7 +208,7 @@ test("Peer.bufferedAmount counts bytes of UTF-8, whenever it is asked", () => {
   for (const round of [0, 1]) {
     const asked = [peer.bufferedAmount];
     for (const message of ["a", "€€", shared, shared]) {
-      peer.send(message);
+      peer[SEND](message);
       if (round === 0) asked.push(peer.bufferedAmount);
     }
     asked.push(peer.bufferedAmount);
@@ -230,9 +231,9 @@ test("Peer.receive() answers at once when the channel corks what it delivers, an
 
 test("Peer.receive() never lets an answer overtake what was sent before it", () => {
   const { peer, wire } = talk(new CorkingWire());
-  peer.send("first");
+  peer[SEND]("first");
   peer.receive(echo(1, "second"));
-  peer.send("third");
+  peer[SEND]("third");
   assertEquals(wire.log, []);
   wire.turn();
   assertEquals(wire.texts, ["first", echoed(1, "second"), "third"]);
@@ -250,7 +251,7 @@ test("Peer.send() keeps order on every wire, whatever is sent, received and flus
       else if (step === "receive") expected.push(echoed(index, "a"));
       else expected.push(`${index}${"a".repeat(step === "sendLong" ? 40_000 : 0)}`);
       if (step === "receive") peer.receive(echo(index, "a"));
-      else if (step !== "turn") peer.send(expected.at(-1)!);
+      else if (step !== "turn") peer[SEND](expected.at(-1)!);
     }
     peer.close();
     assertEquals(wire.texts, expected);
@@ -262,7 +263,7 @@ test("Peer.send() keeps order on every wire, whatever is sent, received and flus
 test("Peer.send() writes early when a turn sends much, and forgets nothing", () => {
   const { peer, wire } = talk(new DeferringWire());
   const texts = Array.from({ length: 10 }, (_, index) => `${index}`.repeat(20_000));
-  for (const text of texts) peer.send(text);
+  for (const text of texts) peer[SEND](text);
   assert(wire.texts.length > 0 && wire.texts.length < 10);
   wire.turn();
   assertEquals(wire.texts, texts);
@@ -273,7 +274,7 @@ test("Peer.send() writes early when a turn sends much, and forgets nothing", () 
 test("Peer.close() sends what waits, then closes, once", () => {
   for (const SomeWire of WIRES) {
     const { peer, wire } = talk(new SomeWire());
-    peer.send("a");
+    peer[SEND]("a");
     peer.close(4000, "enough");
     peer.close(4001, "again");
     wire.turn();
@@ -288,7 +289,7 @@ test("Peer.send() does nothing after close, and neither do notify, receive and l
     const { peer, wire } = talk(new SomeWire(), {}, { find });
     peer.receive(echo(1, "late"));
     peer.close();
-    peer.send("a");
+    peer[SEND]("a");
     peer.notify("b");
     peer.receive(echo(2, "c"));
     peer.receive(undefined);
@@ -344,12 +345,12 @@ test("Peer.send() closes with 1013 when more than maxBufferedBytes wait, and not
   for (const SomeWire of WIRES) {
     const { peer, wire } = talk(new SomeWire(), { maxBufferedBytes: 100 });
     wire.bufferedAmount = 100;
-    peer.send("a");
+    peer[SEND]("a");
     wire.turn();
     assertEquals(wire.log, ["a"]);
     wire.bufferedAmount = 101;
-    peer.send("b");
-    peer.send("c");
+    peer[SEND]("b");
+    peer[SEND]("c");
     wire.turn();
     assertEquals(wire.log.at(-1), "close 1013 Over 100 bytes unread (maxBufferedBytes)");
     assertEquals([wire.closes, peer.isOpen], [1, false]);
@@ -402,14 +403,14 @@ test("Peer.receive() never answers an answer, whoever it is for", () => {
 
 test("Peer.beat() pings a peer that was heard, and drops one that was not", () => {
   const { peer, wire } = talk(new Wire());
-  const signs = [() => peer.alive(), () => peer.receive(undefined), () => peer.receive("[]")];
-  peer.beat();
+  const signs = [() => peer.markAlive(), () => peer.receive(undefined), () => peer.receive("[]")];
+  peer.heartbeat();
   for (const [index, sign] of signs.entries()) {
     sign();
-    peer.beat();
+    peer.heartbeat();
     assertEquals([wire.pings, wire.terminated], [index + 2, 0]);
   }
-  peer.beat();
+  peer.heartbeat();
   assertEquals([wire.pings, wire.terminated], [4, 1]);
 });
 
@@ -417,7 +418,7 @@ test("Peer.beat() pings who takes what is sent, although it is not heard", () =>
   const { peer, wire } = talk(new Wire());
   for (const [waiting, terminated] of [[3000, 0], [2000, 0], [1000, 0], [1000, 1]] as const) {
     wire.bufferedAmount = waiting;
-    peer.beat();
+    peer.heartbeat();
     assertEquals(wire.terminated, terminated);
   }
 });
@@ -428,23 +429,23 @@ test("Peer.beat() closes who leaves things unread, where it can neither ping nor
     override ping = undefined as never;
   }
   const { peer, wire } = talk(new PlainWire());
-  peer.beat();
-  peer.beat();
+  peer.heartbeat();
+  peer.heartbeat();
   wire.bufferedAmount = 1000;
   // Nothing is known of whoever reads all, nor of what was only just sent.
   for (let beat = 0; beat < 2; beat++) {
     assert(peer.isOpen);
-    peer.beat();
+    peer.heartbeat();
   }
   assertEquals(wire.log, ["close 1001 No sign of life"]);
 });
 
 test("Peer.receive() counts nothing as a sign of life once the peer was closed", () => {
   const { peer, wire } = talk(new Wire());
-  peer.beat();
+  peer.heartbeat();
   peer.close();
   peer.receive('{"jsonrpc":"2.0","method":"echo","id":1}');
-  peer.beat();
+  peer.heartbeat();
   assertEquals([wire.terminated, wire.texts], [1, []]);
 });
 
@@ -480,12 +481,12 @@ class FakeSocket implements StandardSocket {
 function open(socket: FakeSocket) {
   const log: string[] = [];
   let channel: Channel | undefined;
-  const admission: Pick<Admission, "opened" | "refused"> = {
+  const admission: Pick<UpgradeContext, "opened" | "refused"> = {
     opened(opened) {
       channel = opened;
       return {
         receive: (text) => log.push(`text ${text}`),
-        alive: () => log.push("alive"),
+        markAlive: () => log.push("alive"),
         closed: (code, reason) => log.push(`closed ${code} ${reason}`.trimEnd()),
       };
     },

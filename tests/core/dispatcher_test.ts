@@ -4,12 +4,15 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { Dispatcher } from "../../src/server/server_dispatcher.ts";
+import { ServerDispatcher } from "../../src/server/server_dispatcher.ts";
 import type { Method } from "../../src/core/dispatcher.ts";
 import { RpcError, RpcInternalError } from "../../src/protocol/errors.ts";
 import { resolveLimits } from "../../src/protocol/limits.ts";
 import type { Limits } from "../../src/protocol/limits.ts";
-import { Connection } from "../../src/core/request.ts";
+import { BaseConnection } from "../../src/core/connection.ts";
+import { ANSWERED } from "../../src/core/internal.ts";
+import { afterAnswer } from "../../src/core/request.ts";
+import type { IncomingRequest } from "../../src/core/request.ts";
 import type { RpcRequest } from "../../src/core/request.ts";
 import { gate, quietMoment, silentLog, until } from "../helpers/local.ts";
 import { call, checked, codesOf, failure, idsOf, notice, result } from "../helpers/messages.ts";
@@ -22,13 +25,12 @@ type TestHandler = (params: unknown, request: RpcRequest) => unknown;
 const HANDSHAKE = { url: "", headers: new Headers(), remoteAddress: undefined, user: null };
 
 /** A caller that is only there. */
-class Caller extends Connection {
-  override readonly isOpen = true;
-  override readonly bufferedAmount = 0;
-  override call = () => Promise.reject(new Error("not in this test"));
-  override notify() {}
-  override send() {}
-  override close() {}
+class Caller extends BaseConnection {
+  readonly isOpen = true;
+  readonly bufferedAmount = 0;
+  call = () => Promise.reject(new Error("not in this test"));
+  notify() {}
+  close() {}
 }
 
 /** A dispatcher with some methods, and everything that comes out of it. */
@@ -41,13 +43,13 @@ class Desk {
   /** The calls of `park`, in the order in which they came, for the test to finish. */
   readonly parked: PromiseWithResolvers<unknown>[] = [];
   readonly requests: RpcRequest[] = [];
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: ServerDispatcher;
 
   constructor(methods: Record<string, TestHandler> = {}, limits: Partial<Limits> = {}) {
     const handlers = new Map(Object.entries({ ...this.#methods(), ...methods }));
     const find = (name: string) => toMethod(handlers.get(name), name === "loose");
     const host = { limits: resolveLimits(limits), logger: this.log, find };
-    this.dispatcher = new Dispatcher(host, new Caller(HANDSHAKE, this.log), {
+    this.dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, this.log), {
       awaits: () => false,
       settle: (message) => this.settled.push(message),
       progress: (params) => this.progressed.push(params),
@@ -58,10 +60,10 @@ class Desk {
   ask(message: unknown): Promise<unknown> {
     const place = this.replies.push(0) - 1;
     return new Promise((resolve) => {
-      const reply = (text: string | undefined, request: RpcRequest | undefined) => {
+      const reply = (text: string | undefined, request: IncomingRequest | undefined) => {
         this.replies[place]!++;
         resolve(text === undefined ? undefined : checked(JSON.parse(text)));
-        request?.answered();
+        request?.[ANSWERED]();
       };
       this.dispatcher.handle(message, { reply });
     });
@@ -514,23 +516,23 @@ test("Dispatcher.handle() drops answers when it was told of nobody who waits for
   const host = { limits: resolveLimits({}), logger, find: () => undefined };
   const replies: unknown[] = [];
   const outlet = { reply: (text: string | undefined) => replies.push(text) };
-  const dispatcher = new Dispatcher(host, new Caller(HANDSHAKE, logger));
+  const dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, logger));
   for (const message of [result(1), notice("$/progress"), [result(1)]]) {
     dispatcher.handle(message, outlet);
   }
   assertEquals(replies, [undefined, undefined, undefined]);
 });
 
-test("RpcRequest.afterwards() runs after the answer has left, for a call, a batch and a notification", async () => {
+test("afterAnswer() runs after the answer has left, for a call, a batch and a notification", async () => {
   const events: string[] = [];
   const outlet = {
-    reply(text: string | undefined, request: RpcRequest | undefined) {
+    reply(text: string | undefined, request: IncomingRequest | undefined) {
       events.push(text === undefined ? "silence" : "answer");
-      request?.answered();
+      request?.[ANSWERED]();
     },
   };
   const later = (_params: unknown, request: RpcRequest) => {
-    request.afterwards(() => events.push("afterwards"));
+    afterAnswer(request, () => events.push("afterwards"));
     return 1;
   };
   const { dispatcher } = new Desk({ later });
@@ -545,16 +547,16 @@ test("RpcRequest.afterwards() runs after the answer has left, for a call, a batc
   await quietMoment();
 });
 
-test("RpcRequest.afterwards() logs what fails in it where the answer has gone before", async () => {
+test("afterAnswer() logs what fails in it where the answer has gone before", async () => {
   const answered = gate();
   const ran: unknown[] = [];
   const method = async (_params: unknown, request: RpcRequest) => {
     await answered.passed;
-    request.afterwards(() => Promise.reject(new Error("broken later")));
-    request.afterwards(() => {
+    afterAnswer(request, () => Promise.reject(new Error("broken later")));
+    afterAnswer(request, () => {
       throw new Error("broken");
     });
-    request.afterwards((succeeded) => ran.push(succeeded));
+    afterAnswer(request, (succeeded) => ran.push(succeeded));
   };
   const desk = new Desk({ method });
   const asked = desk.code(call("method", 1));
@@ -567,14 +569,14 @@ test("RpcRequest.afterwards() logs what fails in it where the answer has gone be
   assertEquals(ran, [false]);
 });
 
-test("RpcRequest.afterwards() logs what fails in it, and runs the rest", async () => {
+test("afterAnswer() logs what fails in it, and runs the rest", async () => {
   const ran: number[] = [];
   const method = (_params: unknown, request: RpcRequest) => {
-    request.afterwards(() => {
+    afterAnswer(request, () => {
       throw new Error("broken");
     });
-    request.afterwards(() => Promise.reject(new Error("broken later")));
-    request.afterwards(() => ran.push(2));
+    afterAnswer(request, () => Promise.reject(new Error("broken later")));
+    afterAnswer(request, () => ran.push(2));
   };
   const desk = new Desk({ method });
   assertEquals(await desk.ask(call("method", 1)), result(1, null));

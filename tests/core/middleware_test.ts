@@ -340,7 +340,8 @@ test("use() mounts every member of a plugin", async () => {
   const told: string[] = [];
   const say = (what: string) => void told.push(what);
   const plugin: Plugin = {
-    call: ({ method }, next) => (say(`call ${method}`), next()),
+    name: "everything",
+    middleware: ({ method }, next) => (say(`call ${method}`), next()),
     handshake: ({ url }) => say(`handshake ${new URL(url).pathname}`),
     methods: {
       whoAmI: { handler: (_params: unknown, { user }: { user: unknown }) => user },
@@ -349,9 +350,9 @@ test("use() mounts every member of a plugin", async () => {
       guarded: { handler: () => "guarded", use: [traced(told, "guarded")] },
     },
     fetch: (request) => new Response(`page ${new URL(request.url).pathname}`),
-    ended: (connection) => say(`ended ${connection.isOpen}`),
-    userChanged: (connection) => say(`user ${connection.user}`),
-    close: () => say("close"),
+    onClose: (connection) => say(`ended ${connection.isOpen}`),
+    onUserChange: (connection) => say(`user ${connection.user}`),
+    dispose: () => say("close"),
   };
   const rpc = new JsonRpc().use(plugin);
   const server = await serveHere(rpc);
@@ -396,6 +397,7 @@ test("use() mounts every member of a plugin", async () => {
 
 test("use() lets a plugin take params that are no array or object", async () => {
   const rpc = new JsonRpc().use({
+    name: "test",
     methods: { scalar: { handler: (params: unknown) => params, scalarParams: true } },
   });
   const wire = bareClient(rpc);
@@ -406,15 +408,20 @@ test("use() lets a plugin take params that are no array or object", async () => 
 
 test("use() throws TypeError when a plugin brings a method whose name is taken", () => {
   const methods = { ping: { handler: () => 1 } };
-  assertThrows(() => new JsonRpc().method("ping", () => 0).use({ methods }), TypeError, "taken");
   assertThrows(
-    () => new JsonRpc().use({ methods: { subscribe: { handler: () => 1 } } }),
+    () => new JsonRpc().method("ping", () => 0).use({ name: "test", methods }),
+    TypeError,
+    "taken",
+  );
+  assertThrows(
+    () => new JsonRpc().use({ name: "test", methods: { subscribe: { handler: () => 1 } } }),
     TypeError,
   );
 });
 
 test("use() takes a frozen plugin, and the same for two servers", async () => {
   const plugin = Object.freeze({
+    name: "frozen",
     methods: Object.freeze({ ping: Object.freeze({ handler: () => "pong" }) }),
   });
   for (const rpc of [new JsonRpc().use(plugin), new JsonRpc().use(plugin)]) {
@@ -425,11 +432,15 @@ test("use() takes a frozen plugin, and the same for two servers", async () => {
 
 test("fetch() asks plugins in turn, and answers 405 when none of them has an answer", async () => {
   const rpc = new JsonRpc()
-    .use({ fetch: () => undefined })
+    .use({ name: "test", fetch: () => undefined })
     .use({
+      name: "test",
       fetch: async ({ url }) => url.endsWith("/page") ? new Response(await "page") : undefined,
     })
-    .use({ fetch: ({ url }) => url.endsWith("e") ? new Response("late") : undefined });
+    .use({
+      name: "test",
+      fetch: ({ url }) => url.endsWith("e") ? new Response("late") : undefined,
+    });
   await using server = await serveHere(rpc);
   const answers = ["page", "here", "nowhere?"].map((path) => fetch(`${server.url}/${path}`));
   const [page, here, missing] = await Promise.all(answers);
@@ -466,8 +477,8 @@ async function knock(url: string, ws: string): Promise<[status: number, opened: 
 for (const [what, handshake] of Object.entries(refusals)) {
   test(`a handshake function that ${what} keeps both doors shut`, async () => {
     const later: string[] = [];
-    const rpc = new JsonRpc().method("ping", () => "pong").use({ handshake })
-      .use({ handshake: () => void later.push("asked") });
+    const rpc = new JsonRpc().method("ping", () => "pong").use({ name: "test", handshake })
+      .use({ name: "test", handshake: () => void later.push("asked") });
     await using server = await serveHere(rpc);
     assertEquals(await knock(server.url, server.ws), [401, false]);
     assertEquals([rpc.connections.size, later], [0, []]);
@@ -485,7 +496,7 @@ const constants: Record<string, () => Response | Promise<Response>> = {
 
 for (const [does, handshake] of Object.entries(constants)) {
   test(`a handshake function that ${does} one and the same Response refuses everybody`, async () => {
-    const rpc = new JsonRpc({ origins: "*" }).use({ handshake });
+    const rpc = new JsonRpc({ origins: "*" }).use({ name: "test", handshake });
     await using server = await serveHere(rpc);
     for (const origin of ["", "https://app.example"]) {
       for (let round = 0; round < 3; round++) {
@@ -506,7 +517,10 @@ test("a handshake function whose Response was read before refuses with 500, and 
   const read = new Response("no", { status: 403 });
   await read.text();
   for (const handshake of [() => read, () => Promise.reject(read)]) {
-    const rpc = new JsonRpc({ logger }).method("ping", () => "pong").use({ handshake });
+    const rpc = new JsonRpc({ logger }).method("ping", () => "pong").use({
+      name: "test",
+      handshake,
+    });
     await using server = await serveHere(rpc);
     assertEquals(await knock(server.url, server.ws), [500, false]);
   }
@@ -519,7 +533,7 @@ for (const verdict of [false, true, null, 0, "", "no", {}]) {
     for (const handshake of [() => verdict, () => Promise.resolve(verdict)]) {
       const logger = silentLog();
       const rpc = new JsonRpc({ logger }).method("ping", () => "pong")
-        .use({ handshake: handshake as never });
+        .use({ name: "test", handshake: handshake as never });
       await using server = await serveHere(rpc);
       assertEquals(await knock(server.url, server.ws), [500, false]);
       assertStringIncludes(logger.text, "Expected a Response or nothing, got `");
@@ -532,6 +546,7 @@ for (const manner of ["throws", "rejects"]) {
     const logger = silentLog();
     const error = new Error("secret detail", { cause: new Error("secret cause") });
     const rpc = new JsonRpc({ logger }).method("ping", () => "pong").use({
+      name: "test",
       handshake: () => {
         if (manner === "throws") throw error;
         return Promise.reject(error);
@@ -552,6 +567,7 @@ for (const manner of ["at once", "later"]) {
   test(`a handshake function sets the user ${manner}, for both doors`, async () => {
     const rpc = new JsonRpc()
       .use({
+        name: "test",
         handshake: (handshake) => {
           const user = new URL(handshake.url).searchParams.get("user");
           if (manner === "at once") handshake.user = user;
@@ -569,6 +585,7 @@ for (const manner of ["at once", "later"]) {
 
 test("a handshake function that refuses many at once keeps no place from others", async () => {
   const rpc = new JsonRpc({ maxConnections: 1 }).topic("news").use({
+    name: "test",
     handshake: () => new Response("No", { status: 401 }),
   });
   const headers = { accept: "text/event-stream" };
@@ -581,6 +598,7 @@ test("a handshake function that refuses many at once keeps no place from others"
 test("a handshake function sees URL, headers and address, for both doors", async () => {
   const seen: unknown[] = [];
   const rpc = new JsonRpc().method("ping", () => "pong").use({
+    name: "test",
     handshake: ({ url, headers, remoteAddress, user }) =>
       void seen.push([new URL(url).search, headers.has("host"), remoteAddress, user]),
   });

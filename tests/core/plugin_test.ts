@@ -14,6 +14,7 @@ interface Person {
 /** A backend as others could write one: its methods are known to the compiler. */
 function trusting(): Plugin<Person | null, { login(params: { name: string }): boolean }> {
   const backend = {
+    name: "trusting",
     methods: {
       login: {
         handler: (
@@ -48,9 +49,11 @@ test("use() gives clients the methods of a plugin, and handlers its user, as typ
 test("a plugin whose hooks throw costs no connection its place, and keeps no other plugin from its own", async () => {
   const logger = silentLog();
   const heard: string[] = [];
-  const names = ["userChanged", "ended"] as const;
-  const hooks = (run: (name: string) => void): Plugin =>
-    Object.fromEntries(names.map((name) => [name, () => run(name)]));
+  const names = ["onUserChange", "onClose"] as const;
+  const hooks = (run: (name: string) => void): Plugin => ({
+    name: "test",
+    ...Object.fromEntries(names.map((name) => [name, () => run(name)])),
+  });
   const rpc = new JsonRpc({ logger, maxConnections: 1 })
     .use(hooks((name) => {
       throw new Error(`Broken ${name}`);
@@ -73,12 +76,15 @@ test("a plugin whose hooks throw costs no connection its place, and keeps no oth
 
 test("a plugin whose hooks reject has that logged, and the process goes on", async () => {
   const logger = silentLog();
-  const names = ["opened", "userChanged", "ended"] as const;
+  const names = ["onOpen", "onUserChange", "onClose"] as const;
   const rpc = new JsonRpc({ logger })
-    .use(Object.fromEntries(names.map((name) => [name, async () => {
-      await Promise.resolve();
-      throw new Error(`Broken ${name}`);
-    }])) as Plugin)
+    .use({
+      name: "test",
+      ...Object.fromEntries(names.map((name) => [name, async () => {
+        await Promise.resolve();
+        throw new Error(`Broken ${name}`);
+      }])),
+    })
     .method("leave", (_params: unknown, { connection }) => {
       connection.logout();
       return "left";
@@ -92,15 +98,16 @@ test("a plugin whose hooks reject has that logged, and the process goes on", asy
   await rpc.close();
 });
 
-test("a plugin whose `dropped` throws keeps no event from others", async () => {
+test("a plugin whose `onDrop` throws keeps no event from others", async () => {
   const logger = silentLog();
   const rpc = new JsonRpc({ logger, maxBufferedBytes: 2 })
     .use({
-      dropped() {
+      name: "test",
+      onDrop() {
         throw new Error("Broken dropped");
       },
     })
-    .topic("clock", { slow: "latest" });
+    .topic("clock", { slowConsumer: "latest" });
   const sockets = [linkedSockets(), linkedSockets()] as const;
   for (const [, far] of sockets) rpc.attach(far);
   const slow = await connect<typeof rpc>(sockets[0][0]);
@@ -109,7 +116,7 @@ test("a plugin whose `dropped` throws keeps no event from others", async () => {
   await slow.subscribe("clock", () => {});
   await quick.subscribe("clock", (data) => heard.push(data));
   Object.defineProperty(sockets[0][1], "bufferedAmount", { value: 1 });
-  for (let n = 1; n <= 3; n++) rpc.notify("clock", n);
+  for (let n = 1; n <= 3; n++) rpc.publish("clock", n);
   await until(() => heard.length === 3);
   assertEquals(heard, [1, 2, 3]);
   assertStringIncludes(logger.text, "Broken dropped");
@@ -120,7 +127,8 @@ test("a plugin whose `opened` throws closes the connection with 1011, on each do
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
     .use({
-      opened() {
+      name: "test",
+      onOpen() {
         throw new Error("Broken opened");
       },
     })
@@ -141,7 +149,8 @@ test("a plugin whose `opened` throws closes the connection with 1011, on each do
 test("a plugin that closes a connection in `opened` leaves its place free", async () => {
   const rpc = new JsonRpc({ maxConnections: 2 })
     .use({
-      opened(connection) {
+      name: "test",
+      onOpen(connection) {
         connection.notify("why", ["No more of you"]);
         connection.close(1008, "No more of you");
       },
@@ -160,12 +169,13 @@ test("a plugin whose `close` fails keeps none from being closed, and close() tel
   const slow = gate();
   const rpc = new JsonRpc()
     .use({
-      close() {
+      name: "test",
+      dispose() {
         throw new Error("Broken close");
       },
     })
-    .use({ close: () => void closed.push("second") })
-    .use({ close: () => slow.passed.then(() => void closed.push("third")) });
+    .use({ name: "test", dispose: () => void closed.push("second") })
+    .use({ name: "test", dispose: () => slow.passed.then(() => void closed.push("third")) });
   const closing = rpc.close();
   await until(() => closed.length > 0);
   assertEquals(await unsettled([closing]), [0]);
@@ -186,7 +196,10 @@ test("a plugin whose `fetch` fails is answered with 500 and logged, and tells no
     "is used up": () => page,
   };
   const rpc = new JsonRpc({ logger, origins: ["https://app.example"] }).method("ping", () => "pong")
-    .use({ fetch: (request) => broken[decodeURI(new URL(request.url).pathname.slice(1))]?.() });
+    .use({
+      name: "test",
+      fetch: (request) => broken[decodeURI(new URL(request.url).pathname.slice(1))]?.(),
+    });
   await using server = await serveHere(rpc);
   for (const [method, body] of [["GET", null], ["PUT", "x".repeat(1000)]] as const) {
     for (const how of Object.keys(broken)) {

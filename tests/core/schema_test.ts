@@ -108,9 +108,9 @@ test("notify() refuses data that does not fit the topic's schema, or cannot be c
   const rpc = new JsonRpc()
     .topic("count", { schema: z.number().min(1) })
     .topic("slow", { schema: z.number().refine(() => Promise.resolve(true)) });
-  assertEquals(rpc.notify("count", 1).deliveries, 0);
-  assertThrows(() => rpc.notify("count", 0), TypeError, 'Cannot notify "count"');
-  assertThrows(() => rpc.notify("slow", 1), TypeError, "asynchronous");
+  assertEquals(rpc.publish("count", 1).deliveries, 0);
+  assertThrows(() => rpc.publish("count", 0), TypeError, 'Cannot notify "count"');
+  assertThrows(() => rpc.publish("slow", 1), TypeError, "asynchronous");
 });
 
 async function linked<A extends Api>(rpc: JsonRpc<A>): Promise<JsonRpcClient> {

@@ -89,7 +89,10 @@ test("call() takes timeoutMs from the client when it has none of its own", async
 
 test("call() counts the time until the connection is open, too", async () => {
   const door = gate();
-  const rpc = new JsonRpc({ logger: silentLog() }).use({ handshake: () => door.passed });
+  const rpc = new JsonRpc({ logger: silentLog() }).use({
+    name: "test",
+    handshake: () => door.passed,
+  });
   await using server = await serveHere(rpc);
   await using client = new JsonRpcClient(server.ws);
   await assertRejects(() => client.call("ping", undefined, { timeoutMs: 20 }), RpcTimeoutError);
@@ -343,7 +346,9 @@ test("call() rejects when the server's process is killed", async () => {
   await using file = await scriptFile(`
     import { JsonRpc } from ${JSON.stringify(import.meta.resolve("../../mod.ts"))};
     import { serveHere } from ${JSON.stringify(import.meta.resolve("../helpers/local.ts"))};
-    import { exitWithParent } from ${JSON.stringify(import.meta.resolve("../helpers/exit_with_parent.ts"))};
+    import { exitWithParent } from ${
+    JSON.stringify(import.meta.resolve("../helpers/exit_with_parent.ts"))
+  };
     exitWithParent();
     const rpc = new JsonRpc().method("ping", () => "pong").method("wait", () => new Promise(() => {}));
     console.log("LISTENING " + (await serveHere(rpc)).ws);

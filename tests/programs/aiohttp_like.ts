@@ -24,9 +24,9 @@ export function seedLike(options: JsonRpcOptions = {}) {
     })
     .method("ask", (_params: unknown, request) => request.confirm("Sure?"))
     .method("ask_in_vain", (_params: unknown, request) => request.call("no_such_method"))
-    .method("publish", (data: unknown): number => rpc.notify("news", data).deliveries)
+    .method("publish", (data: unknown): number => rpc.publish("news", data).deliveries)
     .addMethods("math", { double: ([x]: [number]) => 2 * x })
-    .topic("news", { state: true })
+    .topic("news", { retain: true })
     .topic("sport");
   return rpc;
 }

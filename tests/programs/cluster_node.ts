@@ -22,7 +22,7 @@ const rpc = new JsonRpc({ broker, maxBufferedBytes: 64 * 1024 * 1024 })
   // Publishes as fast as it can, and answers when the engine has taken everything.
   .method("publish", async ([topic, from, to]: [`room.${string}`, number, number]) => {
     const positions: Promise<string>[] = [];
-    for (let n = from; n < to; n++) positions.push(rpc.notify(topic, `${name} ${n}`).position);
+    for (let n = from; n < to; n++) positions.push(rpc.publish(topic, `${name} ${n}`).position);
     await Promise.all(positions);
     return "published";
   });

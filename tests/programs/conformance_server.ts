@@ -114,12 +114,12 @@ const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
   })
   // topics
   .method("publish", ([topic, ...events]: string[]) => {
-    for (const event of events) rpc.notify(topic as "news", event);
+    for (const event of events) rpc.publish(topic as "news", event);
   })
   .topic("news")
-  .topic("weather", { state: true })
-  .topic("room.*", { state: true })
-  .topic("secret", { use: [nobody] })
+  .topic("weather", { retain: true })
+  .topic("room.*", { retain: true })
+  .topic("secret", { guards: [nobody] })
   .method("hidden", { use: [nobody] }, () => "seen");
 
 function subtract({ minuend, subtrahend }: { minuend?: unknown; subtrahend?: unknown }): number {

@@ -15,8 +15,8 @@ const rpc = new JsonRpc()
     throw new RpcInvalidParamsError();
   })
   .addMethods("math", { double: ([x]: [number]) => 2 * x })
-  .topic("clock", { state: true, schema: type<string>() });
-rpc.notify("clock", "12:00");
+  .topic("clock", { retain: true, schema: type<string>() });
+rpc.publish("clock", "12:00");
 
 const [near, far] = linkedSockets();
 rpc.attach(far);
@@ -53,5 +53,5 @@ export async function refused(): Promise<void> {
   // @ts-expect-error -- not this result
   const text: string = await client.call("add", { a: 1, b: 2 });
   // @ts-expect-error -- no such topic
-  rpc.notify("weather", text);
+  rpc.publish("weather", text);
 }

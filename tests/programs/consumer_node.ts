@@ -16,7 +16,7 @@ const posting = await connect<typeof rpc>(server.url);
 client.method("confirm", ({ message }: { message: string }) => message === "Sure?");
 const heard = new Promise((resolve) => client.subscribe("clock", resolve));
 await client.getSubscriptions();
-rpc.notify("clock", "12:00");
+rpc.publish("clock", "12:00");
 
 const sums: number[] = [
   await client.call("add", { a: 1, b: 2 }),

@@ -83,8 +83,8 @@ async function drops(times: number, server: LocalServer): Promise<Findings> {
     heap,
     left: {
       connections: rpc.connections.size,
-      subscribers: [...rpc.filter(topics)].length,
-      reached: rpc.notify("news", "anybody?").deliveries,
+      subscribers: [...rpc.subscribers(topics)].length,
+      reached: rpc.publish("news", "anybody?").deliveries,
     },
   };
 }

@@ -1,4 +1,5 @@
 import { test } from "node:test";
+import { afterAnswer } from "../../src/core/request.ts";
 import {
   assert,
   assertEquals,
@@ -348,7 +349,7 @@ const logged: Readonly<Record<string, readonly [rpc: (logger: Logger) => JsonRpc
   "a topic's guard that fails": [
     (logger) => {
       const rpc = new JsonRpc({ logger });
-      rpc.topic("room.*", { use: [guard(fail)] });
+      rpc.topic("room.*", { guards: [guard(fail)] });
       return rpc;
     },
     ["subscribe", "room.\nerror: FORGED", 1],
@@ -356,7 +357,7 @@ const logged: Readonly<Record<string, readonly [rpc: (logger: Logger) => JsonRpc
   "what is left for afterwards and fails": [
     (logger) =>
       new JsonRpc({ logger }).use((request) => {
-        request.afterwards(fail);
+        afterAnswer(request, fail);
         return "answered";
       }),
     [FORGED, undefined, 1],

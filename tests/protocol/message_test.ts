@@ -5,7 +5,7 @@ import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/asser
 import fc from "fast-check";
 import { test } from "node:test";
 import { RpcError, RpcInvalidRequestError, RpcParseError } from "../../src/protocol/errors.ts";
-import { exceedsBytes } from "../../src/protocol/limits.ts";
+import { exceedsBytes } from "../../src/util/utf8.ts";
 import {
   checkParams,
   checkRequest,

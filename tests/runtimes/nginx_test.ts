@@ -21,7 +21,7 @@ for (const told of ["$host", "$http_host"]) {
       const heard: unknown[] = [];
       await client.subscribe("news", (event) => heard.push(event));
       assertEquals(await client.call("greet"), "Hello Ada");
-      assertEquals(rpc.notify("news", "We are live").deliveries, 1);
+      assertEquals(rpc.publish("news", "We are live").deliveries, 1);
       await until(() => heard.length === 1);
       assertEquals(heard, ["We are live"]);
       // More than the proxy's buffers hold, in both directions.
@@ -131,7 +131,7 @@ function newServer(options: JsonRpcOptions) {
     .method("echo", (params: string[]) => params)
     .method("greet", async (_params: unknown, request) => `Hello ${await request.call("name")}`)
     .topic("news")
-    .use({ fetch: () => new Response("at home") });
+    .use({ name: "test", fetch: () => new Response("at home") });
 }
 
 /** Over both doors: a WebSocket that opens is 101, a POST that is answered 200. */

@@ -1,12 +1,12 @@
 import { assertEquals, assertInstanceOf, assertNotEquals } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
-import { LightResponse } from "../../src/runtimes/node/response.ts";
+import { NodeResponse } from "../../src/runtimes/node/response.ts";
 import { serveOnNode } from "../helpers/local.ts";
 
 test("LightResponse is a Response, and the platform's own is where it was", async () => {
-  assertNotEquals(LightResponse, Response);
-  const light = new LightResponse("text", { headers: { "x-a": "1" } });
+  assertNotEquals(NodeResponse, Response);
+  const light = new NodeResponse("text", { headers: { "x-a": "1" } });
   assertInstanceOf(light, Response);
   assertEquals([light.status, light.headers.get("x-a"), await light.text()], [200, "1", "text"]);
   assertEquals(Object.getPrototypeOf(new Response()), Response.prototype);

@@ -28,7 +28,7 @@ function testServer() {
     .method("ping", () => "pong")
     .method("echo", (params: unknown[]) => params)
     .method("wait", () => new Promise<string>(() => {}))
-    .topic("clock", { state: true });
+    .topic("clock", { retain: true });
   return { rpc, logger };
 }
 
@@ -89,7 +89,7 @@ test("serve() keeps answers and events of one turn in their order", async () => 
   const { rpc } = testServer();
   rpc.method("burst", (_params: unknown, request) => {
     for (let n = 0; n < 100; n++) {
-      rpc.notify("clock", n);
+      rpc.publish("clock", n);
       request.notify("note", [n]);
     }
     return "done";
@@ -122,7 +122,7 @@ test("serve() sends one event to many", async () => {
     Array.from({ length: 20 }, () => connect<typeof rpc>(wsUrl(server))),
   );
   for (const client of clients) await client.subscribe("clock", (data) => heard.push(String(data)));
-  assertEquals(rpc.notify("clock", "ä€😀").deliveries, 20);
+  assertEquals(rpc.publish("clock", "ä€😀").deliveries, 20);
   await Promise.all(clients.map((client) => client.call("ping")));
   assertEquals(heard, Array(20).fill("ä€😀"));
   await Promise.all(clients.map((client) => client.close()));
@@ -319,7 +319,10 @@ test("serve() gives up a peer that was refused and does not leave", async () => 
 test("close() is not held up by a handshake that never settles, nor by one that settles late", async () => {
   const { rpc } = testServer();
   const asked: (() => void)[] = [];
-  rpc.use({ handshake: () => new Promise<void>((resolve) => void asked.push(resolve)) });
+  rpc.use({
+    name: "test",
+    handshake: () => new Promise<void>((resolve) => void asked.push(resolve)),
+  });
   const server = await serve(rpc, LOOPBACK);
   const left = await dial(server.url);
   const waits = await dial(server.url);
@@ -370,7 +373,7 @@ test("serve() speaks TLS when it is given key and certificate", async () => {
   if (tls === undefined) return;
   const seen: string[] = [];
   const { rpc } = testServer();
-  rpc.use({ handshake: ({ url }) => void seen.push(new URL(url).protocol) });
+  rpc.use({ name: "test", handshake: ({ url }) => void seen.push(new URL(url).protocol) });
   await using server = await serve(rpc, { ...LOOPBACK, tls });
   assertEquals(server.url, `https://127.0.0.1:${server.port}`);
 

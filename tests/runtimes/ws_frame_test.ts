@@ -66,7 +66,7 @@ test("a client of ./node receives texts of all sizes in order, alone and many in
   try {
     const heard: unknown[] = [];
     await client.subscribe("texts", (text) => heard.push(text));
-    for (const text of texts) rpc.notify("texts", text);
+    for (const text of texts) rpc.publish("texts", text);
     assertEquals(await Promise.all(texts.map((text) => client.call("echo", [text]))), texts);
     assertEquals(heard, texts);
     for (const text of texts) assertEquals(await client.call("echo", [text]), text);

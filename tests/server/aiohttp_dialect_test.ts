@@ -135,7 +135,7 @@ test("an event is a notification named as its topic, with the data as it is", as
   const line = await Line.open(server.ws);
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
   const events = ["12:00", 0, false, null, ["a"], { b: 1 }];
-  for (const data of events) rpc.notify("news", data);
+  for (const data of events) rpc.publish("news", data);
   const heard = await line.some(events.length);
   assertEquals(heard, events.map((params) => ({ jsonrpc: "2.0", method: "news", params })));
   line.hangUp();
@@ -147,7 +147,7 @@ test("an event that is no array or object comes in an array with `wrapScalars`",
   const line = await Line.open(server.ws);
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
   const events = ["12:00", 0, false, null, ["a"], { b: 1 }];
-  for (const data of events) rpc.notify("news", data);
+  for (const data of events) rpc.publish("news", data);
   const heard = await line.some(events.length);
   assertEquals(heard.map(({ params }) => params), [["12:00"], [0], [false], [null], ["a"], {
     b: 1,
@@ -157,7 +157,7 @@ test("an event that is no array or object comes in an array with `wrapScalars`",
 
 test("the last event of a topic with state follows the answer to subscribe: rpc.js listens from then on", async () => {
   const rpc = seedLike();
-  rpc.notify("news", "We are live");
+  rpc.publish("news", "We are live");
   await using server = await serveHere(rpc);
   const line = await Line.open(server.ws);
   line.say('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":"news"}');

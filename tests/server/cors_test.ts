@@ -190,6 +190,7 @@ function otherPort({ url }: LocalServer): string {
 test("a preflight answers before other checks, which then hold for the POST, readable for its page", async () => {
   const asked: string[] = [];
   const backend: Plugin = {
+    name: "test",
     handshake({ headers }) {
       asked.push(headers.get("authorization") ?? "nobody");
       return headers.has("authorization") ? undefined : new Response("Who?", { status: 401 });
@@ -224,7 +225,7 @@ test("a page that was let in may read refusals of its POST, too", async () => {
 
 test("an answer of a plugin keeps what it varies by, beside the origin", async () => {
   const { rpc } = testServer({ origins: [APP] });
-  rpc.use({ fetch: () => new Response("a page", { headers: { vary: "cookie" } }) });
+  rpc.use({ name: "test", fetch: () => new Response("a page", { headers: { vary: "cookie" } }) });
   const request = new Request("http://rpc.example/", { headers: { origin: APP } });
   const { headers } = await rpc.fetch(request);
   assertEquals(headers.get("vary"), "cookie, origin");
@@ -244,7 +245,7 @@ const SITES: readonly (readonly [site: string, mode: string, dest: string, letIn
 
 test("a page of another site that tells no origin neither calls by GET nor hears topics", async () => {
   const { rpc, ran } = testServer();
-  rpc.topic("clock").use({ fetch: () => new Response("a page") });
+  rpc.topic("clock").use({ name: "test", fetch: () => new Response("a page") });
   await using server = await serveHere(rpc);
   for (const [site, mode, dest, letIn] of SITES) {
     const fetched = { "sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest };
@@ -363,7 +364,8 @@ async function attemptsWith(
   const { rpc, ran } = testServer(optionsFor(site.origin));
   let streams = 0;
   rpc.topic("clock").use({
-    opened: ({ handshake }) => void (handshake.url.includes("topics") && streams++),
+    name: "test",
+    onOpen: ({ handshake }) => void (handshake.url.includes("topics") && streams++),
   });
   await using server = await serveHere(rpc);
   let found: Attempts | undefined;

@@ -97,7 +97,7 @@ test("subscription() refuses more than maxSubscriptions", async () => {
 
 test("subscription() asks its source for nothing past maxSubscriptions: nobody would end it", async () => {
   let begun = 0;
-  const rpc = new JsonRpc({ maxSubscriptions: 1 }).subscription("count", NAMES, () => {
+  const rpc = new JsonRpc({ maxSubscriptions: 1 }).stream("count", NAMES, () => {
     begun++;
     return new ReadableStream<number>();
   });
@@ -112,7 +112,7 @@ test("subscription() asks its source for nothing past maxSubscriptions: nobody w
 
 test("the end of a subscription answers false where none is meant, and logs nothing", async () => {
   const logger = silentLog();
-  const wire = bareClient(new JsonRpc({ logger }).subscription("count", NAMES, function* () {}));
+  const wire = bareClient(new JsonRpc({ logger }).stream("count", NAMES, function* () {}));
   for (const params of [undefined, null, [], {}, [null], ["none"], { subscription: "toString" }]) {
     wire.say({ jsonrpc: "2.0", method: "count_end", params, id: 1 });
     assertEquals(await wire.next(), { jsonrpc: "2.0", result: false, id: 1 });
@@ -133,7 +133,7 @@ test("subscription() ends its generator and its signal when an item cannot be se
   const ended: unknown[] = [];
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
-    .subscription("count", NAMES, async function* (_: unknown, { signal }) {
+    .stream("count", NAMES, async function* (_: unknown, { signal }) {
       try {
         yield 1n;
       } finally {
@@ -149,7 +149,7 @@ test("subscription() tells of an error that cannot be sent as of one that is nob
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
     // deno-lint-ignore require-yield -- it fails before
-    .subscription("count", NAMES, function* () {
+    .stream("count", NAMES, function* () {
       throw new RpcInvalidParamsError({ data: 1n });
     });
   await failing(rpc, logger);
@@ -172,7 +172,7 @@ for (const how of ["ends", "fails to end"]) {
     const ended: string[] = [];
     const logger = silentLog();
     const rpc = new JsonRpc({ logger })
-      .subscription("leave", NAMES, function* (_: unknown, { connection }) {
+      .stream("leave", NAMES, function* (_: unknown, { connection }) {
         try {
           yield 1;
           connection.close();
@@ -183,7 +183,7 @@ for (const how of ["ends", "fails to end"]) {
           if (how !== "ends") throw new Error("Broken end");
         }
       })
-      .subscription("stay", { ...NAMES, unsubscribe: "stay_end" }, async function* (_, request) {
+      .stream("stay", { ...NAMES, unsubscribe: "stay_end" }, async function* (_, request) {
         try {
           yield 1;
           await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
@@ -202,7 +202,7 @@ for (const how of ["ends", "fails to end"]) {
 test("subscription() ends its generator when its source has closed the connection", async () => {
   const ended: string[] = [];
   let asked = 0;
-  const rpc = new JsonRpc().subscription("count", NAMES, (_: unknown, { connection }) => {
+  const rpc = new JsonRpc().stream("count", NAMES, (_: unknown, { connection }) => {
     connection.close();
     return {
       [Symbol.iterator]: () => ({
@@ -256,14 +256,14 @@ test("subscription() says its id before its first item, and the end with the las
 
 function counter(options: JsonRpcOptions = {}, onEnd = () => {}) {
   return new JsonRpc({ ...options, logger: silent() })
-    .subscription("count", NAMES, async function* ([to]: [number | null]) {
+    .stream("count", NAMES, async function* ([to]: [number | null]) {
       try {
         for (let item = 1; item <= (to ?? Infinity); item++) yield await item;
       } finally {
         onEnd();
       }
     })
-    .subscription(
+    .stream(
       "wait",
       { ...NAMES, unsubscribe: "wait_end" },
       async function* (_: unknown, request) {
@@ -272,11 +272,11 @@ function counter(options: JsonRpcOptions = {}, onEnd = () => {}) {
       },
     )
     // deno-lint-ignore require-yield -- it fails before
-    .subscription("refused", { ...NAMES, unsubscribe: "refused_end" }, function* () {
+    .stream("refused", { ...NAMES, unsubscribe: "refused_end" }, function* () {
       throw new RpcInvalidParamsError({ data: "the reason" });
     })
     // deno-lint-ignore require-yield -- it fails before
-    .subscription("broken", { ...NAMES, unsubscribe: "broken_end" }, function* () {
+    .stream("broken", { ...NAMES, unsubscribe: "broken_end" }, function* () {
       throw new Error("a secret");
     });
 }
@@ -300,7 +300,7 @@ test("subscription() begins nothing in a batch whose first entry ends the connec
   const log: string[] = [];
   const rpc = new JsonRpc({ logger: silentLog() })
     .method("leave", (_params: unknown, { connection }) => connection.close())
-    .subscription("count", NAMES, function* () {
+    .stream("count", NAMES, function* () {
       try {
         for (;;) yield log.push("item");
       } finally {

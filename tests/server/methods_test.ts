@@ -10,6 +10,7 @@ import {
 import {
   connect,
   JsonRpc,
+  rawJson,
   RpcError,
   RpcInternalError,
   RpcInvalidParamsError,
@@ -350,11 +351,11 @@ test("addMethods() throws TypeError when a name is taken or reserved", () => {
 
 // -- results --
 
-test("request.raw() puts JSON text into the answer as it is", async () => {
+test("rawJson() puts JSON text into the answer as it is", async () => {
   const text = '{ "big": 12345678901234567890,  "text": "ä" }';
   const rpc = new JsonRpc()
-    .method("raw", (_params: unknown, request) => request.raw(text))
-    .method("later", async (_params: unknown, request) => await request.raw(text));
+    .method("raw", () => rawJson(text))
+    .method("later", async () => await Promise.resolve(rawJson(text)));
   const wire = bareClient(rpc);
   wire.call("a", "raw");
   wire.call(null, "later");

@@ -252,7 +252,7 @@ test("JsonRpc finds the host in the URL where HTTP/2 has no Host header", async 
 test("handshake.url has the host that was asked for, whatever the path looks like", async () => {
   const { rpc } = testServer();
   const seen: string[] = [];
-  rpc.use({ handshake: ({ url }) => void seen.push(new URL(url).host) });
+  rpc.use({ name: "test", handshake: ({ url }) => void seen.push(new URL(url).host) });
   await using server = await serveHere(rpc);
   for (const path of ["/", "//evil.example/", "///evil.example/", "/@evil.example/"]) {
     assertEquals((await rawRequest(server.url, { path, headers: UPGRADE_HEADERS })).status, 101);
@@ -300,7 +300,7 @@ test("JsonRpc refuses a foreign page over real sockets, and lets its own page in
 test("JsonRpc runs nothing of a foreign page's request", async () => {
   let runs = 0;
   const rpc = new JsonRpc({ logger: silentLog() }).method("count", () => runs++)
-    .use({ handshake: () => void runs++ });
+    .use({ name: "test", handshake: () => void runs++ });
   await using server = await serveHere(rpc);
   const headers = { ...JSON_HEADERS, origin: "http://evil.example" };
   const body = PING.replace("ping", "count");

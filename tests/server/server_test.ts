@@ -166,7 +166,7 @@ test("new JsonRpc() takes frozen options and writes to none", async () => {
       Object.freeze({ names: Object.freeze(["a"]), use: Object.freeze([]) }),
       () => "pong",
     )
-    .topic("clock", Object.freeze({ state: Object.freeze({ maxAgeMs: 1000 }) }));
+    .topic("clock", Object.freeze({ retain: Object.freeze({ maxAgeMs: 1000 }) }));
   assertEquals([rpc.limits.maxBatch, rpc.limits.maxDepth], [7, DEFAULT_LIMITS.maxDepth]);
   assert(Object.isFrozen(rpc.limits));
   await using client = await pair(rpc);
@@ -193,8 +193,9 @@ test("handshake.headers tells while a connection is open what it told before", a
   const told: [string, string][][] = [];
   const { promise: opened, resolve } = Promise.withResolvers<Connection>();
   const rpc = testServer().use({
+    name: "test",
     handshake: ({ headers }) => void told.push([...headers]),
-    opened: resolve,
+    onOpen: resolve,
   });
   await using server = await serveHere(rpc);
   const headers = {
@@ -306,7 +307,7 @@ test("close() makes both doors answer 503", async () => {
 
 test("close() may be called twice, and at the same time", async () => {
   let closes = 0;
-  const rpc = testServer().use({ close: () => void closes++ });
+  const rpc = testServer().use({ name: "test", dispose: () => void closes++ });
   await using _client = await pair(rpc);
   const closing = [rpc.close(), rpc.close()];
   await Promise.all(closing);
@@ -352,7 +353,7 @@ test("close() aborts what handlers are still at", async () => {
 test("close() refuses those whose handshake is still under way", async () => {
   const door = gate();
   let asked = false;
-  const rpc = testServer().use({ handshake: () => (asked = true, door.passed) });
+  const rpc = testServer().use({ name: "test", handshake: () => (asked = true, door.passed) });
   await using server = await serveHere({ fetch: rpc.fetch, websocket: rpc.websocket });
   const connecting = connect(server.ws).then(() => "in", (error) => error);
   await until(() => asked);
@@ -429,7 +430,7 @@ for (const [what, handshake] of Object.entries(failingHandshakes)) {
   test(`maxConnections frees the place when the handshake function ${what}`, async () => {
     let strict = true;
     const rpc = testServer({ maxConnections: 1 })
-      .use({ handshake: (peer) => strict ? handshake(peer) : undefined });
+      .use({ name: "test", handshake: (peer) => strict ? handshake(peer) : undefined });
     await using server = await serveHere(rpc);
     for (let round = 0; round < 3; round++) assertEquals(await hasPlace(server), false);
     strict = false;
@@ -461,7 +462,7 @@ test("maxConnections frees the place when the client leaves during its handshake
   const door = gate();
   let asked = 0;
   const rpc = testServer({ maxConnections: 1 })
-    .use({ handshake: () => ++asked === 1 ? door.passed : undefined });
+    .use({ name: "test", handshake: () => ++asked === 1 ? door.passed : undefined });
   await using server = await serveHere(rpc);
   await using between = await cable(server);
   const leaving = rawUpgrade(between.url).catch(() => {});

@@ -202,7 +202,10 @@ test("close() refuses a WebSocket whose handshake was under way with 503", async
   const { rpc, door, begun } = testServer();
   const entry = gate();
   let asked = 0;
-  rpc.use({ handshake: ({ url }) => url.endsWith("/late") ? (asked++, entry.passed) : undefined });
+  rpc.use({
+    name: "test",
+    handshake: ({ url }) => url.endsWith("/late") ? (asked++, entry.passed) : undefined,
+  });
   await using server = await served(rpc as unknown as JsonRpc);
   const line = await Line.open(server.url);
   line.say(call("wait", 1));
@@ -307,7 +310,11 @@ for (const [how, calls] of Object.entries(shortened)) {
 test("close() closes plugins once, after the drain", async () => {
   const { rpc, door, begun } = testServer();
   const seen: string[] = [];
-  rpc.use({ ended: () => void seen.push("ended"), close: () => void seen.push("closed") });
+  rpc.use({
+    name: "test",
+    onClose: () => void seen.push("ended"),
+    dispose: () => void seen.push("closed"),
+  });
   const wire = bareClient(rpc);
   wire.call(1, "wait");
   await until(() => begun.length === 1);

@@ -12,8 +12,8 @@ import { freePort } from "../helpers/ports.ts";
 function serverOf(options: JsonRpcOptions = {}) {
   return new JsonRpc({ logger: silentLog(), ...options })
     .topic("clock", { history: { size: 100 } })
-    .topic("last", { state: true })
-    .topic("secret", { use: [guard(({ user }) => user === "ada")] })
+    .topic("last", { retain: true })
+    .topic("secret", { guards: [guard(({ user }) => user === "ada")] })
     .topic("room.*", { history: { size: 100 } });
 }
 
@@ -32,13 +32,13 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const quiet = first.lastEventId;
     const names = [...new URLSearchParams(quiet).keys()];
     assertEquals(names, ["clock", "room.7"]);
-    rpc.notify("clock", 1);
+    rpc.publish("clock", 1);
     assertEquals(await first.next(), { event: "clock", data: "1", id: first.lastEventId });
     const heardOne = first.lastEventId;
     await first.leave();
     await until(() => rpc.connections.size === 0);
-    await rpc.notify("room.7", { text: "line\nline" }).position;
-    await rpc.notify("clock", 2).position;
+    await rpc.publish("room.7", { text: "line\nline" }).position;
+    await rpc.publish("clock", 2).position;
     for (const [lastEventId, data] of [[quiet, ["1", "2"]], [heardOne, ["2"]]] as const) {
       const headers = { "last-event-id": lastEventId };
       const again = await EventReader.open(server.url, "topics=clock,room.7", headers);
@@ -60,7 +60,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
 test("an event stream tells of a gap, and gives the last event as to a newcomer", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
-  for (const n of [1, 2, 3]) rpc.notify("last", n);
+  for (const n of [1, 2, 3]) rpc.publish("last", n);
   const lastEventId = "last=elsewhere%3A1&clock=nonsense&other=x";
   const reader = await EventReader.open(server.url, "topics=last,clock,room.1", {
     "last-event-id": lastEventId,
@@ -91,7 +91,7 @@ test("an event stream may have topics of any name", async () => {
   const query = odd.map((name) => `topics=${encodeURIComponent(name)}`).join("&");
   const first = await EventReader.open(server.url, query);
   await first.block();
-  for (const name of odd) rpc.notify(name as never, name as never);
+  for (const name of odd) rpc.publish(name as never, name as never);
   const events = await first.some(odd.length);
   assertEquals(events.map(({ data }) => JSON.parse(data)), odd);
   assertEquals(events.map(({ event }) => event), [
@@ -99,7 +99,7 @@ test("an event stream may have topics of any name", async () => {
     ...["a%0D%0Aid: 5", "a&b=c%", "__proto__"],
   ]);
   await first.leave();
-  for (const name of odd) rpc.notify(name as never, "again" as never);
+  for (const name of odd) rpc.publish(name as never, "again" as never);
   const headers = { "last-event-id": first.lastEventId };
   const second = await EventReader.open(server.url, query, headers);
   assertEquals((await second.some(odd.length)).map(({ data }) => data), odd.map(() => '"again"'));
@@ -164,7 +164,7 @@ test("an event stream keeps data of several lines together, and says null for no
   await reader.block();
   // Published by somebody who writes JSON in another way.
   await broker.publish("clock", PRETTY, { size: 100, ageMs: Infinity });
-  rpc.notify("clock");
+  rpc.publish("clock");
   const [pretty, none] = await reader.some(2);
   assertEquals([JSON.parse(pretty?.data ?? ""), none?.data], [{ a: 1, b: 2 }, "null"]);
   await reader.leave();
@@ -208,6 +208,7 @@ test("a GET of topics that does not ask for an event stream gets none", async ()
 test("an event stream passes the checks of every other door", async () => {
   const rpc = serverOf({ origins: ["https://app.example"], maxConnections: 1 })
     .use({
+      name: "test",
       async handshake(handshake) {
         await Promise.resolve();
         if (handshake.headers.get("authorization") === "Bearer ada") handshake.user = "ada";
@@ -241,7 +242,7 @@ test("an event stream is a connection: it can be told things, not asked, and be 
   await reader.block();
   const connection = [...rpc.connections][0] as Connection;
   assertEquals([...connection.subscriptions], ["clock", "last"]);
-  assertEquals([...rpc.filter(["clock"])], [connection]);
+  assertEquals([...rpc.subscribers(["clock"])], [connection]);
   connection.notify("note", ["said"]);
   assertEquals(await reader.next(), { event: "note", data: '["said"]', id: reader.lastEventId });
   const error = await assertRejects(() => connection.call("ask"), RpcConnectionError);
@@ -250,19 +251,19 @@ test("an event stream is a connection: it can be told things, not asked, and be 
   assertEquals((await reader.next()).event, "rpc.removed");
   assertEquals(rpc.revoke((each) => each === connection), 1);
   await reader.ended();
-  assertEquals([rpc.connections.size, rpc.notify("clock", 1).deliveries], [0, 0]);
+  assertEquals([rpc.connections.size, rpc.publish("clock", 1).deliveries], [0, 0]);
 });
 
 test("an event stream loses a topic with the right to it", async () => {
   const rpc = serverOf()
-    .use({ handshake: (handshake) => void (handshake.user = "ada") });
+    .use({ name: "test", handshake: (handshake) => void (handshake.user = "ada") });
   await using server = await serveHere(rpc);
   const reader = await EventReader.open(server.url, "topics=clock,secret");
-  rpc.notify("secret", 1);
+  rpc.publish("secret", 1);
   assertEquals((await reader.next()).data, "1");
   for (const connection of rpc.connections) connection.logout();
-  rpc.notify("secret", 2);
-  rpc.notify("clock", 3);
+  rpc.publish("secret", 2);
+  rpc.publish("clock", 3);
   assertEquals((await reader.next()).data, "3");
   await reader.leave();
 });
@@ -270,7 +271,7 @@ test("an event stream loses a topic with the right to it", async () => {
 for (const how of ["logout", "removeTopic"]) {
   test(`an event stream that has lost all its topics by ${how} is closed`, async () => {
     const rpc = serverOf({ broker: new LateBroker() })
-      .use({ handshake: (handshake) => void (handshake.user = "ada") });
+      .use({ name: "test", handshake: (handshake) => void (handshake.user = "ada") });
     await using server = await serveHere(rpc);
     const reader = await EventReader.open(server.url, "topics=secret");
     await reader.block();
@@ -288,7 +289,7 @@ test("an event stream whose topics are lost before it is answered is answered 40
   const rpc = serverOf({
     broker: new LateBroker((what) => what === "subscribe" ? door.passed : Promise.resolve()),
   })
-    .use({ handshake: (handshake) => void (handshake.user = "ada") });
+    .use({ name: "test", handshake: (handshake) => void (handshake.user = "ada") });
   await using server = await serveHere(rpc);
   const opening = EventReader.open(server.url, "topics=secret");
   await until(() => rpc.connections.size === 1);
@@ -306,7 +307,7 @@ test("an event stream sends a comment at each heartbeat", async () => {
   const reader = await EventReader.open(server.url, "topics=clock");
   await reader.block();
   for (let n = 0; n < 5; n++) assertEquals(await reader.block(), ["message", undefined]);
-  rpc.notify("clock", "still there");
+  rpc.publish("clock", "still there");
   assertEquals((await reader.next()).data, '"still there"');
   await reader.leave();
 });
@@ -323,7 +324,7 @@ test("an event stream whose reader does not read is ended, and others miss nothi
   let sent = 0;
   let most = 0;
   while (slow?.isOpen && sent < 2000) {
-    rpc.notify("load", `${sent++} ${"x".repeat(50_000)}`);
+    rpc.publish("load", `${sent++} ${"x".repeat(50_000)}`);
     most = Math.max(most, slow.bufferedAmount);
     assertStringIncludes((await reader.next()).data, `"${sent - 1} `);
   }
@@ -341,7 +342,7 @@ test("an event stream counts what waits in bytes of UTF-8, and gives it whole", 
   await reader.read(); // the id
   const [connection] = rpc.connections;
   const events = Array.from({ length: 100 }, (_, n) => `${n} ä€😀${"ß".repeat(5000)}`);
-  for (const event of events) rpc.notify("load", event);
+  for (const event of events) rpc.publish("load", event);
   const waiting = connection?.bufferedAmount;
   let [text, bytes] = ["", 0];
   const decoder = new TextDecoder();
@@ -363,7 +364,7 @@ test("close() ends event streams after what was sent, and lets none in", async (
   const readers = await Promise.all(
     [1, 2, 3].map(() => EventReader.open(server.url, "topics=clock")),
   );
-  rpc.notify("clock", "last words");
+  rpc.publish("clock", "last words");
   const closing = rpc.close({ drainMs: 5000 });
   const late = await fetch(`${server.url}/?topics=clock`, {
     headers: { accept: "text/event-stream" },
@@ -411,13 +412,13 @@ test("a browser's EventSource of another origin hears, and recovers when its con
         assertEquals(await page.getByRole("listitem").allTextContents(), texts);
       };
       await shown("open");
-      rpc.notify("clock", { n: 1 });
-      rpc.notify("room.7", "hello");
+      rpc.publish("clock", { n: 1 });
+      rpc.publish("room.7", "hello");
       await shown("open", "clock 1", "room hello");
       assertEquals(rpc.revoke(() => true), 1);
-      for (const n of [2, 3]) rpc.notify("clock", { n });
+      for (const n of [2, 3]) rpc.publish("clock", { n });
       await shown("open", "clock 1", "room hello", "open", "clock 2", "clock 3");
-      rpc.notify("clock", { n: 4 });
+      rpc.publish("clock", { n: 4 });
       await shown("open", "clock 1", "room hello", "open", "clock 2", "clock 3", "clock 4");
       await page.close();
       await until(() => rpc.connections.size === 0);

@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
-import type { SlowPolicy } from "@x/jsonrpc";
+import type { SlowConsumer } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import type { LinkedSocket } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";
@@ -17,14 +17,14 @@ type TopicName = (typeof TOPICS)[number];
 
 // A broker between processes numbers as its engine does; here the nth event has offset n, and says so.
 function serverOf(broker: LateBroker | undefined, maxBufferedBytes: number) {
-  const slow: SlowPolicy = "drop-oldest";
+  const slowConsumer: SlowConsumer = "drop-oldest";
   return new JsonRpc({ logger: silentLog(), maxBufferedBytes, ...(broker && { broker }) })
     .topic("kept", { history: { size: 10_000 } })
-    .topic("short", { history: { size: 5 }, slow: "drop-newest" })
-    .topic("unkept", { slow })
-    .topic("state", { state: true, history: { size: 3 } })
-    .topic("slow", { history: { size: 10_000 }, slow })
-    .topic("latest", { state: true, slow: "latest" });
+    .topic("short", { history: { size: 5 }, slowConsumer: "drop-newest" })
+    .topic("unkept", { slowConsumer })
+    .topic("state", { retain: true, history: { size: 3 } })
+    .topic("slow", { history: { size: 10_000 }, slowConsumer })
+    .topic("latest", { retain: true, slowConsumer: "latest" });
 }
 
 type Server = ReturnType<typeof serverOf>;
@@ -204,7 +204,7 @@ async function run(steps: readonly Step[], broker: LateBroker | undefined): Prom
     for (let n = 0; n < count; n++) {
       const number = (counts.get(name) ?? 0) + 1;
       counts.set(name, number);
-      publishing.push(rpc.notify(name, number).position);
+      publishing.push(rpc.publish(name, number).position);
     }
   }
   for (const [what, name, n] of steps) {

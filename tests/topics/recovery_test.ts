@@ -31,8 +31,8 @@ function serverOf(options: JsonRpcOptions = {}) {
     .topic("clock", HISTORY)
     .topic("short", { history: { size: 3 } })
     .topic("plain")
-    .topic("last", { state: true })
-    .topic("both", { state: true, history: { size: 3 } })
+    .topic("last", { retain: true })
+    .topic("both", { retain: true, history: { size: 3 } })
     .topic("room.*", HISTORY);
 }
 
@@ -82,8 +82,8 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const { subscriptions, positions, recovered } = await recover(wire, "clock");
     assertEquals([subscriptions, recovered], [["clock"], { clock: true }]);
     assertEquals(Object.keys(positions), ["clock"]);
-    const first = rpc.notify("clock", { n: 1 });
-    const second = rpc.notify("clock", [2]);
+    const first = rpc.publish("clock", { n: 1 });
+    const second = rpc.publish("clock", [2]);
     assertEquals(await wire.some(2), [
       {
         jsonrpc: "2.0",
@@ -104,18 +104,18 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const rpc = serverOf(options());
     const first = bareClient(rpc);
     const { positions } = await recover(first, ["clock", "room.7"]);
-    for (const n of [1, 2, 3]) rpc.notify("clock", n);
+    for (const n of [1, 2, 3]) rpc.publish("clock", n);
     await until(() => first.heard.length === 4);
     const clock = lastPosition(first);
     first.close();
-    for (const n of [4, 5]) rpc.notify("clock", n);
-    await rpc.notify("room.7", "a").position;
+    for (const n of [4, 5]) rpc.publish("clock", n);
+    await rpc.publish("room.7", "a").position;
     const second = bareClient(rpc);
     const since = { clock, "room.7": positions["room.7"] };
     const answer = await recover(second, ["clock", "room.7"], since);
     assertEquals(answer.positions, since);
     assertEquals(answer.recovered, { clock: true, "room.7": true });
-    rpc.notify("clock", 6);
+    rpc.publish("clock", 6);
     await until(() => second.heard.length === 5);
     assertEquals(heard(allOf(second), "clock"), [4, 5, 6]);
     assertEquals(heard(allOf(second), "room.7"), ["a"]);
@@ -131,7 +131,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const nothing = bareClient(rpc);
     const again = await recover(nothing, "clock", positions);
     assertEquals([again.positions, again.recovered], [positions, { clock: true }]);
-    await rpc.notify("clock", 1).position;
+    await rpc.publish("clock", 1).position;
     const second = bareClient(rpc);
     assertEquals((await recover(second, "clock", positions)).recovered, { clock: true });
     await until(() => second.heard.length === 2 && nothing.heard.length === 2);
@@ -148,7 +148,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     first.close();
     for (const n of [1, 2, 3, 4]) {
       for (const topic of ["short", "plain", "both"] as const) {
-        await rpc.notify(topic, n).position;
+        await rpc.publish(topic, n).position;
       }
     }
     const second = bareClient(rpc);
@@ -157,7 +157,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     for (const topic of ["short", "plain"] as const) {
       assertEquals(answer.positions[topic], `${positions[topic]?.replace(/\d+$/, "")}4`);
     }
-    for (const topic of ["short", "plain", "both"] as const) rpc.notify(topic, 5);
+    for (const topic of ["short", "plain", "both"] as const) rpc.publish(topic, 5);
     await until(() => second.heard.length === 5);
     const came = allOf(second);
     // As to a newcomer: what its `state` says, and then what is new.
@@ -173,7 +173,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const rpc = serverOf(options());
     const first = bareClient(rpc);
     const { positions: { clock = "" } } = await recover(first, "clock");
-    rpc.notify("clock", 1);
+    rpc.publish("clock", 1);
     await first.next();
     const strange = ["", "x", "x:0", ":1", `${clock}9`, clock.replace(/^./, "~"), 5, true, {}, [
       clock,
@@ -182,7 +182,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
       const wire = bareClient(rpc);
       const { recovered } = await recover(wire, "clock", { clock: since });
       assertEquals(recovered, { clock: false }, JSON.stringify(since));
-      await rpc.notify("clock", "new").position;
+      await rpc.publish("clock", "new").position;
       await until(() => wire.heard.length === 2);
       assertEquals(heard(allOf(wire)), ["new"]);
       wire.close();
@@ -192,7 +192,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
 
   test(`a newcomer that recovers gets the last event, with a position just before it, ${where}`, async () => {
     const rpc = serverOf(options());
-    for (const n of [1, 2, 3]) await rpc.notify("last", n).position;
+    for (const n of [1, 2, 3]) await rpc.publish("last", n).position;
     const first = bareClient(rpc);
     const { positions, recovered } = await recover(first, ["last"]);
     assertEquals(recovered, { last: true });
@@ -211,11 +211,11 @@ for (const [where, options] of Object.entries(BROKERS)) {
   test(`a long history is sent whole, in order, with what comes meanwhile, ${where}`, async () => {
     const rpc = new JsonRpc(options()).topic("long", { history: { size: 2000 } });
     const { positions } = await recover(bareClient(rpc), "long");
-    for (let n = 0; n < 1000; n++) await rpc.notify("long", n).position;
+    for (let n = 0; n < 1000; n++) await rpc.publish("long", n).position;
     const wire = bareClient(rpc);
     assertEquals((await recover(wire, "long", positions)).recovered, { long: true });
     for (let n = 1000; n < 1100; n++) {
-      rpc.notify("long", n);
+      rpc.publish("long", n);
       if (n % 10 === 0) await turn();
     }
     await until(() => wire.heard.length === 1101);
@@ -229,7 +229,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const wire = bareClient(rpc);
     const names = async () => {
       const from = wire.heard.length;
-      await rpc.notify("both", "event").position;
+      await rpc.publish("both", "event").position;
       await until(() => wire.heard.length > from);
       await quietMoment();
       return allOf(wire).slice(from).map(({ method }) => method);
@@ -258,7 +258,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
 
   test(`unsubscribe, logout and removeTopic end what is being joined, ${where}`, async () => {
     const rpc = serverOf(options());
-    for (const n of [1, 2]) await rpc.notify("both", n).position;
+    for (const n of [1, 2]) await rpc.publish("both", n).position;
     const wire = bareClient(rpc);
     wire.call("s", "subscribe", {
       topics: ["both", "clock"],
@@ -274,7 +274,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     // Where it was answered afterwards, it is true afterwards.
     if (late) assertEquals((answers[1]?.result as Answer).subscriptions, ["clock"]);
     const heardBefore = allOf(wire).length;
-    await rpc.notify("both", 3).position;
+    await rpc.publish("both", 3).position;
     await turn();
     assertEquals(allOf(wire).length, heardBefore);
     wire.call("r", "subscribe", { topics: ["short"], recover: true });
@@ -290,7 +290,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
 
 test("subscribe with ages tells how old the last event is", async () => {
   const rpc = serverOf();
-  rpc.notify("last", 1);
+  rpc.publish("last", 1);
   const published = Date.now();
   await until(() => Date.now() > published);
   const wire = bareClient(rpc);
@@ -348,14 +348,14 @@ test("subscribe that was cancelled leaves the subscription as it was", async () 
   const { positions } = await recover(wire, "clock");
   wire.call("slow", "subscribe", ["clock"]);
   await quietMoment();
-  rpc.notify("clock", 1);
+  rpc.publish("clock", 1);
   wire.call(undefined, "$/cancelRequest", { id: "slow" });
   assertEquals((await wire.next()).error?.code, -32800);
-  rpc.notify("clock", 2);
+  rpc.publish("clock", 2);
   assertEquals(heard(await wire.some(2)), [1, 2]);
   wire.call("slow", "subscribe", { topics: ["clock"], recover: true, since: positions });
   await quietMoment();
-  rpc.notify("clock", 3);
+  rpc.publish("clock", 3);
   wire.call(undefined, "$/cancelRequest", { id: "slow" });
   const [answer, event] = await wire.some(2);
   assertEquals([answer?.error?.code, heard([event as WireMessage])], [-32800, [3]]);
@@ -382,7 +382,7 @@ test("subscribe fails with data.retry when the broker is out of reach, and leave
   assertEquals((await wire.next()).result, []);
   down = false;
   await recover(wire, ["clock", "plain"]);
-  await rpc.notify("clock", 1).position;
+  await rpc.publish("clock", 1).position;
   assertEquals(heard([await wire.next()]), [1]);
   wire.close();
   await rpc.close();
@@ -412,7 +412,7 @@ test("a topic is heard from the engine only while somebody here is subscribed", 
   await Promise.all([one.next(), two.next()]);
   assertEquals(broker.asked, ["subscribe clock"]);
   one.close();
-  await rpc.notify("clock", 1).position;
+  await rpc.publish("clock", 1).position;
   assertEquals(heard([await two.next()]), [1]);
   two.call(2, "unsubscribe", ["clock"]);
   await two.next();
@@ -438,7 +438,7 @@ test("leaving while the engine is asked, and coming back while it is told, keep 
   for (const [n, asked] of broker.asked.entries()) {
     assertEquals(asked, n % 2 === 0 ? "subscribe clock" : "unsubscribe clock");
   }
-  await rpc.notify("clock", "heard").position;
+  await rpc.publish("clock", "heard").position;
   await until(() => wire.heard.length === 22);
   assertEquals(heard(allOf(wire)), ["heard"]);
   wire.close();
@@ -453,7 +453,7 @@ test("a gap of the engine is told to those who recover", async () => {
   await recover(wire, "clock");
   plain.call(1, "subscribe", ["clock"]);
   await plain.next();
-  await rpc.notify("clock", 1).position;
+  await rpc.publish("clock", 1).position;
   await wire.next();
   const before = lastPosition(wire);
   broker.loseAll({ epoch: "new", offset: 0 });
@@ -474,13 +474,13 @@ test("notify() whose event the engine does not take rejects at position alone, a
     await turn();
     if (down) throw new RpcServerError(-32050, "Engine stopped");
   };
-  const [first] = [rpc.notify("clock", 1), rpc.notify("clock", 2), rpc.notify("plain", 3)];
+  const [first] = [rpc.publish("clock", 1), rpc.publish("clock", 2), rpc.publish("plain", 3)];
   assertEquals(first?.deliveries, 0);
   const error = await first?.position.catch((error) => error);
   assertStringIncludes(error.message, "Engine stopped");
   await turn();
   down = false;
-  await rpc.notify("clock", 4).position;
+  await rpc.publish("clock", 4).position;
   assertEquals(log.lines.length, 2);
   assertStringIncludes(log.lines[0] ?? "", "Engine stopped");
   assertStringIncludes(log.lines[1] ?? "", "3 were not");
@@ -493,8 +493,8 @@ test("an event over maxMessageBytes with its position is a gap to those who reco
   await recover(wire, "clock");
   plain.call(1, "subscribe", ["clock"]);
   await plain.next();
-  rpc.notify("clock", "x".repeat(140));
-  rpc.notify("clock", "y");
+  rpc.publish("clock", "x".repeat(140));
+  rpc.publish("clock", "y");
   assertEquals(heard(await wire.some(2)), ["gap", "y"]);
   assertEquals((await plain.next()).params, "x".repeat(140));
   wire.close();
@@ -507,9 +507,9 @@ test("a program that serves nobody publishes through a broker that it shares wit
   const wire = bareClient(rpc);
   await recover(wire, ["clock", "room.7"]);
   const outside = new JsonRpc({ broker }).topic("clock", HISTORY).topic("room.*", HISTORY);
-  const first = outside.notify("clock", 1);
-  outside.notify("room.7", 2);
-  rpc.notify("clock", 3);
+  const first = outside.publish("clock", 1);
+  outside.publish("room.7", 2);
+  rpc.publish("clock", 3);
   assertEquals(heard(await wire.some(3)), [1, 2, 3]);
   assertEquals(first.deliveries, 0);
   assertStringIncludes(await first.position, ":1");
@@ -523,18 +523,18 @@ test("removeTopic() drops the subscribers of a topic or a pattern, and tells the
   plain.call(1, "subscribe", ["clock", "room.7", "room.8"]);
   await plain.next();
   const { positions } = await recover(recovering, ["clock", "room.7"]);
-  rpc.notify("clock", 1);
+  rpc.publish("clock", 1);
   assertEquals([rpc.removeTopic("clock"), rpc.removeTopic("clock")], [true, false]);
   assertEquals(rpc.removeTopic("room.*" as "room.7"), true);
   const told = (topic: string) => ({ jsonrpc: "2.0", method: "rpc.removed", params: { topic } });
   assertEquals((await plain.some(3)).slice(1), [told("clock"), told("room.7")]);
   assertEquals((await recovering.some(3)).slice(1), [told("clock"), told("room.7")]);
   for (const topic of ["clock", "room.7"] as const) {
-    assertThrows(() => rpc.notify(topic), TypeError);
+    assertThrows(() => rpc.publish(topic), TypeError);
   }
   plain.call(2, "get_subscriptions");
   assertEquals((await plain.next()).result, ["room.8"]);
-  assertEquals([rpc.notify("room.8").deliveries, [...rpc.filter(["clock"])]], [1, []]);
+  assertEquals([rpc.publish("room.8").deliveries, [...rpc.subscribers(["clock"])]], [1, []]);
   // One that comes back has another history.
   rpc.topic("clock", HISTORY);
   assertEquals((await recover(recovering, "clock", positions)).recovered, { clock: false });
@@ -547,8 +547,8 @@ test("topic() of a name that a pattern has given already takes its subscribers o
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", ["room.7", "room.8"]);
   await wire.next();
-  rpc.topic("room.7").topic("room.8", { use: [guard(() => false)] });
-  assertEquals([rpc.notify("room.7").deliveries, rpc.notify("room.8").deliveries], [1, 0]);
+  rpc.topic("room.7").topic("room.8", { guards: [guard(() => false)] });
+  assertEquals([rpc.publish("room.7").deliveries, rpc.publish("room.8").deliveries], [1, 0]);
   wire.close();
 });
 
@@ -556,8 +556,8 @@ test("notify() of an event without data reaches those who recover without data",
   const rpc = serverOf();
   const wire = bareClient(rpc);
   await recover(wire, "clock");
-  const { position } = rpc.notify("clock");
-  rpc.notify("clock", null);
+  const { position } = rpc.publish("clock");
+  rpc.publish("clock", null);
   const [none, empty] = await wire.some(2);
   assertEquals(none?.params, { topic: "clock", position: await position });
   assertEquals((empty?.params as EventParams).data, null);

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
-import type { Connection, JsonRpcOptions, SlowPolicy, TopicOptions } from "@x/jsonrpc";
+import type { Connection, JsonRpcOptions, SlowConsumer, TopicOptions } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";
 import { bareClient, gate, quietMoment, silentLog, until, Wire } from "../helpers/local.ts";
@@ -45,24 +45,28 @@ class SlowWire extends Wire {
   }
 }
 
-function serverOf(slow: SlowPolicy, more: TopicOptions = {}, options: JsonRpcOptions = {}) {
+function serverOf(
+  slowConsumer: SlowConsumer,
+  more: TopicOptions = {},
+  options: JsonRpcOptions = {},
+) {
   const dropped: [topic: string, count: number][] = [];
   const rpc = new JsonRpc({ maxBufferedBytes: 2 * MARK, logger: silentLog(), ...options })
-    .use({ dropped: (_connection, topic, count) => void dropped.push([topic, count]) })
-    .topic("a", { slow, ...more })
-    .topic("b", { slow, ...more });
+    .use({ name: "test", onDrop: (_connection, topic, count) => void dropped.push([topic, count]) })
+    .topic("a", { slowConsumer, ...more })
+    .topic("b", { slowConsumer, ...more });
   return { rpc: rpc as unknown as JsonRpc, dropped };
 }
 
 function publish(rpc: JsonRpc, topic: string, from: number, to: number): void {
-  for (let n = from; n < to; n++) rpc.notify(topic as never, n as never);
+  for (let n = from; n < to; n++) rpc.publish(topic as never, n as never);
 }
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-test("slow: close sends on, and closes with 1013 past maxBufferedBytes", async () => {
+test("slowConsumer: close sends on, and closes with 1013 past maxBufferedBytes", async () => {
   const { rpc } = serverOf("close");
   const wire = new SlowWire(rpc);
   const other = bareClient(rpc);
@@ -87,9 +91,14 @@ const HELD: Readonly<Record<string, (sent: number) => number[]>> = {
   latest: (sent) => [sent - 1],
 };
 
-for (const [slow, expected] of Object.entries(HELD) as [SlowPolicy, (sent: number) => number[]][]) {
-  test(`slow: ${slow} holds events back until the peer reads, and counts what it drops`, async () => {
-    const { rpc, dropped } = serverOf(slow);
+for (
+  const [slowConsumer, expected] of Object.entries(HELD) as [
+    SlowConsumer,
+    (sent: number) => number[],
+  ][]
+) {
+  test(`slowConsumer: ${slowConsumer} holds events back until the peer reads, and counts what it drops`, async () => {
+    const { rpc, dropped } = serverOf(slowConsumer);
     const wire = new SlowWire(rpc);
     const other = bareClient(rpc);
     await wire.subscribe("a");
@@ -116,7 +125,9 @@ for (const [slow, expected] of Object.entries(HELD) as [SlowPolicy, (sent: numbe
     assertEquals(all.slice(-2), [100, 101]);
     const between = all.slice(2, -2) as number[];
     between.splice(
-      slow === "drop-newest" || slow === "latest" ? between.lastIndexOf(0) : between.indexOf(0),
+      slowConsumer === "drop-newest" || slowConsumer === "latest"
+        ? between.lastIndexOf(0)
+        : between.indexOf(0),
       1,
     );
     assertEquals(between, kept);
@@ -128,37 +139,37 @@ for (const [slow, expected] of Object.entries(HELD) as [SlowPolicy, (sent: numbe
   });
 }
 
-test("slow: what is held back for one connection is bounded in bytes, over all its topics", async () => {
+test("slowConsumer: what is held back for one connection is bounded in bytes, over all its topics", async () => {
   const { rpc } = serverOf("drop-oldest");
   const wire = new SlowWire(rpc);
   await wire.subscribe("a");
   await wire.subscribe("b");
   wire.unread = MARK;
   const text = "x".repeat(300);
-  for (const topic of ["a", "b", "a", "b", "a", "b"]) rpc.notify(topic as never, text as never);
+  for (const topic of ["a", "b", "a", "b", "a", "b"]) rpc.publish(topic as never, text as never);
   // Of 1,000 bytes there is room for three; the fourth takes the place of another of its topic.
   assertEquals(wire.connection.dropped, 3);
   wire.unread = 0;
   await until(() => wire.data.length === 3);
   // And nothing is held back for ever: it holds again as before.
   wire.unread = MARK;
-  for (const topic of ["a", "b", "a"]) rpc.notify(topic as never, text as never);
+  for (const topic of ["a", "b", "a"]) rpc.publish(topic as never, text as never);
   assertEquals(wire.connection.dropped, 3);
   wire.close();
   await rpc.close();
 });
 
-test("slow: drop-oldest makes as much room as the newest event needs, and no more", async () => {
+test("slowConsumer: drop-oldest makes as much room as the newest event needs, and no more", async () => {
   const { rpc, dropped } = serverOf("drop-oldest");
   const wire = new SlowWire(rpc);
   await wire.subscribe("a");
   wire.unread = MARK;
   publish(rpc, "a", 0, 10);
   const long = range(0, 10).map((n) => `${n}`.repeat(0.4 * MARK - 2));
-  for (const each of long.slice(0, 2)) rpc.notify("a" as never, each as never);
+  for (const each of long.slice(0, 2)) rpc.publish("a" as never, each as never);
   publish(rpc, "a", 0, 10);
   assertEquals(dropped, []);
-  for (const each of long.slice(2)) rpc.notify("a" as never, each as never);
+  for (const each of long.slice(2)) rpc.publish("a" as never, each as never);
   wire.unread = 0;
   await until(() => wire.data.includes(long[9]));
   assertEquals(wire.data, long.slice(8));
@@ -166,7 +177,7 @@ test("slow: drop-oldest makes as much room as the newest event needs, and no mor
   // 118 characters and 902 are 20 too many: ten of one and five of two have to go.
   wire.unread = MARK;
   publish(rpc, "a", 0, 64);
-  rpc.notify("a" as never, "x".repeat(0.9 * MARK) as never);
+  rpc.publish("a" as never, "x".repeat(0.9 * MARK) as never);
   assertEquals(wire.connection.dropped, 28 + 15);
   wire.close();
   await rpc.close();
@@ -183,7 +194,7 @@ for (const recover of [false, true]) {
     const wire = bareClient(rpc);
     wire.call(1, "subscribe", { topics: ["a"], recover });
     await quietMoment();
-    for (let n = 0; n < 500; n++) rpc.notify("a", n);
+    for (let n = 0; n < 500; n++) rpc.publish("a", n);
     door.open();
     const data = (await wire.some(501)).slice(1)
       .map(({ params }) => recover ? (params as { data: number }).data : params);
@@ -202,7 +213,7 @@ test("subscribe whose answer is held back for long is told of a gap, and costs b
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", { topics: ["a"], recover: true });
   await quietMoment();
-  for (let n = 0; n < 500; n++) rpc.notify("a", "x".repeat(1000));
+  for (let n = 0; n < 500; n++) rpc.publish("a", "x".repeat(1000));
   door.open();
   let gap = 0;
   const isGap = ({ params }: WireMessage) => (params as { gap?: boolean } | undefined)?.gap;
@@ -217,14 +228,14 @@ const RECOVERERS: Readonly<Record<string, () => JsonRpcOptions>> = {
 };
 
 for (const [where, options] of Object.entries(RECOVERERS)) {
-  for (const slow of ["drop-oldest", "drop-newest", "latest"] as const) {
-    test(`slow: ${slow} loses nothing of what a recovering subscriber can still be given, ${where}`, async () => {
-      const { rpc, dropped } = serverOf(slow, { history: { size: 1000 } }, options());
+  for (const slowConsumer of ["drop-oldest", "drop-newest", "latest"] as const) {
+    test(`slowConsumer: ${slowConsumer} loses nothing of what a recovering subscriber can still be given, ${where}`, async () => {
+      const { rpc, dropped } = serverOf(slowConsumer, { history: { size: 1000 } }, options());
       const wire = new SlowWire(rpc);
       await wire.subscribe("a", true);
       wire.unread = MARK;
       const published: Promise<string>[] = [];
-      for (let n = 0; n < 500; n++) published.push(rpc.notify("a" as never, n as never).position);
+      for (let n = 0; n < 500; n++) published.push(rpc.publish("a" as never, n as never).position);
       await Promise.all(published);
       await turn();
       assertEquals(wire.data, []);
@@ -245,7 +256,7 @@ for (const [where, options] of Object.entries(RECOVERERS)) {
     await wire.subscribe("a", true);
     wire.unread = MARK;
     const published: Promise<string>[] = [];
-    for (let n = 0; n < 200; n++) published.push(rpc.notify("a" as never, n as never).position);
+    for (let n = 0; n < 200; n++) published.push(rpc.publish("a" as never, n as never).position);
     await Promise.all(published);
     await turn();
     wire.unread = 0;
@@ -263,13 +274,13 @@ for (const [where, options] of Object.entries(RECOVERERS)) {
     await rpc.close();
   });
 
-  test(`a slow subscriber to a topic with state gets its newest event after the gap, ${where}`, async () => {
-    const { rpc } = serverOf("latest", { state: true }, options());
+  test(`a slow subscriber to a topic with retain gets its newest event after the gap, ${where}`, async () => {
+    const { rpc } = serverOf("latest", { retain: true }, options());
     const wire = new SlowWire(rpc);
     await wire.subscribe("a", true);
     wire.unread = MARK;
     const published: Promise<string>[] = [];
-    for (let n = 0; n < 200; n++) published.push(rpc.notify("a" as never, n as never).position);
+    for (let n = 0; n < 200; n++) published.push(rpc.publish("a" as never, n as never).position);
     await Promise.all(published);
     await turn();
     wire.unread = 0;
@@ -285,12 +296,12 @@ for (const [where, options] of Object.entries(RECOVERERS)) {
     first.call(1, "subscribe", { topics: ["a"], recover: true });
     const { positions } = (await first.next()).result as { positions: Record<string, string> };
     first.close();
-    for (let n = 0; n < 500; n++) await rpc.notify("a" as never, n as never).position;
+    for (let n = 0; n < 500; n++) await rpc.publish("a" as never, n as never).position;
     const wire = new SlowWire(rpc);
     wire.unread = MARK;
     wire.call(1, "subscribe", { topics: ["a"], recover: true, since: positions });
     await wire.next();
-    await rpc.notify("a" as never, 500 as never).position;
+    await rpc.publish("a" as never, 500 as never).position;
     await turn();
     assertEquals([wire.data, wire.connection.isOpen], [[], true]);
     wire.unread = 0;
@@ -308,7 +319,7 @@ test("a history that cannot be read is tried again, and lost to nobody", async (
   await wire.subscribe("a", true);
   wire.unread = MARK;
   const published: Promise<string>[] = [];
-  for (let n = 0; n < 200; n++) published.push(rpc.notify("a" as never, n as never).position);
+  for (let n = 0; n < 200; n++) published.push(rpc.publish("a" as never, n as never).position);
   await Promise.all(published);
   await turn();
   let failures = 0;
@@ -326,15 +337,15 @@ test("a history that cannot be read is tried again, and lost to nobody", async (
 test("topic() refuses options that make no sense", () => {
   const rpc = new JsonRpc();
   const wrong: [options: object, message: string][] = [
-    [{ slow: "drop" }, "slow"],
+    [{ slowConsumer: "drop" }, "slowConsumer"],
     [{ history: { size: 0 } }, "history.size"],
     [{ history: { size: 1.5 } }, "history.size"],
     [{ history: { size: "9" } }, "history.size"],
     [{ history: {} }, "history.size"],
     [{ history: { size: 1, ageMs: 0 } }, "history.ageMs"],
     [{ history: { size: 1, ageMs: NaN } }, "history.ageMs"],
-    [{ state: { maxAgeMs: -1 } }, "state.maxAgeMs"],
-    [{ state: {} }, "state.maxAgeMs"],
+    [{ retain: { maxAgeMs: -1 } }, "retain.maxAgeMs"],
+    [{ retain: {} }, "retain.maxAgeMs"],
   ];
   for (const [options, message] of wrong) {
     const error = assertThrows(() => rpc.topic("a", options as TopicOptions));
@@ -343,14 +354,14 @@ test("topic() refuses options that make no sense", () => {
   rpc.topic("a");
 });
 
-test("slow: a topic that is declared by name takes its own policy, though it was heard by a pattern", async () => {
+test("slowConsumer: a topic that is declared by name takes its own policy, though it was heard by a pattern", async () => {
   for (const recover of [false, true]) {
     const rpc = new JsonRpc({ maxBufferedBytes: 2 * MARK, logger: silentLog() })
-      .topic("room.*", { slow: "close" }) as unknown as JsonRpc;
+      .topic("room.*", { slowConsumer: "close" }) as unknown as JsonRpc;
     const wire = new SlowWire(rpc);
     await wire.subscribe("room.7", recover);
     publish(rpc, "room.7", 0, 2);
-    rpc.topic("room.7", { slow: "latest", history: { size: 1 } });
+    rpc.topic("room.7", { slowConsumer: "latest", history: { size: 1 } });
     publish(rpc, "room.7", 2, 3);
     wire.unread = MARK;
     publish(rpc, "room.7", 3, 6);
@@ -364,9 +375,9 @@ test("slow: a topic that is declared by name takes its own policy, though it was
   }
 });
 
-test("slow: close, declared by name, ends what a pattern's policy has held back", async () => {
+test("slowConsumer: close, declared by name, ends what a pattern's policy has held back", async () => {
   const rpc = new JsonRpc({ maxBufferedBytes: 2 * MARK, logger: silentLog() })
-    .topic("room.*", { slow: "drop-newest" }) as unknown as JsonRpc;
+    .topic("room.*", { slowConsumer: "drop-newest" }) as unknown as JsonRpc;
   const wire = new SlowWire(rpc);
   await wire.subscribe("room.7");
   wire.unread = MARK;

@@ -60,8 +60,8 @@ test("subscribe() hears the events of a topic, in order, and nothing of others",
   const subscription = await client.subscribe("clock", (time) => heard.push(time));
   assertEquals(subscription.topic, "clock");
   for (let n = 0; n < 100; n++) {
-    rpc.notify("clock", n);
-    rpc.notify("news", n);
+    rpc.publish("clock", n);
+    rpc.publish("news", n);
   }
   await client.getTopics();
   assertEquals(heard, [...Array(100).keys()]);
@@ -73,7 +73,7 @@ test("subscribe() hears any JSON as it was sent", async () => {
   const heard: unknown[] = [];
   await client.subscribe("any", (data) => heard.push(data));
   const sent = ["text", 0, "", false, true, [1], [], {}, { a: { b: 1 } }, null];
-  for (const data of sent) rpc.notify("any", data);
+  for (const data of sent) rpc.publish("any", data);
   await client.getTopics();
   assertEquals(heard, sent);
 });
@@ -81,30 +81,30 @@ test("subscribe() hears any JSON as it was sent", async () => {
 test("notify() answers to how many it went", async () => {
   const rpc = new JsonRpc().topic("clock").topic("room.*");
   const clients = await Promise.all([pair(rpc), pair(rpc), pair(rpc)]);
-  assertEquals(rpc.notify("clock", 1).deliveries, 0);
+  assertEquals(rpc.publish("clock", 1).deliveries, 0);
   for (const client of clients) await client.subscribe("clock", () => {});
   await clients[0]?.subscribe("room.7", () => {});
   await clients[0]?.subscribe("clock", () => {});
   assertEquals([
-    rpc.notify("clock", 1).deliveries,
-    rpc.notify("room.7", 1).deliveries,
-    rpc.notify("room.8", 1).deliveries,
+    rpc.publish("clock", 1).deliveries,
+    rpc.publish("room.7", 1).deliveries,
+    rpc.publish("room.8", 1).deliveries,
   ], [
     3,
     1,
     0,
   ]);
   await clients[1]?.close();
-  assertEquals(rpc.notify("clock", 1).deliveries, 2);
+  assertEquals(rpc.publish("clock", 1).deliveries, 2);
   await Promise.all(clients.map((client) => client.close()));
-  assertEquals([rpc.notify("clock", 1).deliveries, rpc.notify("room.7", 1).deliveries], [0, 0]);
+  assertEquals([rpc.publish("clock", 1).deliveries, rpc.publish("room.7", 1).deliveries], [0, 0]);
 });
 
 test("notify() sends an event without data, too", async () => {
   const rpc = new JsonRpc().topic("tick");
   const wire = bareClient(rpc);
   await subscribe(wire, "tick");
-  rpc.notify("tick");
+  rpc.publish("tick");
   assertEquals(await wire.next(), { jsonrpc: "2.0", method: "tick" });
   wire.close();
 });
@@ -123,16 +123,16 @@ test("notify() throws TypeError when there is no such topic", () => {
     "__proto__",
   ];
   for (const name of names) {
-    assertThrows(() => rpc.notify(name as "clock", 1), TypeError, "no such topic");
+    assertThrows(() => rpc.publish(name as "clock", 1), TypeError, "no such topic");
   }
 });
 
 test("notify() throws TypeError when the data breaks the schema, and sends nothing", async () => {
-  const rpc = new JsonRpc().topic("load", { schema: numbers, state: true });
+  const rpc = new JsonRpc().topic("load", { schema: numbers, retain: true });
   const wire = bareClient(rpc);
   await subscribe(wire, "load");
-  assertThrows(() => rpc.notify("load", "high" as never), TypeError, "Expected a number");
-  rpc.notify("load", 1.6);
+  assertThrows(() => rpc.publish("load", "high" as never), TypeError, "Expected a number");
+  rpc.publish("load", 1.6);
   assertEquals((await wire.next()).params, 2);
   wire.close();
 });
@@ -146,14 +146,14 @@ test("notify() throws TypeError when the schema is asynchronous or the data has 
     },
   };
   const rpc = new JsonRpc().topic("slow", { schema: slow }).topic("any");
-  assertThrows(() => rpc.notify("slow", 1), TypeError, "asynchronous");
-  assertThrows(() => rpc.notify("any", 1n), TypeError);
+  assertThrows(() => rpc.publish("slow", 1), TypeError, "asynchronous");
+  assertThrows(() => rpc.publish("any", 1n), TypeError);
 });
 
 test("notify() throws RangeError when the event is over maxMessageBytes, and keeps nothing of it", async () => {
-  const rpc = new JsonRpc({ maxMessageBytes: 1000 }).topic("log", { state: true });
-  rpc.notify("log", "short");
-  assertThrows(() => rpc.notify("log", "x".repeat(1000)), RangeError, "maxMessageBytes");
+  const rpc = new JsonRpc({ maxMessageBytes: 1000 }).topic("log", { retain: true });
+  rpc.publish("log", "short");
+  assertThrows(() => rpc.publish("log", "x".repeat(1000)), RangeError, "maxMessageBytes");
   const wire = bareClient(rpc);
   await subscribe(wire, "log");
   assertEquals((await wire.next()).params, "short");
@@ -164,7 +164,7 @@ test("wrapScalars sends what is no array or object in an array of one", async ()
   const rpc = new JsonRpc({ wrapScalars: true }).topic("any");
   const wire = bareClient(rpc);
   await subscribe(wire, "any");
-  for (const data of [1, "text", null, [2], { three: 3 }]) rpc.notify("any", data);
+  for (const data of [1, "text", null, [2], { three: 3 }]) rpc.publish("any", data);
   const events = await wire.some(5);
   assertEquals(events.map(({ params }) => params), [[1], ["text"], [null], [2], { three: 3 }]);
   wire.close();
@@ -189,7 +189,7 @@ test("subscribe() can be tried again when the topic was not there at first", asy
   for (const each of tries) await assertRejects(() => each, RpcInvalidParamsError);
   rpc.topic("late");
   await client.subscribe("late" as "clock", (data) => heard.push(data));
-  rpc.notify("late" as "clock", "new");
+  rpc.publish("late" as "clock", "new");
   await client.getTopics();
   assertEquals(heard, ["new"]);
 });
@@ -206,7 +206,9 @@ const asked: readonly (readonly [params: unknown, subscriptions: string[]])[] = 
 
 for (const [params, subscriptions] of asked) {
   test(`subscribe answers all subscriptions when it is asked for ${JSON.stringify(params)}`, async () => {
-    const rpc = new JsonRpc().topic("a").topic("b").topic("hidden", { use: [guard(() => false)] });
+    const rpc = new JsonRpc().topic("a").topic("b").topic("hidden", {
+      guards: [guard(() => false)],
+    });
     const wire = bareClient(rpc);
     wire.call(1, "subscribe", params);
     wire.call(2, "get_subscriptions");
@@ -230,9 +232,9 @@ test("subscribe answers -32602 when the params name no topics", async () => {
 });
 
 test("subscribe and unsubscribe may come in one batch", async () => {
-  const rpc = new JsonRpc().topic("a", { state: true }).topic("b", { state: true });
-  rpc.notify("a", "last a");
-  rpc.notify("b", "last b");
+  const rpc = new JsonRpc().topic("a", { retain: true }).topic("b", { retain: true });
+  rpc.publish("a", "last a");
+  rpc.publish("b", "last b");
   const wire = bareClient(rpc);
   const entry = (method: string, topic: string, id?: number) => (
     { jsonrpc: "2.0", method, params: [topic], id }
@@ -248,13 +250,13 @@ test("subscribe and unsubscribe may come in one batch", async () => {
   assertEquals(answers.map(({ result }) => result), [["a"], ["a", "b"], ["b"], ["b"]]);
   await quietMoment();
   assertEquals(eventsOf({ heard: wire.heard.slice(1) } as Wire), [["b", "last b"]]);
-  assertEquals([rpc.notify("a", 1).deliveries, rpc.notify("b", 1).deliveries], [0, 1]);
+  assertEquals([rpc.publish("a", 1).deliveries, rpc.publish("b", 1).deliveries], [0, 1]);
   wire.close();
 });
 
 test("subscribe may be a notification", async () => {
-  const rpc = new JsonRpc().topic("clock", { state: true });
-  rpc.notify("clock", "last");
+  const rpc = new JsonRpc().topic("clock", { retain: true });
+  rpc.publish("clock", "last");
   const wire = bareClient(rpc);
   wire.call(undefined, "subscribe", ["clock"]);
   assertEquals((await wire.next()).params, "last");
@@ -262,15 +264,15 @@ test("subscribe may be a notification", async () => {
 });
 
 test("maxSubscriptions answers -32006, with nothing half done", async () => {
-  const rpc = new JsonRpc({ maxSubscriptions: 3 }).topic("room.*", { state: true });
-  for (const n of [1, 2, 3, 4]) rpc.notify(`room.${n}`, n);
+  const rpc = new JsonRpc({ maxSubscriptions: 3 }).topic("room.*", { retain: true });
+  for (const n of [1, 2, 3, 4]) rpc.publish(`room.${n}`, n);
   const wire = bareClient(rpc);
   assertEquals((await subscribe(wire, "room.1", "room.2")).result, ["room.1", "room.2"]);
   await wire.some(2);
   const refused = await subscribe(wire, "room.3", "room.4");
   assertEquals(refused.error?.code, -32006);
   assertStringIncludes(refused.error?.message, "maxSubscriptions");
-  assertEquals([3, 4].map((n) => rpc.notify(`room.${n}`, n).deliveries), [0, 0]);
+  assertEquals([3, 4].map((n) => rpc.publish(`room.${n}`, n).deliveries), [0, 0]);
   const fitting = await subscribe(wire, "room.1", "room.3");
   assertEquals(fitting.result, ["room.1", "room.2", "room.3"]);
   assertEquals((await wire.next()).params, 3);
@@ -303,18 +305,18 @@ const layers: Readonly<Record<string, CallMiddleware[]>> = {
 
 for (const [what, use] of Object.entries(layers)) {
   test(`subscribe answers first, then sends the last event, then new ones, ${what}`, async () => {
-    const rpc = new JsonRpc().topic("clock", { state: true }).topic("quiet", { state: true })
+    const rpc = new JsonRpc().topic("clock", { retain: true }).topic("quiet", { retain: true })
       .topic("plain");
     for (const layer of use) rpc.use(layer);
-    rpc.notify("clock", "old");
-    rpc.notify("clock", "last");
-    rpc.notify("plain", "lost");
+    rpc.publish("clock", "old");
+    rpc.publish("clock", "last");
+    rpc.publish("plain", "lost");
     const wire = bareClient(rpc);
     wire.call(1, "subscribe", ["clock", "quiet", "plain"]);
     const answer = await wire.next();
     assertEquals(answer, { jsonrpc: "2.0", result: ["clock", "quiet", "plain"], id: 1 });
     await quietMoment();
-    rpc.notify("clock", "new");
+    rpc.publish("clock", "new");
     await quietMoment();
     assertEquals(eventsOf(wire), [["clock", "last"], ["clock", "new"]]);
     wire.close();
@@ -323,7 +325,7 @@ for (const [what, use] of Object.entries(layers)) {
 
 test("subscribe sends what happens while a slow middleware holds its answer back", async () => {
   const door = gate();
-  const rpc = new JsonRpc().topic("clock", { state: true })
+  const rpc = new JsonRpc().topic("clock", { retain: true })
     .use(async (_request, next) => {
       const result = next();
       await door.passed;
@@ -332,18 +334,18 @@ test("subscribe sends what happens while a slow middleware holds its answer back
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", ["clock"]);
   await quietMoment();
-  rpc.notify("clock", "meanwhile");
+  rpc.publish("clock", "meanwhile");
   door.open();
   const [answer, event] = await wire.some(2);
   assertEquals([answer?.id, event?.params], [1, "meanwhile"]);
-  rpc.notify("clock", "after");
+  rpc.publish("clock", "after");
   assertEquals((await wire.next()).params, "after");
   wire.close();
 });
 
 test("subscribe that was cancelled leaves nothing half done", async () => {
   const door = gate();
-  const rpc = new JsonRpc({ logger: silentLog() }).topic("clock", { state: true })
+  const rpc = new JsonRpc({ logger: silentLog() }).topic("clock", { retain: true })
     .use(async ({ id }, next) => {
       if (id === "slow") await door.passed;
       return next();
@@ -355,7 +357,7 @@ test("subscribe that was cancelled leaves nothing half done", async () => {
   door.open();
   await quietMoment();
   assertEquals((await subscribe(wire, "clock")).result, ["clock"]);
-  assertEquals(rpc.notify("clock", "now").deliveries, 1);
+  assertEquals(rpc.publish("clock", "now").deliveries, 1);
   assertEquals((await wire.next()).params, "now");
   wire.close();
 });
@@ -371,15 +373,15 @@ test("subscribe that another layer refuses afterwards leaves nothing half done",
   assertEquals((await subscribe(wire, "clock")).error?.code, -32050);
   refuse = false;
   await subscribe(wire, "clock");
-  assertEquals(rpc.notify("clock", "now").deliveries, 1);
+  assertEquals(rpc.publish("clock", "now").deliveries, 1);
   wire.close();
 });
 
 test("maxAgeMs keeps an event back that is older", async () => {
-  const rpc = new JsonRpc().topic("young", { state: { maxAgeMs: 60_000 } })
-    .topic("old", { state: { maxAgeMs: 0 } });
-  rpc.notify("young", 1);
-  rpc.notify("old", 1);
+  const rpc = new JsonRpc().topic("young", { retain: { maxAgeMs: 60_000 } })
+    .topic("old", { retain: { maxAgeMs: 0 } });
+  rpc.publish("young", 1);
+  rpc.publish("old", 1);
   const before = Date.now();
   await until(() => Date.now() > before);
   const wire = bareClient(rpc);
@@ -390,8 +392,8 @@ test("maxAgeMs keeps an event back that is older", async () => {
 });
 
 test("subscribe sends the last event once when a topic is asked for again", async () => {
-  const rpc = new JsonRpc().topic("clock", { state: true });
-  rpc.notify("clock", "last");
+  const rpc = new JsonRpc().topic("clock", { retain: true });
+  rpc.publish("clock", "last");
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", ["clock", "clock"]);
   wire.call(2, "subscribe", ["clock"]);
@@ -405,8 +407,8 @@ test("subscribe sends the last event once when a topic is asked for again", asyn
 });
 
 test("a topic under a pattern keeps its last event when nobody is subscribed any more", async () => {
-  const rpc = new JsonRpc().topic("room.*", { state: true });
-  rpc.notify("room.7", "last");
+  const rpc = new JsonRpc().topic("room.*", { retain: true });
+  rpc.publish("room.7", "last");
   for (let round = 0; round < 2; round++) {
     const wire = bareClient(rpc);
     await subscribe(wire, "room.7");
@@ -418,10 +420,10 @@ test("a topic under a pattern keeps its last event when nobody is subscribed any
 });
 
 test("a topic under a pattern keeps its last event, up to 10,000 of them, the newest", async () => {
-  const rpc = new JsonRpc().topic("room.*", { state: true });
+  const rpc = new JsonRpc().topic("room.*", { retain: true });
   for (let n = 0; n <= 10_001; n++) {
-    rpc.notify(`room.${n}`, n);
-    if (n === 5000) rpc.notify("room.1", "kept alive");
+    rpc.publish(`room.${n}`, n);
+    if (n === 5000) rpc.publish("room.1", "kept alive");
   }
   const wire = bareClient(rpc);
   await subscribe(wire, "room.0", "room.1", "room.2", "room.3", "room.10001");
@@ -443,7 +445,7 @@ test("topic() with * fits exactly one segment", async () => {
   const others = ["room", "room.", "room.7.8", ".log", "a.b.c", "a..c.d", "a.b.x.d", "room.*"];
   assertEquals((await subscribe(wire, ...others, ...fitting)).result, fitting);
   assertEquals(
-    fitting.map((name) => rpc.notify(name as `room.${string}`, 1).deliveries),
+    fitting.map((name) => rpc.publish(name as `room.${string}`, 1).deliveries),
     fitting.map(() => 1),
   );
   wire.call("list", "get_topics");
@@ -467,7 +469,7 @@ test("close() leaves a broker to the other servers that share it, and is its end
   const heard: unknown[] = [];
   await client.subscribe("clock", (data) => heard.push(data));
   await Promise.all([first?.close(), first?.close()]);
-  second?.notify("clock", "noon");
+  second?.publish("clock", "noon");
   await until(() => heard.length > 0);
   assertEquals([heard, closed], [["noon"], 0]);
   await Promise.all([client.close(), second?.close()]);
@@ -493,7 +495,7 @@ for (const answer of ["refused", "let in"]) {
     for (let n = 0; n < 5; n++) await quietMoment();
     const [connection] = rpc.connections;
     assertEquals([...connection?.subscriptions ?? []], answer === "refused" ? [] : ["clock"]);
-    rpc.notify("clock", "noon");
+    rpc.publish("clock", "noon");
     wire.call(2, "get_subscriptions");
     const heard = await wire.next();
     assertEquals(
@@ -517,7 +519,7 @@ test("subscribe finds nothing of the protocol's own under a pattern", async () =
   rpc.attach(far);
   await using client = await connect(near);
   assertEquals(await client.call("subscribe", ["rpc.message", "a.message"]), ["a.message"]);
-  assertThrows(() => rpc.notify("rpc.message"), TypeError, "no such topic");
+  assertThrows(() => rpc.publish("rpc.message"), TypeError, "no such topic");
 });
 
 test("topic() throws TypeError when its name is empty or taken", () => {
@@ -538,11 +540,11 @@ test("filter() gives each connection once, whichever topics it has", async () =>
   await first.subscribe("b", () => {});
   await second.subscribe("b", () => {});
   await second.subscribe("room.7", () => {});
-  assertEquals([...rpc.filter(["a", "b"])], [one, two]);
-  assertEquals([...rpc.filter(["b", "a", "room.7"])].length, 2);
-  assertEquals([...rpc.filter(["room.7"])], [two]);
-  assertEquals([...rpc.filter(["room.8", "nowhere", "room.*"])], []);
-  assertEquals([...rpc.filter([])], []);
+  assertEquals([...rpc.subscribers(["a", "b"])], [one, two]);
+  assertEquals([...rpc.subscribers(["b", "a", "room.7"])].length, 2);
+  assertEquals([...rpc.subscribers(["room.7"])], [two]);
+  assertEquals([...rpc.subscribers(["room.8", "nowhere", "room.*"])], []);
+  assertEquals([...rpc.subscribers([])], []);
 });
 
 // -- several handlers, and the end of them --
@@ -584,11 +586,11 @@ test("subscribe() may be given the same function twice", async () => {
   const handler = (data: unknown) => heard.push(data);
   const first = await client.subscribe("clock", handler);
   await client.subscribe("clock", handler);
-  rpc.notify("clock", 1);
+  rpc.publish("clock", 1);
   await quietMoment();
   await first.unsubscribe();
   await first.unsubscribe();
-  rpc.notify("clock", 2);
+  rpc.publish("clock", 2);
   await client.getTopics();
   assertEquals(heard, [1, 1, 2]);
 });
@@ -598,9 +600,9 @@ test("subscription ends with `await using`", async () => {
   await using client = await pair(rpc);
   {
     await using _subscription = await client.subscribe("clock", () => {});
-    assertEquals(rpc.notify("clock", 1).deliveries, 1);
+    assertEquals(rpc.publish("clock", 1).deliveries, 1);
   }
-  assertEquals(rpc.notify("clock", 1).deliveries, 0);
+  assertEquals(rpc.publish("clock", 1).deliveries, 0);
 });
 
 test("subscription.unsubscribe() does nothing when the client is closed", async () => {
@@ -620,7 +622,7 @@ test("unsubscribe() ends all handlers of a topic", async () => {
   await client.subscribe("clock", (data) => heard.push(data));
   await client.unsubscribe("clock");
   await subscription.unsubscribe();
-  assertEquals(rpc.notify("clock", 1).deliveries, 0);
+  assertEquals(rpc.publish("clock", 1).deliveries, 0);
   assertEquals(heard, []);
 });
 
@@ -644,7 +646,7 @@ test("removeTopic() ends the client's handlers and loops, and is told to a metho
   await assertRejects(() => client.subscribe("news", () => {}), RpcInvalidParamsError);
   rpc.topic("news");
   await client.subscribe("news", (data) => heard.push(data));
-  rpc.notify("news", 1);
+  rpc.publish("news", 1);
   await client.getTopics();
   assertEquals(heard, [1]);
 });
@@ -662,21 +664,21 @@ test("subscribe() and unsubscribe() keep their order when nobody waits between t
   steps.push(first.unsubscribe());
   await Promise.all(steps);
   assertEquals(await client.getSubscriptions(), ["clock"]);
-  rpc.notify("clock", 1);
+  rpc.publish("clock", 1);
   await client.getTopics();
   assertEquals(heard, ["round 9"]);
 });
 
 test("unsubscribe() before the answer to subscribe leaves no subscription", async () => {
-  const rpc = new JsonRpc().topic("clock", { state: true });
-  rpc.notify("clock", "last");
+  const rpc = new JsonRpc().topic("clock", { retain: true });
+  rpc.publish("clock", "last");
   await using client = await pair(rpc);
   const heard: unknown[] = [];
   const subscribing = client.subscribe("clock", (data) => heard.push(data));
   await client.unsubscribe("clock");
   await (await subscribing).unsubscribe();
   assertEquals(await client.getSubscriptions(), []);
-  assertEquals([rpc.notify("clock", 1).deliveries, heard], [0, []]);
+  assertEquals([rpc.publish("clock", 1).deliveries, heard], [0, []]);
 });
 
 test("a handler that throws or rejects is logged, and the others still hear", async () => {
@@ -692,8 +694,8 @@ test("a handler that throws or rejects is logged, and the others still hear", as
     throw new Error("rejected here");
   });
   await client.subscribe("clock", (data) => heard.push(data));
-  rpc.notify("clock", 1);
-  rpc.notify("clock", 2);
+  rpc.publish("clock", 1);
+  rpc.publish("clock", 2);
   await client.getTopics();
   await quietMoment();
   assertEquals(heard, [1, 2]);
@@ -708,7 +710,7 @@ test("a topic wins over a method of the client that has its name", async () => {
   const heard: string[] = [];
   client.method("clock", () => heard.push("method"));
   const subscription = await client.subscribe("clock", () => heard.push("topic"));
-  rpc.notify("clock", 1);
+  rpc.publish("clock", 1);
   await client.getTopics();
   await subscription.unsubscribe();
   for (const connection of rpc.connections) connection.notify("clock");
@@ -727,11 +729,11 @@ test("subscribe() rejects when the connection ends before the answer", async () 
 // -- who may --
 
 test("a guard on a topic hides it: from the list, from its subscribers-to-be", async () => {
-  const rpc = new JsonRpc().topic("open").topic("closed", { use: [guard(() => false)] });
+  const rpc = new JsonRpc().topic("open").topic("closed", { guards: [guard(() => false)] });
   await using client = await pair(rpc);
   assertEquals(await client.getTopics(), ["open"]);
   await assertRejects(() => client.subscribe("closed", () => {}), RpcInvalidParamsError);
-  assertEquals(rpc.notify("closed", 1).deliveries, 0);
+  assertEquals(rpc.publish("closed", 1).deliveries, 0);
   const bare = bareClient(rpc);
   const [hidden, missing] = [await subscribe(bare, "closed"), await subscribe(bare, "missing")];
   assertEquals(hidden, missing);
@@ -744,7 +746,7 @@ test("a guard on a pattern is asked with the concrete name", async () => {
     names.push(`${kind} ${name}`);
     return name === `inbox.${user}`;
   });
-  const rpc = new JsonRpc().topic("inbox.*", { use: [own] });
+  const rpc = new JsonRpc().topic("inbox.*", { guards: [own] });
   const [near, far] = linkedSockets();
   const wire = new Wire(near);
   rpc.attach(far, { user: "ada" });
@@ -757,8 +759,8 @@ test("a guard on a pattern is asked with the concrete name", async () => {
 test("connection.login() and logout() drop the topics that are not allowed any more", async () => {
   const users = guard(({ user }) => user !== null);
   const admins = guard(({ user }) => user === "admin");
-  const rpc = new JsonRpc().topic("open").topic("users", { use: [users] })
-    .topic("room.*", { use: [admins] })
+  const rpc = new JsonRpc().topic("open").topic("users", { guards: [users] })
+    .topic("room.*", { guards: [admins] })
     .method("login", ([user]: [string], { connection }) => {
       connection.login(user as never);
       return [...connection.subscriptions];
@@ -776,27 +778,27 @@ test("connection.login() and logout() drop the topics that are not allowed any m
   assertEquals(await say("subscribe", ...all), ["open"]);
   assertEquals(await say("login", "admin"), ["open"]);
   assertEquals(await say("subscribe", ...all), all);
-  assertEquals(all.map((name) => rpc.notify(name as "open", 1).deliveries), [1, 1, 1]);
+  assertEquals(all.map((name) => rpc.publish(name as "open", 1).deliveries), [1, 1, 1]);
   await wire.some(3);
   assertEquals(await say("login", "bob"), ["open", "users"]);
-  assertEquals(all.map((name) => rpc.notify(name as "open", 1).deliveries), [1, 1, 0]);
+  assertEquals(all.map((name) => rpc.publish(name as "open", 1).deliveries), [1, 1, 0]);
   await wire.some(2);
   assertEquals(await say("logout"), ["open"]);
-  assertEquals(all.map((name) => rpc.notify(name as "open", 1).deliveries), [1, 0, 0]);
+  assertEquals(all.map((name) => rpc.publish(name as "open", 1).deliveries), [1, 0, 0]);
   wire.close();
 });
 
 test("connection.logout() while subscribe waits for its layers leaves no subscription", async () => {
   const door = gate();
   const rpc = new JsonRpc().topic("secret", {
-    state: true,
-    use: [guard(({ user }) => user === "ada")],
+    retain: true,
+    guards: [guard(({ user }) => user === "ada")],
   }).use(async (_request, next) => {
     const result = next();
     await door.passed;
     return result;
   });
-  rpc.notify("secret", "last");
+  rpc.publish("secret", "last");
   const [near, far] = linkedSockets();
   const wire = new Wire(near);
   rpc.attach(far, { user: "ada" });
@@ -807,14 +809,14 @@ test("connection.logout() while subscribe waits for its layers leaves no subscri
   await wire.next();
   await quietMoment();
   assertEquals(eventsOf(wire), []);
-  assertEquals(rpc.notify("secret", "new").deliveries, 0);
+  assertEquals(rpc.publish("secret", "new").deliveries, 0);
   wire.close();
 });
 
 // -- nothing is left --
 
 test("a connection that ends leaves no trace in any topic", async () => {
-  const rpc = new JsonRpc().topic("clock").topic("room.*", { state: true });
+  const rpc = new JsonRpc().topic("clock").topic("room.*", { retain: true });
   await using server = await serveHere(rpc);
   await using between = await cable(server);
   for (const end of ["client", "server", "cut"]) {
@@ -824,12 +826,12 @@ test("a connection that ends leaves no trace in any topic", async () => {
       client.subscribe(`room.${end}`, () => {}),
     ]));
     const topics = ["clock", `room.${end}`];
-    assertEquals([...rpc.filter(topics)].length, 3);
+    assertEquals([...rpc.subscribers(topics)].length, 3);
     if (end === "server") { for (const connection of rpc.connections) connection.close(); }
     if (end === "cut") between.cut();
     await Promise.all(clients.map((client) => client.close()));
     await until(() => rpc.connections.size === 0);
-    assertEquals([...rpc.filter(topics)], []);
+    assertEquals([...rpc.subscribers(topics)], []);
   }
 });
 
@@ -846,8 +848,8 @@ test("subscribe in a batch whose first entry ends the connection leaves no trace
     }]`,
   );
   await until(() => rpc.connections.size === 0);
-  assertEquals([...rpc.filter(["clock"])], []);
-  assertEquals(rpc.notify("clock", 1).deliveries, 0);
+  assertEquals([...rpc.subscribers(["clock"])], []);
+  assertEquals(rpc.publish("clock", 1).deliveries, 0);
 });
 
 test("a pattern fits no name of more than 256 characters", async () => {
@@ -856,6 +858,6 @@ test("a pattern fits no name of more than 256 characters", async () => {
   const longest = `room.${"x".repeat(251)}` as const;
   const { result } = await subscribe(wire, longest, `${longest}x`);
   assertEquals(result, [longest]);
-  assertThrows(() => rpc.notify(`room.${"x".repeat(252)}`, 1), TypeError, "no such topic");
+  assertThrows(() => rpc.publish(`room.${"x".repeat(252)}`, 1), TypeError, "no such topic");
   wire.close();
 });

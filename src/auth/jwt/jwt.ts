@@ -8,13 +8,14 @@ import type { JWTPayload } from "jose";
 import { RpcInvalidParamsError } from "../../protocol/errors.ts";
 import { isUpgrade } from "../../server/handshake_checks.ts";
 import type { Plugin } from "../../core/plugin.ts";
-import type { Connection, Handshake, RpcRequest } from "../../core/request.ts";
-import { Alarms } from "../connection_timers.ts";
+import type { RpcRequest } from "../../core/request.ts";
+import type { Connection, Handshake } from "../../core/connection.ts";
+import { ConnectionTimers } from "../connection_timers.ts";
 import { bearerToken, TokenError, unauthorized } from "../bearer.ts";
 import { guard } from "../guards.ts";
 import { createVerifier } from "./verify.ts";
 import type { Identity, JwtRules, ToUser } from "./verify.ts";
-import { checkMs } from "../../util/milliseconds.ts";
+import { checkMs } from "../../util/check_option.ts";
 
 export type { JwtKeys } from "./keys.ts";
 export type { JwtRules, ToUser } from "./verify.ts";
@@ -122,7 +123,7 @@ export function jwt<User extends object = JwtUser>(
   const { required = false } = options;
   const loginDeadlineMs = checkMs("loginDeadlineMs", options.loginDeadlineMs ?? 10_000, 1);
   const verify = createVerifier(options, options.toUser ?? toJwtUser as ToUser<User>);
-  const stay = new Stay(required ? loginDeadlineMs : Infinity);
+  const stay = new TokenExpiry(required ? loginDeadlineMs : Infinity);
 
   async function handshake(handshake: Handshake): Promise<Response | undefined> {
     try {
@@ -148,26 +149,27 @@ export function jwt<User extends object = JwtUser>(
   }
 
   return {
+    name: "jwt",
     handshake,
     // A guard: who may not stay sees nothing in any list either.
-    call: guard(({ connection, name }) =>
+    middleware: guard(({ connection, name }) =>
       !stay.isOver(connection) && (!required || name === "login" || connection.user !== null)
     ),
     methods: { login: { handler: login, names: ["token"], socketOnly: true } },
-    opened: (connection) => stay.begin(connection),
-    ended: (connection) => stay.end(connection),
-    userChanged(connection) {
+    onOpen: (connection) => stay.begin(connection),
+    onClose: (connection) => stay.end(connection),
+    onUserChange(connection) {
       if (connection.user === null) stay.awaitLogin(connection);
     },
   };
 }
 
 /** How long each WebSocket may stay: until its token expires, or until it should have logged in. */
-class Stay {
+class TokenExpiry {
   readonly #loginDeadlineMs: number;
   readonly #arrivals = new WeakMap<Handshake, number>();
   readonly #expiries = new WeakMap<Connection, number>();
-  readonly #alarms = new Alarms();
+  readonly #timers = new ConnectionTimers();
 
   constructor(loginDeadlineMs: number) {
     this.#loginDeadlineMs = loginDeadlineMs;
@@ -194,7 +196,7 @@ class Stay {
   awaitLogin(connection: Connection): void {
     if (!connection.isOpen) return;
     this.#expiries.delete(connection);
-    this.#alarms.set(connection, Date.now() + this.#loginDeadlineMs, () => {
+    this.#timers.set(connection, Date.now() + this.#loginDeadlineMs, () => {
       if (connection.user === null) connection.close(1008, "Login required");
     });
   }
@@ -207,12 +209,12 @@ class Stay {
   }
 
   end(connection: Connection): void {
-    this.#alarms.clear(connection);
+    this.#timers.clear(connection);
   }
 
   #until(expiresAt: number, connection: Connection): void {
     this.#expiries.set(connection, expiresAt);
-    this.#alarms.set(connection, expiresAt, () => this.#expire(connection));
+    this.#timers.set(connection, expiresAt, () => this.#expire(connection));
   }
 
   #expire(connection: Connection): void {

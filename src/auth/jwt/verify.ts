@@ -9,7 +9,7 @@ import type { JWTPayload } from "jose";
 import { TokenError } from "../bearer.ts";
 import { resolveKeys } from "./keys.ts";
 import type { JwtKeys } from "./keys.ts";
-import { checkMs } from "../../util/milliseconds.ts";
+import { checkMs } from "../../util/check_option.ts";
 
 /** Which tokens are good. */
 export interface JwtRules extends JwtKeys {

@@ -20,7 +20,7 @@ export interface PasswdRights {
 }
 
 /** Who has a say in a change. */
-export interface Consent {
+export interface UpdateOptions {
   /**
    * Whether the change may be made to a user: asked before the work and again before the file is
    * written. May throw. @default {every change}
@@ -59,7 +59,7 @@ export class Accounts {
    *
    * @param beginning Called when the turn has come; what it throws rejects, and nothing is checked.
    */
-  async prove(
+  async verifyPassword(
     name: string,
     password: string,
     beginning: () => void,
@@ -104,7 +104,7 @@ export class Accounts {
   }
 
   /** Takes a user away; answers `false` where there is none of that name. */
-  delete(name: string, { permits = always }: Consent = {}): Promise<boolean> {
+  delete(name: string, { permits = always }: UpdateOptions = {}): Promise<boolean> {
     return this.#file.update((table) => {
       const record = table.get(name);
       return record !== undefined && permits(record) && table.delete(name);
@@ -112,7 +112,7 @@ export class Accounts {
   }
 
   /** Gives a user another password; answers `false` where there is none of that name. */
-  async setPassword(name: string, password: string, consent: Consent = {}): Promise<boolean> {
+  async setPassword(name: string, password: string, consent: UpdateOptions = {}): Promise<boolean> {
     const { permits = always, written } = consent;
     checkPassword(password);
     const known = (await this.#file.read()).get(name);

@@ -6,14 +6,14 @@
 
 import { open, realpath } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { exclusiveWrite } from "./locked_write.ts";
+import { lockedWrite } from "./locked_write.ts";
 import { PasswdTable } from "./table.ts";
 
 /** A file of users. It may be missing: then there are none. */
 export class PasswdFile {
   readonly #path: string;
   readonly #changed: () => void;
-  readonly #patienceMs: number;
+  readonly #lockTimeoutMs: number;
   #table = new PasswdTable();
   #stamp = "";
   // What was asked of the file goes one after the other: nothing old overtakes something new.
@@ -28,7 +28,7 @@ export class PasswdFile {
   constructor(path: string, changed: () => void = () => {}, patienceMs = 5000) {
     this.#path = path;
     this.#changed = changed;
-    this.#patienceMs = patienceMs;
+    this.#lockTimeoutMs = patienceMs;
   }
 
   /** The users, as they were when the file was looked at last. */
@@ -64,12 +64,12 @@ export class PasswdFile {
       // Beside the file itself, not beside a link to it: that is where other writers look.
       const path = await realpath(this.#path).catch(() => this.#path);
       let table = this.#table;
-      const done = await exclusiveWrite(path, async () => {
+      const done = await lockedWrite(path, async () => {
         this.#stamp = "";
         await this.#look();
         table = new PasswdTable(this.#table.lines);
         return change(table) ? String(table) : undefined;
-      }, this.#patienceMs);
+      }, this.#lockTimeoutMs);
       if (!done) return false;
       this.#table = table;
       this.#stamp = "";

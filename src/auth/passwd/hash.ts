@@ -5,8 +5,8 @@
  * @module
  */
 
-import { Turnstile } from "../../util/semaphore.ts";
-import type { TurnstileOptions } from "../../util/semaphore.ts";
+import { Semaphore } from "../../util/semaphore.ts";
+import type { SemaphoreOptions } from "../../util/semaphore.ts";
 
 /** What is kept of a password. */
 export interface PasswordHash {
@@ -26,7 +26,7 @@ export type Derive = (
 ) => Promise<Uint8Array<ArrayBuffer>>;
 
 /** How passwords are hashed. */
-export interface PasswordHasherOptions extends TurnstileOptions {
+export interface PasswordHasherOptions extends SemaphoreOptions {
   /** Iterations for new hashes. */
   readonly rounds: number;
   /** What derives. @default {PBKDF2-HMAC-SHA256} */
@@ -37,13 +37,13 @@ export interface PasswordHasherOptions extends TurnstileOptions {
 export class PasswordHasher {
   readonly #rounds: number;
   readonly #derive: Derive;
-  readonly #turnstile: Turnstile;
+  readonly #turnstile: Semaphore;
 
   /** @param options Cost and bounds. */
   constructor(options: PasswordHasherOptions) {
     this.#rounds = options.rounds;
     this.#derive = options.derive ?? pbkdf2;
-    this.#turnstile = new Turnstile(options);
+    this.#turnstile = new Semaphore(options);
   }
 
   /**
@@ -54,7 +54,7 @@ export class PasswordHasher {
    */
   hash(password: string, salt: PasswordHash["salt"] = randomSalt()): Promise<PasswordHash> {
     const rounds = this.#rounds;
-    return this.#turnstile.pass(async () => {
+    return this.#turnstile.run(async () => {
       return { rounds, salt, hash: await this.#derive(password, salt, rounds) };
     });
   }
@@ -76,7 +76,7 @@ export class PasswordHasher {
   ): Promise<boolean> {
     const cost = Math.max(this.#rounds, mostRounds);
     const { rounds, salt, hash } = kept ?? { ...NOBODY, rounds: cost };
-    return this.#turnstile.pass(async () => {
+    return this.#turnstile.run(async () => {
       beginning();
       const derived = await this.#derive(password, salt, rounds);
       if (equalBytes(derived, hash) && kept !== undefined) return true;

@@ -23,7 +23,7 @@ import { dirname, join } from "node:path";
  * @returns Whether the file was replaced. Rejects with what `rewrite` throws, and where the file
  * cannot be written.
  */
-export async function exclusiveWrite(
+export async function lockedWrite(
   path: string,
   rewrite: () => Promise<string | undefined>,
   patienceMs: number,

@@ -4,9 +4,16 @@
  * @module
  */
 
-import { describeError, ErrorCode, RpcInvalidParamsError, RpcServerError } from "../../protocol/errors.ts";
+import {
+  describeError,
+  ErrorCode,
+  RpcInvalidParamsError,
+  RpcServerError,
+} from "../../protocol/errors.ts";
 import type { PluginMethod } from "../../core/plugin.ts";
-import type { Connection, Guard, Handshake, RpcRequest } from "../../core/request.ts";
+import type { RpcRequest } from "../../core/request.ts";
+import type { Guard } from "../../core/guard.ts";
+import type { Connection, Handshake } from "../../core/connection.ts";
 import { loginRequired, permissionRequired } from "../guards.ts";
 import type { PermittedUser } from "../guards.ts";
 import { sameRights } from "./accounts.ts";
@@ -27,8 +34,8 @@ export interface PasswdUser {
   readonly superuser: boolean;
 }
 
-/** What {@linkcode LivePasswd} is made of. */
-export interface LivePasswdParts {
+/** What {@linkcode PasswdMethodSet} is made of. */
+export interface PasswdMethodsOptions {
   /** The users. */
   readonly accounts: Accounts;
   /** What slows guessing down. */
@@ -38,16 +45,16 @@ export interface LivePasswdParts {
 }
 
 /** Who is logged in where. */
-export class LivePasswd {
+export class PasswdMethodSet {
   readonly #accounts: Accounts;
   readonly #throttle: Throttle;
-  readonly #addressOf: LivePasswdParts["addressOf"];
+  readonly #addressOf: PasswdMethodsOptions["addressOf"];
   // What each user on a connection was made of.
   readonly #records = new WeakMap<object, PasswdRecord>();
   readonly #live = new Set<Connection>();
 
   /** @param parts What it is made of. */
-  constructor({ accounts, throttle, addressOf }: LivePasswdParts) {
+  constructor({ accounts, throttle, addressOf }: PasswdMethodsOptions) {
     this.#accounts = accounts;
     this.#throttle = throttle;
     this.#addressOf = addressOf;
@@ -122,7 +129,7 @@ export class LivePasswd {
     const { connection } = request;
     const name = textOf(params, "username");
     const password = textOf(params, "password");
-    const proven = await this.#prove(name, password, connection);
+    const proven = await this.#verifyPassword(name, password, connection);
     // From here to the login nothing is waited for: what was changed meanwhile is seen.
     const record = proven && this.#current(proven);
     if (record === undefined || request.signal.aborted) return false;
@@ -136,11 +143,16 @@ export class LivePasswd {
   #create(params: unknown, { connection }: RpcRequest): Promise<boolean> {
     const name = textOf(params, "username");
     const password = textOf(params, "password");
-    return this.#accounts.create(name, password, {}, () => demand(mayCreate, connection));
+    return this.#accounts.create(
+      name,
+      password,
+      {},
+      () => requirePermission(mayCreate, connection),
+    );
   }
 
   #delete(params: unknown, { connection }: RpcRequest): Promise<boolean> {
-    const permits = (record: PasswdRecord) => demand(mayDelete, connection, record);
+    const permits = (record: PasswdRecord) => requirePermission(mayDelete, connection, record);
     return this.#accounts.delete(textOf(params, "username"), { permits });
   }
 
@@ -149,11 +161,11 @@ export class LivePasswd {
     const name = optionalText(params, "username") ?? own ?? textOf(params, "username");
     const password = textOf(params, "password");
     if (name === own) return await this.#setOwn(name, password, params, connection);
-    const permits = (record?: PasswdRecord) => demand(mayReset, connection, record);
+    const permits = (record?: PasswdRecord) => requirePermission(mayReset, connection, record);
     permits();
     const old = optionalText(params, "old_password") ?? "";
     // Needless here, but whoever says it expects that it is looked at.
-    if (old !== "" && await this.#prove(name, old, connection) === undefined) return false;
+    if (old !== "" && await this.#verifyPassword(name, old, connection) === undefined) return false;
     return await this.#accounts.setPassword(name, password, { permits });
   }
 
@@ -164,7 +176,7 @@ export class LivePasswd {
     connection: Connection,
   ): Promise<boolean> {
     const old = textOf(params, "old_password");
-    if (await this.#prove(name, old, connection) === undefined) return false;
+    if (await this.#verifyPassword(name, old, connection) === undefined) return false;
     const isStill = () => this.#recordOf(connection)?.name === name;
     return await this.#accounts.setPassword(name, password, {
       permits: isStill,
@@ -175,7 +187,7 @@ export class LivePasswd {
     });
   }
 
-  async #prove(
+  async #verifyPassword(
     name: string,
     password: string,
     { handshake, logger }: Connection,
@@ -185,7 +197,7 @@ export class LivePasswd {
     const address = networkOf(this.#addressOf(handshake));
     const check = () => this.#throttle.check(account, address);
     check();
-    const record = await this.#accounts.prove(name, password, check);
+    const record = await this.#accounts.verifyPassword(name, password, check);
     if (record !== undefined) {
       this.#throttle.succeeded(account, address);
     } else {
@@ -223,7 +235,7 @@ const mayReset = permissionRequired("set_password");
  *
  * @throws {RpcServerError} `-32003` where not.
  */
-function demand(guard: Guard, connection: Connection, record?: PasswdRecord): true {
+function requirePermission(guard: Guard, connection: Connection, record?: PasswdRecord): true {
   const user = connection.user as PermittedUser | null;
   const may = guard.admits({ user, connection, name: "", kind: "method" }) === true;
   if (may && (record?.superuser !== true || user?.superuser === true)) return true;

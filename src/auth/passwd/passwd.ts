@@ -39,11 +39,11 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "../../core/plugin.ts";
-import type { Handshake } from "../../core/request.ts";
+import type { Handshake } from "../../core/connection.ts";
 import { Accounts } from "./accounts.ts";
 import type { PasswdRights } from "./accounts.ts";
 import { PasswdFile } from "./file.ts";
-import { LivePasswd } from "./methods.ts";
+import { PasswdMethodSet } from "./methods.ts";
 import type { PasswdUser } from "./methods.ts";
 import { PasswordHasher } from "./hash.ts";
 import { Throttle } from "./throttle.ts";
@@ -208,14 +208,15 @@ export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdB
   if (path === "") throw new TypeError("Cannot keep users: the path of the file is empty");
   const where = resolve(path instanceof URL ? fileURLToPath(path) : path);
   const { addressOf = ({ remoteAddress }) => remoteAddress } = options;
-  const { maxHashes: atOnce, ...bounds } = resolveBounds(options);
+  const { maxHashes: concurrency, ...bounds } = resolvePasswdBounds(options);
   const file = new PasswdFile(where, () => live.refresh());
-  const accounts = new Accounts(file, new PasswordHasher({ ...bounds, atOnce }));
-  const live = new LivePasswd({ accounts, throttle: new Throttle(bounds), addressOf });
+  const accounts = new Accounts(file, new PasswordHasher({ ...bounds, concurrency }));
+  const live = new PasswdMethodSet({ accounts, throttle: new Throttle(bounds), addressOf });
   return {
+    name: "passwd",
     methods: live.methods(),
-    userChanged: (connection) => live.userChanged(connection),
-    ended: (connection) => live.ended(connection),
+    onUserChange: (connection) => live.userChanged(connection),
+    onClose: (connection) => live.ended(connection),
     createUser: (name, password, rights = {}) => accounts.create(name, password, rights),
     deleteUser: (name) => accounts.delete(name),
     setPassword: (name, password) => accounts.setPassword(name, password),
@@ -237,7 +238,7 @@ const DEFAULTS: Bounds = Object.freeze({
 const LEAST_ROUNDS = 1000;
 const MOST = 2 ** 31 - 1;
 
-function resolveBounds(options: PasswdOptions): Bounds {
+function resolvePasswdBounds(options: PasswdOptions): Bounds {
   const bounds = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as (keyof Bounds)[]) {
     const value = options[name] ?? DEFAULTS[name];

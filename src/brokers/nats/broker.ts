@@ -20,8 +20,8 @@ import type {
   NodeConnectionOptions,
   Subscription,
 } from "@nats-io/transport-node";
-import { checkMs } from "../../util/milliseconds.ts";
-import { Turnstile } from "../../util/semaphore.ts";
+import { checkMs } from "../../util/check_option.ts";
+import { Semaphore } from "../../util/semaphore.ts";
 import type { Logger } from "../../util/logger.ts";
 import type {
   Broker,
@@ -32,13 +32,13 @@ import type {
   Position,
   Retention,
 } from "../broker.ts";
-import { Engine } from "../remote/retry_queue.ts";
-import { Follower } from "../remote/topic_reader.ts";
+import { RetryQueue } from "../remote/retry_queue.ts";
+import { TopicReader } from "../remote/topic_reader.ts";
 import type { LiveEvent } from "../remote/topic_reader.ts";
 import { isStart, publishedAt } from "./pull.ts";
 import { isAway, livePosition, NatsStream } from "./stream.ts";
-import type { KeptPart, StreamOptions } from "./stream.ts";
-import { Rounds } from "../remote/periodic_check.ts";
+import type { HistoryPage, StreamOptions } from "./stream.ts";
+import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 
 /** Where NATS is, and how the broker uses it. */
@@ -108,13 +108,16 @@ const TURNS_AT_ONCE = 128;
 class NatsBroker implements Broker {
   readonly #options: NatsBrokerOptions;
   readonly #stream: StreamOptions;
-  readonly #engine: Engine;
+  readonly #queue: RetryQueue;
   readonly #id: string = crypto.randomUUID();
-  readonly #turns: Turnstile = new Turnstile({ atOnce: TURNS_AT_ONCE, maxWaiting: Infinity });
-  readonly #ears = new Map<Follower, Ear>();
-  readonly #followers = new Set<Follower>();
+  readonly #semaphore: Semaphore = new Semaphore({
+    concurrency: TURNS_AT_ONCE,
+    maxWaiting: Infinity,
+  });
+  readonly #listeners = new Map<TopicReader, NatsListener>();
+  readonly #readers = new Set<TopicReader>();
   #opening: Promise<Open> | undefined;
-  #rounds: Rounds<Follower> | undefined;
+  #periodicCheck: PeriodicCheck<TopicReader> | undefined;
   #flushing: Promise<void> | undefined;
   #published = 0;
   #closed = false;
@@ -124,7 +127,7 @@ class NatsBroker implements Broker {
     const { replicas = 1, storage = "file", stream = "jsonrpc" } = options;
     this.#options = options;
     this.#stream = { name: stream, replicas, storage, retryMs: publishTimeoutMs };
-    this.#engine = new Engine({
+    this.#queue = new RetryQueue({
       name: "NATS",
       timeoutMs: publishTimeoutMs,
       logger,
@@ -137,7 +140,7 @@ class NatsBroker implements Broker {
   publish(topic: string, data: string, keep: Retention): Promise<Position> {
     const name = escapeTopic(topic);
     const id = `${this.#id}-${++this.#published}`;
-    return this.#engine.run({
+    return this.#queue.run({
       action: `publish to ${JSON.stringify(topic)}`,
       attempt: async () => {
         const { stream } = await this.#open();
@@ -151,29 +154,29 @@ class NatsBroker implements Broker {
     keep: Retention,
     sink: BrokerSink,
   ): Promise<BrokerSubscription> {
-    const follower: Follower = new Follower(
+    const reader: TopicReader = new TopicReader(
       sink,
       (query) =>
-        this.#engine.insist(
-          () => this.#followers.has(follower),
+        this.#queue.retryUntil(
+          () => this.#readers.has(reader),
           () => this.history(topic, keep, query),
         ),
     );
-    const unsubscribe = () => this.#leave(follower);
+    const unsubscribe = () => this.#leave(reader);
     try {
-      const position = await this.#engine.run({
+      const position = await this.#queue.run({
         action: `subscribe to ${JSON.stringify(topic)}`,
         attempt: (isOver) =>
           this.#turn(isOver, async () => {
             const open = await this.#open();
-            if (!isOver()) this.#join(follower, escapeTopic(topic), open);
+            if (!isOver()) this.#join(reader, escapeTopic(topic), open);
             // The server knows of the subscription before it is asked where the topic stands.
             await this.#flush(open);
             return (await this.#read(topic, keep, { limit: 0 })).position;
           }),
         patient: true,
       });
-      follower.begin(position);
+      reader.begin(position);
       return { position, unsubscribe };
     } catch (error) {
       unsubscribe();
@@ -182,7 +185,7 @@ class NatsBroker implements Broker {
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
-    return this.#engine.run({
+    return this.#queue.run({
       action: `read the history of ${JSON.stringify(topic)}`,
       attempt: (isOver) => this.#turn(isOver, () => this.#read(topic, keep, query)),
       patient: true,
@@ -192,11 +195,11 @@ class NatsBroker implements Broker {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#engine.close();
-    this.#rounds?.end();
-    for (const follower of this.#followers) follower.end();
-    this.#followers.clear();
-    this.#ears.clear();
+    this.#queue.close();
+    this.#periodicCheck?.end();
+    for (const reader of this.#readers) reader.end();
+    this.#readers.clear();
+    this.#listeners.clear();
     const open = await this.#opening?.catch(() => {});
     await open?.connection.close();
   }
@@ -223,9 +226,11 @@ class NatsBroker implements Broker {
     connection.closed().then((error) => {
       if (this.#closed) return;
       this.#opening = undefined;
-      this.#engine.interrupt(error ?? new Error("the connection was closed"));
+      this.#queue.interrupt(error ?? new Error("the connection was closed"));
     });
-    for (const ear of this.#ears.values()) ear.subscription = this.#listen(ear, open);
+    for (const listener of this.#listeners.values()) {
+      listener.subscription = this.#listen(listener, open);
+    }
     this.#catchUp(); // they may have heard nothing for a while
     return open;
   }
@@ -234,8 +239,8 @@ class NatsBroker implements Broker {
     for await (const { type } of connection.status()) {
       if (this.#closed) return;
       if (type === "disconnect") {
-        stream.doubt();
-        this.#engine.interrupt(new Error("the connection was lost"));
+        stream.invalidate();
+        this.#queue.interrupt(new Error("the connection was lost"));
       }
       if (type === "reconnect") this.#catchUp();
     }
@@ -243,7 +248,7 @@ class NatsBroker implements Broker {
 
   async #probe(): Promise<void> {
     const { connection, stream } = await this.#open();
-    stream.doubt();
+    stream.invalidate();
     await connection.flush();
     await stream.require({ size: 0, ageMs: 0 });
   }
@@ -258,40 +263,40 @@ class NatsBroker implements Broker {
   }
 
   #catchUp(): void {
-    for (const follower of this.#followers) follower.check();
+    for (const reader of this.#readers) reader.check();
   }
 
-  #join(follower: Follower, name: string, open: Open): void {
-    if (this.#ears.has(follower)) return;
-    this.#rounds ??= new Rounds(this.#followers, ROUND_MS);
-    const ear: Ear = { follower, name, subscription: undefined };
-    ear.subscription = this.#listen(ear, open);
-    this.#ears.set(follower, ear);
-    this.#followers.add(follower);
+  #join(reader: TopicReader, name: string, open: Open): void {
+    if (this.#listeners.has(reader)) return;
+    this.#periodicCheck ??= new PeriodicCheck(this.#readers, ROUND_MS);
+    const listener: NatsListener = { reader, name, subscription: undefined };
+    listener.subscription = this.#listen(listener, open);
+    this.#listeners.set(reader, listener);
+    this.#readers.add(reader);
   }
 
-  #listen({ follower, name }: Ear, { connection, stream }: Open): Subscription {
+  #listen({ reader, name }: NatsListener, { connection, stream }: Open): Subscription {
     return connection.subscribe(`${this.#stream.name}.live.${name}`, {
       callback: (error, message) => {
-        if (error !== null) return this.#engine.lost(error);
+        if (error !== null) return this.#queue.lost(error);
         const live = parseLive(message, stream.epoch);
         if (live === undefined) return; // somebody else's
-        follower.take(live);
+        reader.take(live);
         if (stream.notice(live.position)) this.#catchUp();
       },
     });
   }
 
-  #leave(follower: Follower): void {
-    follower.end();
-    this.#followers.delete(follower);
-    this.#ears.get(follower)?.subscription?.unsubscribe();
-    this.#ears.delete(follower);
+  #leave(reader: TopicReader): void {
+    reader.end();
+    this.#readers.delete(reader);
+    this.#listeners.get(reader)?.subscription?.unsubscribe();
+    this.#listeners.delete(reader);
   }
 
   /** Does what many may want at once, a few at a time. */
   #turn<T>(isOver: () => boolean, work: () => Promise<T>): Promise<T> {
-    return this.#turns.pass(() => isOver() ? Promise.reject(new Error("too late")) : work());
+    return this.#semaphore.run(() => isOver() ? Promise.reject(new Error("too late")) : work());
   }
 
   async #read(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
@@ -302,7 +307,7 @@ class NatsBroker implements Broker {
     const last = message.seq;
     const known = since?.epoch === epoch && since.offset <= last;
     const place = { epoch, last, from: known ? since.offset : -1 };
-    const read = (): KeptPart | Promise<KeptPart> => {
+    const read = (): HistoryPage | Promise<HistoryPage> => {
       if (place.from === last || keep.size === 0 || limit === 0) return NOTHING;
       if (limit === 1 && since === undefined) return { ...NOTHING, messages: [message] };
       return stream.read(subject, { from: Math.max(place.from, 1), to: last, most: first + 1 });
@@ -311,15 +316,15 @@ class NatsBroker implements Broker {
   }
 }
 
-const NOTHING: KeptPart = { messages: [], count: 0, isWhole: true };
+const NOTHING: HistoryPage = { messages: [], count: 0, isWhole: true };
 
 interface Open {
   readonly connection: NatsConnection;
   readonly stream: NatsStream;
 }
 
-interface Ear {
-  readonly follower: Follower;
+interface NatsListener {
+  readonly reader: TopicReader;
   readonly name: string;
   subscription: Subscription | undefined;
 }
@@ -333,7 +338,7 @@ function parseLive(message: Msg, epoch: string): LiveEvent | undefined {
   return { position, previous, event };
 }
 
-interface Place {
+interface TopicPlace {
   readonly epoch: string;
   readonly last: number;
   /** The offset that was asked from, where it may be one of the topic; else -1. */
@@ -341,8 +346,8 @@ interface Place {
 }
 
 function historyOf(
-  { epoch, from, last }: Place,
-  { messages, count, isWhole }: KeptPart,
+  { epoch, from, last }: TopicPlace,
+  { messages, count, isWhole }: HistoryPage,
   { size, ageMs }: Retention,
   { first = Infinity, limit = Infinity, since }: HistoryQuery,
 ): BrokerHistory {

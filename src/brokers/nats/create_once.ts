@@ -14,7 +14,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 
 /** What is to be there once. */
-export interface Making<T> {
+export interface CreateOnce<T> {
   /** The subject on which those who want to make it find out about each other. */
   readonly subject: string;
   /** What is there; `undefined` where nothing is. */
@@ -24,11 +24,11 @@ export interface Making<T> {
 }
 
 /** Makes what was not there a moment ago, or finds what somebody else has made meanwhile. */
-export async function makeOnce<T>(
+export async function createOnce<T>(
   connection: NatsConnection,
-  { subject, find, make }: Making<T>,
+  { subject, find, make }: CreateOnce<T>,
 ): Promise<T> {
-  if (makesOnceItself(connection)) return await make();
+  if (createsOnceItself(connection)) return await make();
   const claim = new Claim(connection, subject);
   try {
     for (;;) {
@@ -99,7 +99,7 @@ class Claim {
 // How long others have to answer.
 const PAUSE_MS = 200;
 
-function makesOnceItself({ info }: NatsConnection): boolean {
+function createsOnceItself({ info }: NatsConnection): boolean {
   const [major = 0, minor = 0, patch = 0] = (info?.version ?? "").split(".").map(parseFloat);
   return major > 2 || (major === 2 && (minor > 10 || (minor === 10 && patch >= 2)));
 }

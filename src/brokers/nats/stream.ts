@@ -16,7 +16,7 @@ import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "../broker.ts";
 import { Header, keptMessage, pullAll } from "./pull.ts";
 import type { KeptMessage, Pulled, PullRange } from "./pull.ts";
-import { makeOnce } from "./create_once.ts";
+import { createOnce } from "./create_once.ts";
 
 /** How a stream is made. */
 export interface StreamOptions {
@@ -35,7 +35,7 @@ export interface LastMessage {
 }
 
 /** What was read of a subject. */
-export interface KeptPart extends Pulled {
+export interface HistoryPage extends Pulled {
   /** How many there are from the first that was asked for. */
   readonly count: number;
 }
@@ -104,7 +104,7 @@ export class NatsStream {
   }
 
   /** Forgets what it knows: the server may have lost its data. */
-  doubt(): void {
+  invalidate(): void {
     this.#kept = { size: -1, ageMs: -1 };
   }
 
@@ -131,7 +131,7 @@ export class NatsStream {
 
   /** Takes note of what a live message says; answers whether another stream is in the place of this one. */
   notice({ epoch, offset }: Position): boolean {
-    if (epoch !== this.#epoch) this.doubt();
+    if (epoch !== this.#epoch) this.invalidate();
     return this.#isBack("heard", offset);
   }
 
@@ -141,7 +141,7 @@ export class NatsStream {
     const last = await this.#last(subject, epoch);
     if (last.epoch === epoch) return last;
     // Its publisher knew another stream, or this process does.
-    this.doubt();
+    this.invalidate();
     const now = await this.require(keep);
     return now === epoch ? { ...last, epoch } : { ...await this.#last(subject, now), epoch: now };
   }
@@ -151,7 +151,7 @@ export class NatsStream {
    *
    * @returns Them, how many there are from the first on, and whether none was thrown away meanwhile.
    */
-  async read(subject: string, range: PullRange): Promise<KeptPart> {
+  async read(subject: string, range: PullRange): Promise<HistoryPage> {
     for (let tries = 1;; tries++) {
       try {
         return await this.#read(subject, range);
@@ -162,7 +162,7 @@ export class NatsStream {
     }
   }
 
-  async #read(subject: string, range: PullRange): Promise<KeptPart> {
+  async #read(subject: string, range: PullRange): Promise<HistoryPage> {
     const { name } = this.#options;
     const info = await this.#reading.consumers.add(name, {
       ...{ filter_subject: subject, deliver_policy: "by_start_sequence" },
@@ -208,7 +208,7 @@ export class NatsStream {
   #isBack(where: "acknowledged" | "heard", seq: number): boolean {
     const isBack = seq < this.#highest[where];
     this.#highest[where] = seq;
-    if (isBack) this.doubt();
+    if (isBack) this.invalidate();
     return isBack;
   }
 
@@ -267,7 +267,7 @@ export class NatsStream {
     const { streams } = this.#manager;
     const { name } = this.#options;
     const config = { ...this.#fixed(), ...limitsOf(wanted) };
-    return makeOnce(this.#connection, {
+    return createOnce(this.#connection, {
       subject: `${name}.making`,
       find: () => this.#find(),
       make: async () =>

@@ -13,8 +13,8 @@
  * @module
  */
 
-import { checkMs } from "../../util/milliseconds.ts";
-import { Turnstile } from "../../util/semaphore.ts";
+import { checkMs } from "../../util/check_option.ts";
+import { Semaphore } from "../../util/semaphore.ts";
 import type { Logger } from "../../util/logger.ts";
 import type {
   Broker,
@@ -26,20 +26,20 @@ import type {
   Position,
   Retention,
 } from "../broker.ts";
-import { Engine } from "../remote/retry_queue.ts";
-import { Follower } from "../remote/topic_reader.ts";
+import { RetryQueue } from "../remote/retry_queue.ts";
+import { TopicReader } from "../remote/topic_reader.ts";
 import type { LiveEvent } from "../remote/topic_reader.ts";
-import { isAway, isUndone, RedisLink } from "./connection.ts";
-import type { RedisPlace } from "./connection.ts";
+import { isAway, isUndone, RedisConnection } from "./connection.ts";
+import type { RedisTarget } from "./connection.ts";
 import { PUBLISH, READ } from "./scripts.ts";
 import type { Script } from "./scripts.ts";
-import { Rounds } from "../remote/periodic_check.ts";
+import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 
-export type { RedisPlace } from "./connection.ts";
+export type { RedisTarget } from "./connection.ts";
 
 /** Where Redis is, and how the broker uses it. */
-export interface RedisBrokerOptions extends RedisPlace {
+export interface RedisBrokerOptions extends RedisTarget {
   /**
    * What the names of all keys and channels begin with. Servers that share topics share it; others
    * on the same Redis have their own.
@@ -86,13 +86,13 @@ type Reply = [epoch: string, offset: string, entries: [id: string, fields: strin
 
 class RedisBroker implements Broker {
   readonly #prefix: string;
-  readonly #engine: Engine;
-  readonly #commands: RedisLink;
-  readonly #ears: RedisLink;
-  readonly #reads: Turnstile = new Turnstile({ atOnce: READS_AT_ONCE, maxWaiting: Infinity });
-  readonly #followers = new Set<Follower>();
-  readonly #channels = new Map<string, Set<Follower>>();
-  #rounds: Rounds<Follower> | undefined;
+  readonly #queue: RetryQueue;
+  readonly #commands: RedisConnection;
+  readonly #listeners: RedisConnection;
+  readonly #reads: Semaphore = new Semaphore({ concurrency: READS_AT_ONCE, maxWaiting: Infinity });
+  readonly #readers = new Set<TopicReader>();
+  readonly #channels = new Map<string, Set<TopicReader>>();
+  #periodicCheck: PeriodicCheck<TopicReader> | undefined;
   #prepared: Promise<void> | undefined;
   #closed = false;
 
@@ -100,10 +100,14 @@ class RedisBroker implements Broker {
     const { prefix = "jsonrpc:", publishTimeoutMs = DEFAULT_TIMEOUT_MS, logger = console } =
       checkOptions(options);
     this.#prefix = prefix;
-    const failed = (error: unknown) => this.#engine.lost(error);
-    this.#commands = new RedisLink(options, { failed, connected() {} }, prefix);
-    this.#ears = new RedisLink(options, { failed, connected: () => this.#catchUp() }, prefix);
-    this.#engine = new Engine({
+    const failed = (error: unknown) => this.#queue.lost(error);
+    this.#commands = new RedisConnection(options, { failed, connected() {} }, prefix);
+    this.#listeners = new RedisConnection(
+      options,
+      { failed, connected: () => this.#catchUp() },
+      prefix,
+    );
+    this.#queue = new RetryQueue({
       name: "Redis",
       timeoutMs: publishTimeoutMs,
       logger,
@@ -111,7 +115,7 @@ class RedisBroker implements Broker {
       isUndone,
       probe: async () => {
         await this.#commands.prepare([PUBLISH, READ]);
-        await this.#ears.probe();
+        await this.#listeners.probe();
       },
     });
   }
@@ -119,7 +123,7 @@ class RedisBroker implements Broker {
   async publish(topic: string, data: string, keep: Retention): Promise<Position> {
     const { keys, channel } = this.#names(topic);
     const args = [newEpoch(), place(keep), channel, data, String(keep.size), age(keep)];
-    const reply = await this.#engine.run({
+    const reply = await this.#queue.run({
       action: `publish to ${JSON.stringify(topic)}`,
       attempt: () => this.#run(PUBLISH, keys, args),
       again: false,
@@ -134,26 +138,26 @@ class RedisBroker implements Broker {
     sink: BrokerSink,
   ): Promise<BrokerSubscription> {
     const { channel } = this.#names(topic);
-    const follower: Follower = new Follower(
+    const reader: TopicReader = new TopicReader(
       sink,
       (query) =>
-        this.#engine.insist(
-          () => this.#followers.has(follower),
-          () => this.#reads.pass(async () => await this.history(topic, keep, query)),
+        this.#queue.retryUntil(
+          () => this.#readers.has(reader),
+          () => this.#reads.run(async () => await this.history(topic, keep, query)),
         ),
     );
-    const unsubscribe = () => this.#leave(channel, follower);
+    const unsubscribe = () => this.#leave(channel, reader);
     try {
-      const position = await this.#engine.run({
+      const position = await this.#queue.run({
         action: `subscribe to ${JSON.stringify(topic)}`,
         attempt: async (isOver) => {
-          await this.#join(channel, follower, isOver);
+          await this.#join(channel, reader, isOver);
           const { position } = await this.#read(topic, keep, { limit: 0 });
           return position;
         },
         patient: true,
       });
-      follower.begin(position);
+      reader.begin(position);
       return { position, unsubscribe };
     } catch (error) {
       unsubscribe();
@@ -162,7 +166,7 @@ class RedisBroker implements Broker {
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
-    return this.#engine.run({
+    return this.#queue.run({
       action: `read the history of ${JSON.stringify(topic)}`,
       attempt: () => this.#read(topic, keep, query),
       patient: true,
@@ -172,13 +176,13 @@ class RedisBroker implements Broker {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#engine.close();
-    this.#rounds?.end();
-    for (const follower of this.#followers) follower.end();
-    this.#followers.clear();
+    this.#queue.close();
+    this.#periodicCheck?.end();
+    for (const reader of this.#readers) reader.end();
+    this.#readers.clear();
     this.#channels.clear();
     this.#commands.close();
-    this.#ears.close();
+    this.#listeners.close();
   }
 
   #names(topic: string): { keys: [string, string]; channel: string } {
@@ -208,38 +212,38 @@ class RedisBroker implements Broker {
     return historyOf(reply as Reply, query, side);
   }
 
-  async #join(channel: string, follower: Follower, isOver: () => boolean): Promise<void> {
-    await this.#ears.open();
+  async #join(channel: string, reader: TopicReader, isOver: () => boolean): Promise<void> {
+    await this.#listeners.open();
     if (isOver()) return;
-    this.#rounds ??= new Rounds(this.#followers, ROUND_MS);
-    this.#followers.add(follower);
-    const followers = this.#channels.get(channel) ?? new Set();
-    this.#channels.set(channel, followers.add(follower));
-    await this.#ears.subscribe(channel, this.#hear);
+    this.#periodicCheck ??= new PeriodicCheck(this.#readers, ROUND_MS);
+    this.#readers.add(reader);
+    const readers = this.#channels.get(channel) ?? new Set();
+    this.#channels.set(channel, readers.add(reader));
+    await this.#listeners.subscribe(channel, this.#hear);
   }
 
-  #leave(channel: string, follower: Follower): void {
-    follower.end();
-    this.#followers.delete(follower);
-    const followers = this.#channels.get(channel);
-    if (!followers?.delete(follower) || followers.size > 0) return;
+  #leave(channel: string, reader: TopicReader): void {
+    reader.end();
+    this.#readers.delete(reader);
+    const readers = this.#channels.get(channel);
+    if (!readers?.delete(reader) || readers.size > 0) return;
     this.#channels.delete(channel);
-    this.#ears.unsubscribe(channel, this.#hear).catch(() => {});
+    this.#listeners.unsubscribe(channel, this.#hear).catch(() => {});
   }
 
   readonly #hear = (message: string, channel: string): void => {
-    const followers = this.#channels.get(channel);
-    if (followers === undefined) {
-      // Redis was away when the last follower left.
-      if (!this.#closed) this.#ears.unsubscribe(channel, this.#hear).catch(() => {});
+    const readers = this.#channels.get(channel);
+    if (readers === undefined) {
+      // Redis was away when the last reader left.
+      if (!this.#closed) this.#listeners.unsubscribe(channel, this.#hear).catch(() => {});
       return;
     }
     const live = parseLive(message);
-    if (live !== undefined) { for (const follower of followers) follower.take(live); }
+    if (live !== undefined) { for (const reader of readers) reader.take(live); }
   };
 
   #catchUp(): void {
-    for (const follower of this.#followers) follower.check();
+    for (const reader of this.#readers) reader.check();
   }
 }
 

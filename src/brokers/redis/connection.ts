@@ -9,7 +9,7 @@ import type { RedisClientOptions, RedisClusterOptions, RedisSentinelOptions } fr
 import type { Script } from "./scripts.ts";
 
 /** Where Redis is, and how to get in. */
-export interface RedisPlace {
+export interface RedisTarget {
   /**
    * Where one server is: `redis://user:password@host:6379/0`, `rediss:` with TLS.
    *
@@ -28,7 +28,7 @@ export interface RedisPlace {
 export type ChannelListener = (message: string, channel: string) => void;
 
 /** What a link tells. */
-export interface LinkEvents {
+export interface RedisConnectionEvents {
   /** Something went wrong; the client goes on trying. */
   failed(error: unknown): void;
   /** It is connected, for the first time or again. */
@@ -58,9 +58,9 @@ const PING_MS = 5_000;
 const SILENCE_MS = 15_000;
 
 /** A way to Redis, whatever is behind it. */
-export class RedisLink {
-  readonly #place: RedisPlace;
-  readonly #events: LinkEvents;
+export class RedisConnection {
+  readonly #place: RedisTarget;
+  readonly #events: RedisConnectionEvents;
   readonly #prefix: string;
   // Clients of several servers listen through a connection of its own, which they begin and end.
   readonly #listensApart: boolean;
@@ -78,7 +78,7 @@ export class RedisLink {
    * @param events Who is told.
    * @param prefix What the names of channels begin with.
    */
-  constructor(place: RedisPlace, events: LinkEvents, prefix: string) {
+  constructor(place: RedisTarget, events: RedisConnectionEvents, prefix: string) {
     this.#place = place;
     this.#events = events;
     [this.#client, this.#send] = this.#make();
@@ -181,7 +181,7 @@ function ignore(): void {}
 // One server and sentinels say the first two, a cluster the others.
 const CONNECTED = ["ready", "topology-change", "connect", "node-ready"];
 
-function newClient({ url, client, cluster, sentinel }: RedisPlace): [AnyClient, Send] {
+function newClient({ url, client, cluster, sentinel }: RedisTarget): [AnyClient, Send] {
   if (cluster !== undefined) {
     const defaults = clientOptions(cluster.defaults);
     const made = createCluster({ ...REFRESH, ...cluster, defaults });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { quiet } from "../../util/timer.ts";
+import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 
 /** What wants to be looked after. */
@@ -15,7 +15,7 @@ export interface Checked {
 const STEP_MS = 1_000;
 
 /** Checks each member once in a while, spread over the time. */
-export class Rounds<T extends Checked> {
+export class PeriodicCheck<T extends Checked> {
   readonly #members: ReadonlySet<T>;
   readonly #timer: Timer;
   #next: Iterator<T>;
@@ -28,7 +28,7 @@ export class Rounds<T extends Checked> {
     this.#members = members;
     this.#next = members.values();
     const step = () => this.#check(Math.ceil(members.size * STEP_MS / everyMs));
-    this.#timer = quiet(setInterval(step, STEP_MS));
+    this.#timer = unref(setInterval(step, STEP_MS));
   }
 
   /** Ends it. */

@@ -5,11 +5,11 @@
  */
 
 import type { Logger } from "../../util/logger.ts";
-import { quiet } from "../../util/timer.ts";
+import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 
 /** What is to be known of an engine. */
-export interface EngineOptions {
+export interface RetryQueueOptions {
   /** Its name in messages. */
   readonly name: string;
   /** How long something may wait for it, in milliseconds. */
@@ -25,7 +25,7 @@ export interface EngineOptions {
 }
 
 /** Something to do in an engine. */
-export interface EngineTask<T> {
+export interface RetryTask<T> {
   /** What cannot be done where it fails, as words after "Cannot". */
   readonly action: string;
   /** Tries it. `isOver` tells whether nobody waits for it any more. */
@@ -53,9 +53,9 @@ const REST_MS = 1_000;
 const MAX_EXTENSIONS = 5;
 
 /** Does tasks in an engine, within a bounded time, in the order in which they came. */
-export class Engine {
+export class RetryQueue {
   /** What is to be known of it. */
-  readonly options: EngineOptions;
+  readonly options: RetryQueueOptions;
   readonly #jobs = new Set<Job>();
   readonly #resting = new Set<() => void>();
   #waiting: Job[] = [];
@@ -65,7 +65,7 @@ export class Engine {
   #timer: Timer | undefined;
 
   /** @param options What is to be known of it. */
-  constructor(options: EngineOptions) {
+  constructor(options: RetryQueueOptions) {
     this.options = options;
   }
 
@@ -84,7 +84,7 @@ export class Engine {
    *
    * @returns What it gives. Rejects where that takes too long, or the engine refuses.
    */
-  run<T>(task: EngineTask<T>): Promise<T> {
+  run<T>(task: RetryTask<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const job = new Job(this, task, {
       done: (value) => resolve(value as T),
@@ -127,7 +127,7 @@ export class Engine {
   }
 
   /** Does something again and again until it succeeds, as long as it is wanted. */
-  async insist<T>(isWanted: () => boolean, work: () => Promise<T>): Promise<T> {
+  async retryUntil<T>(isWanted: () => boolean, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await work();
@@ -146,7 +146,7 @@ export class Engine {
         this.#resting.delete(end);
         resolve();
       };
-      const timer = quiet(setTimeout(end, REST_MS));
+      const timer = unref(setTimeout(end, REST_MS));
       if (this.#closed) end();
       else this.#resting.add(end);
     });
@@ -161,7 +161,7 @@ export class Engine {
   }
 
   #probeIn(ms: number): void {
-    this.#timer = quiet(setTimeout(() => void this.#probe(ms), ms));
+    this.#timer = unref(setTimeout(() => void this.#probe(ms), ms));
   }
 
   async #probe(ms: number): Promise<void> {
@@ -191,8 +191,8 @@ interface Outcome {
 
 /** A task that somebody waits for. */
 class Job {
-  readonly #engine: Engine;
-  readonly #task: EngineTask<unknown>;
+  readonly #engine: RetryQueue;
+  readonly #task: RetryTask<unknown>;
   readonly #outcome: Outcome;
   #timer: Timer;
   #extensions: number;
@@ -202,7 +202,7 @@ class Job {
   #round = 0;
   #underWay = false;
 
-  constructor(engine: Engine, task: EngineTask<unknown>, outcome: Outcome) {
+  constructor(engine: RetryQueue, task: RetryTask<unknown>, outcome: Outcome) {
     this.#engine = engine;
     this.#task = task;
     this.#outcome = outcome;

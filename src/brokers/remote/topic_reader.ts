@@ -5,7 +5,7 @@
  * @module
  */
 
-import { quiet } from "../../util/timer.ts";
+import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 import type { BrokerEvent, BrokerHistory, BrokerSink, HistoryQuery, Position } from "../broker.ts";
 
@@ -22,7 +22,7 @@ export interface LiveEvent {
   readonly event: BrokerEvent | undefined;
 }
 
-/** Reads history. Does not reject while the follower is needed. */
+/** Reads history. Does not reject while the reader is needed. */
 export type ReadHistory = (query: HistoryQuery) => Promise<BrokerHistory>;
 
 // What may wait while history is read. Past it the rest is read from there as well.
@@ -34,7 +34,7 @@ const PAGE = 1_000;
 const WAY_MS = 1_000;
 
 /** One sink's place in its topic. */
-export class Follower {
+export class TopicReader {
   readonly #sink: BrokerSink;
   readonly #read: ReadHistory;
   #at: Position | undefined;
@@ -140,7 +140,7 @@ export class Follower {
     const { epoch, offset } = this.#at as Position;
     if (complete || position.epoch !== epoch || position.offset <= offset) return false;
     this.#stopAwaiting(); // what is awaited now comes later
-    this.#awaited = { position, timer: quiet(setTimeout(() => this.#late(), WAY_MS)) };
+    this.#awaited = { position, timer: unref(setTimeout(() => this.#late(), WAY_MS)) };
     return true;
   }
 

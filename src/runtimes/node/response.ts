@@ -8,7 +8,7 @@
 import { getRequestListener } from "@hono/node-server";
 
 /** That class; the platform's where it cannot be had. Both are `instanceof Response`. */
-export const LightResponse: typeof Response = find();
+export const NodeResponse: typeof Response = find();
 
 /** It is handed out only in place of the global one, which is put back at once. */
 function find(): typeof Response {

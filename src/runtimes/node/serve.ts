@@ -12,7 +12,7 @@ import type { ServerOptions as TlsOptions } from "node:https";
 import type { AddressInfo, Server } from "node:net";
 import type { CloseOptions } from "../../core/close_options.ts";
 import { isWebSocket } from "../upgrade_request.ts";
-import { nodeRuntime, Upgrades } from "./upgrade.ts";
+import { nodeRuntime, NodeUpgrades } from "./upgrade.ts";
 import type { FetchApp } from "./upgrade.ts";
 
 export type { FetchApp } from "./upgrade.ts";
@@ -77,7 +77,7 @@ export async function serve(app: FetchApp, options: ServeOptions = {}): Promise<
     // Before Node 24.9 each of these is taken for an upgrade, and refused.
     serverOptions: { ...tls, shouldUpgradeCallback: asksForWebSocket },
   }) as Server;
-  const upgrades = new Upgrades(app, tls !== undefined);
+  const upgrades = new NodeUpgrades(app, tls !== undefined);
   server.on("upgrade", (incoming, socket, head) => upgrades.take(incoming, socket, head));
   await listen(server, port, hostname);
   return new Listening(server, { app, upgrades, secure: tls !== undefined, hostname });
@@ -89,7 +89,7 @@ function asksForWebSocket({ headers }: IncomingMessage): boolean {
 
 interface Served {
   readonly app: FetchApp;
-  readonly upgrades: Upgrades;
+  readonly upgrades: NodeUpgrades;
   readonly secure: boolean;
   readonly hostname: string | undefined;
 }
@@ -102,7 +102,7 @@ class Listening implements NodeServer {
   readonly url: string;
   readonly #server: Server & Partial<ConnectionClosers>;
   readonly #app: FetchApp;
-  readonly #upgrades: Upgrades;
+  readonly #upgrades: NodeUpgrades;
   #ended: Promise<void> | undefined;
 
   constructor(server: Server, served: Served) {

@@ -8,10 +8,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
-import type { Admission } from "../../core/channel.ts";
+import type { UpgradeContext } from "../../core/channel.ts";
 import type { CloseOptions } from "../../core/close_options.ts";
 import type { RuntimeHost } from "../detect.ts";
-import { LightResponse } from "./response.ts";
+import { NodeResponse } from "./response.ts";
 import type { Runtime } from "../runtime.ts";
 import { openWs } from "./ws_channel.ts";
 
@@ -29,12 +29,12 @@ interface UpgradeHost extends RuntimeHost {
   readonly incoming: IncomingMessage;
   /** Only beside a request that is no upgrade. */
   readonly outgoing?: ServerResponse;
-  readonly upgrade?: (admission: Admission) => void;
+  readonly upgrade?: (admission: UpgradeContext) => void;
 }
 
 /** `ws` behind the `upgrade` event of a Node server. */
 export const nodeRuntime: Runtime = {
-  Response: LightResponse,
+  Response: NodeResponse,
 
   remoteAddress(_request, host) {
     return (host as UpgradeHost).incoming?.socket?.remoteAddress;
@@ -61,7 +61,7 @@ export const nodeRuntime: Runtime = {
 };
 
 /** The sockets of one server, from the request to upgrade until they are closed. */
-export class Upgrades {
+export class NodeUpgrades {
   readonly #app: FetchApp;
   readonly #scheme: string;
   // One for each limit of message sizes: `ws` takes it from its server.
@@ -88,7 +88,7 @@ export class Upgrades {
     if (this.#closed) return void socket.destroy();
     this.#asking.add(socket);
     let upgraded = false;
-    const upgrade = (admission: Admission): void => {
+    const upgrade = (admission: UpgradeContext): void => {
       upgraded = true;
       this.#asking.delete(socket);
       this.#upgrade(incoming, socket, head, admission);
@@ -122,7 +122,7 @@ export class Upgrades {
     incoming: IncomingMessage,
     socket: Duplex,
     head: Uint8Array,
-    admission: Admission,
+    admission: UpgradeContext,
   ): void {
     const server = this.#serverFor(admission.maxMessageBytes);
     protocols.set(incoming, admission.protocol);

@@ -7,18 +7,18 @@
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import { closeReason } from "../../core/channel.ts";
-import type { Admission, Channel, Flushable, Outgoing } from "../../core/channel.ts";
-import { createTick } from "../flush_scheduler.ts";
+import type { Channel, Flushable, Outgoing, UpgradeContext } from "../../core/channel.ts";
+import { createFlushScheduler } from "../flush_scheduler.ts";
 import { FrameJoiner, sharedFrame } from "./ws_frame.ts";
 
 /** Ties a socket, open by now, to the receiver that the admission makes. */
-export function openWs(socket: WebSocket, stream: Duplex, admission: Admission): void {
+export function openWs(socket: WebSocket, stream: Duplex, admission: UpgradeContext): void {
   const channel = isPlain(socket) ? new JoinedChannel(socket, stream) : new PlainChannel(socket);
   const receiver = admission.opened(channel);
   socket.on("message", (data: Buffer, isBinary: boolean) => {
     receiver.receive(isBinary ? undefined : data.toString());
   });
-  socket.on("pong", () => receiver.alive());
+  socket.on("pong", () => receiver.markAlive());
   socket.on("close", (code: number, reason: Buffer) => receiver.closed(code, reason.toString()));
   // Its close follows, with the code that tells what was wrong.
   socket.on("error", () => {});
@@ -80,7 +80,7 @@ class JoinedChannel extends PlainChannel {
 
 const OPEN = 1;
 const joiner = new FrameJoiner();
-const defer = createTick((run) =>
+const defer = createFlushScheduler((run) =>
   setImmediate(() => {
     run();
     joiner.clear();

@@ -4,31 +4,27 @@
  * @module
  */
 
-import { readText } from "../../util/body.ts";
 import { afterBody } from "./discard_body.ts";
-import { Dispatcher } from "../server_dispatcher.ts";
-import type { Drain } from "../shutdown.ts";
-import { describeError, ErrorCode, RpcConnectionError, RpcError } from "../../protocol/errors.ts";
-import { responseClass, toHandshake } from "../handshake_checks.ts";
-import type { Checks } from "../handshake_checks.ts";
-import { exceedsBytes } from "../../protocol/limits.ts";
+import type { Shutdown } from "../shutdown.ts";
+import { describeError } from "../../protocol/errors.ts";
+import { toHandshake } from "../handshake_checks.ts";
+import type { HandshakeChecks } from "../handshake_checks.ts";
 import type { Limits } from "../../protocol/limits.ts";
 import type { Logger } from "../../util/logger.ts";
 import type { MethodRegistry } from "../methods.ts";
-import { isThenable } from "../../core/middleware.ts";
+import { isThenable } from "../../util/maybe_promise.ts";
 import type { Origins } from "../origin.ts";
 import type { Plugin } from "../../core/plugin.ts";
-import { errorText, isId, parseMessage } from "../../protocol/message.ts";
-import type { Id } from "../../protocol/message.ts";
-import { Connection } from "../../core/request.ts";
-import type { Handshake, Outlet, RpcRequest } from "../../core/request.ts";
-import type { Method, ResponderHost } from "../../core/dispatcher.ts";
-import { chooseRuntime } from "../../runtimes/detect.ts";
-import type { SocketDoor } from "../acceptor.ts";
+import type { Handshake } from "../../core/connection.ts";
+import type { Method } from "../../core/dispatcher.ts";
+import { detectRuntime } from "../../runtimes/detect.ts";
+import type { WebSocketAcceptor } from "../acceptor.ts";
+import { answerGet, answerPost } from "./exchange.ts";
+import type { Caller, Exchange, ExchangeHost } from "./exchange.ts";
 import { isEventRequest, openEvents, searchOf } from "./sse.ts";
 
 /** What the HTTP door of a server needs of it. */
-export interface HttpDoorOptions {
+export interface HttpHandlerOptions {
   /** Which bounds hold. */
   readonly limits: Limits;
   /** Where failures are written. */
@@ -36,44 +32,31 @@ export interface HttpDoorOptions {
   /** What can be called. */
   readonly methods: MethodRegistry;
   /** What is asked before the first message. */
-  readonly checks: Checks;
+  readonly checks: HandshakeChecks;
   /** Which pages may ask. */
   readonly origins: Origins;
   /** What may answer other requests. */
   readonly plugins: readonly Plugin[];
   /** The end of the server, once it has begun. */
-  readonly drain: Drain;
+  readonly drain: Shutdown;
   /** Opens a connection that is no single exchange. It runs the checks itself. */
-  readonly enter: SocketDoor["enter"];
-}
-
-/** What an exchange needs of its door. */
-interface ExchangeHost extends ResponderHost {
-  /** Those that wait for their handlers. */
-  readonly waiting: Set<Exchange>;
-}
-
-/** Who asks. */
-interface Caller {
-  readonly handshake: Handshake;
-  /** Calls back once if the caller leaves before its answer. Gives what stops that. */
-  readonly onLeave: ((left: () => void) => () => void) | undefined;
+  readonly accept: WebSocketAcceptor["accept"];
 }
 
 /** Answers requests that are no upgrade. */
-export class HttpDoor {
-  readonly #options: HttpDoorOptions;
+export class HttpHandler {
+  readonly #options: HttpHandlerOptions;
   readonly #postHost: ExchangeHost;
   readonly #getHost: ExchangeHost;
-  readonly #waiting = new Set<Exchange>();
+  readonly #pending = new Set<Exchange>();
   #underWay = 0;
   #cut = false;
 
   /** @param options What the door needs. */
-  constructor(options: HttpDoorOptions) {
+  constructor(options: HttpHandlerOptions) {
     this.#options = options;
     const { limits, logger, methods, drain } = options;
-    const host = { limits, logger, waiting: this.#waiting };
+    const host = { limits, logger, pending: this.#pending };
     const find = (method: Method | undefined) => this.#cut ? drain.method : method;
     this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
     this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
@@ -87,7 +70,7 @@ export class HttpDoor {
   /** Answers all who wait with 503, and tells their handlers so. Whoever is still reading runs nothing. */
   cutOff(): void {
     this.#cut = true;
-    for (const exchange of this.#waiting) exchange.cutOff();
+    for (const exchange of this.#pending) exchange.cutOff();
   }
 
   /**
@@ -97,7 +80,7 @@ export class HttpDoor {
    * @param host What the runtime passes beside the request.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
-    if (this.#options.drain.begun) return this.#turnAway(request, host);
+    if (this.#options.drain.started) return this.#rejectClosing(request, host);
     const response = this.#answer(request, host);
     return isThenable(response) ? this.#count(response) : response;
   }
@@ -112,8 +95,8 @@ export class HttpDoor {
   }
 
   #answer(request: Request, host: unknown): Response | Promise<Response> {
-    const { checks, enter } = this.#options;
-    const runtime = chooseRuntime(host);
+    const { checks, accept } = this.#options;
+    const runtime = detectRuntime(host);
     const handshake = toHandshake(request, runtime, host);
     const caller: Caller = {
       handshake,
@@ -122,27 +105,27 @@ export class HttpDoor {
     const origin = handshake.headers.get("origin");
     // Before the other checks: a browser's question carries nothing that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
-    const blind = origin === null && isAsking(request)
-      ? this.#options.origins.checkBlind(handshake)
+    const blind = origin === null && runsOrSubscribes(request)
+      ? this.#options.origins.checkNoCors(handshake)
       : undefined;
     if (blind !== undefined) return blind;
     let response: Response | Promise<Response>;
     if (isEventRequest(request)) {
       runtime?.keepOpen?.(request, host);
-      response = enter(handshake, (admission) => openEvents(request, admission));
+      response = accept(handshake, (admission) => openEvents(request, admission));
     } else {
       const refusal = checks.run(handshake);
       response = isThenable(refusal)
-        ? refusal.then((refusal) => this.#unless(refusal, request, caller))
-        : this.#unless(refusal, request, caller);
+        ? refusal.then((refusal) => this.#answerUnlessRefused(refusal, request, caller))
+        : this.#answerUnlessRefused(refusal, request, caller);
     }
-    return origin === null ? response : this.#readable(response, handshake, origin);
+    return origin === null ? response : this.#withCors(response, handshake, origin);
   }
 
   /** Refuses because the server ends, in a way that a page can read which may ask. Nobody waits for it. */
-  #turnAway(request: Request, host: unknown): Response | Promise<Response> {
+  #rejectClosing(request: Request, host: unknown): Response | Promise<Response> {
     const { checks, drain, origins } = this.#options;
-    const handshake = toHandshake(request, chooseRuntime(host), host);
+    const handshake = toHandshake(request, detectRuntime(host), host);
     const origin = handshake.headers.get("origin");
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     let refusal: Response;
@@ -152,7 +135,7 @@ export class HttpDoor {
       refusal = checks.refusal(error);
     }
     const response = afterBody(request, refusal);
-    return origin === null ? response : this.#readable(response, handshake, origin);
+    return origin === null ? response : this.#withCors(response, handshake, origin);
   }
 
   #preflight(handshake: Handshake): Response {
@@ -165,7 +148,7 @@ export class HttpDoor {
   }
 
   /** Lets the page that asked read the answer, if it may ask at all. */
-  async #readable(
+  async #withCors(
     answer: Response | Promise<Response>,
     handshake: Handshake,
     origin: string,
@@ -182,7 +165,7 @@ export class HttpDoor {
     return new Response(response.body, { status: response.status, headers });
   }
 
-  #unless(
+  #answerUnlessRefused(
     refusal: Response | undefined,
     request: Request,
     caller: Caller,
@@ -214,167 +197,7 @@ export class HttpDoor {
   }
 }
 
-async function answerPost(
-  request: Request,
-  caller: Caller,
-  host: ExchangeHost,
-): Promise<Response> {
-  if (!isJson(request.headers.get("content-type"))) {
-    const text = "Expected content-type: application/json";
-    return afterBody(request, new Response(text, { status: 415 }));
-  }
-  const { maxMessageBytes, maxDepth } = host.limits;
-  let text: string | undefined;
-  try {
-    text = await readText(request, maxMessageBytes);
-  } catch {
-    // Nobody is left to read this.
-    return new Response("The request broke off", { status: 400 });
-  }
-  if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
-  let message: unknown;
-  try {
-    message = parseMessage(text, maxDepth);
-  } catch (error) {
-    return jsonResponse(errorText(null, error as RpcError));
-  }
-  return await new Exchange(caller, host).run(message);
-}
-
-/** `?method=add&params=[1,2]&id=1`: params are JSON, the id is JSON or else a string. */
-async function answerGet(
-  search: URLSearchParams,
-  caller: Caller,
-  host: ExchangeHost,
-): Promise<Response> {
-  const { maxMessageBytes, maxDepth } = host.limits;
-  const id = toId(search.get("id"));
-  const text = search.get("params") ?? "null";
-  if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
-  try {
-    const params = parseMessage(text, maxDepth);
-    const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
-    return await new Exchange(caller, host).run(message);
-  } catch (error) {
-    return jsonResponse(errorText(id, error as RpcError));
-  }
-}
-
-/** The connection of one request: it lasts until the answer, or until the caller leaves. */
-class Exchange extends Connection implements Outlet {
-  readonly #host: ExchangeHost;
-  readonly #caller: Caller;
-  readonly #dispatcher: Dispatcher;
-  #response: Response | undefined;
-  #whenAnswered: ((response: Response) => void) | undefined;
-  #stopWatching: (() => void) | undefined;
-  #open = true;
-
-  constructor(caller: Caller, host: ExchangeHost) {
-    super(caller.handshake, host.logger);
-    this.#host = host;
-    this.#caller = caller;
-    this.#dispatcher = new Dispatcher(host, this);
-  }
-
-  override get isOpen(): boolean {
-    return this.#open;
-  }
-
-  override get bufferedAmount(): number {
-    return 0;
-  }
-
-  /** Runs the message, which may be a batch, and gives what to answer. */
-  run(message: unknown): Response | Promise<Response> {
-    this.#dispatcher.handle(message, this);
-    // Synchronous handlers have answered by now.
-    if (this.#response !== undefined) return this.#response;
-    this.#host.waiting.add(this);
-    return new Promise((resolve) => this.#whenAnswered = resolve);
-  }
-
-  reply(text: string | undefined, request: RpcRequest | undefined): void {
-    this.#answer(
-      text === undefined ? new Response(null) : jsonResponse(text, responseClass(this.handshake)),
-    );
-    request?.answered();
-  }
-
-  /** Answers 503 although handlers still run, because the server ends. */
-  cutOff(): void {
-    this.#answer(new Response("The server is closing", { status: 503 }));
-    this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
-  }
-
-  override call<Result>(method: string): Promise<Result> {
-    const message = `Cannot call "${method}": the caller came over HTTP, which has no way back`;
-    return Promise.reject(new RpcConnectionError(message));
-  }
-
-  override notify(method: string): void {
-    this.logger.debug(`Notification "${method}" dropped: the caller came over HTTP`);
-  }
-
-  override send(): void {}
-
-  override close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.ended();
-  }
-
-  protected override watched(): void {
-    if (!this.#open || this.#stopWatching !== undefined) return;
-    this.#stopWatching = this.#caller.onLeave?.(() => {
-      this.close();
-      this.#dispatcher.abort(new RpcConnectionError("The caller is gone", "unknown"));
-    });
-  }
-
-  #answer(response: Response): void {
-    if (this.#response !== undefined) return;
-    this.#response = response;
-    this.#host.waiting.delete(this);
-    this.#stopWatching?.();
-    this.close();
-    this.#whenAnswered?.(response);
-  }
-}
-
 /** Whether a GET would run something or hear topics, and is not one for a plugin's pages. */
-function isAsking({ method, url }: Request): boolean {
+function runsOrSubscribes({ method, url }: Request): boolean {
   return method === "GET" && /[?&](?:method|topics)=/.test(url);
 }
-
-function toId(text: string | null): Id {
-  if (text === null) return null;
-  try {
-    const id: unknown = JSON.parse(text);
-    return isId(id) ? id : text;
-  } catch {
-    return text;
-  }
-}
-
-function isJson(contentType: string | null): boolean {
-  if (contentType === null) return false;
-  const end = contentType.indexOf(";");
-  const type = (end === -1 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
-  return type === "application/json" || type === "application/json-rpc" ||
-    type === "application/jsonrequest";
-}
-
-function tooBig(maxBytes: number): Response {
-  const error = new RpcError(
-    ErrorCode.requestTooBig,
-    `Request is over ${maxBytes} bytes (maxMessageBytes)`,
-  );
-  return new Response(errorText(null, error), { ...JSON_INIT, status: 413 });
-}
-
-function jsonResponse(text: string, Class = Response): Response {
-  return new Class(text, JSON_INIT);
-}
-
-const JSON_INIT = { headers: { "content-type": "application/json" } };

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Admission, Channel, Outgoing, Receiver } from "../../core/channel.ts";
+import type { Channel, Outgoing, Receiver, UpgradeContext } from "../../core/channel.ts";
 import { textOf } from "../../core/channel.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -32,7 +32,10 @@ export function isEventRequest(request: Request): boolean {
  * say which; 400 where none is named or too many are for `maxSubscriptions` or for an id, 403 and 503 where a layer around `subscribe`
  * or the broker refuses.
  */
-export function openEvents(request: Request, admission: Admission): Response | Promise<Response> {
+export function openEvents(
+  request: Request,
+  admission: UpgradeContext,
+): Response | Promise<Response> {
   const search = searchOf(request);
   const lists = search.getAll("topics");
   // Given once it is a list; else each is a name, which may have commas of its own.
@@ -75,7 +78,7 @@ class EventChannel implements Channel {
   }
 
   /** Subscribes as any client does: layers, guards and limits hold. */
-  open(admission: Admission, lastEventId: URLSearchParams): Response | Promise<Response> {
+  open(admission: UpgradeContext, lastEventId: URLSearchParams): Response | Promise<Response> {
     const topics = this.#topics;
     const since = Object.fromEntries(
       topics.flatMap((topic) => lastEventId.has(topic) ? [[topic, lastEventId.get(topic)]] : []),
@@ -120,7 +123,7 @@ class EventChannel implements Channel {
   ping(): void {
     const reads = this.bufferedAmount === 0;
     this.#write(":\n\n");
-    if (reads) this.#receiver?.alive();
+    if (reads) this.#receiver?.markAlive();
   }
 
   /** Takes the answer to `subscribe`. */
@@ -170,7 +173,7 @@ class EventChannel implements Channel {
 
   /** Gives what there is, or waits for something: called when the peer has taken all it was given. */
   #pull(): Promise<void> | void {
-    this.#receiver?.alive();
+    this.#receiver?.markAlive();
     if (this.#queue.length > 0) return this.#give();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#whenAsked = () => {

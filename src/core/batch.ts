@@ -1,0 +1,68 @@
+/**
+ * The answer to one batch.
+ *
+ * @module
+ */
+
+import { ErrorCode, RpcError } from "../protocol/errors.ts";
+import { errorText, idOf } from "../protocol/message.ts";
+import { exceedsBytes } from "../util/utf8.ts";
+import { ANSWERED, HAS_AFTER_ANSWER } from "./internal.ts";
+import type { IncomingRequest, ResponseSink } from "./request.ts";
+
+/** Gathers the answers of one batch, in the order of its entries. */
+export class BatchResponse implements ResponseSink {
+  readonly #entries: readonly unknown[];
+  readonly #texts: (string | undefined)[];
+  readonly #maxBytes: number;
+  readonly #sink: ResponseSink;
+  #waiting: IncomingRequest[] | undefined;
+  #left: number;
+  #length = 0;
+
+  /**
+   * @param entries The batch.
+   * @param maxBytes Bytes that the whole answer may have.
+   * @param sink Takes it.
+   */
+  constructor(entries: readonly unknown[], maxBytes: number, sink: ResponseSink) {
+    this.#entries = entries;
+    this.#texts = new Array(entries.length);
+    this.#left = entries.length;
+    this.#maxBytes = maxBytes;
+    this.#sink = sink;
+  }
+
+  reply(text: string | undefined, request: IncomingRequest | undefined, index: number): void {
+    if (request?.[HAS_AFTER_ANSWER]) (this.#waiting ??= []).push(request);
+    if (text !== undefined) this.#length += text.length + 1;
+    // Past the limit the answers are only counted: they will not be sent.
+    if (this.#length <= this.#maxBytes) this.#texts[index] = text;
+    if (--this.#left > 0) return;
+    this.#sink.reply(this.#text(), undefined, 0);
+    this.#waiting?.forEach((each) => each[ANSWERED]());
+  }
+
+  #text(): string | undefined {
+    if (this.#length === 0) return undefined;
+    if (this.#length <= this.#maxBytes) {
+      const text = `[${this.#texts.filter((each) => each !== undefined).join(",")}]`;
+      if (!exceedsBytes(text, this.#maxBytes)) return text;
+    }
+    const message = `The batch's answer is over ${this.#maxBytes} bytes (maxMessageBytes)`;
+    return batchErrorText(ErrorCode.batchResponseTooLarge, message, this.#entries);
+  }
+}
+
+/**
+ * The text of one error for a whole batch. Its data names the batch's first id, so that the caller
+ * knows which of its batches was refused.
+ *
+ * @param code The error's code.
+ * @param message The error's message.
+ * @param entries The batch.
+ */
+export function batchErrorText(code: number, message: string, entries: readonly unknown[]): string {
+  const first = entries.map(idOf).find((id) => id !== null) ?? null;
+  return errorText(null, new RpcError(code, message, { data: { firstId: first } }));
+}

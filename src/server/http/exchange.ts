@@ -1,0 +1,191 @@
+/**
+ * One request over HTTP as a connection, from its body to its answer.
+ *
+ * @module
+ */
+
+import { readText } from "../../util/read_body.ts";
+import { afterBody } from "./discard_body.ts";
+import { ServerDispatcher } from "../server_dispatcher.ts";
+import { ErrorCode, RpcConnectionError, RpcError } from "../../protocol/errors.ts";
+import { responseClass } from "../handshake_checks.ts";
+import { exceedsBytes } from "../../util/utf8.ts";
+import { errorText, isId, parseMessage } from "../../protocol/message.ts";
+import type { Id } from "../../protocol/message.ts";
+import { BaseConnection } from "../../core/connection.ts";
+import type { Handshake } from "../../core/connection.ts";
+import { ANSWERED, WATCH } from "../../core/internal.ts";
+import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
+import type { DispatcherHost } from "../../core/dispatcher.ts";
+
+/** What an exchange needs of its door. */
+export interface ExchangeHost extends DispatcherHost {
+  /** Those that wait for their handlers. */
+  readonly pending: Set<Exchange>;
+}
+
+/** Who asks. */
+export interface Caller {
+  readonly handshake: Handshake;
+  /** Calls back once if the caller leaves before its answer. Gives what stops that. */
+  readonly onLeave: ((left: () => void) => () => void) | undefined;
+}
+
+/** Answers a POST: its body is a message, or a batch. */
+export async function answerPost(
+  request: Request,
+  caller: Caller,
+  host: ExchangeHost,
+): Promise<Response> {
+  if (!isJson(request.headers.get("content-type"))) {
+    const text = "Expected content-type: application/json";
+    return afterBody(request, new Response(text, { status: 415 }));
+  }
+  const { maxMessageBytes, maxDepth } = host.limits;
+  let text: string | undefined;
+  try {
+    text = await readText(request, maxMessageBytes);
+  } catch {
+    // Nobody is left to read this.
+    return new Response("The request broke off", { status: 400 });
+  }
+  if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
+  let message: unknown;
+  try {
+    message = parseMessage(text, maxDepth);
+  } catch (error) {
+    return jsonResponse(errorText(null, error as RpcError));
+  }
+  return await new Exchange(caller, host).run(message);
+}
+
+/** `?method=add&params=[1,2]&id=1`: params are JSON, the id is JSON or else a string. */
+export async function answerGet(
+  search: URLSearchParams,
+  caller: Caller,
+  host: ExchangeHost,
+): Promise<Response> {
+  const { maxMessageBytes, maxDepth } = host.limits;
+  const id = toId(search.get("id"));
+  const text = search.get("params") ?? "null";
+  if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
+  try {
+    const params = parseMessage(text, maxDepth);
+    const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
+    return await new Exchange(caller, host).run(message);
+  } catch (error) {
+    return jsonResponse(errorText(id, error as RpcError));
+  }
+}
+
+/** The connection of one request: it lasts until the answer, or until the caller leaves. */
+export class Exchange extends BaseConnection implements ResponseSink {
+  readonly #host: ExchangeHost;
+  readonly #caller: Caller;
+  readonly #dispatcher: ServerDispatcher;
+  #response: Response | undefined;
+  #whenAnswered: ((response: Response) => void) | undefined;
+  #stopWatching: (() => void) | undefined;
+  #open = true;
+
+  constructor(caller: Caller, host: ExchangeHost) {
+    super(caller.handshake, host.logger);
+    this.#host = host;
+    this.#caller = caller;
+    this.#dispatcher = new ServerDispatcher(host, this);
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  get bufferedAmount(): number {
+    return 0;
+  }
+
+  /** Runs the message, which may be a batch, and gives what to answer. */
+  run(message: unknown): Response | Promise<Response> {
+    this.#dispatcher.handle(message, this);
+    // Synchronous handlers have answered by now.
+    if (this.#response !== undefined) return this.#response;
+    this.#host.pending.add(this);
+    return new Promise((resolve) => this.#whenAnswered = resolve);
+  }
+
+  reply(text: string | undefined, request: IncomingRequest | undefined): void {
+    this.#answer(
+      text === undefined ? new Response(null) : jsonResponse(text, responseClass(this.handshake)),
+    );
+    request?.[ANSWERED]();
+  }
+
+  /** Answers 503 although handlers still run, because the server ends. */
+  cutOff(): void {
+    this.#answer(new Response("The server is closing", { status: 503 }));
+    this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
+  }
+
+  call<Result>(method: string): Promise<Result> {
+    const message = `Cannot call "${method}": the caller came over HTTP, which has no way back`;
+    return Promise.reject(new RpcConnectionError(message));
+  }
+
+  notify(method: string): void {
+    this.logger.debug(`Notification "${method}" dropped: the caller came over HTTP`);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.ended();
+  }
+
+  override [WATCH](): void {
+    if (!this.#open || this.#stopWatching !== undefined) return;
+    this.#stopWatching = this.#caller.onLeave?.(() => {
+      this.close();
+      this.#dispatcher.abort(new RpcConnectionError("The caller is gone", "unknown"));
+    });
+  }
+
+  #answer(response: Response): void {
+    if (this.#response !== undefined) return;
+    this.#response = response;
+    this.#host.pending.delete(this);
+    this.#stopWatching?.();
+    this.close();
+    this.#whenAnswered?.(response);
+  }
+}
+
+function toId(text: string | null): Id {
+  if (text === null) return null;
+  try {
+    const id: unknown = JSON.parse(text);
+    return isId(id) ? id : text;
+  } catch {
+    return text;
+  }
+}
+
+function isJson(contentType: string | null): boolean {
+  if (contentType === null) return false;
+  const end = contentType.indexOf(";");
+  const type = (end === -1 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
+  return type === "application/json" || type === "application/json-rpc" ||
+    type === "application/jsonrequest";
+}
+
+function tooBig(maxBytes: number): Response {
+  const error = new RpcError(
+    ErrorCode.requestTooBig,
+    `Request is over ${maxBytes} bytes (maxMessageBytes)`,
+  );
+  return new Response(errorText(null, error), { ...JSON_INIT, status: 413 });
+}
+
+function jsonResponse(text: string, Class = Response): Response {
+  return new Class(text, JSON_INIT);
+}
+
+const JSON_INIT = { headers: { "content-type": "application/json" } };

@@ -1,0 +1,63 @@
+/**
+ * What a server sends to one peer, gathered until the end of the turn: one write for all of it.
+ *
+ * @module
+ */
+
+import { bytesOf, textOf } from "../core/channel.ts";
+import type { Channel, Outgoing } from "../core/channel.ts";
+
+/** Texts that wait for the end of the turn. */
+export class WriteQueue {
+  // Left undefined while nothing waits: most peers are idle.
+  #messages: Outgoing[] | undefined;
+  #length = 0;
+  // How much of the queue was counted in bytes. Only `bufferedAmount` needs that, so only it pays.
+  #counted = 0;
+  #countedBytes = 0;
+
+  /** Whether nothing waits. */
+  get isEmpty(): boolean {
+    return this.#messages === undefined || this.#messages.length === 0;
+  }
+
+  /** Whether so much waits that it should go out before the turn ends. */
+  get isFull(): boolean {
+    return this.#length > FLUSH_LENGTH;
+  }
+
+  /** Bytes that wait. */
+  get byteLength(): number {
+    const messages = this.#messages ?? [];
+    while (this.#counted < messages.length) {
+      this.#countedBytes += bytesOf(messages[this.#counted++] as Outgoing);
+    }
+    return this.#countedBytes;
+  }
+
+  /** Adds a text. */
+  push(message: Outgoing): void {
+    // Characters, not bytes: counting bytes would cost each message, and the carrier's own count is
+    // compared with `maxBufferedBytes` right after the flush.
+    this.#length += textOf(message).length;
+    (this.#messages ??= []).push(message);
+  }
+
+  /** Sends everything that waits. */
+  flush(channel: Channel): void {
+    const messages = this.#messages;
+    if (messages === undefined || messages.length === 0) return;
+    this.#length = this.#counted = this.#countedBytes = 0;
+    if (messages.length === 1) {
+      const message = messages[0] as Outgoing;
+      messages.length = 0;
+      channel.send(message);
+    } else {
+      this.#messages = undefined;
+      channel.sendAll?.(messages);
+    }
+  }
+}
+
+// A burst is written early, so that it does not pile up both here and in the carrier.
+const FLUSH_LENGTH = 64 * 1024;

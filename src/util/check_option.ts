@@ -1,0 +1,48 @@
+/**
+ * Checking numbers that a program passes as options.
+ *
+ * @module
+ */
+
+/**
+ * Checks a number of milliseconds.
+ *
+ * @param name The option's name, for the message.
+ * @param value What was passed.
+ * @param least The smallest number allowed.
+ * @param most The largest number allowed. @default {Infinity}
+ * @returns The value.
+ * @throws {RangeError} If it is no number, or out of bounds.
+ */
+export function checkMs(name: string, value: number, least: number, most = Infinity): number {
+  if (typeof value === "number" && value >= least && value <= most) return value;
+  const got = `\`${value}\` (${typeof value})`;
+  const range = most === Infinity ? `from ${least}` : `from ${least} to ${most}`;
+  throw new RangeError(`Expected \`${name}\` to be a number ${range}, got ${got}`);
+}
+
+/**
+ * Fills in the defaults and checks every limit, once, where the options enter.
+ *
+ * @param options What was passed; other members are left alone.
+ * @param defaults All limits. Those whose name ends in `Ms` may be 0, others are at least 1.
+ * @returns The limits, frozen.
+ * @throws {RangeError} If a limit is neither a whole number nor `Infinity`, or too small.
+ */
+export function checkLimits<Limits extends object>(
+  options: Partial<Limits>,
+  defaults: Limits,
+): Readonly<Limits> {
+  const limits: Record<string, unknown> = {};
+  for (const [name, fallback] of Object.entries(defaults)) {
+    const value = options[name as keyof Limits] ?? fallback;
+    const least = name.endsWith("Ms") ? 0 : 1;
+    if (!(Number.isSafeInteger(value) || value === Infinity) || value < least) {
+      throw new RangeError(
+        `Expected \`${name}\` to be a whole number from ${least}, or Infinity, got \`${value}\` (${typeof value})`,
+      );
+    }
+    limits[name] = value;
+  }
+  return Object.freeze(limits) as Limits;
+}
