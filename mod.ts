@@ -33,6 +33,7 @@
 
 export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/auth/guards.ts";
 export { connect, JsonRpcClient } from "./src/client/client.ts";
+export { type } from "./src/core/schema.ts";
 export {
   ErrorCode,
   RpcConnectionError,
@@ -46,54 +47,32 @@ export {
   RpcServerError,
   RpcTimeoutError,
 } from "./src/protocol/errors.ts";
-export { DEFAULT_LIMITS } from "./src/protocol/limits.ts";
-export { type } from "./src/core/schema.ts";
+export { rawJson } from "./src/protocol/message.ts";
 export { JsonRpc } from "./src/server/server.ts";
 
-export type { Api, ApiOf } from "./src/core/api.ts";
 export type { AnyUser, PermittedUser } from "./src/auth/guards.ts";
 export type {
-  BackoffBounds,
   CallBatch,
-  ClientBounds,
-  ClientCloseEvent,
-  ClientEvents,
   ClientOptions,
-  ClientReconnectingEvent,
-  ClientResubscribedEvent,
   ClientTarget,
   ConnectionState,
   SubscribeOptions,
   Subscription,
-  TopicReadOptions,
 } from "./src/client/client.ts";
+export type { ApiOf } from "./src/core/api.ts";
 export type { CloseOptions } from "./src/core/close_options.ts";
-export type { RpcErrorOptions, RpcStandardErrorOptions } from "./src/protocol/errors.ts";
-export type { Limits } from "./src/protocol/limits.ts";
-export type { Logger } from "./src/util/logger.ts";
-export type { MethodError, MethodOptions } from "./src/server/methods.ts";
-export type { OriginOptions } from "./src/server/origin.ts";
-export type { CallOptions } from "./src/core/pending_calls.ts";
-export type { HandshakeCheck, Plugin, PluginMethod } from "./src/core/plugin.ts";
-export { rawJson } from "./src/protocol/message.ts";
-export type { Id, RawJson } from "./src/protocol/message.ts";
-export type {
-  Broker,
-  BrokerEvent,
-  BrokerHistory,
-  BrokerSink,
-  BrokerSubscription,
-  HistoryQuery,
-  Position,
-  Retention,
-} from "./src/brokers/broker.ts";
-export type { PublishResult } from "./src/topics/publish_result.ts";
-export type { HistoryOptions, SlowConsumer, TopicOptions } from "./src/topics/options.ts";
-export type { CallMiddleware, Handler, RpcRequest } from "./src/core/request.ts";
-export type { ServerInfo } from "./src/server/discovery.ts";
-export type { StreamMethodOptions } from "./src/server/id_subscriptions.ts";
-export type { Schema, SchemaIssue, SchemaResult } from "./src/core/schema.ts";
-export type { AttachOptions, JsonRpcOptions } from "./src/server/options.ts";
-export type { StandardSocket } from "./src/core/web_socket_channel.ts";
 export type { Connection, Handshake } from "./src/core/connection.ts";
-export type { Guard, GuardQuestion } from "./src/core/guard.ts";
+export type { Guard } from "./src/core/guard.ts";
+export type { CallOptions } from "./src/core/pending_calls.ts";
+export type { CallMiddleware, Handler, RpcRequest } from "./src/core/request.ts";
+export type { Schema } from "./src/core/schema.ts";
+export type { StandardSocket } from "./src/core/web_socket_channel.ts";
+export type { RpcErrorOptions } from "./src/protocol/errors.ts";
+export type { Limits } from "./src/protocol/limits.ts";
+export type { Id } from "./src/protocol/message.ts";
+export type { StreamMethodOptions } from "./src/server/id_subscriptions.ts";
+export type { MethodOptions } from "./src/server/methods.ts";
+export type { AttachOptions, JsonRpcOptions } from "./src/server/options.ts";
+export type { TopicOptions } from "./src/topics/options.ts";
+export type { PublishResult } from "./src/topics/publish_result.ts";
+export type { Logger } from "./src/util/logger.ts";

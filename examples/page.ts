@@ -7,7 +7,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { promisify } from "node:util";
-import type { Plugin } from "@x/jsonrpc";
+import type { Plugin } from "@x/jsonrpc/plugin";
 
 /** Serves a file of this folder at `/`, and the client at `/client.js`. */
 export async function page(file: string): Promise<Plugin> {

@@ -1,7 +1,8 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { connect, guard, JsonRpc, loginRequired, type } from "@x/jsonrpc";
-import type { ApiOf, JsonRpcClient, Plugin, RpcRequest, Schema } from "@x/jsonrpc";
+import type { ApiOf, JsonRpcClient, RpcRequest, Schema } from "@x/jsonrpc";
+import type { Plugin } from "@x/jsonrpc/plugin";
 import { pair } from "./helpers/local.ts";
 
 // Most of this file is checked by the compiler alone: what stands here compiles, and what stands

@@ -17,6 +17,8 @@ export interface Handshake {
   readonly headers: Headers;
   /** The peer's address, or that of the nearest proxy; `undefined` if the runtime does not tell. */
   readonly remoteAddress: string | undefined;
+  /** Whether the request opens a WebSocket, so that messages follow. @default {false} */
+  readonly isUpgrade?: boolean;
   /** The user of the connection. A handshake check may set it; `null` is nobody. */
   user: unknown;
 }

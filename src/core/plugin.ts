@@ -38,7 +38,7 @@ export interface PluginMethod {
  * @example Counting calls
  * ```ts
  * import { JsonRpc } from "@x/jsonrpc";
- * import type { Plugin } from "@x/jsonrpc";
+ * import type { Plugin } from "@x/jsonrpc/plugin";
  *
  * function counter(): Plugin {
  *   let calls = 0;
@@ -85,3 +85,7 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   /** Only a type: what clients may call. Never set. */
   readonly "~methods"?: Methods;
 }
+
+export type { Connection, Handshake } from "./connection.ts";
+export type { Guard, GuardQuestion } from "./guard.ts";
+export type { CallMiddleware, Handler, RpcRequest } from "./request.ts";

@@ -8,7 +8,7 @@ import type { Channel, UpgradeContext } from "../core/channel.ts";
 import { Connections } from "./connections.ts";
 import type { Shutdown } from "./shutdown.ts";
 import { describeError } from "../protocol/errors.ts";
-import { releaseRequest, toUpgrade } from "./handshake_checks.ts";
+import { releaseRequest, toUpgrade } from "./handshake.ts";
 import type { HandshakeChecks } from "./handshake_checks.ts";
 import { PluginHooks } from "./plugin_hooks.ts";
 import type { Limits } from "../protocol/limits.ts";

@@ -16,7 +16,8 @@ import {
   RpcMethodNotFoundError,
   userPassesTest,
 } from "@x/jsonrpc";
-import type { Guard, GuardQuestion } from "@x/jsonrpc";
+import type { Guard } from "@x/jsonrpc";
+import type { GuardQuestion } from "@x/jsonrpc/plugin";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { bareClient, pair, quietMoment, serveHere, silentLog, Wire } from "../helpers/local.ts";
 

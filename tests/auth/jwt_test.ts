@@ -12,7 +12,8 @@ import {
   RpcInvalidParamsError,
   RpcMethodNotFoundError,
 } from "@x/jsonrpc";
-import type { JsonRpcClient, Plugin, RpcRequest, StandardSocket } from "@x/jsonrpc";
+import type { JsonRpcClient, RpcRequest, StandardSocket } from "@x/jsonrpc";
+import type { Plugin } from "@x/jsonrpc/plugin";
 import { jwt } from "@x/jsonrpc/jwt";
 import type { JwtKeys, JwtOptions } from "@x/jsonrpc/jwt";
 import { linkedSockets } from "@x/jsonrpc/testing";

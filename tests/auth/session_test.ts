@@ -14,9 +14,9 @@ import type {
   Handshake,
   JsonRpcClient,
   JsonRpcOptions,
-  Plugin,
   StandardSocket,
 } from "@x/jsonrpc";
+import type { Plugin } from "@x/jsonrpc/plugin";
 import { jwt } from "@x/jsonrpc/jwt";
 import { cookie, session } from "@x/jsonrpc/session";
 import type { LoadSession, SessionAuthOptions } from "@x/jsonrpc/session";

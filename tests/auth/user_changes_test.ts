@@ -8,7 +8,8 @@ import {
   RpcError,
   userPassesTest,
 } from "@x/jsonrpc";
-import type { CallMiddleware, Connection, Handshake, HandshakeCheck, Plugin } from "@x/jsonrpc";
+import type { CallMiddleware, Connection, Handshake } from "@x/jsonrpc";
+import type { HandshakeCheck, Plugin } from "@x/jsonrpc/plugin";
 import { Line, rawPost, rawRequest, rawUpgrade } from "../helpers/raw_client.ts";
 import { gate, quietMoment, serveHere, silentLog, until } from "../helpers/local.ts";
 import type { LocalServer } from "../helpers/local.ts";

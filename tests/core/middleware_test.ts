@@ -9,7 +9,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { connect, guard, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc";
-import type { CallMiddleware, Connection, HandshakeCheck, Plugin } from "@x/jsonrpc";
+import type { CallMiddleware, Connection } from "@x/jsonrpc";
+import type { HandshakeCheck, Plugin } from "@x/jsonrpc/plugin";
 import { compose } from "../../src/core/middleware.ts";
 import type { Middleware } from "../../src/core/middleware.ts";
 import { EventReader } from "../helpers/event_reader.ts";

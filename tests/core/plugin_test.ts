@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
-import type { Plugin } from "@x/jsonrpc";
+import type { Plugin } from "@x/jsonrpc/plugin";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { Line } from "../helpers/raw_client.ts";
 import { EventReader } from "../helpers/event_reader.ts";

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import * as v from "valibot";
 import { z } from "zod";
 import { connect, JsonRpc, RpcInvalidParamsError, type } from "@x/jsonrpc";
-import type { Api, JsonRpcClient, RpcError, Schema } from "@x/jsonrpc";
+import type { JsonRpcClient, RpcError, Schema } from "@x/jsonrpc";
+import type { Api } from "../../src/core/api.ts";
 import { linkedSockets } from "@x/jsonrpc/testing";
 
 /** The same description in each library: a text, and a number that is read from one. */

@@ -4,7 +4,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { DEFAULT_LIMITS, JsonRpc } from "@x/jsonrpc";
+import { JsonRpc } from "@x/jsonrpc";
+import { DEFAULT_LIMITS } from "../../src/protocol/limits.ts";
 import type { Limits } from "@x/jsonrpc";
 import { resolveLimits } from "../../src/protocol/limits.ts";
 import { bareClient, silentLog } from "../helpers/local.ts";

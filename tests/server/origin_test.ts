@@ -1,7 +1,8 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { JsonRpc } from "@x/jsonrpc";
-import type { JsonRpcOptions, OriginOptions } from "@x/jsonrpc";
+import type { JsonRpcOptions } from "@x/jsonrpc";
+import type { OriginOptions } from "../../src/server/origin.ts";
 import { rawRequest, rawUpgrade } from "../helpers/raw_client.ts";
 import { serveHere, silentLog, until } from "../helpers/local.ts";
 

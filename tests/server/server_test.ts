@@ -7,14 +7,11 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { connect, DEFAULT_LIMITS, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
-import type {
-  ClientCloseEvent,
-  Connection,
-  HandshakeCheck,
-  JsonRpcClient,
-  Limits,
-} from "@x/jsonrpc";
+import { connect, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
+import { DEFAULT_LIMITS } from "../../src/protocol/limits.ts";
+import type { Connection, JsonRpcClient, Limits } from "@x/jsonrpc";
+import type { ClientCloseEvent } from "@x/jsonrpc/client";
+import type { HandshakeCheck } from "@x/jsonrpc/plugin";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { rawPost, rawRequest, rawSocket, rawUpgrade, UPGRADE } from "../helpers/raw_client.ts";
 import type { LocalServer } from "../helpers/local.ts";

@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
-import type { SlowConsumer } from "@x/jsonrpc";
+import type { SlowConsumer } from "../../src/topics/options.ts";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import type { LinkedSocket } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";

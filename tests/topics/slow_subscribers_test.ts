@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
-import type { Connection, JsonRpcOptions, SlowConsumer, TopicOptions } from "@x/jsonrpc";
+import type { Connection, JsonRpcOptions, TopicOptions } from "@x/jsonrpc";
+import type { SlowConsumer } from "../../src/topics/options.ts";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";
 import { bareClient, gate, quietMoment, silentLog, until, Wire } from "../helpers/local.ts";

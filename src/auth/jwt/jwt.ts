@@ -6,7 +6,6 @@
 
 import type { JWTPayload } from "jose";
 import { RpcInvalidParamsError } from "../../protocol/errors.ts";
-import { isUpgrade } from "../../server/handshake_checks.ts";
 import type { Plugin } from "../../core/plugin.ts";
 import type { RpcRequest } from "../../core/request.ts";
 import type { Connection, Handshake } from "../../core/connection.ts";
@@ -134,7 +133,7 @@ export function jwt<User extends object = JwtUser>(
       throw error;
     }
     // On a WebSocket the token may still come, with the first message.
-    const mayStillCome = isUpgrade(handshake);
+    const mayStillCome = handshake.isUpgrade === true;
     return required && handshake.user === null && !mayStillCome ? unauthorized() : undefined;
   }
 

@@ -8,7 +8,7 @@ import { readText } from "../../util/read_body.ts";
 import { afterBody } from "./discard_body.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "../../protocol/errors.ts";
-import { responseClass } from "../handshake_checks.ts";
+import { responseClass } from "../handshake.ts";
 import { exceedsBytes } from "../../util/utf8.ts";
 import { errorText, isId, parseMessage } from "../../protocol/message.ts";
 import type { Id } from "../../protocol/message.ts";

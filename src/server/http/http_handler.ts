@@ -7,7 +7,7 @@
 import { afterBody } from "./discard_body.ts";
 import type { Shutdown } from "../shutdown.ts";
 import { describeError } from "../../protocol/errors.ts";
-import { toHandshake } from "../handshake_checks.ts";
+import { toHandshake } from "../handshake.ts";
 import type { HandshakeChecks } from "../handshake_checks.ts";
 import type { Limits } from "../../protocol/limits.ts";
 import type { Logger } from "../../util/logger.ts";
