@@ -96,7 +96,7 @@ test("importsOf() finds imports of every kind", () => {
   const [mod, server] = [graph.get("mod.ts"), graph.get("src/server/server.ts")];
   assert(mod?.some(({ to, onlyTypes }) => to === "src/server/server.ts" && !onlyTypes));
   assert(mod?.some(({ to, onlyTypes }) => to === "src/core/request.ts" && onlyTypes));
-  assert(server?.some(({ to, onlyTypes }) => to === "src/protocol/limits.ts" && !onlyTypes));
+  assert(server?.some(({ to, onlyTypes }) => to === "src/server/server_core.ts" && !onlyTypes));
   assert(server?.some(({ to, onlyTypes }) => to === "src/core/api.ts" && onlyTypes)); // over several lines
   assert(graph.get("src/runtimes/node/serve.ts")?.some(({ to }) => to === "node:net"));
   assert(!server?.some(({ to }) => to.includes("@x/jsonrpc")), "an example in a comment");

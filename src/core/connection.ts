@@ -6,7 +6,7 @@
 
 import type { Logger } from "../util/logger.ts";
 import type { Outgoing } from "./channel.ts";
-import { COUNT_DROPPED, REMOVE_TOPIC, SEND, TOPICS, WATCH } from "./internal.ts";
+import { type COUNT_DROPPED, type REMOVE_TOPIC, type SEND, TOPICS, WATCH } from "./internal.ts";
 import type { CallOptions } from "./pending_calls.ts";
 
 /** What is known of a peer before its first message; the same for WebSocket and HTTP. */

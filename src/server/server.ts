@@ -17,28 +17,19 @@ import type {
   WithTopic,
 } from "../core/api.ts";
 import type { CloseOptions } from "../core/close_options.ts";
-import { RequestHandler } from "./request_handler.ts";
-import { PluginHooks } from "./plugin_hooks.ts";
-import { resolveLimits } from "../protocol/limits.ts";
-import type { Limits } from "../protocol/limits.ts";
-import { functionsOf, MethodRegistry } from "./methods.ts";
-import type { MethodOptions } from "./methods.ts";
-import { discovery } from "./discovery.ts";
-import type { Plugin } from "../core/plugin.ts";
-import { isReserved } from "../protocol/message.ts";
-import { memoryBroker } from "../brokers/memory.ts";
-import type { PublishResult } from "../topics/publish_result.ts";
-import type { TopicOptions } from "../topics/options.ts";
-import { Topics } from "../topics/topics.ts";
-import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
-import type { UserBehind } from "../core/guard.ts";
 import type { Connection } from "../core/connection.ts";
-import { bunWebSocketHandler } from "../runtimes/bun.ts";
-import type { BunWebSocketHandler } from "../runtimes/bun.ts";
-import type { AttachOptions, JsonRpcOptions } from "./options.ts";
+import type { UserBehind } from "../core/guard.ts";
+import type { Plugin } from "../core/plugin.ts";
+import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { IdSubscriptions } from "./id_subscriptions.ts";
+import type { Limits } from "../protocol/limits.ts";
+import type { BunWebSocketHandler } from "../runtimes/bun.ts";
+import type { TopicOptions } from "../topics/options.ts";
+import type { PublishResult } from "../topics/publish_result.ts";
 import type { StreamMethodOptions } from "./id_subscriptions.ts";
+import type { MethodOptions } from "./methods.ts";
+import type { AttachOptions, JsonRpcOptions } from "./options.ts";
+import { ServerCore } from "./server_core.ts";
 
 /**
  * A JSON-RPC 2.0 server.
@@ -61,44 +52,20 @@ import type { StreamMethodOptions } from "./id_subscriptions.ts";
  * ```
  */
 export class JsonRpc<A extends Api = EmptyApi> {
-  /** Only a type: what `connect<typeof rpc>()` reads. Never set. */
+  /** Only a type, which `connect<typeof rpc>()` reads. Never set. */
   declare readonly "~api": A;
-  /** The bounds that hold. */
+  /** The limits that hold. */
   readonly limits: Limits;
-  readonly #options: JsonRpcOptions;
-  readonly #methods: MethodRegistry;
-  readonly #topics: Topics;
-  readonly #streams: IdSubscriptions;
-  readonly #plugins: Plugin[] = [];
-  readonly #doors: RequestHandler;
-  #bunHandler: BunWebSocketHandler | undefined;
-  #closed: Promise<void> | undefined;
+  readonly #core: ServerCore;
 
   /**
    * @param options Limits, origins and the like. Never written to.
-   * @throws {RangeError} Where a limit makes no sense.
-   * @throws {TypeError} Where origins or hosts make none.
+   * @throws {RangeError} If a limit is neither a whole number nor `Infinity`, or too small.
+   * @throws {TypeError} If `origins` or `hosts` have the wrong type.
    */
   constructor(options: JsonRpcOptions = {}) {
-    const limits = this.limits = resolveLimits(options);
-    const logger = options.logger ?? console;
-    const methods = this.#methods = new MethodRegistry(options.scalarParams);
-    const plugins = this.#plugins;
-    const hooks = new PluginHooks(plugins, logger);
-    this.#options = options;
-    this.#doors = new RequestHandler({ limits, logger, methods, plugins }, options);
-    this.#topics = new Topics({
-      limits,
-      logger,
-      broker: options.broker ?? memoryBroker(),
-      wrapScalars: options.wrapScalars ?? false,
-      maySubscribe: (connection) => methods.admits("subscribe", connection),
-      dropped: (...dropped) => void hooks.call("onDrop", ...dropped),
-    });
-    this.#streams = new IdSubscriptions(limits);
-    this.#mount(this.#topics.plugin());
-    this.#mount(this.#streams.plugin(methods));
-    this.#mount(discovery(methods, options.info));
+    this.#core = new ServerCore(options);
+    this.limits = this.#core.limits;
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
     this.handleUpgrade = this.handleUpgrade.bind(this);
@@ -106,14 +73,14 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   /** The connections that are open. */
   get connections(): Iterable<Connection<A["user"]>> & { readonly size: number } {
-    return this.#doors.connections as unknown as Iterable<Connection<A["user"]>> & {
+    return this.#core.requests.connections as unknown as Iterable<Connection<A["user"]>> & {
       size: number;
     };
   }
 
   /** What `Bun.serve` takes as `websocket`. */
   get websocket(): BunWebSocketHandler {
-    return this.#bunHandler ??= bunWebSocketHandler(this.limits);
+    return this.#core.websocket;
   }
 
   /**
@@ -129,11 +96,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     brought: Plugin<User, Methods>,
   ): JsonRpc<WithPlugin<A, User, Methods>>;
   use(brought: CallMiddleware | Plugin): JsonRpc<never> {
-    this.#mount(
-      typeof brought === "function"
-        ? { name: brought.name || "middleware", middleware: brought }
-        : brought,
-    );
+    this.#core.mount(brought);
     return this as unknown as JsonRpc<never>;
   }
 
@@ -174,7 +137,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   ): JsonRpc<WithMethods<A, OneMethod<Name, Input, Result>>>;
   method(name: string, ...rest: [Handler] | [MethodOptions, Handler]): JsonRpc<never> {
     const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
-    this.#add(name, handler, options);
+    this.#core.addMethod(name, handler, options);
     return this as unknown as JsonRpc<never>;
   }
 
@@ -209,8 +172,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     const [prefix, thing, options] = typeof first === "string"
       ? [first, second as object, third]
       : ["", first, second as MethodOptions];
-    const start = prefix === "" ? "" : `${prefix}${this.#options.separator ?? "."}`;
-    for (const [name, handler] of functionsOf(thing)) this.#add(start + name, handler, options);
+    this.#core.addGroup(prefix, thing, options);
     return this as unknown as JsonRpc<never>;
   }
 
@@ -260,10 +222,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
       request: RpcRequest<UserBehind<A["user"], Use>>,
     ) => AsyncIterable<unknown> | Iterable<unknown>,
   ): JsonRpc<WithMethods<A, SubscriptionMethods<Name, End, Input>>> {
-    const { unsubscribe, notification, ...rest } = options;
-    const [begin, end] = this.#streams.methods(source, notification);
-    this.#add(name, begin.handler, rest as MethodOptions, true);
-    this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
+    this.#core.addStream(name, options as unknown as StreamMethodOptions, source);
     return this as unknown as JsonRpc<WithMethods<A, SubscriptionMethods<Name, End, Input>>>;
   }
 
@@ -278,7 +237,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     name: Name,
     options: TopicOptions<Payload> = {},
   ): JsonRpc<WithTopic<A, TopicNames<Name>, Payload>> {
-    this.#topics.add(name, options);
+    this.#core.topics.add(name, options);
     return this as unknown as JsonRpc<WithTopic<A, TopicNames<Name>, Payload>>;
   }
 
@@ -294,7 +253,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
     topic: Topic,
     data?: A["topics"][Topic],
   ): PublishResult {
-    return this.#topics.publish(topic, data);
+    return this.#core.topics.publish(topic, data);
   }
 
   /**
@@ -305,12 +264,12 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @returns Whether there was one.
    */
   removeTopic(name: NameOf<A["topics"]>): boolean {
-    return this.#topics.remove(name);
+    return this.#core.topics.remove(name);
   }
 
   /** The connections that are subscribed to any of these topics, each once. */
   subscribers(topics: Iterable<string>): Iterable<Connection<A["user"]>> {
-    return this.#topics.subscribers(topics) as Iterable<Connection<A["user"]>>;
+    return this.#core.topics.subscribers(topics) as Iterable<Connection<A["user"]>>;
   }
 
   /**
@@ -320,7 +279,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @param host What the runtime passes beside it; hand it through from your own `fetch`.
    */
   fetch(request: Request, host?: unknown): Response | Promise<Response> {
-    return this.#doors.fetch(request, host);
+    return this.#core.requests.fetch(request, host);
   }
 
   /**
@@ -331,7 +290,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @returns What your `fetch` has to return.
    */
   handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
-    return this.#doors.upgrade(request, host);
+    return this.#core.requests.upgrade(request, host);
   }
 
   /**
@@ -343,7 +302,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} Where the server is closed or has no place left.
    */
   attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
-    this.#doors.attach(socket, handshake);
+    this.#core.requests.attach(socket, handshake);
   }
 
   /**
@@ -355,7 +314,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * and are not counted.
    */
   revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
-    return this.#doors.revoke(predicate as (connection: Connection) => boolean);
+    return this.#core.requests.revoke(predicate as (connection: Connection) => boolean);
   }
 
   /**
@@ -372,36 +331,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {RangeError} Where an option is no number from 0.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    const gone = this.#doors.close(options);
-    return this.#closed ??= this.#close(gone);
+    return this.#core.close(options);
   }
 
   /** The same as {@linkcode JsonRpc.close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #close(gone: Promise<void>): Promise<void> {
-    await gone;
-    const closing = this.#plugins.map(async (plugin) => await plugin.dispose?.());
-    // One that fails keeps none of the others from ending, and is told all the same.
-    await Promise.allSettled(closing);
-    await Promise.all(closing);
-  }
-
-  #add(name: string, handler: Handler, options: MethodOptions = {}, socketOnly = false): void {
-    if (isReserved(name)) {
-      throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
-    }
-    this.#methods.add({ ...options, name, handler, socketOnly });
-  }
-
-  #mount(plugin: Plugin): void {
-    this.#plugins.push(plugin);
-    if (plugin.middleware !== undefined) this.#methods.use(plugin.middleware);
-    if (plugin.handshake !== undefined) this.#doors.checks.add(plugin.handshake);
-    for (const [name, method] of Object.entries(plugin.methods ?? {})) {
-      this.#methods.add({ ...method, name });
-    }
   }
 }

@@ -1,0 +1,161 @@
+/**
+ * The parts of one server, put together: registry, topics, plugins, request handler. `JsonRpc` is the
+ * typed face of it.
+ *
+ * @module
+ */
+
+import { memoryBroker } from "../brokers/memory.ts";
+import type { CloseOptions } from "../core/close_options.ts";
+import type { Plugin } from "../core/plugin.ts";
+import type { CallMiddleware, Handler } from "../core/request.ts";
+import { resolveLimits } from "../protocol/limits.ts";
+import type { Limits } from "../protocol/limits.ts";
+import { isReserved } from "../protocol/message.ts";
+import { bunWebSocketHandler } from "../runtimes/bun.ts";
+import type { BunWebSocketHandler } from "../runtimes/bun.ts";
+import { Topics } from "../topics/topics.ts";
+import { discovery } from "./discovery.ts";
+import { IdSubscriptions } from "./id_subscriptions.ts";
+import type { StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
+import { functionsOf, MethodRegistry } from "./methods.ts";
+import type { MethodOptions } from "./methods.ts";
+import type { JsonRpcOptions } from "./options.ts";
+import { PluginHooks } from "./plugin_hooks.ts";
+import { RequestHandler } from "./request_handler.ts";
+
+/** All that a server is made of. */
+export class ServerCore {
+  /** The limits that hold. */
+  readonly limits: Limits;
+  /** The topics. */
+  readonly topics: Topics;
+  /** Answers requests and holds connections. */
+  readonly requests: RequestHandler;
+  readonly #methods: MethodRegistry;
+  readonly #streams: IdSubscriptions;
+  readonly #plugins: Plugin[] = [];
+  readonly #separator: string;
+  #bunHandler: BunWebSocketHandler | undefined;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * @param options The server's options. Never written to.
+   * @throws {RangeError} If a limit is neither a whole number nor `Infinity`, or too small.
+   * @throws {TypeError} If `origins` or `hosts` have the wrong type.
+   */
+  constructor(options: JsonRpcOptions) {
+    const limits = this.limits = resolveLimits(options);
+    const logger = options.logger ?? console;
+    const methods = this.#methods = new MethodRegistry(options.scalarParams);
+    const plugins = this.#plugins;
+    const hooks = new PluginHooks(plugins, logger);
+    this.#separator = options.separator ?? ".";
+    this.requests = new RequestHandler({ limits, logger, methods, plugins }, options);
+    this.topics = new Topics({
+      limits,
+      logger,
+      broker: options.broker ?? memoryBroker(),
+      wrapScalars: options.wrapScalars ?? false,
+      maySubscribe: (connection) => methods.admits("subscribe", connection),
+      dropped: (...dropped) => void hooks.call("onDrop", ...dropped),
+    });
+    this.#streams = new IdSubscriptions(limits);
+    this.mount(this.topics.plugin());
+    this.mount(this.#streams.plugin(methods));
+    this.mount(discovery(methods, options.info));
+  }
+
+  /** What `Bun.serve` takes as `websocket`; made when it is first read. */
+  get websocket(): BunWebSocketHandler {
+    return this.#bunHandler ??= bunWebSocketHandler(this.limits);
+  }
+
+  /**
+   * Mounts a middleware or a plugin.
+   *
+   * @param brought The function, or the record.
+   * @throws {TypeError} If a plugin brings a method whose name is taken.
+   */
+  mount(brought: CallMiddleware | Plugin): void {
+    const plugin: Plugin = typeof brought === "function"
+      ? { name: brought.name || "middleware", middleware: brought }
+      : brought;
+    this.#plugins.push(plugin);
+    if (plugin.middleware !== undefined) this.#methods.use(plugin.middleware);
+    if (plugin.handshake !== undefined) this.requests.checks.add(plugin.handshake);
+    for (const [name, method] of Object.entries(plugin.methods ?? {})) {
+      this.#methods.add({ ...method, name });
+    }
+  }
+
+  /**
+   * Registers one method.
+   *
+   * @param name The name that callers use.
+   * @param handler Answers the calls.
+   * @param options How it is registered.
+   * @throws {TypeError} If the name is reserved or taken.
+   */
+  addMethod(name: string, handler: Handler, options: MethodOptions = {}): void {
+    this.#add(name, handler, options, false);
+  }
+
+  /**
+   * Registers all functions of a thing.
+   *
+   * @param prefix Goes before each name, with the separator between; "" for no prefix.
+   * @param thing An object, a class instance, a module or a named function.
+   * @param options Hold for each of the methods.
+   * @throws {TypeError} If the thing has no functions, or a name is reserved or taken.
+   */
+  addGroup(prefix: string, thing: object, options?: MethodOptions): void {
+    const start = prefix === "" ? "" : `${prefix}${this.#separator}`;
+    for (const [name, handler] of functionsOf(thing)) {
+      this.addMethod(start + name, handler, options);
+    }
+  }
+
+  /**
+   * Registers the two methods of a subscription by id.
+   *
+   * @param name The method that begins it.
+   * @param options The method that ends it, the notification, and how both are registered.
+   * @param source Gives the items.
+   * @throws {TypeError} If a name is reserved or taken.
+   */
+  addStream(name: string, options: StreamMethodOptions, source: StreamSource): void {
+    const { unsubscribe, notification, ...rest } = options;
+    const [begin, end] = this.#streams.methods(source, notification);
+    this.#add(name, begin.handler, rest, true);
+    this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
+  }
+
+  /**
+   * Shuts the server down, then its plugins.
+   *
+   * @param options How long calls have, and when clients may come back.
+   * @returns Resolves when all connections are gone and all plugins are disposed; rejects then if one
+   * of them failed.
+   * @throws {RangeError} If an option is not a number from 0.
+   */
+  close(options: CloseOptions): Promise<void> {
+    const gone = this.requests.close(options);
+    return this.#closed ??= this.#dispose(gone);
+  }
+
+  async #dispose(gone: Promise<void>): Promise<void> {
+    await gone;
+    const disposals = this.#plugins.map(async (plugin) => await plugin.dispose?.());
+    // Wait for all of them first: one that fails must not keep the others from ending.
+    await Promise.allSettled(disposals);
+    await Promise.all(disposals);
+  }
+
+  #add(name: string, handler: Handler, options: MethodOptions, socketOnly: boolean): void {
+    if (isReserved(name)) {
+      throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
+    }
+    this.#methods.add({ ...options, name, handler, socketOnly });
+  }
+}
