@@ -6,7 +6,7 @@
 
 import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "../core/api.ts";
 import { checkLength } from "../protocol/limits.ts";
-import type { Limits } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
 import type { ReconnectingConnection } from "./reconnect.ts";
 import type { Logger } from "../util/logger.ts";
 import { PendingCalls, toError } from "../core/pending_calls.ts";
@@ -32,7 +32,7 @@ export interface CallBatch<A extends Api = UnknownApi> {
 export class Calls {
   readonly #pending: PendingCalls;
   readonly #connection: ReconnectingConnection;
-  readonly #limits: Limits;
+  readonly #limits: SessionLimits;
   readonly #logger: Logger;
   // Batches under way: by the first id of each, all of them.
   readonly #batches = new Map<unknown, readonly number[]>();
@@ -43,7 +43,7 @@ export class Calls {
    * @param connect Makes the link that calls go out on.
    */
   constructor(
-    limits: Limits,
+    limits: SessionLimits,
     logger: Logger,
     connect: (pending: PendingCalls) => ReconnectingConnection,
   ) {

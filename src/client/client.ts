@@ -66,6 +66,7 @@ export type {
 } from "./events.ts";
 export type { ClientBounds, ClientOptions, ClientTarget } from "./options.ts";
 export type { ConnectionState } from "./reconnect.ts";
+export type { SessionLimits } from "../protocol/limits.ts";
 export type { CallOptions } from "../core/pending_calls.ts";
 export type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
 

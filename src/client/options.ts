@@ -5,9 +5,9 @@
  */
 
 import type { BackoffBounds } from "../util/backoff.ts";
-import { DEFAULT_LIMITS } from "../protocol/limits.ts";
+import { DEFAULT_SESSION_LIMITS } from "../protocol/limits.ts";
 import { checkLimits } from "../util/check_option.ts";
-import type { Limits } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { Connection } from "../core/connection.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
@@ -38,8 +38,8 @@ export interface ClientBounds {
   readonly connectMs: number;
 }
 
-/** How a client behaves: the bounds of {@linkcode Limits} that concern it, and these. */
-export interface ClientOptions extends Partial<Limits>, Partial<ClientBounds> {
+/** How a client behaves: all of {@linkcode SessionLimits}, and these. */
+export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientBounds> {
   /** Where the client writes its log. @default {console} */
   readonly logger?: Logger;
   /**
@@ -94,9 +94,9 @@ export type ClientTarget =
  *
  * @throws {RangeError} Where a bound makes no sense.
  */
-export function resolveClientBounds(options: ClientOptions): Limits & ClientBounds {
-  return checkLimits<Limits & ClientBounds>(options, {
-    ...DEFAULT_LIMITS,
+export function resolveClientBounds(options: ClientOptions): SessionLimits & ClientBounds {
+  return checkLimits<SessionLimits & ClientBounds>(options, {
+    ...DEFAULT_SESSION_LIMITS,
     maxQueued: 1000,
     maxQueuedMs: 30_000,
     heartbeatMs: 0,

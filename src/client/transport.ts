@@ -11,7 +11,7 @@ import type { SessionHost } from "../core/session.ts";
 import { webSocketConnector } from "./web_socket.ts";
 import { describeError, RpcConnectionError } from "../protocol/errors.ts";
 import { checkLimits } from "../util/check_option.ts";
-import type { Limits } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
 import type { PendingCalls } from "../core/pending_calls.ts";
 import type { PostOptions } from "./http.ts";
 import { ReconnectingConnection } from "./reconnect.ts";
@@ -21,7 +21,7 @@ import { parseMessage } from "../protocol/message.ts";
 /** The client that a link is made for. */
 export interface ClientSide {
   /** Which bounds hold. */
-  readonly bounds: Limits & ClientBounds;
+  readonly bounds: SessionLimits & ClientBounds;
   /** What runs calls of the server. */
   readonly host: SessionHost;
   /** Who is told of connections. */

@@ -14,7 +14,7 @@ import {
   RpcMethodNotFoundError,
 } from "../protocol/errors.ts";
 import { exceedsBytes } from "../util/utf8.ts";
-import type { Limits } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { checkRequest, errorText, idOf, isResponse, resultText } from "../protocol/message.ts";
@@ -38,7 +38,7 @@ export interface Method {
 /** What a responder needs to know of its side. */
 export interface DispatcherHost {
   /** The bounds that hold here. */
-  readonly limits: Limits;
+  readonly limits: SessionLimits;
   /** Where failures of handlers are written. */
   readonly logger: Logger;
   /** Finds a method; `undefined` where there is none. */

@@ -14,7 +14,7 @@ import {
   RpcTimeoutError,
 } from "../protocol/errors.ts";
 import type { RpcConnectionError, RpcError } from "../protocol/errors.ts";
-import type { Limits } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import { outgoingText } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
@@ -59,7 +59,7 @@ export interface PendingCall {
 /** What the side of the calls does for them. */
 export interface PendingCallsHost {
   /** Which bounds hold. */
-  readonly limits: Limits;
+  readonly limits: SessionLimits;
   /** Where failures of `onProgress` are written. */
   readonly logger: Logger;
   /** Called with the id of a call that was given up by timeout or abort. */

@@ -1,5 +1,5 @@
 /**
- * The bounds within which a stranger may use a server, and their defaults.
+ * The limits within which strangers may use a server, and their defaults.
  *
  * @module
  */
@@ -7,8 +7,10 @@
 import { checkLimits } from "../util/check_option.ts";
 import { exceedsBytes } from "../util/utf8.ts";
 
-/** Bounds of one {@linkcode JsonRpc} or {@linkcode JsonRpcClient}. `Infinity` takes a bound away. */
-export interface Limits {
+/**
+ * Limits of one session: a server and a client both read them. `Infinity` removes a limit.
+ */
+export interface SessionLimits {
   /**
    * Bytes of UTF-8 that one message may have, incoming and outgoing, over WebSocket and HTTP. A
    * WebSocket whose peer sends more is closed with 1009.
@@ -17,25 +19,44 @@ export interface Limits {
    */
   readonly maxMessageBytes: number;
   /**
-   * How deep arrays and objects of a message may be nested.
+   * How deep arrays and objects of a message may be nested. A deeper message is answered with
+   * -32700.
    *
    * @default {128}
    */
   readonly maxDepth: number;
   /**
-   * Entries that one batch may have. A larger one is answered with one error, -32010, whose id is
-   * null: also one of notifications alone, since the error is about the batch, not about any of them.
+   * Entries that one batch may have. A larger batch is answered with one error, -32010, whose id is
+   * null. That holds for a batch of notifications too, since the error is about the batch.
    *
    * @default {100}
    */
   readonly maxBatch: number;
   /**
    * Calls of one connection, or of one POST, that may wait for their handler at the same time. A
-   * further one is answered with -32009; a further notification is dropped.
+   * further call is answered with -32009; a further notification is dropped.
    *
    * @default {1000}
    */
   readonly maxInFlight: number;
+  /**
+   * Bytes that may wait for a peer that does not read. If more wait, the connection is closed with
+   * 1013.
+   *
+   * @default {4194304}
+   */
+  readonly maxBufferedBytes: number;
+  /**
+   * Milliseconds that a call to the other side may take, unless the call has a `timeoutMs` of its
+   * own. 0: calls have no deadline.
+   *
+   * @default {60000}
+   */
+  readonly timeoutMs: number;
+}
+
+/** Limits of one {@linkcode JsonRpc} server. `Infinity` removes a limit. */
+export interface Limits extends SessionLimits {
   /**
    * WebSocket connections that may be open at the same time. A further one is refused with 503.
    *
@@ -43,60 +64,58 @@ export interface Limits {
    */
   readonly maxConnections: number;
   /**
-   * Topics that one connection may be subscribed to. A further one is answered with -32006.
+   * Topics that one connection may be subscribed to. A call for more is answered with -32006.
    *
    * @default {1024}
    */
   readonly maxSubscriptions: number;
   /**
-   * Bytes that may wait for a peer that does not read. Past it the connection is closed with 1013.
-   *
-   * @default {4194304}
-   */
-  readonly maxBufferedBytes: number;
-  /**
-   * Milliseconds between two pings. A peer that was silent for two of them is dropped. 0 turns
-   * pings off. Standard sockets, such as those given to `attach`, cannot ping: of those only one that
-   * leaves things unread is noticed.
+   * Milliseconds between two pings. The server drops a peer that was silent for twice this time. 0
+   * turns pings off. The server cannot ping over a standard `WebSocket`, such as one given to
+   * `attach`: there it notices a dead peer only by what that peer leaves unread.
    *
    * @default {30000}
    */
   readonly heartbeatMs: number;
-  /**
-   * Milliseconds that a call to the other side may take, unless the call says otherwise. 0: no end.
-   *
-   * @default {60000}
-   */
-  readonly timeoutMs: number;
 }
 
-/** What holds where no option says otherwise. */
-export const DEFAULT_LIMITS: Limits = Object.freeze({
+/** The limits of a session for which no option says otherwise. */
+export const DEFAULT_SESSION_LIMITS: SessionLimits = Object.freeze({
   maxMessageBytes: 1024 * 1024,
   maxDepth: 128,
   maxBatch: 100,
   maxInFlight: 1000,
-  maxConnections: 10_000,
-  maxSubscriptions: 1024,
   maxBufferedBytes: 4 * 1024 * 1024,
-  heartbeatMs: 30_000,
   timeoutMs: 60_000,
 });
 
+/** The limits of a server for which no option says otherwise. */
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  ...DEFAULT_SESSION_LIMITS,
+  maxConnections: 10_000,
+  maxSubscriptions: 1024,
+  heartbeatMs: 30_000,
+});
+
 /**
- * The bounds of one side.
+ * Fills in the defaults of a server and checks each limit.
  *
- * @throws {RangeError} Where a bound is no whole number, or below what makes sense.
+ * @param options Limits by name; other members are ignored.
+ * @returns All limits, frozen.
+ * @throws {RangeError} If a limit is not a whole number, or too small.
  */
 export function resolveLimits(options: Partial<Limits>): Limits {
   return checkLimits(options, DEFAULT_LIMITS);
 }
 
 /**
- * A text that may go out, as it is.
+ * Refuses to send a text that the other side would not accept.
  *
- * @param action What cannot be done where it is too long, as words after "Cannot".
- * @throws {RangeError} Where it is longer than the other side would take.
+ * @param text The text to send.
+ * @param maxMessageBytes Bytes of UTF-8 that it may have.
+ * @param action What is being done, as words after "Cannot".
+ * @returns The text, unchanged.
+ * @throws {RangeError} If the text is too long.
  */
 export function checkLength(text: string, maxMessageBytes: number, action: string): string {
   if (!exceedsBytes(text, maxMessageBytes)) return text;

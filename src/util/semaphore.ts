@@ -1,35 +1,36 @@
 /**
- * Lets a few through at once and a bounded number wait, for work that costs.
+ * Bounds how much expensive work runs at the same time, and how much of it may wait.
  *
  * @module
  */
 
-/** How wide a {@linkcode Semaphore} is. */
+/** How a {@linkcode Semaphore} is set up. */
 export interface SemaphoreOptions {
-  /** How much work may be under way at the same time. */
+  /** How many runs may be under way at the same time. */
   readonly concurrency: number;
-  /** How much more may wait for that. */
+  /** How many more runs may wait. */
   readonly maxWaiting: number;
-  /** Makes the error of work that finds no room. @default {a RangeError} */
+  /** Makes the error for a run that finds the queue full. @default {a RangeError} */
   readonly full?: () => Error;
 }
 
-/** Work passes in the order in which it came. */
+/** Runs work in the order in which it arrived, a few runs at a time. */
 export class Semaphore {
   readonly #options: SemaphoreOptions;
   readonly #waiting: (() => void)[] = [];
-  #underWay = 0;
+  #running = 0;
 
-  /** @param options How wide it is. */
+  /** @param options How many runs may be under way, and how many may wait. */
   constructor(options: SemaphoreOptions) {
     this.#options = options;
   }
 
   /**
-   * Does some work as soon as there is a place for it.
+   * Runs some work as soon as there is a free slot.
    *
-   * @returns What the work gives. Rejects if too much waits already: nothing was done
-   * then.
+   * @param work Starts the work. It is not called if the queue is full.
+   * @returns The result of the work. Rejects with what the work rejects with, or with the error of
+   * {@linkcode SemaphoreOptions.full} if too many runs wait already.
    */
   async run<T>(work: () => Promise<T>): Promise<T> {
     await this.#acquire();
@@ -37,20 +38,20 @@ export class Semaphore {
       return await work();
     } finally {
       const next = this.#waiting.shift();
-      // The place is handed over: nobody who comes meanwhile can take it.
-      if (next === undefined) this.#underWay--;
+      // Hand the slot over without freeing it, so that a run that starts meanwhile cannot take it.
+      if (next === undefined) this.#running--;
       else next();
     }
   }
 
   #acquire(): Promise<void> | undefined {
     const { concurrency, maxWaiting, full } = this.#options;
-    if (this.#underWay < concurrency) {
-      this.#underWay++;
+    if (this.#running < concurrency) {
+      this.#running++;
       return undefined;
     }
     if (this.#waiting.length >= maxWaiting) {
-      throw full?.() ?? new RangeError(`Cannot wait: ${maxWaiting} others wait already`);
+      throw full?.() ?? new RangeError(`Cannot run: ${maxWaiting} others wait already`);
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

@@ -5,8 +5,7 @@ import { RpcServerError } from "@x/jsonrpc";
 import { equalBytes, PasswordHasher, samePassword } from "../../src/auth/passwd/hash.ts";
 import type { Derive, PasswordHash } from "../../src/auth/passwd/hash.ts";
 import { networkOf, Throttle } from "../../src/auth/passwd/throttle.ts";
-import { Semaphore } from "../../src/util/semaphore.ts";
-import { gate, quietMoment } from "../helpers/local.ts";
+import { gate } from "../helpers/local.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const hex = (text: string) =>
@@ -148,52 +147,16 @@ test("samePassword() holds for a password hashed anew at another cost, not for a
 
 // -- few at once --
 
-test("a turnstile lets few through at once, in their order, and refuses what is too much", async () => {
-  const turnstile = new Semaphore({ concurrency: 2, maxWaiting: 3 });
-  const doors = Array.from({ length: 6 }, () => gate());
-  const begun: number[] = [];
-  const passes = doors.map((door, index) =>
-    turnstile.run(async () => {
-      begun.push(index);
-      await door.passed;
-      if (index === 0) throw new RangeError("its own failure");
-      return index;
-    })
-  );
-  const results = Promise.allSettled(passes);
-  await quietMoment();
-  assertEquals(begun, [0, 1]);
-  const busy = await assertRejects(() => passes[5] as Promise<number>, RpcServerError);
+test("a hasher whose queue is full rejects with -32009", async () => {
+  const lock = gate();
+  const derive: Derive = () => lock.passed.then(() => new Uint8Array(32));
+  const hasher = new PasswordHasher({ concurrency: 1, maxWaiting: 1, rounds: 1, derive });
+  const running = [hasher.hash("a"), hasher.hash("b")];
+  const busy = await assertRejects(() => hasher.hash("c"), RpcServerError);
   assertEquals((busy as RpcServerError).code, -32009);
-  for (const [index, door] of doors.entries()) {
-    door.open();
-    await quietMoment();
-    assertEquals(begun.length, Math.min(5, index + 3));
-  }
-  assertEquals(begun, [0, 1, 2, 3, 4]);
-  assertEquals((await results).map(({ status }) => status[0]), ["r", "f", "f", "f", "f", "r"]);
-  // All places are free again, also that of the one that failed.
-  const later = [
-    turnstile.run(() => Promise.resolve("a")),
-    turnstile.run(() => Promise.resolve("b")),
-  ];
-  assertEquals(await Promise.all(later), ["a", "b"]);
-});
-
-test("a place that is handed over cannot be taken by who comes in between", async () => {
-  const turnstile = new Semaphore({ concurrency: 1, maxWaiting: 10 });
-  let underWay = 0;
-  let most = 0;
-  const work = async () => {
-    most = Math.max(most, ++underWay);
-    await quietMoment();
-    underWay--;
-  };
-  const first = turnstile.run(work);
-  const second = turnstile.run(work);
-  await first;
-  await Promise.all([second, turnstile.run(work), turnstile.run(work)]);
-  assertEquals(most, 1);
+  assertEquals((busy as RpcServerError).message, "Server busy: 1 passwords wait to be checked");
+  lock.open();
+  await Promise.all(running);
 });
 
 // -- guessing --

@@ -200,7 +200,9 @@ test("JsonRpcClient stays away when the server ends the connection with 1000", a
 
 test("new JsonRpcClient() throws RangeError when a bound makes no sense", () => {
   for (
-    const options of [{ maxQueued: 0 }, { maxQueuedMs: -1 }, { pingMs: NaN }, { connectMs: 1.5 }, {
+    const options of [{ maxQueued: 0 }, { maxQueuedMs: -1 }, { heartbeatMs: NaN }, {
+      connectMs: 1.5,
+    }, {
       reconnect: { minMs: -1 },
     }, { reconnect: { maxAttempts: 0 } }]
   ) {
@@ -525,7 +527,7 @@ test("JsonRpcClient ignores what an earlier socket still says", async () => {
 
 // -- silence --
 
-test("pingMs keeps a connection that answers, with an error too", async () => {
+test("heartbeatMs keeps a connection that answers, with an error too", async () => {
   const { client, events, wire } = scripted({ heartbeatMs: 10 });
   await client.connect();
   const end = await wire(0);
@@ -538,7 +540,7 @@ test("pingMs keeps a connection that answers, with an error too", async () => {
   await client.close();
 });
 
-test("pingMs drops a server that is silent, and the client comes back", async () => {
+test("heartbeatMs drops a server that is silent, and the client comes back", async () => {
   const { client, events, wire } = scripted({ heartbeatMs: 10 });
   await client.connect();
   assertEquals((await (await wire(0)).next()).method, "rpc.ping");

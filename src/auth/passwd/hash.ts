@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ErrorCode, RpcServerError } from "../../protocol/errors.ts";
 import { Semaphore } from "../../util/semaphore.ts";
 import type { SemaphoreOptions } from "../../util/semaphore.ts";
 
@@ -26,7 +27,7 @@ export type Derive = (
 ) => Promise<Uint8Array<ArrayBuffer>>;
 
 /** How passwords are hashed. */
-export interface PasswordHasherOptions extends SemaphoreOptions {
+export interface PasswordHasherOptions extends Omit<SemaphoreOptions, "full"> {
   /** Iterations for new hashes. */
   readonly rounds: number;
   /** What derives. @default {PBKDF2-HMAC-SHA256} */
@@ -37,13 +38,19 @@ export interface PasswordHasherOptions extends SemaphoreOptions {
 export class PasswordHasher {
   readonly #rounds: number;
   readonly #derive: Derive;
-  readonly #turnstile: Semaphore;
+  readonly #semaphore: Semaphore;
 
   /** @param options Cost and bounds. */
   constructor(options: PasswordHasherOptions) {
     this.#rounds = options.rounds;
     this.#derive = options.derive ?? pbkdf2;
-    this.#turnstile = new Semaphore(options);
+    const { concurrency, maxWaiting } = options;
+    const full = (): Error =>
+      new RpcServerError(
+        ErrorCode.serverBusy,
+        `Server busy: ${maxWaiting} passwords wait to be checked`,
+      );
+    this.#semaphore = new Semaphore({ concurrency, maxWaiting, full });
   }
 
   /**
@@ -54,7 +61,7 @@ export class PasswordHasher {
    */
   hash(password: string, salt: PasswordHash["salt"] = randomSalt()): Promise<PasswordHash> {
     const rounds = this.#rounds;
-    return this.#turnstile.run(async () => {
+    return this.#semaphore.run(async () => {
       return { rounds, salt, hash: await this.#derive(password, salt, rounds) };
     });
   }
@@ -76,7 +83,7 @@ export class PasswordHasher {
   ): Promise<boolean> {
     const cost = Math.max(this.#rounds, mostRounds);
     const { rounds, salt, hash } = kept ?? { ...NOBODY, rounds: cost };
-    return this.#turnstile.run(async () => {
+    return this.#semaphore.run(async () => {
       beginning();
       const derived = await this.#derive(password, salt, rounds);
       if (equalBytes(derived, hash) && kept !== undefined) return true;
