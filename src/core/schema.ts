@@ -1,6 +1,6 @@
 /**
- * Descriptions of values, by the Standard Schema interface that zod, valibot, arktype and others
- * share.
+ * Standard Schema: the one interface of zod, valibot, arktype and others, and what this module reads
+ * from it.
  *
  * @see {@link https://standardschema.dev}
  *
@@ -8,42 +8,43 @@
  */
 
 /**
- * A schema of any library that speaks Standard Schema, version 1.
+ * A schema of any library that implements Standard Schema, version 1: zod, valibot, arktype and others.
  *
- * @typeParam Output What it gives.
- * @typeParam Input What it takes.
+ * @typeParam Output The type of a value after validation.
+ * @typeParam Input The type of a value before validation.
  */
 export interface Schema<Output = unknown, Input = unknown> {
-  /** The interface's one member. */
+  /** The one member that Standard Schema defines. */
   readonly "~standard": {
-    /** The interface's version. */
+    /** The version of Standard Schema. */
     readonly version: 1;
-    /** Which library it is. */
+    /** The name of the library. */
     readonly vendor: string;
-    /** Gives the value, perhaps changed, or what is wrong with it. */
+    /** Validates a value. Returns the output value, or the issues. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    /** Only a type: what goes in and what comes out. */
+    /** The types of input and output. Libraries never set it. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;
   };
 }
 
-/** What a schema finds. */
+/** The outcome of a validation: a value or issues. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
 /** One thing that is wrong with a value. */
 export interface SchemaIssue {
-  /** What is wrong, in words. */
+  /** A text that says what is wrong. */
   readonly message: string;
-  /** Where, from the outside in. */
+  /** The keys that lead to the wrong part, outermost first. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
 /**
- * A schema that checks nothing: it only tells the compiler what a value is.
+ * Makes a schema that accepts every value. It only gives the value a type.
  *
- * @typeParam T The value's type.
+ * @typeParam T The type of the value.
+ * @returns The schema.
  *
  * @example
  * ```ts
@@ -58,35 +59,40 @@ export function type<T>(): Schema<T, T> {
 }
 
 /**
- * Checks a value against a schema.
+ * Validates a value.
  *
- * @param refuse Makes the error of a value that does not fit.
- * @returns The value, as the schema gives it; a promise only where the schema gave one.
+ * @param schema The schema.
+ * @param value The value.
+ * @param toFailure Makes the error that is thrown if the value does not fit.
+ * @returns The output of the schema; a promise only if the schema is asynchronous.
  */
 export function validate<T>(
   schema: Schema<T>,
   value: unknown,
-  refuse: (issues: readonly PlainIssue[]) => Error,
+  toFailure: (issues: readonly PlainIssue[]) => Error,
 ): T | Promise<T> {
   function take(result: SchemaResult<T>): T {
     if (result.issues === undefined) return result.value;
-    throw refuse(result.issues.map(toPlain));
+    throw toFailure(result.issues.map(toPlain));
   }
   const result = schema["~standard"].validate(value);
   return result instanceof Promise ? result.then(take) : take(result);
 }
 
-/** One thing that is wrong with a value, as JSON. */
+/** A {@linkcode SchemaIssue} that has JSON. */
 export interface PlainIssue {
-  /** What is wrong, in words. */
+  /** A text that says what is wrong. */
   readonly message: string;
-  /** Where, from the outside in. */
+  /** The keys that lead to the wrong part, outermost first. */
   readonly path: readonly (string | number)[];
 }
 
 /**
- * The names of an object's properties, in their order, where the schema tells: by the JSON Schema
- * that newer libraries give, or by zod's and valibot's own records.
+ * Lists the properties of an object schema, in their order.
+ *
+ * @param schema The schema.
+ * @returns Their names: from zod's and valibot's own records, or from the JSON Schema that newer
+ * libraries generate. `undefined` if the schema shows neither.
  */
 export function propertyNames(schema: Schema): readonly string[] | undefined {
   const { shape, entries } = schema as { shape?: unknown; entries?: unknown };
@@ -96,7 +102,12 @@ export function propertyNames(schema: Schema): readonly string[] | undefined {
   return undefined;
 }
 
-/** The schema as JSON Schema, where its library can say it so. */
+/**
+ * Generates JSON Schema.
+ *
+ * @param schema The schema.
+ * @returns The JSON Schema, or `undefined` if the library cannot generate one.
+ */
 export function jsonSchemaOf(schema: Schema): { readonly properties?: unknown } | undefined {
   const { jsonSchema } = schema["~standard"] as {
     jsonSchema?: { input?(options: { target: string }): object };
@@ -104,7 +115,7 @@ export function jsonSchemaOf(schema: Schema): { readonly properties?: unknown } 
   try {
     return jsonSchema?.input?.({ target: "draft-07" });
   } catch {
-    // Not every schema has a JSON Schema.
+    // Libraries throw if a schema has no JSON Schema, such as a zod transform.
     return undefined;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a server tells of itself: the names of its methods, and an OpenRPC document.
+ * How a server describes itself: `get_methods`, and `rpc.discover` with an OpenRPC document.
  *
  * @see {@link https://spec.open-rpc.org}
  *
@@ -13,21 +13,22 @@ import type { RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 import { jsonSchemaOf, propertyNames } from "../core/schema.ts";
 
-/** What an OpenRPC document says of the server as a whole. */
+/** The `info` of the OpenRPC document. */
 export interface ServerInfo {
-  /** The name of what is served. */
+  /** The name of the API. */
   readonly title: string;
-  /** The version of what is served. */
+  /** The version of the API. */
   readonly version: string;
-  /** What it is for. */
+  /** A description of the API. */
   readonly description?: string;
 }
 
 /**
- * The methods that tell: `get_methods` and `rpc.discover`, each of what the caller may use.
+ * Makes the plugin that adds `get_methods` and `rpc.discover`. Both show only methods that the caller may use.
  *
- * @param methods What there is.
- * @param info What the document says of the whole server.
+ * @param methods The methods of the server.
+ * @param info The `info` of the document.
+ * @returns The plugin.
  */
 export function discovery(
   methods: MethodRegistry,
@@ -51,8 +52,8 @@ export function discovery(
 }
 
 /**
- * Describes methods. The names of params are known where a method or its schema tells them; their
- * types, and that of the result, where the schema's library can say them as JSON Schema.
+ * Builds the document. Params have names if the options or the schema of a method name them. Params and
+ * results have a JSON Schema if the schema's library can generate one.
  */
 function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): object {
   const methods = Array.from(entries)
@@ -61,7 +62,7 @@ function toOpenRpc(info: ServerInfo, entries: Iterable<MethodEntry>): object {
   return { openrpc: "1.3.2", info, methods };
 }
 
-// Once for each: to say a schema as JSON Schema takes long, and anybody may ask, many times at once.
+// Cached, because generating JSON Schema is slow and every peer may call `rpc.discover` at any rate.
 const descriptions = new WeakMap<MethodEntry, object>();
 
 function describe(entry: MethodEntry): object {

@@ -1,5 +1,5 @@
 /**
- * The registry: methods by name, with what is around each.
+ * The methods of a server: by name, with their options, guards and middleware.
  *
  * @module
  */
@@ -17,10 +17,10 @@ import type { Schema } from "../core/schema.ts";
 /**
  * How one method, or a group of them, is registered.
  *
- * @typeParam Use The layers, from which the user's type is known.
- * @typeParam Params What the handler gets.
- * @typeParam Input What callers pass.
- * @typeParam Result What callers get.
+ * @typeParam Use The middleware and guards. Guards narrow the type of `request.user`.
+ * @typeParam Params The params that the handler receives.
+ * @typeParam Input The params that callers pass.
+ * @typeParam Result The result that callers receive.
  */
 export interface MethodOptions<
   Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
@@ -29,80 +29,85 @@ export interface MethodOptions<
   Result = unknown,
 > {
   /**
-   * What the params are, as a Standard Schema (zod, valibot, arktype, …): the handler gets what it
-   * gives, and params that do not fit are answered with -32602 and the issues.
+   * A Standard Schema (zod, valibot, arktype, …) of the params. The handler receives the schema's
+   * output. The server answers params that do not fit with -32602 and the issues.
    */
   readonly params?: Schema<Params, Input>;
-  /** What the result is; one that does not fit is a fault of the server: -32603, and logged. */
+  /**
+   * A Standard Schema of the result. If the result does not fit, the server logs the issues and answers
+   * -32603.
+   */
   readonly result?: Schema<Result>;
-  /** Layers around the method, the first outermost, inside those of the whole server. */
+  /** Middleware and guards of this method, outermost first. They run inside those of the whole server. */
   readonly use?: Use;
   /**
-   * Names of the params, in order: a caller may then pass them by position or by name, the handler
-   * always gets an object.
+   * The names of the params, in order. A caller may then pass params by position or by name, and the
+   * handler always receives an object.
    *
-   * @default {those of the `params` schema, where it tells}
+   * @default {the properties of the `params` schema, if it shows them}
    */
   readonly names?: readonly string[];
   /**
-   * Whether it can be called by `GET ?method=…&params=…&id=…` too. For methods that only read: a
-   * GET may be sent by a link, repeated and cached.
+   * Whether callers may also use `GET ?method=…&params=…&id=…`. Set it only for methods that change
+   * nothing, because links, caches and retries can send a GET.
    *
    * @default {false}
    */
   readonly get?: boolean;
   /**
-   * Milliseconds until a call is answered with -32002 and its `request.signal` aborts. 0, or more
-   * than a timer can take (24 days): no end.
+   * Milliseconds until the server answers the call with -32002 and aborts `request.signal`. With 0, or
+   * with more than a timer can count (24 days), there is no time limit.
    *
    * @default {0}
    */
   readonly timeoutMs?: number;
-  /** What the method does, in a few words, for `rpc.discover`. */
+  /** A short description for `rpc.discover`. */
   readonly summary?: string;
-  /** What the method does, at length, for `rpc.discover`. */
+  /** A long description for `rpc.discover`. */
   readonly description?: string;
-  /** Whether callers should leave it for another, for `rpc.discover`. @default {false} */
+  /** Whether `rpc.discover` marks the method as deprecated. @default {false} */
   readonly deprecated?: boolean;
-  /** Errors that callers should expect, for `rpc.discover`. */
+  /** The errors that `rpc.discover` lists for the method. */
   readonly errors?: readonly MethodError[];
 }
 
-/** An error that a method may answer with. */
+/** An error that a method may return. */
 export interface MethodError {
-  /** Its number. */
+  /** The error code. */
   readonly code: number;
-  /** What it says. */
+  /** The error message. */
   readonly message: string;
 }
 
-/** A method as it is registered. */
+/** A registered method. */
 export interface MethodEntry extends MethodOptions {
-  /** The name it is called by. */
+  /** The name that callers use. */
   readonly name: string;
-  /** Answers the calls. */
+  /** The function that computes the result. */
   readonly handler: Handler;
-  /** Whether params that are neither array nor object reach it. @default {the server's option} */
+  /** Whether params may be neither array nor object. @default {the server's `scalarParams`} */
   readonly scalarParams?: boolean;
-  /** Whether it exists only for connections that last. @default {false} */
+  /** Whether the method does not exist over HTTP. @default {false} */
   readonly socketOnly?: boolean;
 }
 
-/** Methods by name. A Map: `constructor` and `__proto__` are names as any other. */
+/** The methods of a server by name. */
 export class MethodRegistry {
+  // A Map, because `constructor` and `__proto__` are members of every object.
   readonly #entries = new Map<string, MethodEntry>();
-  // What is ready to run; made on first call, dropped when a layer is added.
+  // Methods with their middleware around them. Each is built on the first call, because middleware may
+  // still be added after the method.
   readonly #ready = new Map<string, Method>();
   readonly #layers: CallMiddleware[] = [];
   readonly #scalarParams: boolean;
   #missing: Method | undefined;
 
-  /** @param scalarParams What holds for methods that do not say, and for those that are missing. */
+  /** @param scalarParams Whether methods accept scalar params unless their options say otherwise. */
   constructor(scalarParams = false) {
     this.#scalarParams = scalarParams;
   }
 
-  /** Adds a layer around every method, registered before or after. */
+  /** Adds middleware to every method, registered before or after. */
   use(layer: CallMiddleware): void {
     this.#layers.push(layer);
     this.#ready.clear();
@@ -112,8 +117,9 @@ export class MethodRegistry {
   /**
    * Adds a method.
    *
-   * @throws {TypeError} Where the name is empty or taken, or the handler or a layer is no function.
-   * @throws {RangeError} Where its time limit makes no sense.
+   * @param entry The method.
+   * @throws {TypeError} If the name is empty or taken, or if the handler or a middleware is not a function.
+   * @throws {RangeError} If `timeoutMs` is negative or not a number.
    */
   add(entry: MethodEntry): void {
     const { name, handler, use = [], timeoutMs = 0 } = entry;
@@ -124,7 +130,7 @@ export class MethodRegistry {
       throw new TypeError(`Cannot register "${name}": its handler is a ${typeof handler}`);
     }
     if (!Array.isArray(use) || !use.every((layer) => typeof layer === "function")) {
-      throw new TypeError(`Cannot register "${name}": its \`use\` is no list of functions`);
+      throw new TypeError(`Cannot register "${name}": its \`use\` is not an array of functions`);
     }
     if (!(timeoutMs >= 0)) {
       throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
@@ -135,30 +141,35 @@ export class MethodRegistry {
     this.#entries.set(name, entry);
   }
 
-  /** Finds what to run for a name: the layers around "Method not found" where there is none. */
+  /** Finds a method. If there is none, the result throws "Method not found" inside the server's middleware. */
   find(name: string): Method {
     return this.#ready.get(name) ?? this.#prepare(name);
   }
 
-  /** As {@linkcode MethodRegistry.find}, for a caller without a lasting connection. */
+  /** Finds a method for an HTTP POST. */
   findOverPost(name: string): Method {
     return this.#entries.get(name)?.socketOnly ? this.#notFound() : this.find(name);
   }
 
-  /** As {@linkcode MethodRegistry.find}, for a GET. */
+  /** Finds a method for an HTTP GET. */
   findOverGet(name: string): Method {
     return this.#entries.get(name)?.get ? this.find(name) : this.#notFound();
   }
 
-  /** What a connection may use, in the order of registration. */
-  *list(connection: Connection, lasting: boolean): IterableIterator<MethodEntry> {
+  /**
+   * Lists the methods that a connection may use, in the order of registration.
+   *
+   * @param connection The connection.
+   * @param isPersistent Whether the connection stays open after one request.
+   */
+  *list(connection: Connection, isPersistent: boolean): IterableIterator<MethodEntry> {
     for (const entry of this.#entries.values()) {
-      if (entry.socketOnly && !lasting) continue;
+      if (entry.socketOnly && !isPersistent) continue;
       if (this.admits(entry.name, connection)) yield entry;
     }
   }
 
-  /** Whether all guards around a method admit a connection. */
+  /** Whether all guards of a method admit a connection. */
   admits(name: string, connection: Connection): boolean {
     const { use = [] } = this.#entries.get(name) ?? {};
     const question = { user: connection.user, connection, name, kind: "method" } as const;
@@ -177,7 +188,8 @@ export class MethodRegistry {
 
   #notFound(): Method {
     return this.#missing ??= {
-      // As others have it: a stranger must not tell a hidden method from a missing one by this.
+      // The same as for existing methods, so that the answer to scalar params does not show whether a hidden
+      // method exists.
       scalarParams: this.#scalarParams,
       invoke: wrapped(this.#layers, () => {
         throw new RpcMethodNotFoundError();
@@ -187,48 +199,50 @@ export class MethodRegistry {
 }
 
 /**
- * The functions of a thing, by name: of an object or module its own, of a class instance also
- * those of its classes, bound to it. Names that start with `_` are private.
+ * Collects the functions of a source, each bound to it.
  *
- * @throws {TypeError} Where there is nothing to call.
+ * @param source A named function, an object, a module or a class instance. Names that start with `_` are
+ * left out. Of a class instance, the methods of its classes are included.
+ * @returns The functions by name.
+ * @throws {TypeError} If there are none.
  */
-export function functionsOf(thing: object): Map<string, Handler> {
+export function functionsOf(source: object): Map<string, Handler> {
   const functions = new Map<string, Handler>();
-  if (typeof thing === "function") {
-    if (isClass(thing)) {
-      throw new TypeError("Cannot add methods: this is a class, pass an instance of it");
+  if (typeof source === "function") {
+    if (isClass(source)) {
+      throw new TypeError("Cannot add methods: got a class, pass an instance of it");
     }
-    if (thing.name === "") throw new TypeError("Cannot add methods: the function has no name");
-    return functions.set(thing.name, thing as Handler);
+    if (source.name === "") throw new TypeError("Cannot add methods: the function has no name");
+    return functions.set(source.name, source as Handler);
   }
-  // What stands in front of a method hides it, be it a method or not.
+  // A member hides the members of the same name further up the prototype chain, even if it is no function.
   const seen = new Set<string>();
   for (
-    let level = thing;
+    let level = source;
     level !== null && level !== Object.prototype;
     level = Object.getPrototypeOf(level)
   ) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
       if (!seen.has(name) && isMethod(name, value)) {
-        functions.set(name, value.bind(thing) as Handler);
+        functions.set(name, value.bind(source) as Handler);
       }
       seen.add(name);
     }
   }
-  if (functions.size === 0) throw new TypeError("Cannot add methods: the thing has no functions");
+  if (functions.size === 0) throw new TypeError("Cannot add methods: the object has no functions");
   return functions;
 }
 
 type Invoke = Method["invoke"];
 
 function wrapped(layers: readonly CallMiddleware[], handler: Invoke): Invoke {
-  // Without layers nothing stands between the dispatcher and the handler.
+  // Without middleware the dispatcher calls the handler directly: the fast path.
   if (layers.length === 0) return handler;
   const onion = compose(layers, (request: RpcRequest) => handler(request.params, request));
   return (_params, request) => onion(request);
 }
 
-/** The handler with what is done to its params before and to its result after. */
+/** The handler with the conversion of its params and the check of its result. */
 function handlerOf({ handler, names, params, result }: MethodEntry): Invoke {
   let invoke = handler as unknown as Invoke;
   if (result !== undefined) invoke = withResult(invoke, result);
@@ -270,7 +284,7 @@ function withResult(invoke: Invoke, schema: Schema): Invoke {
 function toNamed(params: unknown, names: readonly string[]): unknown {
   if (params === undefined) return {};
   if (typeof params === "object" && !Array.isArray(params)) return params;
-  // A lone scalar, where they are let through, is the first.
+  // If the method accepts scalars, a scalar is the first param.
   const values = Array.isArray(params) ? params : [params];
   if (values.length > names.length) {
     throw new RpcInvalidParamsError({
@@ -280,10 +294,10 @@ function toNamed(params: unknown, names: readonly string[]): unknown {
   return Object.fromEntries(values.map((value, index) => [names[index], value]));
 }
 
-// deno-lint-ignore ban-types -- whatever can be bound and called
+// deno-lint-ignore ban-types -- any function
 function isMethod(name: string, value: unknown): value is Function {
   if (typeof value !== "function" || name.startsWith("_")) return false;
-  // A module may export classes beside its functions: they cannot be called.
+  // A module may also export classes. They cannot be called without `new`.
   return name !== "constructor" && name !== "default" && !isClass(value);
 }
 

@@ -68,7 +68,7 @@ test("topic() takes a topic from those who heard it by a pattern and may not hav
 
 test("method() throws when `use` has what is no layer, before anybody calls", () => {
   for (const use of [[undefined], [nobody, null], [{ admits: () => true }], nobody, null]) {
-    const why = 'Cannot register "secret": its `use` is no list of functions';
+    const why = 'Cannot register "secret": its `use` is not an array of functions';
     const options = { use: use as never };
     assertThrows(() => new JsonRpc().method("secret", options, () => 1), TypeError, why);
     assertThrows(() => new JsonRpc().addMethods({ secret: () => 1 }, options), TypeError, why);
