@@ -18,10 +18,10 @@ import { promisify } from "node:util";
 import WebSocket from "ws";
 import { connect, RpcInvalidParamsError, RpcMethodNotFoundError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
-import { Line } from "./helpers/raw_client.ts";
+import { RawSocket } from "./helpers/raw_client.ts";
 import { hasEngine } from "./helpers/brokers/engine.ts";
 import { EventReader } from "./helpers/event_reader.ts";
-import { until } from "./helpers/local.ts";
+import { until } from "./helpers/deferred.ts";
 import { call, result } from "./helpers/messages.ts";
 import { freePort } from "./helpers/ports.ts";
 import { runtime } from "./helpers/runtimes.ts";
@@ -255,8 +255,8 @@ test("examples/publish.ts lets those publish who may, and anybody hear", async (
 for (const name of ["deno", "bun", "node"] as const) {
   test(`examples/graceful.ts answers what is under way when it gets SIGTERM, on ${name}`, async () => {
     await withExample(name, "graceful.ts", async (server) => {
-      const line = await Line.open(server.url);
-      line.say(call("count", 1, [5]));
+      const line = await RawSocket.open(server.url);
+      line.send(call("count", 1, [5]));
       assertEquals((await line.next()).method, "$/progress");
       process.kill(server.pid, "SIGTERM");
       await until(() => server.output().includes("draining"));

@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 import { connect, guard, JsonRpc, loginRequired, type } from "@x/jsonrpc";
 import type { ApiOf, JsonRpcClient, RpcRequest, Schema } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc/plugin";
-import { pair } from "./helpers/local.ts";
+import { pair } from "./helpers/client.ts";
 
 // Most of this file is checked by the compiler alone: what stands here compiles, and what stands
 // below `@ts-expect-error` does not.

@@ -19,14 +19,18 @@ import {
 import type { Guard } from "@x/jsonrpc";
 import type { GuardQuestion } from "@x/jsonrpc/plugin";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { bareClient, pair, quietMoment, serveHere, silentLog, Wire } from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { quietMoment } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient, WirePeer } from "../helpers/wire.ts";
 
 const nobody = guard(() => false);
 
 /** A bare client of which the server knows who it is. */
-function bareUser(rpc: Pick<JsonRpc, "attach">, user: unknown): Wire {
+function bareUser(rpc: Pick<JsonRpc, "attach">, user: unknown): WirePeer {
   const [near, far] = linkedSockets();
-  const wire = new Wire(near);
+  const wire = new WirePeer(near);
   rpc.attach(far, { user });
   return wire;
 }

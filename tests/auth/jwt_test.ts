@@ -19,16 +19,12 @@ import type { JwtKeys, JwtOptions } from "@x/jsonrpc/jwt";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { WebSocket as WsSocket } from "ws";
 import { rawPost, rawUpgrade } from "../helpers/raw_client.ts";
-import {
-  bareClient,
-  gate,
-  quietMoment,
-  serveHere,
-  silentLog,
-  unsettled,
-  until,
-} from "../helpers/local.ts";
-import type { LocalServer, Wire } from "../helpers/local.ts";
+import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
+import type { WirePeer } from "../helpers/wire.ts";
 import { freePort } from "../helpers/ports.ts";
 import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
@@ -618,15 +614,15 @@ test("jwt() that is required leaves nothing to a connection that was logged out"
   rpc.method("logout", (_: unknown, { connection }) => (connection.logout(), "bye"));
   await using server = await serveHere(rpc);
   const client = await connect(server.ws, { token: await sign() });
-  const heard: unknown[] = [];
-  await client.subscribe("news", (data) => heard.push(data));
+  const received: unknown[] = [];
+  await client.subscribe("news", (data) => received.push(data));
   rpc.publish("news", "before");
   const end = ending(client);
   assertEquals(await client.call("logout"), "bye");
   assertEquals(rpc.publish("news", "after").deliveries, 0);
   await assertRejects(() => client.call("ping"), RpcMethodNotFoundError);
   assertEquals((await end).code, 1008);
-  assertEquals(heard, ["before"]);
+  assertEquals(received, ["before"]);
 });
 
 // -- expiry --
@@ -704,18 +700,18 @@ test("jwt() looks at the expiry before each call: a timer may be late", async ()
   const [connection] = rpc.connections;
   // No timer runs meanwhile, nor before the messages arrive.
   while (Date.now() < expiresAt);
-  const [lone, batch, refresh] = wires as [Wire, Wire, Wire];
+  const [lone, batch, refresh] = wires as [WirePeer, WirePeer, WirePeer];
   lone.call(2, "secret");
-  batch.say([2, 3, 4].map((id) => ({ jsonrpc: "2.0", method: id < 4 ? "secret" : "ping", id })));
+  batch.send([2, 3, 4].map((id) => ({ jsonrpc: "2.0", method: id < 4 ? "secret" : "ping", id })));
   refresh.call(2, "login", { token: fresh });
   for (let turn = 0; turn < 10; turn++) await Promise.resolve();
   assertEquals([ran, rpc.connections.size, connection?.user], [[], 0, null]);
-  assertEquals(wires.map(({ heard }) => heard.length), [1, 1, 1]);
+  assertEquals(wires.map(({ received }) => received.length), [1, 1, 1]);
 });
 
 test("jwt() takes the user from calls that are still running when the token expires", async () => {
   const { rpc } = testServer();
-  const { passed, open } = gate<RpcRequest>();
+  const { promise: passed, resolve: open } = deferred<RpcRequest>();
   rpc.method("slow", async (_: unknown, request) => {
     open(request as RpcRequest);
     await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
@@ -771,12 +767,12 @@ test("connection.login() with a changed user keeps the token's expiry", async ()
 });
 
 test("login that is answered after the connection is gone starts nothing", async () => {
-  const { passed, open } = gate();
-  const asked = gate();
+  const { promise: passed, resolve: open } = deferred();
+  const asked = deferred();
   const { rpc } = testServer({
     ...HS256,
     toUser: async () => {
-      asked.open();
+      asked.resolve();
       await passed;
       return { name: "ada" };
     },
@@ -784,12 +780,12 @@ test("login that is answered after the connection is gone starts nothing", async
   const wire = bareClient(rpc);
   wire.call(1, "login", { token: await sign() });
   const [connection] = rpc.connections;
-  await asked.passed;
+  await asked.promise;
   wire.close();
   await until(() => rpc.connections.size === 0);
   open();
   await quietMoment();
-  assertEquals([connection?.user, wire.heard], [null, []]);
+  assertEquals([connection?.user, wire.received], [null, []]);
 });
 
 /** As much of a connection as a backend looks at; it never says that it has ended. */

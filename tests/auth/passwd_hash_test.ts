@@ -5,7 +5,7 @@ import { RpcServerError } from "@x/jsonrpc";
 import { equalBytes, PasswordHasher, samePassword } from "../../src/auth/passwd/hash.ts";
 import type { Derive, PasswordHash } from "../../src/auth/passwd/hash.ts";
 import { networkOf, Throttle } from "../../src/auth/passwd/throttle.ts";
-import { gate } from "../helpers/local.ts";
+import { deferred } from "../helpers/deferred.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const hex = (text: string) =>
@@ -148,14 +148,14 @@ test("samePassword() holds for a password hashed anew at another cost, not for a
 // -- few at once --
 
 test("a hasher whose queue is full rejects with -32009", async () => {
-  const lock = gate();
-  const derive: Derive = () => lock.passed.then(() => new Uint8Array(32));
+  const lock = deferred();
+  const derive: Derive = () => lock.promise.then(() => new Uint8Array(32));
   const hasher = new PasswordHasher({ concurrency: 1, maxWaiting: 1, rounds: 1, derive });
   const running = [hasher.hash("a"), hasher.hash("b")];
   const busy = await assertRejects(() => hasher.hash("c"), RpcServerError);
   assertEquals((busy as RpcServerError).code, -32009);
   assertEquals((busy as RpcServerError).message, "Server busy: 1 passwords wait to be checked");
-  lock.open();
+  lock.resolve();
   await Promise.all(running);
 });
 

@@ -46,16 +46,11 @@ import type { PasswdRecord } from "../../src/auth/passwd/table.ts";
 import { PasswordHasher } from "../../src/auth/passwd/hash.ts";
 import type { Derive } from "../../src/auth/passwd/hash.ts";
 import { Throttle } from "../../src/auth/passwd/throttle.ts";
-import {
-  bareClient,
-  gate,
-  quietMoment,
-  runtimeHere,
-  scriptFile,
-  silentLog,
-  until,
-} from "../helpers/local.ts";
-import { runtime } from "../helpers/runtimes.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { scriptFile } from "../helpers/script_file.ts";
+import { bareClient } from "../helpers/wire.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import type { Runtime } from "../helpers/runtimes.ts";
 
 /** A folder for users.txt, gone when the test ends. */
@@ -582,7 +577,7 @@ test("the lock of a dead writer is broken", async () => {
 
 test("a writer that was only slow begins again, and loses nothing of what came in between", async () => {
   await using place = await home("");
-  const door = gate();
+  const held = deferred();
   let readings = 0;
   const append = (text: string, wait?: Promise<void>) => async () => {
     readings++;
@@ -590,11 +585,11 @@ test("a writer that was only slow begins again, and loses nothing of what came i
     await wait;
     return before + text;
   };
-  const slow = lockedWrite(place.path, append("slow", door.passed), 50);
+  const slow = lockedWrite(place.path, append("slow", held.promise), 50);
   await until(() => readings === 1);
   await lockedWrite(place.path, append("quick "), 50);
   assertEquals(await place.read(), "quick ");
-  door.open();
+  held.resolve();
   assertEquals(await slow, true);
   assertEquals(await place.read(), "quick slow");
   assertEquals(readings, 3);
@@ -686,7 +681,7 @@ test("what a stranger may not call is missing, alone and in a batch, and nothing
   }
   const wire = bareClient(rpc);
   const batch = calls.map(([method, params], id) => ({ jsonrpc: "2.0", method, params, id }));
-  wire.say([...batch, ...batch.map(({ id: _, ...notification }) => notification)]);
+  wire.send([...batch, ...batch.map(({ id: _, ...notification }) => notification)]);
   const answers = await wire.next() as unknown as { error: { code: number } }[];
   assertEquals(answers.map(({ error }) => error.code), [-32601, -32601, -32601, -32601]);
   wire.close();
@@ -984,10 +979,10 @@ async function gated(place: { path: string }) {
   const users = accountsOf(place.path);
   for (const name of ["ann", "bob"]) await users.create(name, name, {});
   await users.create("clerk", "clerk", { permissions: ["create_user", "set_password"] });
-  const doors = { closed: false, door: gate(), hashing: 0 };
+  const doors = { closed: false, held: deferred(), hashing: 0 };
   const derive: Derive = async (...args) => {
     doors.hashing++;
-    if (doors.closed) await doors.door.passed;
+    if (doors.closed) await doors.held.promise;
     return await quick(...args);
   };
   const server = mounted(place.path, derive);
@@ -999,7 +994,7 @@ async function gated(place: { path: string }) {
     result.catch(() => {});
     await until(() => doors.hashing > 0);
     return () => {
-      doors.door.open();
+      doors.held.resolve();
       return result;
     };
   }
@@ -1158,7 +1153,7 @@ test("guesses that come all at once are no more than those that come one by one"
   const { rpc } = await served(place.path, { maxHashes: 2 });
   const wire = bareClient(rpc);
   const guess = { username: "ann", password: "wrong" };
-  wire.say(
+  wire.send(
     Array.from({ length: 60 }, (_, id) => ({ jsonrpc: "2.0", method: "login", params: guess, id })),
   );
   const answers = await wire.next() as unknown as { result?: boolean; error?: { code: number } }[];
@@ -1171,12 +1166,12 @@ test("guesses that come all at once are no more than those that come one by one"
 
 test("who has to wait takes no place from others", async () => {
   await using place = await home();
-  const door = gate();
+  const held = deferred();
   let closed = false;
   let hashing = 0;
   const { rpc, accounts } = mounted(place.path, async (...args) => {
     hashing++;
-    if (closed) await door.passed;
+    if (closed) await held.promise;
     return await quick(...args);
   }, { concurrency: 1, maxWaiting: 1 });
   await accounts.create("ann", "ann", {});
@@ -1190,7 +1185,7 @@ test("who has to wait takes no place from others", async () => {
   const second = login(ann, "ann");
   await accounts.reload(); // now the second waits for the first
   assertEquals((await refusal(login(mallory, "ann")))[0], -32005);
-  door.open();
+  held.resolve();
   assertEquals([await first, await second], [true, true]);
 });
 
@@ -1273,7 +1268,7 @@ test("the log tells of a wrong password who and whence, and never which", async 
 
 // -- options --
 
-test("passwd() checks its options at the door, and does not write to them", () => {
+test("passwd() checks its options at once, and does not write to them", () => {
   for (
     const options of [
       { rounds: 999 },

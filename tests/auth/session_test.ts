@@ -23,8 +23,11 @@ import type { LoadSession, SessionAuthOptions } from "@x/jsonrpc/session";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { WebSocket as WsSocket } from "ws";
 import { rawPost, rawUpgrade } from "../helpers/raw_client.ts";
-import { bareClient, gate, quietMoment, serveHere, silentLog, until } from "../helpers/local.ts";
-import type { LocalServer } from "../helpers/local.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
 import { freePort } from "../helpers/ports.ts";
 import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
@@ -128,7 +131,7 @@ test("session() knows a peer by its session, over WebSocket and POST, in a batch
 });
 
 test("session() waits for a load that takes its time", async () => {
-  const { passed, open } = gate<User>();
+  const { promise: passed, resolve: open } = deferred<User>();
   const { rpc } = testServer(() => passed);
   await using server = await serveHere(rpc);
   const clients = [withCookie(server.ws, "sid=1"), withCookie(server.url, "sid=1")];

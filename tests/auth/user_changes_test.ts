@@ -10,9 +10,11 @@ import {
 } from "@x/jsonrpc";
 import type { CallMiddleware, Connection, Handshake } from "@x/jsonrpc";
 import type { HandshakeCheck, Plugin } from "@x/jsonrpc/plugin";
-import { Line, rawPost, rawRequest, rawUpgrade } from "../helpers/raw_client.ts";
-import { gate, quietMoment, serveHere, silentLog, until } from "../helpers/local.ts";
-import type { LocalServer } from "../helpers/local.ts";
+import { rawPost, rawRequest, RawSocket, rawUpgrade } from "../helpers/raw_client.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
 import { call, codesOf, failure, notice, result } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
 
@@ -84,8 +86,8 @@ function testServer() {
 
 type TestServer = ReturnType<typeof testServer>["rpc"];
 
-function as(name: string, { url }: LocalServer): Promise<Line> {
-  return Line.open(`${url}/?as=${name}`);
+function as(name: string, { url }: LocalServer): Promise<RawSocket> {
+  return RawSocket.open(`${url}/?as=${name}`);
 }
 
 /** The server's side of a line that was opened last. */
@@ -93,7 +95,7 @@ function lastConnection({ connections }: TestServer): Connection<User | null> {
   return [...connections].at(-1) as Connection<User | null>;
 }
 
-async function answersTo(line: Line, method: string, params?: unknown): Promise<unknown> {
+async function answersTo(line: RawSocket, method: string, params?: unknown): Promise<unknown> {
   const { result, error } = await line.ask(call(method, method, params));
   return error?.code ?? result;
 }
@@ -139,7 +141,7 @@ async function sayEveryKind(server: LocalServer, who: string): Promise<unknown[]
   const line = await as(who, server);
   const answers: unknown[] = [];
   for (const message of everyKind()) {
-    line.say(message);
+    line.send(message);
     while (Array.isArray(message) || "id" in (message as Message)) {
       const heard = await line.next();
       // Items of subscriptions come in between.
@@ -273,7 +275,7 @@ const FOR_USERS = ["secret", "secret_items", "secret_items_end"];
 const FOR_OPERATORS = ["operate", "operated_items", "operated_items_end"];
 
 /** What is listed for somebody: own methods, and topics. */
-async function listings(line: Line): Promise<{ methods: unknown[]; topics: unknown }> {
+async function listings(line: RawSocket): Promise<{ methods: unknown[]; topics: unknown }> {
   const own = (name: unknown) => !/^(?:get_|rpc\.|(?:un)?subscribe)/.test(name as string);
   const methods = (await answersTo(line, "get_methods") as unknown[]).filter(own);
   const described = await answersTo(line, "rpc.discover") as { methods: { name: string }[] };
@@ -293,8 +295,8 @@ const LISTED = {
 test("login, another user and logout change at once what is listed and what can be called", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
-  const line = await Line.open(server.url);
-  const other = await Line.open(server.url);
+  const line = await RawSocket.open(server.url);
+  const other = await RawSocket.open(server.url);
   for (const who of ["ada", "bob", "ada"] as const) {
     assertEquals(await answersTo(line, "login_as", [who]), true);
     assertEquals(await listings(line), LISTED[who]);
@@ -330,7 +332,7 @@ test("a change by the program, from outside of any call, holds at once", async (
 test("a change holds for the entries of a batch that come after it, and was not for those before", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
-  const line = await Line.open(server.url);
+  const line = await RawSocket.open(server.url);
   const batch = [
     call("secret", 1),
     notice("login_as", ["ada"]),
@@ -353,11 +355,11 @@ test("a change over POST ends with its request", async () => {
 
 test("a change holds at the next step of calls in flight: for their user, and for guards further in", async () => {
   const { rpc, ran } = testServer();
-  const waiting = gate();
+  const waiting = deferred();
   let held = 0;
   const slowly: CallMiddleware = async (_request, next) => {
     held++;
-    await waiting.passed;
+    await waiting.promise;
     return next();
   };
   rpc.method("slow_secret", { use: [slowly, loginRequired] }, () => (ran.push("slow"), 42))
@@ -365,21 +367,21 @@ test("a change holds at the next step of calls in flight: for their user, and fo
     .method("before_and_after", async (_params: unknown, request) => {
       const before = request.user;
       held++;
-      await waiting.passed;
+      await waiting.promise;
       return [before?.name, request.user?.name ?? null, request.connection.user === request.user];
     });
   await using server = await serveHere(rpc);
   const lines = [await as("ada", server), await as("ada", server), await as("ada", server)];
-  const [out, changed, revoked] = lines as [Line, Line, Line];
+  const [out, changed, revoked] = lines as [RawSocket, RawSocket, RawSocket];
   const [first, second, third] = rpc.connections;
   const calls = ["slow_secret", "slow_operate", "before_and_after"].map((name) => call(name, name));
-  for (const line of lines) line.say(...calls);
+  for (const line of lines) line.send(...calls);
   await until(() => held === 9);
   first?.logout();
   second?.login(PEOPLE.get("bob") as User);
   assertEquals(rpc.revoke((connection) => connection.id === third?.id), 1);
   assertEquals((await revoked.closed()).code, 1008);
-  waiting.open();
+  waiting.resolve();
   assertEquals(await byId(out, 3), {
     slow_secret: -32601,
     slow_operate: -32601,
@@ -397,7 +399,7 @@ test("a change holds at the next step of calls in flight: for their user, and fo
   await changed.leave();
 });
 
-async function byId(line: Line, count: number): Promise<Record<string, unknown>> {
+async function byId(line: RawSocket, count: number): Promise<Record<string, unknown>> {
   const answers = await line.some(count);
   return Object.fromEntries(answers.map(({ id, result, error }) => [id, error?.code ?? result]));
 }
@@ -438,16 +440,16 @@ test("logout and changed permissions drop the subscriptions that are no longer a
   await line.leave();
 });
 
-async function topicsHeard(line: Line, count: number): Promise<unknown[]> {
+async function topicsHeard(line: RawSocket, count: number): Promise<unknown[]> {
   return (await line.some(count)).map(({ method }) => method);
 }
 
 for (const how of ["in its handler", "later in its handler", "from outside"] as const) {
   test(`nothing is delivered after the answer to a logout that happens ${how}`, async () => {
     const { rpc } = testServer();
-    const ready = gate();
+    const ready = deferred();
     rpc.method("leave", async (_params: unknown, { connection }) => {
-      if (how !== "in its handler") await ready.passed;
+      if (how !== "in its handler") await ready.promise;
       rpc.publish("secrets", "before");
       if (how !== "from outside") connection.logout();
       else await new Promise<void>((resolve) => setTimeout(() => resolve(connection.logout())));
@@ -461,9 +463,9 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
     for (const line of lines) {
       assertEquals(await answersTo(line, "subscribe", ["secrets"]), ["secrets"]);
     }
-    ready.open();
+    ready.resolve();
     for (const [index, line] of lines.entries()) {
-      line.say(call("leave", "leave"));
+      line.send(call("leave", "leave"));
       // Everybody who has not left yet hears all of it.
       for (let before = 0; before < 3 * index; before++) await line.next();
       assertEquals(await line.next(), notice("secrets", "before"));
@@ -551,11 +553,11 @@ test("a subscription by id that is asked for beside a logout sends nothing", asy
 
 test("revoke() ends at once all that a connection has: calls both ways, topics, subscriptions by id", async () => {
   const { rpc, ended, log } = testServer();
-  const [waits, aborted] = [gate(), gate<unknown>()];
+  const [waits, aborted] = [deferred(), deferred<unknown>()];
   rpc.method("wait", (_params: unknown, { signal }) => {
-    waits.open();
+    waits.resolve();
     return new Promise((resolve) => {
-      signal.addEventListener("abort", () => resolve(aborted.open(signal.reason)));
+      signal.addEventListener("abort", () => resolve(aborted.resolve(signal.reason)));
     });
   });
   await using server = await serveHere(rpc);
@@ -564,8 +566,8 @@ test("revoke() ends at once all that a connection has: calls both ways, topics, 
   for (const each of [line, bob]) await answersTo(each, "subscribe", ["news", "room.2"]);
   await answersTo(line, "items");
   await line.next();
-  line.say(call("wait", "never answered"));
-  await waits.passed;
+  line.send(call("wait", "never answered"));
+  await waits.promise;
   const asked = connection?.call("question") as Promise<unknown>;
   const unanswered = asked.catch((error: unknown) => error);
   assertEquals((await line.next()).method, "question");
@@ -576,7 +578,7 @@ test("revoke() ends at once all that a connection has: calls both ways, topics, 
   assertEquals([rpc.publish("room.2", 1).deliveries, connection?.isOpen], [1, false]);
   assertEquals(await line.closed(), { code: 1008, reason: "Revoked" });
   assertEquals(await rest, "Error: Closed: 1008 Revoked");
-  assert(String(await aborted.passed).includes("1008: Revoked"));
+  assert(String(await aborted.promise).includes("1008: Revoked"));
   assert(String(await unanswered).includes("1008: Revoked"));
   await until(() => ended.length === 1);
   assertEquals(await bob.some(2), [notice("news", "after"), notice("room.2", 1)]);
@@ -587,12 +589,12 @@ test("revoke() ends at once all that a connection has: calls both ways, topics, 
 test("revoke() holds for those whose handshake is still under way", async () => {
   const { rpc } = testServer();
   const arrived: Handshake[] = [];
-  const waiting = gate();
+  const waiting = deferred();
   rpc.use({
     name: "test",
     handshake(handshake) {
       arrived.push(handshake);
-      return waiting.passed;
+      return waiting.promise;
     },
   });
   await using server = await serveHere(rpc);
@@ -600,8 +602,8 @@ test("revoke() holds for those whose handshake is still under way", async () => 
   await until(() => arrived.length === 2);
   // None is open yet: how many it will end nobody knows.
   assertEquals(rpc.revoke(({ user }) => user?.name === "ada"), 0);
-  waiting.open();
-  const [ada, bob] = await Promise.all(lines) as [Line, Line];
+  waiting.resolve();
+  const [ada, bob] = await Promise.all(lines) as [RawSocket, RawSocket];
   assertEquals((await ada.closed()).code, 1008);
   await bob.leave();
   // Whoever comes later is not meant.

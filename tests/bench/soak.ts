@@ -14,7 +14,7 @@ import { redisBroker } from "@x/jsonrpc/redis";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import type { EngineName } from "../helpers/brokers/engine.ts";
-import { Mover } from "../helpers/brokers/roaming_client.ts";
+import { RoamingClient } from "../helpers/brokers/roaming_client.ts";
 import type { RuntimeName } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
@@ -62,12 +62,15 @@ class Ledger {
 /** A client that hears two of the topics, and moves about until it is told to stop. */
 class Guest {
   readonly ledgers: ReadonlyMap<string, Ledger>;
-  readonly mover: Mover;
+  readonly mover: RoamingClient;
   moves = 0;
 
   constructor(topics: readonly string[], events: number) {
     this.ledgers = new Map(topics.map((topic) => [topic, new Ledger(events)]));
-    this.mover = new Mover(topics, (topic, data) => this.ledgers.get(topic)?.hear(Number(data)));
+    this.mover = new RoamingClient(
+      topics,
+      (topic, data) => this.ledgers.get(topic)?.hear(Number(data)),
+    );
   }
 
   async roam(nodes: readonly SpawnedServer[], isOver: () => boolean): Promise<void> {

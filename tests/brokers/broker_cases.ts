@@ -10,7 +10,7 @@ import type {
   Position,
   Retention,
 } from "../../src/brokers/broker.ts";
-import { until } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
 
 /** Makes a broker on the engine that the cases run against. The suite closes it. */
 export type MakeBroker = () => Broker | Promise<Broker>;

@@ -3,8 +3,9 @@
  */
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import type { Broker, Position } from "../../src/brokers/broker.ts";
-import { silentLog, until } from "../helpers/local.ts";
-import type { Log } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import type { Log } from "../helpers/log.ts";
 import { freePort } from "../helpers/ports.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import type { EngineName, RunningEngine } from "../helpers/brokers/engine.ts";

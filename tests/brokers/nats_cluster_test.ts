@@ -6,7 +6,7 @@ import { natsBroker } from "@x/jsonrpc/nats";
 import type { RunningEngine } from "../helpers/brokers/engine.ts";
 import { startNatsCluster } from "../helpers/brokers/groups.ts";
 import { brokerCases } from "./broker_cases.ts";
-import { silentLog } from "../helpers/local.ts";
+import { silentLog } from "../helpers/log.ts";
 
 /** A broker that reaches all servers of a group, the first of them first. */
 function brokerOf(nodes: readonly RunningEngine[], logger = silentLog()) {

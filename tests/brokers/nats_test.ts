@@ -10,7 +10,8 @@ import { faultCases } from "./fault_cases.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
 import { selfSigned } from "../helpers/certificate.ts";
-import { silentLog, until } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
 import { freePort } from "../helpers/ports.ts";
 
 const maker: BrokerMaker = {

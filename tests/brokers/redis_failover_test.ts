@@ -11,8 +11,9 @@ import { startRedisCluster, startSentinels, tell } from "../helpers/brokers/grou
 import type { RedisCluster, SentinelGroup } from "../helpers/brokers/groups.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
 import { layWire } from "../helpers/brokers/cuttable_proxy.ts";
-import { silentLog, until } from "../helpers/local.ts";
-import type { Log } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import type { Log } from "../helpers/log.ts";
 
 const KEEP = { size: 10_000, ageMs: Infinity };
 

@@ -5,7 +5,7 @@ import { TopicReader } from "../../src/brokers/remote/topic_reader.ts";
 import type { LiveEvent } from "../../src/brokers/remote/topic_reader.ts";
 import { escapeTopic } from "../../src/brokers/remote/topic_name.ts";
 import { Heard } from "./broker_cases.ts";
-import { gate, until } from "../helpers/local.ts";
+import { deferred, until } from "../helpers/deferred.ts";
 
 const EPOCH = "one";
 
@@ -81,12 +81,12 @@ test("Follower drops what it has had", async () => {
 test("Follower fills a hole from history, and then goes on with what came meanwhile", async () => {
   const past = new Past();
   const { follower, heard } = await newFollower(past);
-  const door = gate();
-  past.door = door.passed;
+  const held = deferred();
+  past.door = held.promise;
   past.last = 5;
   for (const n of [1, 2, 5, 6, 7]) follower.take(live(n));
   assertEquals(heard.data, [1, 2]);
-  door.open();
+  held.resolve();
   await until(() => heard.events.length === 7);
   follower.take(live(8));
   assertEquals([heard.data, heard.gaps], [range(1, 9), []]);
@@ -96,12 +96,12 @@ test("Follower fills a hole from history, and then goes on with what came meanwh
 test("Follower reads again where something is missing in what came meanwhile", async () => {
   const past = new Past();
   const { follower, heard } = await newFollower(past);
-  const door = gate();
-  past.door = door.passed;
+  const held = deferred();
+  past.door = held.promise;
   follower.take(live(3));
   for (const n of [4, 7]) follower.take(live(n));
   past.last = 9;
-  door.open();
+  held.resolve();
   await until(() => heard.events.length === 9);
   assertEquals([heard.data, heard.gaps], [range(1, 10), []]);
 });
@@ -207,14 +207,14 @@ test("Follower catches up when it is told to, page by page", async () => {
 test("Follower keeps only so much in memory while it reads, and loses nothing", async () => {
   const past = new Past();
   const { follower, heard } = await newFollower(past);
-  const door = gate();
-  past.door = door.passed;
+  const held = deferred();
+  past.door = held.promise;
   follower.check();
   for (const n of range(1, 5000)) {
     past.last = n;
     follower.take(live(n));
   }
-  door.open();
+  held.resolve();
   await until(() => heard.events.length === 4999);
   assertEquals([heard.data, heard.gaps], [range(1, 5000), []]);
 });
@@ -222,13 +222,13 @@ test("Follower keeps only so much in memory while it reads, and loses nothing", 
 test("Follower says nothing any more once it has ended", async () => {
   const past = new Past();
   const { follower, heard } = await newFollower(past);
-  const door = gate();
-  past.door = door.passed;
+  const held = deferred();
+  past.door = held.promise;
   past.last = 3;
   follower.check();
   follower.take(live(4));
   follower.end();
-  door.open();
+  held.resolve();
   follower.take(live(5));
   follower.check();
   await until(() => past.asked.length === 1);

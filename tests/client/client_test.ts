@@ -22,24 +22,18 @@ import {
 import type { StandardSocket } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { WebSocket as WsSocket } from "ws";
-import {
-  bareServer,
-  gate,
-  pair,
-  quietMoment,
-  runtimeHere,
-  scriptFile,
-  serveHere,
-  silentLog,
-  unsettled,
-  until,
-} from "../helpers/local.ts";
-import { runtime } from "../helpers/runtimes.ts";
+import { pair } from "../helpers/client.ts";
+import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { scriptFile } from "../helpers/script_file.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareServer } from "../helpers/wire.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import { scripted } from "../helpers/scripted_server.ts";
 
-/** A server with a bit of everything, and with what it heard, in order. */
+/** A server with a bit of everything, and with what it received, in order. */
 function testServer() {
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   const logger = silentLog();
   const never = new Promise<string>(() => {});
   const rpc = new JsonRpc({ logger, maxBatch: 5 })
@@ -50,11 +44,11 @@ function testServer() {
       await quietMoment();
       return params;
     })
-    .method("note", (params: unknown[]) => void heard.push(...params))
+    .method("note", (params: unknown[]) => void received.push(...params))
     .method("never", () => never)
     .addMethods("math", { double: ([n]: [number]) => 2 * n })
     .addMethods("math.trig", { zero: () => 0 });
-  return { rpc, heard, logger };
+  return { rpc, received, logger };
 }
 
 /** The URL of a server that is gone. */
@@ -151,14 +145,14 @@ test("notify() is logged when it is not sent: nobody is reached, or the client i
   refused.client.notify("first");
   assertEquals(refused.client.state, "idle");
   assertStringIncludes(refused.log.text, '"method":"first"');
-  const url = gate<string>();
-  const later = scripted({}, () => url.passed);
+  const url = deferred<string>();
+  const later = scripted({}, () => url.promise);
   later.client.notify("second");
   await later.client.close();
   assertStringIncludes(later.log.text, '"method":"second"');
-  url.open("ws://scripted.example");
+  url.resolve("ws://scripted.example");
   await quietMoment();
-  assertEquals(later.wires.map(({ heard }) => heard), [[]]);
+  assertEquals(later.wires.map(({ received }) => received), [[]]);
 });
 
 test("notify() logs no token that WebSocket refuses", async () => {
@@ -204,7 +198,7 @@ test("new JsonRpcClient() connects with its first call", async () => {
 });
 
 test("call() keeps its place when the connection is not open yet", async () => {
-  const { rpc, heard } = testServer();
+  const { rpc, received } = testServer();
   await using server = await serveHere(rpc);
   await using client = new JsonRpcClient(server.ws);
   const first = client.call("note", [1]);
@@ -212,11 +206,11 @@ test("call() keeps its place when the connection is not open yet", async () => {
   const batch = client.batch((b) => [b.call("note", [3]), b.call("note", [4])]);
   client.notify("note", [5]);
   await Promise.all([first, batch, client.call("note", [6])]);
-  assertEquals(heard, [1, 2, 3, 4, 5, 6]);
+  assertEquals(received, [1, 2, 3, 4, 5, 6]);
 });
 
 test("call() is not sent when it was given up before the connection opened", async () => {
-  const { rpc, heard } = testServer();
+  const { rpc, received } = testServer();
   await using server = await serveHere(rpc);
   await using client = new JsonRpcClient(server.ws);
   const controller = new AbortController();
@@ -224,7 +218,7 @@ test("call() is not sent when it was given up before the connection opened", asy
   controller.abort(new Error("enough"));
   await assertRejects(() => givenUp, Error, "enough");
   await client.call("note", ["wanted"]);
-  assertEquals(heard, ["wanted"]);
+  assertEquals(received, ["wanted"]);
 });
 
 test("call() rejects as unsent when the connection cannot be made", async () => {
@@ -247,25 +241,25 @@ test("connect() takes another WebSocket class: ws", async () => {
 });
 
 test("close() while the token is awaited leaves nothing behind, also with ws", async () => {
-  const token = gate<string>();
-  const made = gate<WsSocket>();
+  const token = deferred<string>();
+  const made = deferred<WsSocket>();
   class WebSocket extends WsSocket {
     constructor(url: string, protocols?: string[]) {
       super(url, protocols);
-      made.open(this);
+      made.resolve(this);
     }
   }
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const client = new JsonRpcClient(server.ws, {
-    token: () => token.passed,
+    token: () => token.promise,
     WebSocket: WebSocket as unknown as new (url: string) => StandardSocket,
   });
   const call = assertRejects(() => client.call("ping"), RpcConnectionError, "closed");
   await client.close();
   await call;
-  token.open("late");
-  const socket = await made.passed;
+  token.resolve("late");
+  const socket = await made.promise;
   // An error that nobody listened for would have ended the process by then.
   await new Promise((resolve) => socket.addEventListener("close", resolve));
   assertEquals(rpc.connections.size, 0);
@@ -333,7 +327,7 @@ test("call() rejects with TypeError when params are no array or object, or have 
     assertThrows(() => client.notify("echo", params), TypeError);
   }
   await client.close();
-  assertEquals(server.heard, []);
+  assertEquals(server.received, []);
 });
 
 test("subscribe(), topic() and call() are sent in the order in which they were made", async () => {
@@ -353,17 +347,17 @@ test("subscribe(), topic() and call() are sent in the order in which they were m
 test("JsonRpcClient holds its server to maxBatch, maxInFlight and maxDepth", async () => {
   const limits = { maxBatch: 2, maxInFlight: 1, maxDepth: 1001, logger: silentLog() };
   const [client, server] = await bareServer(limits);
-  const door = gate();
-  client.method("wait", () => door.passed);
-  server.say(Array.from({ length: 3 }, (_, id) => ({ jsonrpc: "2.0", method: "wait", id })));
+  const held = deferred();
+  client.method("wait", () => held.promise);
+  server.send(Array.from({ length: 3 }, (_, id) => ({ jsonrpc: "2.0", method: "wait", id })));
   assertEquals((await server.next()).error?.code, -32010);
   server.call(1, "wait");
   server.call(2, "wait");
   const busy = await server.next();
   assertEquals([busy.id, busy.error?.code], [2, -32009]);
-  server.say(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
+  server.send(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
   assertEquals((await server.next()).error?.code, -32700);
-  door.open();
+  held.resolve();
   assertEquals((await server.next()).id, 1);
   await client.close();
 });
@@ -371,7 +365,7 @@ test("JsonRpcClient holds its server to maxBatch, maxInFlight and maxDepth", asy
 test("JsonRpcClient answers a batch whose answers are too long with one -32011", async () => {
   const [client, server] = await bareServer({ maxMessageBytes: 1000 });
   client.method("long", () => "x".repeat(600));
-  server.say([1, 2].map((id) => ({ jsonrpc: "2.0", method: "long", id })));
+  server.send([1, 2].map((id) => ({ jsonrpc: "2.0", method: "long", id })));
   assertEquals((await server.next()).error?.code, -32011);
   await client.close();
 });
@@ -381,9 +375,9 @@ test("JsonRpcClient logs an error that belongs to no call, and no other answer w
   const logger = { ...silentLog(), warn: (text: string) => void warnings.push(text) };
   const [client, server] = await bareServer({ logger });
   const error = { code: 7, message: "Whose?" };
-  server.say({ jsonrpc: "2.0", error, id: null });
-  server.say({ jsonrpc: "2.0", error });
-  server.say({ jsonrpc: "2.0", error, id: 99 });
+  server.send({ jsonrpc: "2.0", error, id: null });
+  server.send({ jsonrpc: "2.0", error });
+  server.send({ jsonrpc: "2.0", error, id: 99 });
   server.call(1, "any");
   assertEquals((await server.next()).id, 1);
   assertEquals(warnings, Array(2).fill("The server refused a message: Whose? (7)"));
@@ -427,10 +421,10 @@ test("method() throws TypeError when the client offers that name already", async
 test("connect() logs an answer that belongs to no call, and goes on", async () => {
   const logger = silentLog();
   const [client, server] = await bareServer({ logger });
-  server.say({ jsonrpc: "2.0", id: null, error: { code: -32700, message: "Parse error" } });
+  server.send({ jsonrpc: "2.0", id: null, error: { code: -32700, message: "Parse error" } });
   const answer = client.call("ping");
   await server.next();
-  server.say({ jsonrpc: "2.0", id: 1, result: "pong" });
+  server.send({ jsonrpc: "2.0", id: 1, result: "pong" });
   assertEquals(await answer, "pong");
   assertStringIncludes(logger.text, "Parse error (-32700)");
   await client.close();
@@ -461,7 +455,7 @@ test("batch() goes out as one message", async () => {
     { jsonrpc: "2.0", method: "echo", params: [2], id: 1 },
     { jsonrpc: "2.0", method: "ping", id: 2 },
   ]);
-  server.say([
+  server.send([
     { jsonrpc: "2.0", result: "pong", id: 2 },
     { jsonrpc: "2.0", result: [2], id: 1 },
   ]);
@@ -499,19 +493,19 @@ test("batch() sends nothing when it is empty", async () => {
 });
 
 test("batch() resolves at once when it has only notifications", async () => {
-  const { rpc, heard } = testServer();
+  const { rpc, received } = testServer();
   await using client = await pair(rpc);
   assertEquals(await client.batch((b) => [b.notify("note", [1]), b.notify("note", [2])]), [
     undefined,
     undefined,
   ]);
   await client.call("ping");
-  assertEquals(heard, [1, 2]);
+  assertEquals(received, [1, 2]);
 });
 
 for (const way of ["ws", "url"] as const) {
   test(`batch() rejects every call when it is over maxBatch, over ${way}`, async () => {
-    const { rpc, heard } = testServer();
+    const { rpc, received } = testServer();
     await using server = await serveHere(rpc);
     await using client = await connect<typeof rpc>(server[way]);
     const calls: Promise<unknown>[] = [];
@@ -522,7 +516,7 @@ for (const way of ["ws", "url"] as const) {
     await assertRejects(() => batch, RpcServerError, "maxBatch");
     const codes = await Promise.all(calls.map((call) => call.catch(({ code }) => code)));
     assertEquals(codes, Array(6).fill(-32010));
-    assertEquals(heard, []);
+    assertEquals(received, []);
     assertEquals(await client.call("ping"), "pong");
   });
 }
@@ -590,7 +584,7 @@ test("remote can be awaited without calling anything", async () => {
   assertStrictEquals(await client.remote, client.remote);
   assertStrictEquals(await client.remote.math, client.remote.math);
   await client.close();
-  assertEquals(server.heard, []);
+  assertEquals(server.received, []);
 });
 
 // -- events and the end --

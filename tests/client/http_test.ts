@@ -17,7 +17,9 @@ import {
   RpcTimeoutError,
 } from "@x/jsonrpc";
 import type { ClientOptions } from "@x/jsonrpc";
-import { quietMoment, serveHere, silentLog, unsettled, until } from "../helpers/local.ts";
+import { quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
 import { eventsOf } from "../helpers/scripted_server.ts";
 
 /** A server for POSTs, and what it was told. */

@@ -7,7 +7,9 @@ import { test } from "node:test";
 import { connect } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
 import { Post } from "../helpers/raw_client.ts";
-import { runtimeHere, silentLog, until } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { runtimeHere } from "../helpers/runtimes.ts";
 import { call } from "../helpers/messages.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 
@@ -19,7 +21,7 @@ const TARGET = "tests/programs/conformance_server.ts";
 /** A client that hears one topic, and all that happened to it. */
 class Watched {
   readonly delays: number[] = [];
-  readonly heard: unknown[] = [];
+  readonly received: unknown[] = [];
   resubscribed = 0;
   readonly client: JsonRpcClient;
 
@@ -35,7 +37,7 @@ class Watched {
     const reconnect = { minMs: MIN_MS, maxMs: MAX_MS };
     const client = await connect(url, { reconnect, logger: silentLog() });
     const watched = new Watched(client as unknown as JsonRpcClient);
-    await client.subscribe("news", (event) => void watched.heard.push(event));
+    await client.subscribe("news", (event) => void watched.received.push(event));
     return watched;
   }
 }
@@ -60,8 +62,8 @@ test("200 clients whose server was killed come back one by one, each with its to
     const post = new Post(second.url);
     assertEquals((await post.ask(call("open", 1))).result, CLIENTS);
     await post.ask(call("publish", 1, ["news", "we are back"]));
-    await until(() => all.every(({ heard }) => heard.length > 0));
-    assertEquals(all.map(({ heard }) => heard), all.map(() => ["we are back"]));
+    await until(() => all.every(({ received }) => received.length > 0));
+    assertEquals(all.map(({ received }) => received), all.map(() => ["we are back"]));
   } finally {
     await Promise.all(all.map(({ client }) => client.close()));
     await second.stop();

@@ -11,18 +11,12 @@ import {
 import { connect, JsonRpc, JsonRpcClient, RpcConnectionError, type } from "@x/jsonrpc";
 import type { StandardSocket } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import {
-  cable,
-  gate,
-  quietMoment,
-  runtimeHere,
-  scriptFile,
-  serveHere,
-  unsettled,
-  until,
-} from "../helpers/local.ts";
+import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
+import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { scriptFile } from "../helpers/script_file.ts";
+import { serveHere } from "../helpers/server.ts";
 import { freePort } from "../helpers/ports.ts";
-import { runtime } from "../helpers/runtimes.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import { eventsOf, scripted } from "../helpers/scripted_server.ts";
 
 /** Comes back at once. */
@@ -61,7 +55,7 @@ test("JsonRpcClient comes back when its server was restarted on the same port", 
 test("JsonRpcClient hears each topic once when its cable was cut a hundred times", async () => {
   const rpc = testServer();
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   await using client = await connect<typeof rpc>(between.ws, AT_ONCE);
   const heard: unknown[] = [];
   let restored = 0;
@@ -86,11 +80,11 @@ test("JsonRpcClient hears each topic once when its cable was cut a hundred times
 });
 
 test("JsonRpcClient moves over when its server drains, and loses no call", async () => {
-  const door = gate<string>();
+  const held = deferred<string>();
   const makeServer = (name: string) =>
     new JsonRpc()
       .method("whoAreYou", () => name)
-      .method("wait", () => door.passed)
+      .method("wait", () => held.promise)
       .topic("news", { schema: type<string>() });
   const [old, next] = [makeServer("old"), makeServer("next")];
   await using first = await serveHere(old);
@@ -106,7 +100,7 @@ test("JsonRpcClient moves over when its server drains, and loses no call", async
   url = second.ws;
   const refused = [client.call("whoAreYou"), client.batch((b) => [b.call("whoAreYou")])];
   assertEquals(await unsettled(refused), [0, 1]);
-  door.open("done");
+  held.resolve("done");
   assertEquals(await underWay, "done");
   assertEquals(await Promise.all(refused), ["next", ["next"]]);
   await drained;
@@ -146,7 +140,7 @@ test("JsonRpcClient counts attempts up until one succeeds and something was hear
   (await wire(1)).close(1001); // of no use: nothing was said
   const useful = await wire(2);
   await until(() => client.state === "open");
-  useful.say({ jsonrpc: "2.0", method: "hello" });
+  useful.send({ jsonrpc: "2.0", method: "hello" });
   await quietMoment();
   useful.close(1001);
   await wire(3);
@@ -278,14 +272,14 @@ test("client.connect() makes the next attempt at once when the client waits", as
 });
 
 test("client.connect() rejects when the server takes longer than connectMs", async () => {
-  const door = gate();
+  const held = deferred();
   await using server = await serveHere(
-    new JsonRpc().use({ name: "test", handshake: () => door.passed }),
+    new JsonRpc().use({ name: "test", handshake: () => held.promise }),
   );
   await using client = new JsonRpcClient(server.ws, { connectMs: 50 });
   await assertRejects(() => client.connect(), RpcConnectionError, "50 ms");
   assertEquals(client.state, "idle");
-  door.open();
+  held.resolve();
 });
 
 // -- what the server says at the end --
@@ -348,7 +342,7 @@ test("JsonRpcClient goes on asking for tokens that expire after some use", async
   for (let round = 0; round < 5; round++) {
     const end = await wire(round);
     await until(() => client.state === "open");
-    end.say({ jsonrpc: "2.0", method: "hello" });
+    end.send({ jsonrpc: "2.0", method: "hello" });
     await quietMoment();
     end.close(4401, "expired");
   }
@@ -534,7 +528,7 @@ test("heartbeatMs keeps a connection that answers, with an error too", async () 
   for (let round = 0; round < 3; round++) {
     const { method, id } = await end.next();
     assertEquals(method, "rpc.ping");
-    end.say({ jsonrpc: "2.0", error: { code: -32601, message: "Method not found" }, id });
+    end.send({ jsonrpc: "2.0", error: { code: -32601, message: "Method not found" }, id });
   }
   assertEquals(events, ["open"]);
   await client.close();
@@ -578,13 +572,13 @@ test("JsonRpcClient stops listening to the browser when who is told of the end t
   const script = scripted({ reconnect: { minMs: 1e9, maxMs: 1e9 } });
   const { client, wire, wires } = script;
   await client.connect();
-  const tried = gate<unknown>();
+  const tried = deferred<unknown>();
   client.addEventListener("close", () => {
     script.refuse = 1;
-    tried.open(client.connect().catch((error) => error));
+    tried.resolve(client.connect().catch((error) => error));
   }, { once: true });
   (await wire(0)).close(1001);
-  assert(await tried.passed instanceof RpcConnectionError);
+  assert(await tried.promise instanceof RpcConnectionError);
   globalThis.dispatchEvent(new Event("online"));
   await until(() => client.state === "open");
   await client.close();

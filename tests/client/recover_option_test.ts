@@ -9,8 +9,11 @@ import {
   RpcMethodNotFoundError,
   type,
 } from "@x/jsonrpc";
-import { cable, pair, quietMoment, serveHere, until } from "../helpers/local.ts";
-import type { Wire, WireMessage } from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { WireMessage, WirePeer } from "../helpers/wire.ts";
 import { scripted } from "../helpers/scripted_server.ts";
 
 /** What a subscribe that recovers answers. */
@@ -18,12 +21,12 @@ function granted(positions: Record<string, string>, recovered: Record<string, bo
   return { subscriptions: Object.keys(positions), positions, recovered };
 }
 
-function say(wire: Wire, { id }: WireMessage, result: unknown): void {
-  wire.say({ jsonrpc: "2.0", result, id });
+function say(wire: WirePeer, { id }: WireMessage, result: unknown): void {
+  wire.send({ jsonrpc: "2.0", result, id });
 }
 
-function event(wire: Wire, position: string, rest: object, topic = "news"): void {
-  wire.say({ jsonrpc: "2.0", method: "rpc.message", params: { topic, position, ...rest } });
+function event(wire: WirePeer, position: string, rest: object, topic = "news"): void {
+  wire.send({ jsonrpc: "2.0", method: "rpc.message", params: { topic, position, ...rest } });
 }
 
 /** A client that recovers "news" and stands at "p0", with all that it hears, gaps too. */
@@ -58,8 +61,8 @@ test("JsonRpcClient resubscribes all topics with one call, and those that it los
   const second = await wire(1);
   const { method, params, id } = await second.next();
   assertEquals([method, params], ["subscribe", ["a", "b", "c"]]);
-  second.say({ jsonrpc: "2.0", result: ["a", "c"], id });
-  for (const topic of ["a", "b", "c"]) second.say({ jsonrpc: "2.0", method: topic, params: 1 });
+  second.send({ jsonrpc: "2.0", result: ["a", "c"], id });
+  for (const topic of ["a", "b", "c"]) second.send({ jsonrpc: "2.0", method: topic, params: 1 });
   await until(() => events.includes("resubscribed a,c"));
   assertEquals(heard, ["a1", "c1"]);
   assertStringIncludes(log.text, 'No more events of topic "b"');
@@ -78,13 +81,13 @@ test("JsonRpcClient ends its topics when resubscribing is refused, and not when 
   const third = await wire(2);
   const { id } = await third.next();
   const error = { code: -32601, message: "Method not found" };
-  third.say({ jsonrpc: "2.0", error, id });
+  third.send({ jsonrpc: "2.0", error, id });
   await until(() => log.text.includes('No more events of topic "a": Method not found'));
   third.close(1001);
   await until(() => client.state === "open" && third !== undefined);
   const fourth = await wire(3);
   await quietMoment();
-  assertEquals(fourth.heard, []);
+  assertEquals(fourth.received, []);
   await client.close();
 });
 
@@ -97,7 +100,7 @@ test("subscribe() that was not answered is sent again, and not resubscribed besi
   const second = await wire(1);
   say(second, await second.next(), ["a"]);
   await subscribing;
-  assertEquals(wires[1]?.heard.length, 1);
+  assertEquals(wires[1]?.received.length, 1);
   await client.close();
 });
 
@@ -124,7 +127,7 @@ test("subscribe() with recover asks for positions, and hears rpc.message", async
   event(server, "p1", { data: { n: 1 } });
   event(server, "p2", { data: null });
   event(server, "q1", { data: "of a topic that is not heard" }, "other");
-  server.say({ jsonrpc: "2.0", method: "rpc.message" });
+  server.send({ jsonrpc: "2.0", method: "rpc.message" });
   await quietMoment();
   assertEquals(heard, [{ n: 1 }, null]);
   await client.close();
@@ -172,7 +175,7 @@ test("onGap is called before what follows when events are lost for good", async 
   const next = await wire(1);
   const { id } = await next.next();
   // In one go: nothing may be looked at before the answer was.
-  next.say({ jsonrpc: "2.0", result: granted({ news: "e2-7" }, { news: false }), id });
+  next.send({ jsonrpc: "2.0", result: granted({ news: "e2-7" }, { news: false }), id });
   event(next, "e2-8", { data: 8 });
   await until(() => heard.length === 3);
   assertEquals(heard, [1, "gap in news", 8]);
@@ -203,7 +206,7 @@ test("subscribe() shares one subscription, and asks anew when a later handler wa
   event(server, "p1", { data: 1 });
   await until(() => heard.length === 3);
   assertEquals(heard, ["plain 1", "recovering 1", "third 1"]);
-  assertEquals(server.heard.length, 2);
+  assertEquals(server.received.length, 2);
   await client.close();
 });
 
@@ -225,7 +228,7 @@ function newsServer(size = 1000) {
 test("JsonRpcClient loses nothing and hears nothing twice when its cable is cut a hundred times", async () => {
   const rpc = newsServer();
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   await using client = await connect<typeof rpc>(between.ws, {
     reconnect: { minMs: 0, maxMs: 5 },
   });
@@ -295,7 +298,7 @@ test("topic() reads events until its loop is left, and then unsubscribes", async
 test("topic() reads on after a reconnect", async () => {
   const rpc = newsServer();
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   await using client = await connect<typeof rpc>(between.ws, { reconnect: { minMs: 0, maxMs: 5 } });
   const events = client.topic("news", { recover: true });
   const next = events.next();
@@ -315,7 +318,7 @@ test("topic() throws when the client is closed, after what came before", async (
   const first = events.next();
   const server = await wire(0);
   say(server, await server.next(), ["news"]);
-  for (const n of [1, 2]) server.say({ jsonrpc: "2.0", method: "news", params: n });
+  for (const n of [1, 2]) server.send({ jsonrpc: "2.0", method: "news", params: n });
   assertEquals(await first, { value: 1, done: false });
   await client.close();
   assertEquals(await events.next(), { value: 2, done: false });
@@ -330,17 +333,17 @@ test("topic() ends when all handlers of its topic are ended, after what came bef
   const events = client.topic("news");
   const first = events.next();
   say(server, await server.next(), ["news"]);
-  server.say({ jsonrpc: "2.0", method: "news", params: 1 });
-  server.say({ jsonrpc: "2.0", method: "news", params: 2 });
+  server.send({ jsonrpc: "2.0", method: "news", params: 1 });
+  server.send({ jsonrpc: "2.0", method: "news", params: 2 });
   assertEquals((await first).value, 1);
   await quietMoment();
   const ending = client.unsubscribe("news");
   const { id, method } = await server.next();
   assertEquals(method, "unsubscribe");
-  server.say({ jsonrpc: "2.0", result: [], id });
+  server.send({ jsonrpc: "2.0", result: [], id });
   await ending;
   assertEquals(await Array.fromAsync(events), [2]);
-  assertEquals(server.heard.length, 2);
+  assertEquals(server.received.length, 2);
   await client.close();
 });
 
@@ -354,7 +357,7 @@ test("topic() throws when more events wait than maxWaiting", async () => {
   const failing = assertRejects(read, RpcConnectionError, "maxWaiting");
   const server = await wire(0);
   say(server, await server.next(), ["news"]);
-  for (const n of [1, 2, 3, 4, 5, 6, 7]) server.say({ jsonrpc: "2.0", method: "news", params: n });
+  for (const n of [1, 2, 3, 4, 5, 6, 7]) server.send({ jsonrpc: "2.0", method: "news", params: n });
   const last = await server.next();
   assertEquals(last.method, "unsubscribe");
   say(server, last, []);
@@ -377,7 +380,7 @@ test("topic() throws when the server does not have the topic, or takes it back",
   server.close(1001);
   const next = await wire(1);
   const { id } = await next.next();
-  next.say({ jsonrpc: "2.0", error: { code: -32601, message: "Method not found" }, id });
+  next.send({ jsonrpc: "2.0", error: { code: -32601, message: "Method not found" }, id });
   await failing;
   await client.close();
 });
@@ -394,9 +397,9 @@ test("subscribe() that fails leaves those alone who heard the topic before, and 
   await first;
   const failing = assertRejects(() => client.subscribe("news", b, { recover: true }), RpcError);
   const { id } = await server.next();
-  server.say({ jsonrpc: "2.0", error: { code: -32000, message: "Not now" }, id });
+  server.send({ jsonrpc: "2.0", error: { code: -32000, message: "Not now" }, id });
   await failing;
-  server.say({ jsonrpc: "2.0", method: "news", params: 1 });
+  server.send({ jsonrpc: "2.0", method: "news", params: 1 });
   const later = client.subscribe("news", c);
   say(server, await server.next(), granted({ news: "p0" }));
   await later;

@@ -8,8 +8,11 @@ import {
 } from "@std/assert";
 import { connect, JsonRpc, RpcConnectionError, RpcServerError, RpcTimeoutError } from "@x/jsonrpc";
 import fc from "fast-check";
-import { cable, quietMoment, serveHere, silentLog, unsettled, until } from "../helpers/local.ts";
-import type { Wire, WireMessage } from "../helpers/local.ts";
+import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
+import { quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { WireMessage, WirePeer } from "../helpers/wire.ts";
 import { scripted } from "../helpers/scripted_server.ts";
 
 /** Waits longer than any test. */
@@ -26,8 +29,8 @@ async function waiting(options: Parameters<typeof scripted>[0] = {}) {
 }
 
 /** Answers a call with its own name. */
-function answer(wire: Wire, { id, method }: WireMessage): void {
-  wire.say({ jsonrpc: "2.0", result: method, id });
+function answer(wire: WirePeer, { id, method }: WireMessage): void {
+  wire.send({ jsonrpc: "2.0", result: method, id });
 }
 
 // -- what waits --
@@ -134,7 +137,7 @@ test("call() that was sent rejects as unknown when the connection ends, save one
   answer(third, message);
   assertEquals(await twice, "twice");
   await quietMoment();
-  assertEquals(third.heard.length, 1);
+  assertEquals(third.received.length, 1);
   await client.close();
 });
 
@@ -156,7 +159,7 @@ for (const how of ["expires", "is given up", "is refused and then given up"]) {
       first.close(1001);
       const second = await wire(1);
       const { id } = await second.next();
-      second.say({ jsonrpc: "2.0", error: DRAINING, id });
+      second.send({ jsonrpc: "2.0", error: DRAINING, id });
       await quietMoment();
       script.refuse = 99;
       second.close(1001);
@@ -232,8 +235,8 @@ test("call() that a draining server refuses is sent again on the next connection
   const calls = [client.call("a"), client.batch((b) => [b.call("b"), b.call("c")])];
   const draining = await wire(0);
   const [first, batch] = await draining.some(2) as [WireMessage, WireMessage[] & WireMessage];
-  draining.say(batch.map(({ id }) => ({ jsonrpc: "2.0", error: DRAINING, id })));
-  draining.say({ jsonrpc: "2.0", error: DRAINING, id: first.id });
+  draining.send(batch.map(({ id }) => ({ jsonrpc: "2.0", error: DRAINING, id })));
+  draining.send({ jsonrpc: "2.0", error: DRAINING, id: first.id });
   await quietMoment();
   client.addEventListener("reconnecting", () => calls.push(client.call("d")));
   draining.close(1012, "retry-after=0");
@@ -252,12 +255,12 @@ test("call() that was refused so is sent again to a server that stays, and keeps
   const refused = client.call("a");
   const server = await wire(0);
   const first = await server.next();
-  server.say({ jsonrpc: "2.0", error: DRAINING, id: first.id });
+  server.send({ jsonrpc: "2.0", error: DRAINING, id: first.id });
   await quietMoment();
   const other = client.call("b");
   answer(server, await server.next());
   assertEquals(await other, "b");
-  await until(() => server.heard.length === 3);
+  await until(() => server.received.length === 3);
   const again = await server.next();
   assertEquals(again, first);
   answer(server, again);
@@ -271,7 +274,7 @@ test("call() rejects with -32009 when the server does not promise that it did no
     await client.connect();
     const call = client.call("a");
     const { id } = await (await wire(0)).next();
-    (await wire(0)).say({ jsonrpc: "2.0", error: { code: -32009, message: "busy", data }, id });
+    (await wire(0)).send({ jsonrpc: "2.0", error: { code: -32009, message: "busy", data }, id });
     await assertRejects(() => call, RpcServerError, "busy");
     await client.close();
   }
@@ -282,7 +285,7 @@ test("call() rejects with -32009 when there will be no other connection", async 
   await client.connect();
   const call = client.call("a");
   const { id } = await (await wire(0)).next();
-  (await wire(0)).say({ jsonrpc: "2.0", error: DRAINING, id });
+  (await wire(0)).send({ jsonrpc: "2.0", error: DRAINING, id });
   await assertRejects(() => call, RpcServerError, "closing");
   await client.close();
 });
@@ -300,7 +303,7 @@ test("call() that is unanswered at the end of a drain is sent again, once, on th
   assertEquals(sent.map(({ method }) => method), ["a", "b", "c"]);
   for (const each of sent) answer(next, each);
   assertEquals(await Promise.all(calls), ["a", ["b", "c"]]);
-  assertEquals([next.heard.length, log.lines], [3, []]);
+  assertEquals([next.received.length, log.lines], [3, []]);
   await client.close();
 });
 
@@ -350,7 +353,7 @@ test("JsonRpcClient settles every call once, however often its connection is cut
     })
     .method("never", () => new Promise<number>(() => {}));
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   const step = fc.oneof(
     {
       weight: 3,

@@ -8,15 +8,17 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { connect, RpcError, RpcTimeoutError } from "@x/jsonrpc";
 import { withChromium } from "../helpers/chromium.ts";
-import { serveHere, silentLog, until } from "../helpers/local.ts";
-import type { LocalApp } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalApp } from "../helpers/server.ts";
 import { kitFile, runPython, seedCheckout, startPython } from "../helpers/aiohttp.ts";
-import { seedLike } from "../programs/aiohttp_like.ts";
+import { likeAiohttp } from "../programs/aiohttp_like.ts";
 
 test("the Python client calls, is called, subscribes and hears", async () => {
   const checkout = seedCheckout("the Python client");
   if (checkout === undefined) return;
-  const rpc = seedLike();
+  const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
   await using server = await serveHere(rpc);
   assertEquals(await runPython("seed_client.py", checkout, server.ws), [
@@ -106,7 +108,7 @@ test("our client calls the Python server, is called, subscribes and hears", asyn
 
 /** A page that loads rpc.js, and the server that it talks to. */
 async function siteOf(checkout: string): Promise<LocalApp> {
-  const rpc = seedLike();
+  const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
   const page = await kitFile("seed_page.html");
   const script = join(checkout, "aiohttp_json_rpc", "django", "static", "rpc.js");

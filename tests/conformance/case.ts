@@ -1,8 +1,8 @@
 /**
  * What a case is, and the ways to add one.
  */
-import { assertAlive, Line, PATIENCE_MS, Post } from "../helpers/raw_client.ts";
-import type { Door } from "../helpers/raw_client.ts";
+import { assertAlive, PATIENCE_MS, Post, RawSocket } from "../helpers/raw_client.ts";
+import type { RawClient } from "../helpers/raw_client.ts";
 import { call } from "../helpers/messages.ts";
 
 /** Something that holds of a server. */
@@ -17,14 +17,14 @@ export interface Case {
 export const cases: Case[] = [];
 
 /** Adds what holds over both doors, each of which is still good for an answer at the end. */
-export function both(name: string, run: (door: Door, url: string) => Promise<void>): void {
+export function both(name: string, run: (client: RawClient, url: string) => Promise<void>): void {
   line(`${name}, over WebSocket`, run);
   post(`${name}, over POST`, run);
 }
 
 /** Adds what holds on one WebSocket, which still answers at the end and has nothing left to say. */
-export function line(name: string, run: (line: Line, url: string) => Promise<void>): void {
-  cases.push({ name, run: (url) => through(Line.open(url), (line) => run(line, url)) });
+export function line(name: string, run: (line: RawSocket, url: string) => Promise<void>): void {
+  cases.push({ name, run: (url) => through(RawSocket.open(url), (line) => run(line, url)) });
 }
 
 /** Adds what holds over POST. */
@@ -33,21 +33,21 @@ export function post(name: string, run: (post: Post, url: string) => Promise<voi
 }
 
 /** Adds what may cost a connection: whoever comes afterwards is answered. */
-export function abuse(name: string, run: (url: string) => Promise<void>): void {
+export function hostile(name: string, run: (url: string) => Promise<void>): void {
   cases.push({ name, run: (url) => run(url).then(() => assertAlive(url)) });
 }
 
-/** Goes through a door, and leaves by it: politely if all went well, in any case. */
-export async function through<D extends Door>(
+/** Goes through a client, and leaves by it: politely if all went well, in any case. */
+export async function through<D extends RawClient>(
   opening: D | Promise<D>,
-  run: (door: D) => Promise<void>,
+  run: (client: D) => Promise<void>,
 ): Promise<void> {
-  const door = await opening;
+  const client = await opening;
   try {
-    await run(door);
-    await door.leave();
+    await run(client);
+    await client.leave();
   } finally {
-    door.hangUp();
+    client.hangUp();
   }
 }
 
@@ -59,8 +59,8 @@ export async function eventually(what: string, holds: () => Promise<boolean>): P
 }
 
 /** Asks, and gives the code of the error; `undefined` if there is none. */
-export async function codeOf(door: Door, message: unknown): Promise<number | undefined> {
-  return (await door.ask(message)).error?.code;
+export async function codeOf(client: RawClient, message: unknown): Promise<number | undefined> {
+  return (await client.ask(message)).error?.code;
 }
 
 /** Waits until the server has noticed that everybody is gone. */
@@ -96,6 +96,6 @@ export function newKey(): string {
 }
 
 /** How often a method has left its mark under a key. */
-export async function notedOf(door: Door, key: string): Promise<unknown> {
-  return (await door.ask(call("noted", "noted", [key]))).result;
+export async function notedOf(client: RawClient, key: string): Promise<unknown> {
+  return (await client.ask(call("noted", "noted", [key]))).result;
 }

@@ -2,10 +2,10 @@
  * One connection: many messages, in both directions.
  */
 import { assertEquals } from "@std/assert";
-import { assertAlive, Line, Post } from "../helpers/raw_client.ts";
+import { assertAlive, Post, RawSocket } from "../helpers/raw_client.ts";
 import { call, codesOf, failure, idsOf, notice, result } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
-import { abuse, codeOf, eventually, line, newKey, notedOf } from "./case.ts";
+import { codeOf, eventually, hostile, line, newKey, notedOf } from "./case.ts";
 
 // -- one connection, many messages --
 
@@ -13,7 +13,7 @@ line("answers thousands of calls on one connection each once", async (line) => {
   const calls = Array.from({ length: 3_000 }, (_, id) => call(id % 2 ? "echo" : "later", id, [id]));
   const answers: Message[] = [];
   for (let from = 0; from < calls.length; from += 500) {
-    line.say(...calls.slice(from, from + 500));
+    line.send(...calls.slice(from, from + 500));
     answers.push(...await line.some(500));
   }
   answers.sort((a, b) => Number(a.id) - Number(b.id));
@@ -23,33 +23,33 @@ line("answers thousands of calls on one connection each once", async (line) => {
 line("takes thousands of notifications and answers calls between them", async (line) => {
   const key = newKey();
   for (let time = 0; time < 8; time++) {
-    for (let count = 0; count < 1_000; count++) line.say(notice("note", [key]));
+    for (let count = 0; count < 1_000; count++) line.send(notice("note", [key]));
     assertEquals(await notedOf(line, key), (time + 1) * 1_000);
   }
 });
 
 line("lets a slow call delay nobody", async (line) => {
-  line.say(call("hang", "slow", [newKey()]));
+  line.send(call("hang", "slow", [newKey()]));
   for (let id = 0; id < 10; id++) {
     assertEquals(await line.ask(call("echo", id, [id])), result(id, [id]));
   }
 });
 
 line("answers two calls in flight that share an id, both", async (line) => {
-  line.say(call("later", 1, ["a"]), call("later", 1, ["b"]));
+  line.send(call("later", 1, ["a"]), call("later", 1, ["b"]));
   assertEquals(await line.some(2), [result(1, ["a"]), result(1, ["b"])]);
 });
 
 line("runs 1,000 calls at once and answers -32009 to more, also in a batch", async (line, url) => {
   const hanging = (count: number) =>
     Array.from({ length: count }, (_, id) => call("hang", id, [newKey()]));
-  line.say(...hanging(999));
-  line.say([call("hang", "last", [newKey()]), call("ping", "a"), notice("ping")]);
+  line.send(...hanging(999));
+  line.send([call("hang", "last", [newKey()]), call("ping", "a"), notice("ping")]);
   assertEquals(await codeOf(line, call("ping", "b")), -32009);
   await assertAlive(url);
-  line.say(cancel("last"));
+  line.send(cancel("last"));
   assertEquals(codesOf(await line.next()), [-32800, -32009]);
-  for (let id = 0; id < 999; id++) line.say(cancel(id));
+  for (let id = 0; id < 999; id++) line.send(cancel(id));
   assertEquals(codesOf(await line.some(999)), Array(999).fill(-32800));
 });
 
@@ -61,20 +61,20 @@ function cancel(id: unknown): Message {
 
 line("answers -32800 to a call that is cancelled, once, and tells its handler", async (line) => {
   const key = newKey();
-  line.say(call("hang", 1, [key]), cancel(2), cancel("1"), cancel(1), cancel(1));
+  line.send(call("hang", 1, [key]), cancel(2), cancel("1"), cancel(1), cancel(1));
   assertEquals(await line.next(), failure(1, -32800));
   assertEquals(await notedOf(line, key), 1);
 });
 
 line("ignores a cancel when the answer has left", async (line) => {
   await line.ask(call("ping", 1));
-  await line.tell(cancel(1));
+  await line.notify(cancel(1));
 });
 
-abuse("tells the handlers when their caller is gone", async (url) => {
+hostile("tells the handlers when their caller is gone", async (url) => {
   const key = newKey();
-  const leaving = await Line.open(url);
-  leaving.say(call("hang", 1, [key]), notice("hang", [key]));
+  const leaving = await RawSocket.open(url);
+  leaving.send(call("hang", 1, [key]), notice("hang", [key]));
   await leaving.silence();
   leaving.hangUp();
   await eventually("both were told", async () => await notedOf(new Post(url), key) === 2);
@@ -83,20 +83,23 @@ abuse("tells the handlers when their caller is gone", async (url) => {
 // -- calls from server to client --
 
 /** What a client does that has one method: answers `question` by what `answerTo` makes of its params. */
-async function answerQuestion(line: Line, answerTo: (id: unknown, params: unknown) => Message) {
+async function answerQuestion(
+  line: RawSocket,
+  answerTo: (id: unknown, params: unknown) => Message,
+) {
   const { jsonrpc, method, params, id } = await line.next();
   assertEquals([jsonrpc, method], ["2.0", "question"]);
-  line.say(answerTo(id, params));
+  line.send(answerTo(id, params));
 }
 
 line("calls the client while the client's own call is open", async (line) => {
-  line.say(call("askBack", "mine", ["really?"]));
+  line.send(call("askBack", "mine", ["really?"]));
   await answerQuestion(line, (id, params) => result(id, params));
   assertEquals(await line.next(), result("mine", ["really?"]));
 });
 
 line("passes the client's error on to whoever called", async (line) => {
-  line.say(call("askBack", "mine"));
+  line.send(call("askBack", "mine"));
   const error = { code: 7, message: "no", data: [1] };
   await answerQuestion(line, (id) => ({ jsonrpc: "2.0", error, id }));
   assertEquals(await line.next(), { jsonrpc: "2.0", error, id: "mine" });
@@ -105,19 +108,19 @@ line("passes the client's error on to whoever called", async (line) => {
 line("fails a call when its answer is no proper result and no proper error", async (line) => {
   const wrong = [{ result: 1, error: { code: 1, message: "" } }, {}, { error: {} }, { error: 1 }];
   for (const outcome of wrong) {
-    line.say(call("askBack", "mine"));
+    line.send(call("askBack", "mine"));
     await answerQuestion(line, (id) => ({ jsonrpc: "2.0", id, ...outcome as object }));
     assertEquals((await line.next()).error?.code, -32603);
   }
 });
 
 line("matches an answer by its very id, and takes only the first", async (line) => {
-  line.say(call("askBack", "mine"));
+  line.send(call("askBack", "mine"));
   await answerQuestion(line, (id) => {
     for (const odd of [`${id}`, [id], { id }, null, true, -1, Number(id) + 1]) {
-      line.say(result(odd, "wrong"));
+      line.send(result(odd, "wrong"));
     }
-    line.say(result(id, "right"));
+    line.send(result(id, "right"));
     return result(id, "second");
   });
   assertEquals(await line.next(), result("mine", "right"));
@@ -125,35 +128,35 @@ line("matches an answer by its very id, and takes only the first", async (line) 
 
 line("gives each of many calls its own answer, in whatever order they come", async (line) => {
   const numbers = Array.from({ length: 200 }, (_, number) => number);
-  line.say(...numbers.map((number) => call("askBack", number, [number])));
+  line.send(...numbers.map((number) => call("askBack", number, [number])));
   const questions = await line.some(200);
   assertEquals(new Set(idsOf(questions)).size, 200);
-  line.say(questions.reverse().map(({ id, params }) => result(id, params)));
+  line.send(questions.reverse().map(({ id, params }) => result(id, params)));
   const answers = await line.some(200);
   assertEquals(answers.reverse(), numbers.map((number) => result(number, [number])));
 });
 
 line("nests calls in both directions ten deep", async (line) => {
-  line.say(call("nest", "top", [10]));
+  line.send(call("nest", "top", [10]));
   const asked: unknown[] = [];
   // What the server asks is asked back, until it is at the bottom; then all the answers come home.
   for (let depth = 9; depth >= 0; depth--) {
     const { method, params, id } = await line.next();
     assertEquals([method, params], ["nest", [depth]]);
     asked.push(id);
-    line.say(call("nest", `mine ${depth}`, params));
+    line.send(call("nest", `mine ${depth}`, params));
   }
   let said: unknown = "bottom";
   for (let depth = 0; depth < 10; depth++) {
     assertEquals(await line.next(), result(`mine ${depth}`, said));
-    line.say(result(asked.pop(), said));
+    line.send(result(asked.pop(), said));
     said = `${depth + 1} ${said}`;
   }
   assertEquals(await line.next(), result("top", said));
 });
 
 line("tells the caller of progress before the answer", async (line) => {
-  line.say(call("report", "mine", ["a", "b"]), notice("report", ["untold"]));
+  line.send(call("report", "mine", ["a", "b"]), notice("report", ["untold"]));
   const progress = (value: string) => notice("$/progress", { token: "mine", value });
   assertEquals(await line.some(3), [progress("a"), progress("b"), result("mine", "reported")]);
 });

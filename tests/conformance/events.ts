@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Post } from "../helpers/raw_client.ts";
 import { EventReader } from "../helpers/event_reader.ts";
 import { call, result } from "../helpers/messages.ts";
-import { abuse, eventually, placesAreFree, through } from "./case.ts";
+import { eventually, hostile, placesAreFree, through } from "./case.ts";
 
 async function publish(url: string, topic: string, ...events: unknown[]): Promise<void> {
   await through(new Post(url), async (post) => {
@@ -13,7 +13,7 @@ async function publish(url: string, topic: string, ...events: unknown[]): Promis
   });
 }
 
-abuse(
+hostile(
   "streams topics as server-sent events, and frees their place when the reader leaves",
   async (url) => {
     await placesAreFree(url);
@@ -35,7 +35,7 @@ abuse(
   },
 );
 
-abuse(
+hostile(
   "goes on with server-sent events where Last-Event-ID says, and tells of a gap",
   async (url) => {
     const first = await EventReader.open(url, "topics=weather");
@@ -57,7 +57,7 @@ abuse(
   },
 );
 
-abuse(
+hostile(
   "answers 404 to an event stream of unknown or forbidden topics, and does not say which",
   async (url) => {
     const texts = new Set<string>();
@@ -73,7 +73,7 @@ abuse(
   },
 );
 
-abuse("counts event streams among its connections, and never cuts a quiet one", async (url) => {
+hostile("counts event streams among its connections, and never cuts a quiet one", async (url) => {
   const readers: EventReader[] = [];
   for (let n = 0; n < 20; n++) readers.push(await EventReader.open(url, "topics=news"));
   const post = new Post(url);

@@ -90,10 +90,10 @@ const EXAMPLES: Readonly<Record<string, readonly [request: string, answer?: stri
 };
 
 for (const [name, exchanges] of Object.entries(EXAMPLES)) {
-  both(`answers the example "${name}"`, async (door) => {
+  both(`answers the example "${name}"`, async (client) => {
     for (const [request, answer] of exchanges) {
-      if (answer === undefined) await door.tell(request);
-      else assertEquals(await door.ask(request), JSON.parse(answer));
+      if (answer === undefined) await client.notify(request);
+      else assertEquals(await client.ask(request), JSON.parse(answer));
     }
   });
 }

@@ -3,12 +3,12 @@
  */
 import { assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
-import { assertAlive, frame, Line, rawSocket, TEXT } from "../helpers/raw_client.ts";
+import { assertAlive, frame, frameSocket, RawSocket, TEXT } from "../helpers/raw_client.ts";
 import { call, result } from "../helpers/messages.ts";
-import { abuse, callOf, line, MAX_MESSAGE_BYTES, nobodyIsOpen, placesAreFree } from "./case.ts";
+import { callOf, hostile, line, MAX_MESSAGE_BYTES, nobodyIsOpen, placesAreFree } from "./case.ts";
 
 line("answers -32700 to a binary frame", async (line) => {
-  line.sayBytes(new TextEncoder().encode(JSON.stringify(call("ping", 1))));
+  line.sendBytes(new TextEncoder().encode(JSON.stringify(call("ping", 1))));
   const { error, id } = await line.next();
   assertEquals([error?.code, error?.message, id], [-32700, "Parse error", null]);
 });
@@ -17,10 +17,10 @@ line("takes a message of exactly maxMessageBytes", async (line) => {
   assertEquals(await line.ask(callOf(MAX_MESSAGE_BYTES)), result(1, 1));
 });
 
-abuse("closes with 1009 when a message is over maxMessageBytes", async (url) => {
+hostile("closes with 1009 when a message is over maxMessageBytes", async (url) => {
   for (const bytes of [MAX_MESSAGE_BYTES + 1, 4 * MAX_MESSAGE_BYTES]) {
-    const line = await Line.open(url);
-    line.say(callOf(bytes));
+    const line = await RawSocket.open(url);
+    line.send(callOf(bytes));
     assertEquals((await line.closed()).code, 1009);
   }
 });
@@ -29,7 +29,7 @@ abuse("closes with 1009 when a message is over maxMessageBytes", async (url) => 
 
 /** Opens a WebSocket for frames to the letter, and cuts it at the end. */
 async function withSocket(url: string, run: (socket: Socket) => Promise<void>): Promise<void> {
-  const socket = await rawSocket(url);
+  const socket = await frameSocket(url);
   try {
     await run(socket);
   } finally {
@@ -55,14 +55,14 @@ const WRONG_FRAMES: Readonly<Record<string, Uint8Array>> = {
 };
 
 for (const [what, bytes] of Object.entries(WRONG_FRAMES)) {
-  abuse(`survives ${what}`, (url) =>
+  hostile(`survives ${what}`, (url) =>
     withSocket(url, async (socket) => {
       socket.write(bytes);
       await assertAlive(url);
     }));
 }
 
-abuse("survives a WebSocket that breaks off, at whatever byte", async (url) => {
+hostile("survives a WebSocket that breaks off, at whatever byte", async (url) => {
   const whole = frame(TEXT, JSON.stringify(call("later", 1, [])));
   for (const length of [0, 1, 6, 20, whole.length]) {
     await withSocket(url, (socket) => {
@@ -72,7 +72,7 @@ abuse("survives a WebSocket that breaks off, at whatever byte", async (url) => {
   }
 });
 
-abuse("drops a peer that reads nothing", async (url) => {
+hostile("drops a peer that reads nothing", async (url) => {
   const asks = frame(TEXT, JSON.stringify(call("large", 1, [1_000_000])));
   await withSocket(url, async (socket) => {
     socket.pause();

@@ -1,23 +1,23 @@
 /**
- * The door of WebSockets: who is let in, with which subprotocol, and how many.
+ * The client of WebSockets: who is let in, with which subprotocol, and how many.
  */
 import { assert, assertEquals } from "@std/assert";
 import {
   assertPong,
   assertStatus,
-  Line,
+  frameSocket,
   Post,
   rawPost,
-  rawSocket,
+  RawSocket,
   rawUpgrade,
 } from "../helpers/raw_client.ts";
 import type { RawRequest } from "../helpers/raw_client.ts";
 import { call } from "../helpers/messages.ts";
-import { abuse, MAX_CONNECTIONS, newKey, notedOf, placesAreFree } from "./case.ts";
+import { hostile, MAX_CONNECTIONS, newKey, notedOf, placesAreFree } from "./case.ts";
 
 const SWITCHING = 101;
 
-abuse("opens a WebSocket, and names no subprotocol when none was offered", async (url) => {
+hostile("opens a WebSocket, and names no subprotocol when none was offered", async (url) => {
   const { headers } = assertStatus(await rawUpgrade(url), SWITCHING);
   assertEquals(headers.get("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
   assertEquals(headers.get("sec-websocket-protocol"), null);
@@ -36,20 +36,20 @@ const OFFERS: readonly (readonly [offered: string, chosen: string | null])[] = [
 ];
 
 for (const [offered, chosen] of OFFERS) {
-  abuse(`answers an offer of the subprotocols "${offered}" with ${chosen}`, async (url) => {
+  hostile(`answers an offer of the subprotocols "${offered}" with ${chosen}`, async (url) => {
     const response = await rawUpgrade(url, { "sec-websocket-protocol": offered });
     const { headers } = assertStatus(response, SWITCHING);
     assertEquals(headers.get("sec-websocket-protocol"), chosen);
   });
 }
 
-abuse("talks to a client that offers jsonrpc and a token", async (url) => {
-  const line = await Line.open(url, ["jsonrpc", "bearer.token"]);
+hostile("talks to a client that offers jsonrpc and a token", async (url) => {
+  const line = await RawSocket.open(url, ["jsonrpc", "bearer.token"]);
   assertEquals(line.protocol, "jsonrpc");
   await line.leave();
 });
 
-abuse("refuses every version of the WebSocket protocol but 13, and names that", async (url) => {
+hostile("refuses every version of the WebSocket protocol but 13, and names that", async (url) => {
   for (const version of [undefined, "", "8", "12", "14", "13, 8", "x"]) {
     const response = await rawUpgrade(url, { "sec-websocket-version": version });
     const { headers } = assertStatus(response, 426);
@@ -57,12 +57,12 @@ abuse("refuses every version of the WebSocket protocol but 13, and names that", 
   }
 });
 
-abuse("refuses a key that is not 16 bytes in base64", async (url) => {
+hostile("refuses a key that is not 16 bytes in base64", async (url) => {
   const keys = [undefined, "", "short", "dGhlIHNhbXBsZSBub25jZQ", "a".repeat(24), "é".repeat(24)];
   for (const key of keys) assertStatus(await rawUpgrade(url, { "sec-websocket-key": key }), 400);
 });
 
-abuse("refuses who names WebSocket and does not ask to upgrade", async (url) => {
+hostile("refuses who names WebSocket and does not ask to upgrade", async (url) => {
   for (const connection of [undefined, "", "close", "keep-alive", "upgraded"]) {
     const { status } = await rawUpgrade(url, { connection });
     assert(status >= 400 && status < 500, `${connection}: ${status}`);
@@ -72,7 +72,7 @@ abuse("refuses who names WebSocket and does not ask to upgrade", async (url) => 
 
 // -- places --
 
-abuse("gives the places of refused WebSockets back", async (url) => {
+hostile("gives the places of refused WebSockets back", async (url) => {
   const wrong: RawRequest["headers"][] = [
     { "sec-websocket-version": "8" },
     { "sec-websocket-key": "short" },
@@ -86,25 +86,25 @@ abuse("gives the places of refused WebSockets back", async (url) => {
   }
 });
 
-abuse("gives the places of closed WebSockets back", async (url) => {
+hostile("gives the places of closed WebSockets back", async (url) => {
   for (let round = 0; round < 5; round++) {
-    const lines = await Promise.all(Array.from({ length: 50 }, () => Line.open(url)));
+    const lines = await Promise.all(Array.from({ length: 50 }, () => RawSocket.open(url)));
     await Promise.all(lines.map((line) => line.leave()));
     await placesAreFree(url);
   }
 });
 
-abuse("gives the places of peers back that vanish without a word", async (url) => {
+hostile("gives the places of peers back that vanish without a word", async (url) => {
   for (let round = 0; round < 5; round++) {
-    const sockets = await Promise.all(Array.from({ length: 50 }, () => rawSocket(url)));
+    const sockets = await Promise.all(Array.from({ length: 50 }, () => frameSocket(url)));
     for (const socket of sockets) socket.resetAndDestroy();
     await placesAreFree(url);
   }
 });
 
-abuse("takes 200 connections, answers one more with 503, and takes one again", async (url) => {
+hostile("takes 200 connections, answers one more with 503, and takes one again", async (url) => {
   await placesAreFree(url);
-  const opening = Array.from({ length: MAX_CONNECTIONS }, () => Line.open(url));
+  const opening = Array.from({ length: MAX_CONNECTIONS }, () => RawSocket.open(url));
   const lines = await Promise.all(opening);
   try {
     assertStatus(await rawUpgrade(url), 503);
@@ -134,7 +134,7 @@ function ownOrigins(url: string): string[] {
   return [`http://${host}`, `https://${host}`];
 }
 
-abuse("refuses pages of foreign origins with 403 at both doors", async (url) => {
+hostile("refuses pages of foreign origins with 403 at both doors", async (url) => {
   const key = newKey();
   for (const origin of foreignOrigins(url)) {
     assertStatus(await rawUpgrade(url, { origin }), 403);
@@ -143,7 +143,7 @@ abuse("refuses pages of foreign origins with 403 at both doors", async (url) => 
   assertEquals(await notedOf(new Post(url), key), 0);
 });
 
-abuse("lets pages of its own origin in at both doors, and who names none", async (url) => {
+hostile("lets pages of its own origin in at both doors, and who names none", async (url) => {
   for (const origin of [...ownOrigins(url), undefined]) {
     assertStatus(await rawUpgrade(url, { origin }), SWITCHING);
     assertPong(await rawPost(url, JSON.stringify(call("ping", 1)), { origin }));

@@ -7,9 +7,9 @@ import { both, codeOf, line } from "./case.ts";
 
 // -- section 8, and names that every object has --
 
-both("keeps names with `rpc.` and `$/` to itself", async (door) => {
+both("keeps names with `rpc.` and `$/` to itself", async (client) => {
   for (const name of ["rpc.", "rpc.nothing", "rpc.ping", "$/", "$/nothing", "$/cancelRequest"]) {
-    assertEquals(await door.ask(call(name, 1, {})), failure(1, -32601));
+    assertEquals(await client.ask(call(name, 1, {})), failure(1, -32601));
   }
 });
 
@@ -20,50 +20,50 @@ const PROTOTYPE_NAMES = [
   ...["then", "catch", "finally", "toJSON", "next", "return", "throw", "default"],
 ];
 
-both("has none of the names that every object has", async (door) => {
+both("has none of the names that every object has", async (client) => {
   assert(PROTOTYPE_NAMES.length >= 28 && PROTOTYPE_NAMES.includes("__proto__"));
   for (const name of PROTOTYPE_NAMES) {
-    assertEquals(await door.ask(call(name, 1)), failure(1, -32601));
-    assertEquals(await door.ask(call(`ping.${name}`, 1)), failure(1, -32601));
+    assertEquals(await client.ask(call(name, 1)), failure(1, -32601));
+    assertEquals(await client.ask(call(`ping.${name}`, 1)), failure(1, -32601));
   }
 });
 
-both("takes such names in params and ids as data", async (door) => {
+both("takes such names in params and ids as data", async (client) => {
   const named = `{${PROTOTYPE_NAMES.map((name) => `"${name}":{"polluted":"yes"}`)}}`;
-  const answer = await door.ask(`{"jsonrpc":"2.0","method":"echo","params":${named},"id":1}`);
+  const answer = await client.ask(`{"jsonrpc":"2.0","method":"echo","params":${named},"id":1}`);
   assertEquals(JSON.stringify(answer.result), named);
   const nested = `[${named},{"constructor":{"prototype":{"polluted":"yes"}}}]`;
-  const again = await door.ask(`{"jsonrpc":"2.0","method":"echo","params":${nested},"id":1}`);
+  const again = await client.ask(`{"jsonrpc":"2.0","method":"echo","params":${nested},"id":1}`);
   assertEquals(JSON.stringify(again.result), nested);
-  assertEquals(await door.ask(call("polluted", 1)), result(1, "no"));
+  assertEquals(await client.ask(call("polluted", 1)), result(1, "no"));
 });
 
-both("takes no params from a prototype", async (door) => {
+both("takes no params from a prototype", async (client) => {
   const params = '{"__proto__": {"minuend": 42, "subtrahend": 23}}';
   const request = `{"jsonrpc": "2.0", "method": "subtract", "params": ${params}, "id": 1}`;
-  assertEquals(await door.ask(request), failure(1, -32602));
+  assertEquals(await client.ask(request), failure(1, -32602));
   const polluted = `{"jsonrpc": "2.0", "__proto__": {"method": "ping", "id": 1}}`;
-  assertEquals(await door.ask(polluted), failure(null, -32600));
+  assertEquals(await client.ask(polluted), failure(null, -32600));
 });
 
-both("answers a hidden method as a missing one, and lists neither", async (door) => {
-  assertEquals(await door.ask(call("hidden", 1)), await door.ask(call("missing", 1)));
-  const { result } = await door.ask(call("get_methods", 1));
+both("answers a hidden method as a missing one, and lists neither", async (client) => {
+  assertEquals(await client.ask(call("hidden", 1)), await client.ask(call("missing", 1)));
+  const { result } = await client.ask(call("get_methods", 1));
   assert(!(result as string[]).includes("hidden"));
 });
 
-both("lists methods and topics that the caller may use", async (door) => {
-  const methods = (await door.ask(call("get_methods", 1))).result as string[];
+both("lists methods and topics that the caller may use", async (client) => {
+  const methods = (await client.ask(call("get_methods", 1))).result as string[];
   for (const name of ["ping", "subtract", "get_methods", "get_topics"]) {
     assert(methods.includes(name));
   }
   assertEquals(new Set(methods).size, methods.length);
-  assertEquals(await door.ask(call("get_topics", 1)), result(1, ["news", "weather"]));
+  assertEquals(await client.ask(call("get_topics", 1)), result(1, ["news", "weather"]));
 });
 
 // -- text --
 
-both("answers -32700 to what is no JSON", async (door) => {
+both("answers -32700 to what is no JSON", async (client) => {
   const cut = ["", " ", "{", "[", "}", '"', '{"jsonrpc": "2.0"', "[{}", "[1,]", '{"a":1,}', "\\"];
   const loose = [
     "{'a': 1}",
@@ -96,33 +96,33 @@ both("answers -32700 to what is no JSON", async (door) => {
     "[1\u00a0]",
   ];
   for (const text of [...cut, ...loose, ...trailing, ...spaces]) {
-    assertEquals(await door.ask(text), failure(null, -32700), JSON.stringify(text));
+    assertEquals(await client.ask(text), failure(null, -32700), JSON.stringify(text));
   }
 });
 
-both("answers -32600 to JSON that is no request", async (door) => {
+both("answers -32600 to JSON that is no request", async (client) => {
   for (const text of ["1", '"ping"', "null", "true", "{}", '{"foo": "boo"}', '{"id": []}', "-0"]) {
-    assertEquals(await door.ask(text), failure(null, -32600), text);
+    assertEquals(await client.ask(text), failure(null, -32600), text);
   }
-  assertEquals(await door.ask('{"id": 1}'), failure(1, -32600));
+  assertEquals(await client.ask('{"id": 1}'), failure(1, -32600));
 });
 
-both("takes white space of JSON in any amount", async (door) => {
+both("takes white space of JSON in any amount", async (client) => {
   const space = " \t\r\n".repeat(1_000);
   const text = JSON.stringify(call("ping", 1)).replaceAll(
     /[{}:,]/g,
     (mark) => space + mark + space,
   );
-  assertEquals(await door.ask(text), result(1, "pong"));
+  assertEquals(await client.ask(text), result(1, "pong"));
 });
 
-both("takes or refuses a byte order mark, as one answer", async (door) => {
-  const { error, id, ...rest } = await door.ask(`\ufeff${JSON.stringify(call("ping", 1))}`);
+both("takes or refuses a byte order mark, as one answer", async (client) => {
+  const { error, id, ...rest } = await client.ask(`\ufeff${JSON.stringify(call("ping", 1))}`);
   if (error === undefined) assertEquals([rest.result, id], ["pong", 1]);
   else assertEquals([error.code, id], [-32700, null]);
 });
 
-both("gives every character back", async (door) => {
+both("gives every character back", async (client) => {
   const texts = [
     "é",
     "漢字",
@@ -134,45 +134,45 @@ both("gives every character back", async (door) => {
     "\uffff",
     "\x7f",
   ];
-  assertEquals(await door.ask(call("echo", 1, texts)), result(1, texts));
+  assertEquals(await client.ask(call("echo", 1, texts)), result(1, texts));
 });
 
-both("gives lone surrogates back, escaped", async (door) => {
+both("gives lone surrogates back, escaped", async (client) => {
   const params = String.raw`["\ud800", "\udc00", "\udc00\ud800", {"\ud800": "a\ud800"}]`;
-  const answer = await door.ask(
+  const answer = await client.ask(
     `{"jsonrpc":"2.0","method":"echo","params":${params},"id":"\\ud800"}`,
   );
   assertEquals(answer, result("\ud800", JSON.parse(params)));
 });
 
-both("takes 128 levels of nesting and answers -32700 to one more", async (door) => {
+both("takes 128 levels of nesting and answers -32700 to one more", async (client) => {
   const nested = (levels: number) =>
     `{"jsonrpc":"2.0","method":"echo","params":${"[".repeat(levels)}${"]".repeat(levels)},"id":1}`;
-  assertEquals((await door.ask(nested(127))).id, 1);
-  assertEquals(await codeOf(door, nested(128)), -32700);
+  assertEquals((await client.ask(nested(127))).id, 1);
+  assertEquals(await codeOf(client, nested(128)), -32700);
 });
 
-both("answers -32700 to 100,000 nested arrays or objects, ten times in a row", async (door) => {
+both("answers -32700 to 100,000 nested arrays or objects, ten times in a row", async (client) => {
   const deep = "[".repeat(100_000) + "]".repeat(100_000);
   const objects = `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`;
   for (let time = 0; time < 5; time++) {
     for (const params of [deep, objects]) {
       assertEquals(
-        await codeOf(door, `{"jsonrpc":"2.0","method":"echo","params":${params},"id":1}`),
+        await codeOf(client, `{"jsonrpc":"2.0","method":"echo","params":${params},"id":1}`),
         -32700,
       );
     }
   }
 });
 
-both("counts no brackets in strings as nesting", async (door) => {
+both("counts no brackets in strings as nesting", async (client) => {
   const params = ["[".repeat(1_000), '\\"[{'.repeat(1_000), { ["{".repeat(1_000)]: "\\" }];
-  assertEquals(await door.ask(call("echo", 1, params)), result(1, params));
+  assertEquals(await client.ask(call("echo", 1, params)), result(1, params));
 });
 
 // -- answers that nobody asked for --
 
-both("never answers an answer, wrong ones included", async (door) => {
+both("never answers an answer, wrong ones included", async (client) => {
   const answers = [
     ...[0, 1, "1", "", null, undefined].flatMap((id) => [result(id), failure(id, -32603)]),
     { result: 1 },
@@ -182,13 +182,16 @@ both("never answers an answer, wrong ones included", async (door) => {
     result({}, 1),
     result(true, 1),
   ];
-  for (const answer of answers) await door.tell(answer);
-  await door.tell(answers);
+  for (const answer of answers) await client.notify(answer);
+  await client.notify(answers);
 });
 
 line("never answers thousands of answers that nobody asked for", async (line) => {
   for (let id = 0; id < 4_000; id++) {
-    line.say(result(id), failure(null, -32700), failure(`${id}`, -32600), [result(id), result(id)]);
+    line.send(result(id), failure(null, -32700), failure(`${id}`, -32600), [
+      result(id),
+      result(id),
+    ]);
   }
   await line.silence();
 });

@@ -1,5 +1,5 @@
 /**
- * The door of POSTs.
+ * The client of POSTs.
  */
 import { assert, assertEquals } from "@std/assert";
 import {
@@ -12,7 +12,7 @@ import {
 } from "../helpers/raw_client.ts";
 import type { RawRequest } from "../helpers/raw_client.ts";
 import { call, failure, result } from "../helpers/messages.ts";
-import { abuse, callOf, MAX_MESSAGE_BYTES, newKey, notedOf, post } from "./case.ts";
+import { callOf, hostile, MAX_MESSAGE_BYTES, newKey, notedOf, post } from "./case.ts";
 
 post("answers at every path", async (_post, url) => {
   for (const path of ["rpc", "a/b?method=fail&id=2", "?", "%00", "//"]) {
@@ -37,13 +37,13 @@ const OTHER_TYPES = ["text/plain", "text/plain;charset=UTF-8", "application/x-ww
   .concat(["multipart/form-data", "text/json", "application/jsonx", "application/json-patch+json"])
   .concat(["x-application/json", "text/plain; application/json", "application/ json", "json", ""]);
 
-abuse("takes JSON by its three names", async (url) => {
+hostile("takes JSON by its three names", async (url) => {
   for (const type of JSON_TYPES) {
     assertPong(await rawPost(url, PING, { "content-type": type }));
   }
 });
 
-abuse("refuses every other content type with 415, and does not run the method", async (url) => {
+hostile("refuses every other content type with 415, and does not run the method", async (url) => {
   const key = newKey();
   for (const type of [...OTHER_TYPES, undefined]) {
     const text = JSON.stringify(call("note", 1, [key]));
@@ -52,7 +52,7 @@ abuse("refuses every other content type with 415, and does not run the method", 
   assertEquals(await notedOf(new Post(url), key), 0);
 });
 
-abuse("refuses every other HTTP method with 405, and says which it takes", async (url) => {
+hostile("refuses every other HTTP method with 405, and says which it takes", async (url) => {
   for (const method of ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]) {
     const response = assertStatus(await rawRequest(url, { method }), 405);
     assert(response.headers.get("allow")?.split(/, */).includes("POST"), method);
@@ -73,14 +73,14 @@ function chunked(body: string, size = 64 * 1024): string {
 
 const CHUNKED = { "content-length": undefined, "transfer-encoding": "chunked" };
 
-abuse("takes a POST of exactly maxMessageBytes, declared or in chunks", async (url) => {
+hostile("takes a POST of exactly maxMessageBytes, declared or in chunks", async (url) => {
   const text = callOf(MAX_MESSAGE_BYTES);
   for (const response of [await rawPost(url, text), await rawPost(url, chunked(text), CHUNKED)]) {
     assert(assertStatus(response, 200).body.includes('"result":'), response.body);
   }
 });
 
-abuse("refuses a POST over maxMessageBytes with 413 and -32007", async (url) => {
+hostile("refuses a POST over maxMessageBytes with 413 and -32007", async (url) => {
   const text = callOf(MAX_MESSAGE_BYTES + 1);
   for (const response of [await rawPost(url, text), await rawPost(url, chunked(text), CHUNKED)]) {
     const { body, headers } = assertStatus(response, 413);
@@ -99,32 +99,35 @@ const REFUSALS: readonly (readonly [status: number, RawRequest])[] = [
   [405, { method: "PUT" }],
 ];
 
-abuse("lets a refusal arrive however much the client still sends, and closes then", async (url) => {
-  for (const [status, { method = "POST", headers }] of REFUSALS) {
-    const declared = { "content-type": "application/json", "content-length": `${LONG.length}` };
-    for (let time = 0; time < 5; time++) {
-      const request = { method, headers: { ...declared, ...headers }, body: LONG };
-      assertStatus(await rawRequest(url, request), status);
+hostile(
+  "lets a refusal arrive however much the client still sends, and closes then",
+  async (url) => {
+    for (const [status, { method = "POST", headers }] of REFUSALS) {
+      const declared = { "content-type": "application/json", "content-length": `${LONG.length}` };
+      for (let time = 0; time < 5; time++) {
+        const request = { method, headers: { ...declared, ...headers }, body: LONG };
+        assertStatus(await rawRequest(url, request), status);
+      }
+      const request = { method, headers: { ...declared, ...headers, ...CHUNKED } };
+      assertStatus(await rawRequest(url, { ...request, body: chunked(LONG) }), status);
     }
-    const request = { method, headers: { ...declared, ...headers, ...CHUNKED } };
-    assertStatus(await rawRequest(url, { ...request, body: chunked(LONG) }), status);
-  }
-});
+  },
+);
 
-abuse("counts the bytes of a POST in chunks, and joins characters that were cut", async (url) => {
+hostile("counts the bytes of a POST in chunks, and joins characters that were cut", async (url) => {
   const text = JSON.stringify(call("echo", 1, ["é漢😀".repeat(100)]));
   const bytes = String.fromCharCode(...new TextEncoder().encode(text));
   const response = await rawPost(url, chunked(bytes, 7), CHUNKED, "latin1");
   assert(assertStatus(response, 200).body.includes("é漢😀".repeat(100)));
 });
 
-abuse("answers a POST that is no UTF-8 as one that is wrong", async (url) => {
+hostile("answers a POST that is no UTF-8 as one that is wrong", async (url) => {
   const text = '{"jsonrpc":"2.0","method":"echo\xff\xfe","id":1}';
   const { body } = assertStatus(await rawPost(url, text, {}, "latin1"), 200);
   assert(body.includes("-32700") || body.includes("-32601"), body);
 });
 
-abuse("survives a request that breaks off, at whatever byte", async (url) => {
+hostile("survives a request that breaks off, at whatever byte", async (url) => {
   const head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
   const bodies = ["content-length: 9\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n5\r\n{"];
   for (const text of ["", "GET", "GET / HTTP/1.1\r\n", ...bodies.map((body) => head + body)]) {

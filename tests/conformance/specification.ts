@@ -7,91 +7,91 @@ import { both, codeOf, newKey, notedOf } from "./case.ts";
 
 // -- section 4: requests --
 
-both('takes `jsonrpc` only if it is exactly "2.0"', async (door) => {
+both('takes `jsonrpc` only if it is exactly "2.0"', async (client) => {
   for (const jsonrpc of ["1.0", "2", "2.00", " 2.0", "", 2, 2.1, null, true, ["2.0"], undefined]) {
-    const { error, id } = await door.ask({ jsonrpc, method: "ping", id: 1 });
+    const { error, id } = await client.ask({ jsonrpc, method: "ping", id: 1 });
     assertEquals([error?.code, error?.message, id], [-32600, "Invalid Request", 1]);
   }
 });
 
-both("tells member names apart by case", async (door) => {
-  assertEquals(await codeOf(door, { JSONRPC: "2.0", method: "ping", id: 1 }), -32600);
-  assertEquals(await codeOf(door, { jsonrpc: "2.0", Method: "ping", id: 1 }), -32600);
-  assertEquals(await door.ask({ jsonrpc: "2.0", method: "echo", PARAMS: [1], id: 1 }), result(1));
-  await door.tell({ jsonrpc: "2.0", method: "ping", ID: 1, Id: 1 });
+both("tells member names apart by case", async (client) => {
+  assertEquals(await codeOf(client, { JSONRPC: "2.0", method: "ping", id: 1 }), -32600);
+  assertEquals(await codeOf(client, { jsonrpc: "2.0", Method: "ping", id: 1 }), -32600);
+  assertEquals(await client.ask({ jsonrpc: "2.0", method: "echo", PARAMS: [1], id: 1 }), result(1));
+  await client.notify({ jsonrpc: "2.0", method: "ping", ID: 1, Id: 1 });
 });
 
-both("takes only a string as the method", async (door) => {
+both("takes only a string as the method", async (client) => {
   for (const method of [1, 0, null, true, ["ping"], { name: "ping" }, undefined]) {
-    assertEquals(await codeOf(door, { jsonrpc: "2.0", method, id: 1 }), -32600);
+    assertEquals(await codeOf(client, { jsonrpc: "2.0", method, id: 1 }), -32600);
   }
 });
 
-both("finds a method by its exact name", async (door) => {
+both("finds a method by its exact name", async (client) => {
   for (const name of ["PING", "Ping", " ping", "ping ", "ping\0", "", "p", "пинг", "\ud800"]) {
-    assertEquals(await door.ask(call(name, 1)), failure(1, -32601));
+    assertEquals(await client.ask(call(name, 1)), failure(1, -32601));
   }
-  assertEquals(await door.ask(call("a".repeat(100_000), 1)), failure(1, -32601));
+  assertEquals(await client.ask(call("a".repeat(100_000), 1)), failure(1, -32601));
 });
 
-both("ignores members that a request need not have", async (door) => {
+both("ignores members that a request need not have", async (client) => {
   const request = { ...call("echo", 1, [1]), result: 2, error: { code: 3 }, extra: {}, trace: "a" };
-  assertEquals(await door.ask(request), result(1, [1]));
+  assertEquals(await client.ask(request), result(1, [1]));
 });
 
-both("hands params on as they came, by position and by name", async (door) => {
+both("hands params on as they came, by position and by name", async (client) => {
   for (const params of [[], [1, "a", null, [2]], {}, { a: { b: [1] }, B: null, "": 0 }]) {
-    assertEquals(await door.ask(call("echo", 1, params)), result(1, params));
+    assertEquals(await client.ask(call("echo", 1, params)), result(1, params));
   }
 });
 
-both("takes params of null as none", async (door) => {
-  assertEquals(await door.ask(call("echo", 1)), result(1));
-  assertEquals(await door.ask(call("echo", 1, null)), result(1));
+both("takes params of null as none", async (client) => {
+  assertEquals(await client.ask(call("echo", 1)), result(1));
+  assertEquals(await client.ask(call("echo", 1, null)), result(1));
 });
 
-both("refuses params that are no array or object, and runs nothing", async (door) => {
+both("refuses params that are no array or object, and runs nothing", async (client) => {
   const key = newKey();
   for (const params of [key, "", 1, 0, true, false]) {
-    assertEquals(await codeOf(door, call("note", 1, params)), -32600);
-    await door.tell(notice("note", params));
+    assertEquals(await codeOf(client, call("note", 1, params)), -32600);
+    await client.notify(notice("note", params));
   }
-  assertEquals(await notedOf(door, key), 0);
+  assertEquals(await notedOf(client, key), 0);
 });
 
-both("answers -32602 when a method does not take the params", async (door) => {
-  assertEquals(await door.ask(call("subtract", 1, { minuend: 42 })), failure(1, -32602));
+both("answers -32602 when a method does not take the params", async (client) => {
+  assertEquals(await client.ask(call("subtract", 1, { minuend: 42 })), failure(1, -32602));
   assertEquals(
-    await door.ask(call("subtract", 1, { Minuend: 42, Subtrahend: 23 })),
+    await client.ask(call("subtract", 1, { Minuend: 42, Subtrahend: 23 })),
     failure(1, -32602),
   );
-  assertEquals(await codeOf(door, call("subtract", 1, [42, 23, 1])), -32602);
+  assertEquals(await codeOf(client, call("subtract", 1, [42, 23, 1])), -32602);
 });
 
-both("answers to an id of every kind, as it came", async (door) => {
+both("answers to an id of every kind, as it came", async (client) => {
   const numbers = ["0", "-1", "1.5", "1e2", "0.1", "9007199254740991", "-9007199254740991"];
   const strings = ['""', '"0"', '"1"', '"null"', '"é\\u0000\\ud83d\\ude00"', '"__proto__"'];
   for (const id of [...numbers, ...strings, "null"]) {
-    const answer = await door.ask(`{"jsonrpc": "2.0", "method": "ping", "id": ${id}}`);
+    const answer = await client.ask(`{"jsonrpc": "2.0", "method": "ping", "id": ${id}}`);
     assertEquals(answer, result(JSON.parse(id), "pong"));
   }
 });
 
-both("refuses an id of another kind, or that lost digits, with id null", async (door) => {
+both("refuses an id of another kind, or that lost digits, with id null", async (client) => {
   const huge = ["9007199254740992", "9007199254740993", "-9007199254740992", "1e400", "-1e400"];
   const key = newKey();
   for (const id of [...huge, "{}", "[]", "[1]", "true", "false", '{"id": 1}']) {
-    const answer = await door.ask(
+    const answer = await client.ask(
       `{"jsonrpc": "2.0", "method": "note", "params": ["${key}"], "id": ${id}}`,
     );
     assertEquals([answer.error?.code, answer.id], [-32600, null]);
   }
-  assertEquals(await notedOf(door, key), 0);
+  assertEquals(await notedOf(client, key), 0);
 });
 
-both("takes the last of two members with the same name, and answers once", async (door) => {
+both("takes the last of two members with the same name, and answers once", async (client) => {
   const twice = '{"jsonrpc": "2.0", "method": "fail", "method": "ping", "id": 1, "id": 2}';
-  assertEquals(await door.ask(twice), result(2, "pong"));
+  assertEquals(await client.ask(twice), result(2, "pong"));
 });
 
 // -- section 4.1: notifications --
@@ -119,109 +119,109 @@ const NOTIFICATIONS = [
   notice(""),
 ];
 
-both("never answers a notification, whatever becomes of it", async (door) => {
-  for (const notification of NOTIFICATIONS) await door.tell(notification);
+both("never answers a notification, whatever becomes of it", async (client) => {
+  for (const notification of NOTIFICATIONS) await client.notify(notification);
 });
 
-both("never answers a batch of notifications", async (door) => {
-  await door.tell(NOTIFICATIONS);
-  await door.tell([notice("ping")]);
+both("never answers a batch of notifications", async (client) => {
+  await client.notify(NOTIFICATIONS);
+  await client.notify([notice("ping")]);
 });
 
-both("runs a notification", async (door) => {
+both("runs a notification", async (client) => {
   const key = newKey();
-  await door.tell(notice("note", [key]));
-  await door.tell(notice("noteAndFail", [key]));
-  await door.tell([notice("note", [key]), notice("note", [key])]);
-  assertEquals(await notedOf(door, key), 4);
+  await client.notify(notice("note", [key]));
+  await client.notify(notice("noteAndFail", [key]));
+  await client.notify([notice("note", [key]), notice("note", [key])]);
+  assertEquals(await notedOf(client, key), 4);
 });
 
 // -- section 5: answers --
 
-both("gives a result of null when there is nothing to say", async (door) => {
+both("gives a result of null when there is nothing to say", async (client) => {
   for (const what of ["undefined", "nan", "infinity"]) {
-    assertEquals(await door.ask(call("give", 1, [what])), result(1, null));
+    assertEquals(await client.ask(call("give", 1, [what])), result(1, null));
   }
 });
 
-both("gives what a promise, a thenable or a toJSON gives", async (door) => {
-  assertEquals(await door.ask(call("later", 1, ["a"])), result(1, ["a"]));
-  assertEquals(await door.ask(call("give", 1, ["thenable"])), result(1, "then"));
-  assertEquals(await door.ask(call("give", 1, ["date"])), result(1, "1970-01-01T00:00:00.000Z"));
+both("gives what a promise, a thenable or a toJSON gives", async (client) => {
+  assertEquals(await client.ask(call("later", 1, ["a"])), result(1, ["a"]));
+  assertEquals(await client.ask(call("give", 1, ["thenable"])), result(1, "then"));
+  assertEquals(await client.ask(call("give", 1, ["date"])), result(1, "1970-01-01T00:00:00.000Z"));
 });
 
 const WITHOUT_JSON = ["bigint", "cycle", "function", "symbol", "unwillingJson", "failingJson"];
 
-both("answers a bland -32603 when a result has no JSON", async (door) => {
+both("answers a bland -32603 when a result has no JSON", async (client) => {
   for (const what of [...WITHOUT_JSON, "failingThen"]) {
-    assertEquals(await door.ask(call("give", 1, [what])), failure(1, -32603));
+    assertEquals(await client.ask(call("give", 1, [what])), failure(1, -32603));
   }
 });
 
 const THROWN = ["error", "errorWithCode", "lookalike", "string", "number", "emptyString", "null"]
   .concat(["undefined", "false", "bigint", "symbol", "promise", "rejectedPromise", "nothing"]);
 
-both("answers a bland -32603 whatever a method throws, and tells no secret", async (door) => {
+both("answers a bland -32603 whatever a method throws, and tells no secret", async (client) => {
   for (const how of [...THROWN, "dataWithoutJson"]) {
-    assertEquals(await door.ask(call("fail", how, [how])), failure(how, -32603));
-    assertEquals(await door.ask(call("failLater", how, [how])), failure(how, -32603));
+    assertEquals(await client.ask(call("fail", how, [how])), failure(how, -32603));
+    assertEquals(await client.ask(call("failLater", how, [how])), failure(how, -32603));
   }
 });
 
-both("answers an RpcError with its code, message and data, without its cause", async (door) => {
+both("answers an RpcError with its code, message and data, without its cause", async (client) => {
   const error = { code: 402, message: "Not enough money", data: { missing: 3 } };
-  assertEquals(await door.ask(call("refuse", 1)), { jsonrpc: "2.0", error, id: 1 });
+  assertEquals(await client.ask(call("refuse", 1)), { jsonrpc: "2.0", error, id: 1 });
 });
 
-both("answers a long result, and -32008 in place of one over the limit", async (door) => {
-  const { result } = await door.ask(call("large", 1, [1_000_000]));
+both("answers a long result, and -32008 in place of one over the limit", async (client) => {
+  const { result } = await client.ask(call("large", 1, [1_000_000]));
   assertEquals((result as string).length, 1_000_000);
   for (const method of ["large", "refuseAtLength"]) {
-    assertEquals(await codeOf(door, call(method, 1, [1_048_577])), -32008);
+    assertEquals(await codeOf(client, call(method, 1, [1_048_577])), -32008);
   }
 });
 
 // -- section 6: batches --
 
-both("answers a batch in its order, slow ones too", async (door) => {
+both("answers a batch in its order, slow ones too", async (client) => {
   const batch = ["later", "echo", "later", "failLater", "echo", "nothing"]
     .map((method, id) => call(method, id, ["error"]));
-  const answers = await door.ask(batch);
+  const answers = await client.ask(batch);
   assertEquals(idsOf(answers), [0, 1, 2, 3, 4, 5]);
   assertEquals(codesOf(answers), [undefined, undefined, undefined, -32603, undefined, -32601]);
 });
 
-both("answers a batch of one with an array of one", async (door) => {
-  assertEquals(await door.ask([call("ping", 1)]), [result(1, "pong")]);
+both("answers a batch of one with an array of one", async (client) => {
+  assertEquals(await client.ask([call("ping", 1)]), [result(1, "pong")]);
 });
 
-both("answers in a batch only what is no notification and no answer", async (door) => {
+both("answers in a batch only what is no notification and no answer", async (client) => {
   const batch = [...NOTIFICATIONS, result(1), call("ping", 1), failure(2, -32600), notice("ping")];
-  assertEquals(await door.ask(batch), [result(1, "pong")]);
+  assertEquals(await client.ask(batch), [result(1, "pong")]);
 });
 
-both("answers each wrong entry of a batch with -32600 and id null", async (door) => {
+both("answers each wrong entry of a batch with -32600 and id null", async (client) => {
   const wrong = [1, "ping", null, true, [], [[]], [call("ping", 1)], {}];
-  assertEquals(await door.ask(wrong), wrong.map(() => failure(null, -32600)));
-  for (const one of wrong) assertEquals(await door.ask([one]), [failure(null, -32600)]);
+  assertEquals(await client.ask(wrong), wrong.map(() => failure(null, -32600)));
+  for (const one of wrong) assertEquals(await client.ask([one]), [failure(null, -32600)]);
 });
 
-both("answers calls of a batch that share an id each once, in their order", async (door) => {
+both("answers calls of a batch that share an id each once, in their order", async (client) => {
   const batch = [1, 2, 3].map((value) => call("echo", "same", [value]));
-  assertEquals(await door.ask(batch), [1, 2, 3].map((value) => result("same", [value])));
+  assertEquals(await client.ask(batch), [1, 2, 3].map((value) => result("same", [value])));
 });
 
-both("takes a batch of 100; one of 101 is one -32010 and runs nothing", async (door) => {
+both("takes a batch of 100; one of 101 is one -32010 and runs nothing", async (client) => {
   const key = newKey();
   const batch = Array.from({ length: 100 }, (_, id) => call("note", id, [key]));
-  assertEquals(idsOf(await door.ask(batch)), batch.map(({ id }) => id));
-  const { error, id } = await door.ask([...batch, notice("note", [key])]);
+  assertEquals(idsOf(await client.ask(batch)), batch.map(({ id }) => id));
+  const { error, id } = await client.ask([...batch, notice("note", [key])]);
   assertEquals([error?.code, id], [-32010, null]);
-  assertEquals(await notedOf(door, key), 100);
+  assertEquals(await notedOf(client, key), 100);
 });
 
-both("answers a batch whose answer is over the limit with one -32011", async (door) => {
+both("answers a batch whose answer is over the limit with one -32011", async (client) => {
   const batch = Array.from({ length: 60 }, (_, id) => call("large", id, [20_000]));
-  const { error, id } = await door.ask(batch);
+  const { error, id } = await client.ask(batch);
   assertEquals([error?.code, id], [-32011, null]);
 });

@@ -2,7 +2,7 @@
  * Topics, and the methods that belong to them.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Line, Post } from "../helpers/raw_client.ts";
+import { Post, RawSocket } from "../helpers/raw_client.ts";
 import { call, failure, notice, result } from "../helpers/messages.ts";
 import { codeOf, line, post, through } from "./case.ts";
 
@@ -17,7 +17,7 @@ line("subscribes to a bare topic, a list and a record of topics", async (line) =
     assertEquals(await line.ask(call("subscribe", 1, params)), result(1, ["news"]));
     assertEquals(await line.ask(call("unsubscribe", 1, params)), result(1, []));
   }
-  await line.tell(notice("subscribe", "news"));
+  await line.notify(notice("subscribe", "news"));
   assertEquals(await line.ask(call("get_subscriptions", 1)), result(1, ["news"]));
 });
 
@@ -57,7 +57,7 @@ line("sends events in order, scalars as they are, until unsubscribed", async (li
 
 line("sends the last event after the answer, then what is new", async (line, url) => {
   await publish(url, "weather", "rain", "sun");
-  line.say(call("subscribe", 1, "weather"));
+  line.send(call("subscribe", 1, "weather"));
   assertEquals(await line.some(2), [result(1, ["weather"]), notice("weather", "sun")]);
   await publish(url, "weather", "snow");
   assertEquals(await line.next(), notice("weather", "snow"));
@@ -66,7 +66,7 @@ line("sends the last event after the answer, then what is new", async (line, url
 
 line("sends the last event after the answer of a whole batch", async (line, url) => {
   await publish(url, "weather", "fog");
-  line.say([call("subscribe", 1, "weather"), call("later", 2, [])]);
+  line.send([call("subscribe", 1, "weather"), call("later", 2, [])]);
   const answers = [result(1, ["weather"]), result(2, [])];
   assertEquals(await line.some(2), [answers, notice("weather", "fog")]);
 });
@@ -84,7 +84,7 @@ line("takes the names of a pattern one by one", async (line, url) => {
 });
 
 line("sends an event to each subscriber once", async (line, url) => {
-  await through(Line.open(url), async (other) => {
+  await through(RawSocket.open(url), async (other) => {
     for (const each of [line, line, other]) await each.ask(call("subscribe", 1, "news"));
     await publish(url, "news", "all");
     for (const each of [line, other]) assertEquals(await each.next(), notice("news", "all"));

@@ -17,15 +17,11 @@ import {
   RpcServerError,
 } from "@x/jsonrpc";
 import type { Connection, RpcRequest } from "@x/jsonrpc";
-import {
-  bareClient,
-  gate,
-  pair,
-  quietMoment,
-  serveHere,
-  silentLog,
-  until,
-} from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
 
 /** The one connection of a server. */
 async function only(
@@ -209,12 +205,12 @@ test("request.call() can be nested in the calls of a batch", async () => {
 
 test("maxInFlight brings no deadlock when both sides are full of calls to each other", async () => {
   const limits = { maxInFlight: 10, logger: silentLog() };
-  const all = gate();
+  const all = deferred();
   let begun = 0;
   // Full on both sides before anybody asks back: each nested call finds no place.
   const askBack = async (_params: unknown, request: RpcRequest) => {
-    if (++begun === 20) all.open();
-    await all.passed;
+    if (++begun === 20) all.resolve();
+    await all.promise;
     return await request.call("echo", [begun]).catch(({ code }) => code);
   };
   const rpc = new JsonRpc(limits).method("askBack", askBack).method("echo", () => "echo");
@@ -315,6 +311,6 @@ test("request.call() rejects with TypeError or RangeError when the params cannot
   await assertRejects(() => connection.call("any", ["x".repeat(1000)]), RangeError);
   assertThrows(() => connection.notify("any", 1), TypeError);
   assertThrows(() => connection.notify("any", ["x".repeat(1000)]), RangeError);
-  assertEquals(wire.heard, []);
+  assertEquals(wire.received, []);
   wire.close();
 });

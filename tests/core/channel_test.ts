@@ -16,7 +16,7 @@ import type { PeerHost } from "../../src/server/peer.ts";
 import { openSocket } from "../../src/core/web_socket_channel.ts";
 import type { SocketEvent, StandardSocket } from "../../src/core/web_socket_channel.ts";
 import { createFlushScheduler } from "../../src/runtimes/flush_scheduler.ts";
-import { silentLog } from "../helpers/local.ts";
+import { silentLog } from "../helpers/log.ts";
 
 // -- closeReason --
 

@@ -14,7 +14,8 @@ import { ANSWERED } from "../../src/core/internal.ts";
 import { afterAnswer } from "../../src/core/request.ts";
 import type { IncomingRequest } from "../../src/core/request.ts";
 import type { RpcRequest } from "../../src/core/request.ts";
-import { gate, quietMoment, silentLog, until } from "../helpers/local.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
 import { call, checked, codesOf, failure, idsOf, notice, result } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
 
@@ -548,10 +549,10 @@ test("afterAnswer() runs after the answer has left, for a call, a batch and a no
 });
 
 test("afterAnswer() logs what fails in it where the answer has gone before", async () => {
-  const answered = gate();
+  const answered = deferred();
   const ran: unknown[] = [];
   const method = async (_params: unknown, request: RpcRequest) => {
-    await answered.passed;
+    await answered.promise;
     afterAnswer(request, () => Promise.reject(new Error("broken later")));
     afterAnswer(request, () => {
       throw new Error("broken");
@@ -562,7 +563,7 @@ test("afterAnswer() logs what fails in it where the answer has gone before", asy
   const asked = desk.code(call("method", 1));
   await desk.ask(cancel(1));
   assertEquals(await asked, -32800);
-  answered.open();
+  answered.resolve();
   await until(() => desk.log.lines.length === 2);
   const what = 'error: After the answer to "method": Error: broken';
   assertEquals(desk.log.lines.filter((line) => line.startsWith(what)).length, 2);

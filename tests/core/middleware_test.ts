@@ -14,7 +14,11 @@ import type { HandshakeCheck, Plugin } from "@x/jsonrpc/plugin";
 import { compose } from "../../src/core/middleware.ts";
 import type { Middleware } from "../../src/core/middleware.ts";
 import { EventReader } from "../helpers/event_reader.ts";
-import { bareClient, pair, quietMoment, serveHere, silentLog, until } from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
 
 /** A layer that writes down when it is entered and left. */
 function traced(trace: string[], name: string): CallMiddleware {
@@ -225,10 +229,10 @@ test("use() sees no message that is no call", async () => {
   let calls = 0;
   const rpc = new JsonRpc().method("ping", () => "pong").use((_request, next) => (calls++, next()));
   const wire = bareClient(rpc);
-  wire.say("no JSON");
-  wire.say({ jsonrpc: "2.0", id: 1 });
-  wire.say({ jsonrpc: "2.0", method: "ping", params: "text", id: 2 });
-  wire.say({ jsonrpc: "2.0", result: 1, id: 3 });
+  wire.send("no JSON");
+  wire.send({ jsonrpc: "2.0", id: 1 });
+  wire.send({ jsonrpc: "2.0", method: "ping", params: "text", id: 2 });
+  wire.send({ jsonrpc: "2.0", result: 1, id: 3 });
   wire.call(undefined, "$/cancelRequest", { id: 4 });
   wire.call(undefined, "$/progress", { token: 5 });
   await wire.some(3);

@@ -3,9 +3,11 @@ import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc/plugin";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { Line } from "../helpers/raw_client.ts";
+import { RawSocket } from "../helpers/raw_client.ts";
 import { EventReader } from "../helpers/event_reader.ts";
-import { gate, serveHere, silentLog, unsettled, until } from "../helpers/local.ts";
+import { deferred, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
 
 interface Person {
   readonly name: string;
@@ -157,7 +159,7 @@ test("a plugin that closes a connection in `opened` leaves its place free", asyn
     });
   await using server = await serveHere(rpc);
   for (let round = 0; round < 3; round++) {
-    const line = await Line.open(server.url);
+    const line = await RawSocket.open(server.url);
     assertEquals(await line.closed(), { code: 1008, reason: "No more of you" });
     assertEquals((await line.next()).method, "why");
     await until(() => rpc.connections.size === 0);
@@ -166,7 +168,7 @@ test("a plugin that closes a connection in `opened` leaves its place free", asyn
 
 test("a plugin whose `close` fails keeps none from being closed, and close() tells of it then", async () => {
   const closed: string[] = [];
-  const slow = gate();
+  const slow = deferred();
   const rpc = new JsonRpc()
     .use({
       name: "test",
@@ -175,11 +177,11 @@ test("a plugin whose `close` fails keeps none from being closed, and close() tel
       },
     })
     .use({ name: "test", dispose: () => void closed.push("second") })
-    .use({ name: "test", dispose: () => slow.passed.then(() => void closed.push("third")) });
+    .use({ name: "test", dispose: () => slow.promise.then(() => void closed.push("third")) });
   const closing = rpc.close();
   await until(() => closed.length > 0);
   assertEquals(await unsettled([closing]), [0]);
-  slow.open();
+  slow.resolve();
   await assertRejects(() => closing, Error, "Broken close");
   assertEquals(closed, ["second", "third"]);
 });

@@ -19,33 +19,27 @@ import {
 import type { RpcRequest } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import fc from "fast-check";
-import type { WireMessage } from "../helpers/local.ts";
-import {
-  bareClient,
-  bareServer,
-  cable,
-  gate,
-  pair,
-  quietMoment,
-  runtimeHere,
-  scriptFile,
-  serveHere,
-  silentLog,
-  unsettled,
-  until,
-} from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
+import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { runtimeHere } from "../helpers/runtimes.ts";
+import { scriptFile } from "../helpers/script_file.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient, bareServer } from "../helpers/wire.ts";
+import type { WireMessage } from "../helpers/wire.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 
-/** A server with a method that waits for its door, and with what became of its requests. */
+/** A server with a method that waits until the test releases it, and with what became of its requests. */
 function testServer() {
-  const door = gate<string>();
+  const held = deferred<string>();
   const seen: RpcRequest[] = [];
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
     .method("ping", () => "pong")
     .method("wait", (_params: unknown, request) => {
       seen.push(request as RpcRequest);
-      return door.passed;
+      return held.promise;
     })
     .method("heed", (_params: unknown, request) =>
       new Promise<string>((_resolve, reject) => {
@@ -53,7 +47,7 @@ function testServer() {
         request.signal.addEventListener("abort", () => reject(request.signal.reason));
       }))
     .method("askBack", (_params: unknown, request) => request.call<string>("wait"));
-  return { rpc, door, seen, logger };
+  return { rpc, held, seen, logger };
 }
 
 /** Whatever a promise rejects with. */
@@ -77,26 +71,26 @@ test("call() rejects with RpcTimeoutError when timeoutMs is over", async () => {
 });
 
 test("call() takes timeoutMs from the client when it has none of its own", async () => {
-  const { rpc, door } = testServer();
+  const { rpc, held } = testServer();
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws, { timeoutMs: 20 });
   const patient = client.call("wait", undefined, { timeoutMs: 60_000 });
   const endless = client.call("wait", undefined, { timeoutMs: 0 });
   await assertRejects(() => client.call("wait"), RpcTimeoutError);
-  door.open("at last");
+  held.resolve("at last");
   assertEquals(await Promise.all([patient, endless]), ["at last", "at last"]);
 });
 
 test("call() counts the time until the connection is open, too", async () => {
-  const door = gate();
+  const held = deferred();
   const rpc = new JsonRpc({ logger: silentLog() }).use({
     name: "test",
-    handshake: () => door.passed,
+    handshake: () => held.promise,
   });
   await using server = await serveHere(rpc);
   await using client = new JsonRpcClient(server.ws);
   await assertRejects(() => client.call("ping", undefined, { timeoutMs: 20 }), RpcTimeoutError);
-  door.open();
+  held.resolve();
 });
 
 test("call() rejects with RangeError when timeoutMs is no time", async () => {
@@ -105,15 +99,15 @@ test("call() rejects with RangeError when timeoutMs is no time", async () => {
     await assertRejects(() => client.call("ping", [], { timeoutMs }), RangeError, "timeoutMs");
   }
   await client.close();
-  assertEquals(server.heard, []);
+  assertEquals(server.received, []);
 });
 
 test("call() ignores the answer that comes after its timeout", async () => {
-  const { rpc, door } = testServer();
+  const { rpc, held } = testServer();
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws);
   await assertRejects(() => client.call("wait", undefined, { timeoutMs: 20 }), RpcTimeoutError);
-  door.open("too late");
+  held.resolve("too late");
   assertEquals(await client.call("ping"), "pong");
   assertEquals(await client.call("wait"), "too late");
 });
@@ -150,7 +144,7 @@ test("call() rejects with the signal's reason when it was aborted before, and se
   const signal = AbortSignal.abort(reason);
   assertStrictEquals(await failureOf(client.call("ping", [], { signal })), reason);
   await client.close();
-  assertEquals(server.heard, []);
+  assertEquals(server.received, []);
 });
 
 test("call() rejects with the signal's reason while it waits, and tells the other side", async () => {
@@ -169,7 +163,7 @@ test("call() has nothing to do with its signal once it has its answer", async ()
   const [client, server] = await bareServer();
   const controller = new AbortController();
   const call = client.call("ping", [], { signal: controller.signal });
-  server.say({ jsonrpc: "2.0", result: "pong", id: (await server.next()).id });
+  server.send({ jsonrpc: "2.0", result: "pong", id: (await server.next()).id });
   assertEquals(await call, "pong");
   controller.abort();
   client.notify("last");
@@ -226,14 +220,14 @@ test("request.signal can be asked for late and is aborted then", async () => {
 });
 
 test("$/cancelRequest is answered with -32800 once, whatever the handler does later", async () => {
-  const { rpc, door } = testServer();
+  const { rpc, held } = testServer();
   const wire = bareClient(rpc);
   wire.call("a", "wait");
   wire.call(undefined, "$/cancelRequest", { id: "a" });
   wire.call(undefined, "$/cancelRequest", { id: "a" });
   const answer = await wire.next();
   assertEquals([answer.id, answer.error?.code], ["a", -32800]);
-  door.open("too late");
+  held.resolve("too late");
   await quietMoment();
   wire.call("b", "ping");
   assertEquals((await wire.next()).id, "b");
@@ -241,7 +235,7 @@ test("$/cancelRequest is answered with -32800 once, whatever the handler does la
 });
 
 test("$/cancelRequest leaves all other calls alone", async () => {
-  const { rpc, door } = testServer();
+  const { rpc, held } = testServer();
   const [mine, theirs] = [bareClient(rpc), bareClient(rpc)];
   mine.call(1, "wait");
   theirs.call(1, "wait");
@@ -250,20 +244,20 @@ test("$/cancelRequest leaves all other calls alone", async () => {
   }
   theirs.call(undefined, "$/cancelRequest", { id: 1 });
   assertEquals((await theirs.next()).error?.code, -32800);
-  door.open("mine");
+  held.resolve("mine");
   assertEquals((await mine.next()).result, "mine");
   mine.close();
   theirs.close();
 });
 
 test("$/cancelRequest reaches one call of a batch", async () => {
-  const { rpc, door } = testServer();
+  const { rpc, held } = testServer();
   const wire = bareClient(rpc);
-  wire.say([1, 2].map((id) => ({ jsonrpc: "2.0", method: "wait", id })));
+  wire.send([1, 2].map((id) => ({ jsonrpc: "2.0", method: "wait", id })));
   wire.call(undefined, "$/cancelRequest", { id: 1 });
   await quietMoment();
-  assertEquals(wire.heard, []);
-  door.open("done");
+  assertEquals(wire.received, []);
+  held.resolve("done");
   const [first, second] = await wire.next() as unknown as WireMessage[];
   assertEquals([first?.id, first?.error?.code], [1, -32800]);
   assertEquals([second?.id, second?.result], [2, "done"]);
@@ -334,7 +328,7 @@ test("call() rejects on both sides when the server as a whole closes", async () 
 test("call() rejects on both sides when the cable is cut", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   const both = await waitingBothWays(between.ws, rpc as unknown as JsonRpc);
   between.cut();
   for (const failure of both.failures) assertConnectionLost(await failure);
@@ -345,7 +339,7 @@ test("call() rejects on both sides when the cable is cut", async () => {
 test("call() rejects when the server's process is killed", async () => {
   await using file = await scriptFile(`
     import { JsonRpc } from ${JSON.stringify(import.meta.resolve("../../mod.ts"))};
-    import { serveHere } from ${JSON.stringify(import.meta.resolve("../helpers/local.ts"))};
+    import { serveHere } from ${JSON.stringify(import.meta.resolve("../helpers/server.ts"))};
     import { exitWithParent } from ${
     JSON.stringify(import.meta.resolve("../helpers/exit_with_parent.ts"))
   };
@@ -408,11 +402,11 @@ for (const [what, lie] of Object.entries(lies)) {
     const [client, server] = await bareServer({ logger: silentLog() });
     const call = client.call("ping");
     const id = (await server.next()).id as number;
-    server.say(lie(id));
+    server.send(lie(id));
     assertEquals(await unsettled([call]), [0]);
-    server.say({ jsonrpc: "2.0", result: "truth", id });
+    server.send({ jsonrpc: "2.0", result: "truth", id });
     assertEquals(await call, "truth");
-    assertEquals(server.heard.length, 1, "an answer was answered");
+    assertEquals(server.received.length, 1, "an answer was answered");
     await client.close();
   });
 }
@@ -421,14 +415,14 @@ test("call() keeps its first answer when more of them come", async () => {
   const [client, server] = await bareServer({ logger: silentLog() });
   const first = client.call("ping");
   const { id } = await server.next();
-  for (const result of ["truth", "lie"]) server.say({ jsonrpc: "2.0", result, id });
-  server.say({ jsonrpc: "2.0", error: { code: 1, message: "lie" }, id });
+  for (const result of ["truth", "lie"]) server.send({ jsonrpc: "2.0", result, id });
+  server.send({ jsonrpc: "2.0", error: { code: 1, message: "lie" }, id });
   assertEquals(await first, "truth");
   const second = client.call("ping");
-  server.say({ jsonrpc: "2.0", result: "lie", id });
-  server.say({ jsonrpc: "2.0", result: "truth", id: (await server.next()).id });
+  server.send({ jsonrpc: "2.0", result: "lie", id });
+  server.send({ jsonrpc: "2.0", result: "truth", id: (await server.next()).id });
   assertEquals(await second, "truth");
-  assertEquals(server.heard.length, 2, "an answer was answered");
+  assertEquals(server.received.length, 2, "an answer was answered");
   await client.close();
 });
 
@@ -446,10 +440,10 @@ for (const [what, members] of Object.entries(malformed)) {
   test(`call() rejects with RpcInternalError when the answer has ${what}`, async () => {
     const [client, server] = await bareServer({ logger: silentLog() });
     const call = client.call("ping");
-    server.say({ jsonrpc: "2.0", ...members, id: (await server.next()).id });
+    server.send({ jsonrpc: "2.0", ...members, id: (await server.next()).id });
     assertEquals(await unsettled([call]), []);
     await assertRejects(() => call, RpcInternalError, '"ping"');
-    assertEquals(server.heard.length, 1, "an answer was answered");
+    assertEquals(server.received.length, 1, "an answer was answered");
     await client.close();
   });
 }
@@ -464,7 +458,7 @@ for (const [what, [members, result]] of Object.entries(tolerated)) {
   test(`call() takes an answer that has ${what}`, async () => {
     const [client, server] = await bareServer();
     const call = client.call("ping");
-    server.say({ jsonrpc: "2.0", ...members, id: (await server.next()).id });
+    server.send({ jsonrpc: "2.0", ...members, id: (await server.next()).id });
     assertEquals(await call, result);
     await client.close();
   });
@@ -474,7 +468,7 @@ test("call() rejects when the answer has an error with null beside it as a resul
   const [client, server] = await bareServer();
   const call = client.call("ping");
   const error = { code: 7, message: "seven" };
-  server.say({ jsonrpc: "2.0", result: null, error, id: (await server.next()).id });
+  server.send({ jsonrpc: "2.0", result: null, error, id: (await server.next()).id });
   assertEquals((await failureOf(call) as RpcError).code, 7);
   await client.close();
 });
@@ -485,11 +479,11 @@ test("connection.call() is as wary of its client's answers", async () => {
   const [connection] = rpc.connections;
   const call = connection?.call("name") as Promise<unknown>;
   const id = (await wire.next()).id as number;
-  for (const lie of Object.values(lies)) wire.say(lie(id));
+  for (const lie of Object.values(lies)) wire.send(lie(id));
   assertEquals(await unsettled([call]), [0]);
-  wire.say({ jsonrpc: "2.0", result: "truth", id });
+  wire.send({ jsonrpc: "2.0", result: "truth", id });
   assertEquals(await call, "truth");
-  assertEquals(wire.heard.length, 1, "an answer was answered");
+  assertEquals(wire.received.length, 1, "an answer was answered");
   wire.close();
 });
 
@@ -506,8 +500,8 @@ test("JsonRpcClient matches no call with an answer that is not its own, however 
       const [client, server] = await bareServer({ logger: silentLog() });
       const calls = Array.from({ length: 20 }, (_, n) => client.call("echo", [n]));
       const asked = await server.some(calls.length);
-      for (const batch of batches) batch.length === 1 ? server.say(batch[0]) : server.say(batch);
-      for (const { id, params } of asked) server.say({ jsonrpc: "2.0", result: params, id });
+      for (const batch of batches) batch.length === 1 ? server.send(batch[0]) : server.send(batch);
+      for (const { id, params } of asked) server.send({ jsonrpc: "2.0", result: params, id });
       assertEquals(await Promise.all(calls), [...calls.keys()].map((n) => [n]));
       await client.close();
     }),
@@ -544,7 +538,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 class Story {
   readonly calls: Promise<unknown>[] = [];
   readonly #controllers: AbortController[] = [];
-  readonly #gates: { open(value: string): void }[] = [];
+  readonly #gates: PromiseWithResolvers<string>[] = [];
   readonly #answered = [new Map<unknown, number>(), new Map<unknown, number>()];
   readonly #rpc = new JsonRpc({ logger: silentLog(), maxInFlight: 12 });
   #client!: JsonRpcClient;
@@ -583,7 +577,7 @@ class Story {
       case "cancel":
         return this.#controllers[step[1] % (this.#controllers.length || 1)]?.abort();
       case "open":
-        return this.#gates[step[1] % (this.#gates.length || 1)]?.open("opened");
+        return this.#gates[step[1] % (this.#gates.length || 1)]?.resolve("opened");
       case "pass":
         return await quietMoment();
       case "close":
@@ -595,7 +589,7 @@ class Story {
   /** Checks what must hold when everything has been answered or is over. */
   async end(closing: boolean): Promise<void> {
     for (let round = 0; round < 8; round++) {
-      for (const each of this.#gates) each.open("opened");
+      for (const each of this.#gates) each.resolve("opened");
       if (!closing) { for (const each of this.#controllers) each.abort(); }
       await quietMoment();
     }
@@ -633,9 +627,9 @@ class Story {
       now: () => "now",
       soon: () => quietMoment(),
       gated: () => {
-        const door = gate<string>();
-        this.#gates.push(door);
-        return door.passed;
+        const held = deferred<string>();
+        this.#gates.push(held);
+        return held.promise;
       },
       endless: () => new Promise(() => {}),
       failing: () => Promise.reject(new RpcError(1, "failed")),
@@ -661,7 +655,7 @@ test("JsonRpc and its client settle every call once, in whatever order things ha
 test("JsonRpc and its client settle every call when real cables are cut at random", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   for (let round = 0; round < 20; round++) {
     const client = await connect<typeof rpc>(between.ws);
     const calls = [...Array(round).keys()].map((n) => client.call(n % 2 === 0 ? "ping" : "wait"));

@@ -4,7 +4,7 @@
  */
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
-import type { LocalServer } from "./local.ts";
+import type { LocalServer } from "./server.ts";
 
 /** Which way bytes go: `up` to the server, `down` to the client. */
 export type Way = "up" | "down";

@@ -9,11 +9,11 @@ import { call, checked, result } from "./messages.ts";
 import type { Message } from "./messages.ts";
 
 /** A way to ask. Messages are said as JSON of a value, or as a text as it is. */
-export interface Door {
+export interface RawClient {
   /** Says something, and gives the answer to it. */
   ask(message: unknown): Promise<Message>;
   /** Says something to which there is no answer. */
-  tell(message: unknown): Promise<void>;
+  notify(message: unknown): Promise<void>;
   /** Makes sure that nothing was answered twice and that the server still answers, then leaves. */
   leave(): Promise<void>;
   /** Leaves without a look back. */
@@ -43,7 +43,7 @@ interface Closing {
 }
 
 /** One WebSocket, and what came through it. */
-export class Line implements Door {
+export class RawSocket implements RawClient {
   readonly #socket: WebSocket;
   readonly #closed: Promise<Closing>;
   readonly #unread: Message[] = [];
@@ -62,9 +62,9 @@ export class Line implements Door {
   }
 
   /** Opens one. */
-  static async open(url: string, protocols: string[] = []): Promise<Line> {
+  static async open(url: string, protocols: string[] = []): Promise<RawSocket> {
     const socket = new WebSocket(url.replace("http", "ws"), protocols);
-    const line = new Line(socket);
+    const line = new RawSocket(socket);
     const opened = new Promise<void>((resolve) => socket.addEventListener("open", () => resolve()));
     const failed = line.#closed.then(({ code }) => Promise.reject(new Error(`Refused: ${code}`)));
     await within(Promise.race([opened, failed]), "an open WebSocket");
@@ -82,12 +82,12 @@ export class Line implements Door {
   }
 
   /** Says something and waits for nothing. */
-  say(...messages: unknown[]): void {
+  send(...messages: unknown[]): void {
     for (const message of messages) this.#socket.send(textOf(message));
   }
 
   /** Sends a binary frame. */
-  sayBytes(bytes: Uint8Array<ArrayBuffer>): void {
+  sendBytes(bytes: Uint8Array<ArrayBuffer>): void {
     this.#socket.send(bytes);
   }
 
@@ -113,12 +113,12 @@ export class Line implements Door {
   }
 
   async ask(message: unknown): Promise<Message> {
-    this.say(message);
+    this.send(message);
     return checked(await this.next());
   }
 
-  async tell(message: unknown): Promise<void> {
-    this.say(message);
+  async notify(message: unknown): Promise<void> {
+    this.send(message);
     await this.silence();
   }
 
@@ -149,7 +149,7 @@ export class Line implements Door {
 // -- POST --
 
 /** Asks by POST. */
-export class Post implements Door {
+export class Post implements RawClient {
   readonly #url: string;
 
   constructor(url: string) {
@@ -162,7 +162,7 @@ export class Post implements Door {
     return checked(await response.json());
   }
 
-  async tell(message: unknown): Promise<void> {
+  async notify(message: unknown): Promise<void> {
     const response = await this.#post(message);
     assertEquals(await response.text(), "");
   }
@@ -184,7 +184,7 @@ export class Post implements Door {
 
 /** Makes sure that somebody new is answered, whatever happened to others. */
 export async function assertAlive(url: string): Promise<void> {
-  await (await Line.open(url)).leave();
+  await (await RawSocket.open(url)).leave();
   await new Post(url).leave();
 }
 
@@ -240,7 +240,7 @@ export async function rawUpgrade(
 }
 
 /** A WebSocket for frames to the letter, on which the server has answered once. */
-export async function rawSocket(url: string): Promise<Socket> {
+export async function frameSocket(url: string): Promise<Socket> {
   const socket = await dial(url);
   socket.write(requestText(url, UPGRADE, {}));
   assertStatus(await within(rawResponse(socket), "a response"), 101);

@@ -45,6 +45,13 @@ const recipes: Readonly<Record<RuntimeName, Recipe>> = {
   },
 };
 
+/** The runtime that runs the test. */
+export const runtimeHere: RuntimeName = "deno" in process.versions
+  ? "deno"
+  : "bun" in process.versions
+  ? "bun"
+  : "node";
+
 const found = new Map<RuntimeName, Promise<Runtime | undefined>>();
 
 /**

@@ -4,8 +4,10 @@
 import { JsonRpcClient } from "@x/jsonrpc";
 import type { ClientOptions, StandardSocket } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { silentLog, until, Wire } from "./local.ts";
-import type { Log } from "./local.ts";
+import { until } from "./deferred.ts";
+import { silentLog } from "./log.ts";
+import type { Log } from "./log.ts";
+import { WirePeer } from "./wire.ts";
 
 /** The far ends of a client's connections. */
 export interface Scripted {
@@ -16,13 +18,13 @@ export interface Scripted {
   /** What it logged. */
   readonly log: Log;
   /** All connections so far, the first one first. */
-  readonly wires: readonly Wire[];
+  readonly wires: readonly WirePeer[];
   /** The URL and the subprotocols of each attempt. */
   readonly asked: readonly (readonly string[])[];
   /** How many further attempts are to be refused. */
   refuse: number;
   /** The nth connection, as soon as it is there; 0 is the first. */
-  wire(nth: number): Promise<Wire>;
+  wire(nth: number): Promise<WirePeer>;
 }
 
 /** A client that comes back at once, and its far ends. */
@@ -30,7 +32,7 @@ export function scripted(
   options: ClientOptions = {},
   target: ConstructorParameters<typeof JsonRpcClient>[0] = "ws://scripted.example",
 ): Scripted {
-  const wires: Wire[] = [];
+  const wires: WirePeer[] = [];
   const asked: string[][] = [];
   const log = silentLog();
   function makeSocket(url: string, protocols: string[] = []): StandardSocket {
@@ -40,7 +42,7 @@ export function scripted(
       script.refuse--;
       throw new Error("refused");
     }
-    wires.push(new Wire(far));
+    wires.push(new WirePeer(far));
     return near;
   }
   // A function called with `new` gives what it returns.
@@ -62,7 +64,7 @@ export function scripted(
     refuse: 0,
     async wire(nth) {
       await until(() => wires.length > nth);
-      return wires[nth] as Wire;
+      return wires[nth] as WirePeer;
     },
   };
   return script;

@@ -3,10 +3,10 @@
  */
 import { JsonRpc, RpcInvalidParamsError, RpcServerError } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
-import { silentLog } from "../helpers/local.ts";
+import { silentLog } from "../helpers/log.ts";
 
 /** The server: with the old separator, and params that are neither array nor object. */
-export function seedLike(options: JsonRpcOptions = {}) {
+export function likeAiohttp(options: JsonRpcOptions = {}) {
   const like: JsonRpcOptions = { separator: "__", scalarParams: true, logger: silentLog() };
   const rpc = new JsonRpc({ ...like, ...options })
     .method("ping", () => "pong")

@@ -7,7 +7,7 @@ import process from "node:process";
 import { JsonRpc } from "@x/jsonrpc";
 import { natsBroker } from "@x/jsonrpc/nats";
 import { redisBroker } from "@x/jsonrpc/redis";
-import { serveHere } from "../helpers/local.ts";
+import { serveHere } from "../helpers/server.ts";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 
 const [engine, port, name] = process.argv.slice(2);

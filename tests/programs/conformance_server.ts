@@ -6,7 +6,7 @@ import process from "node:process";
 import { guard, JsonRpc, RpcError, RpcInvalidParamsError } from "@x/jsonrpc";
 import type { RpcRequest } from "@x/jsonrpc";
 import { serve } from "@x/jsonrpc/node";
-import { serveHere } from "../helpers/local.ts";
+import { serveHere } from "../helpers/server.ts";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 
 /** So few that places which are never given back are soon missed. */

@@ -9,8 +9,9 @@ import { connect, JsonRpc } from "@x/jsonrpc";
 import { memoryBroker } from "../../src/brokers/memory.ts";
 import { call } from "../helpers/messages.ts";
 import { dial, frame, requestText, TEXT, UPGRADE } from "../helpers/raw_client.ts";
-import { serveHere, until } from "../helpers/local.ts";
-import type { LocalServer } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 
 /** What was found out, as the last line on stdout. */

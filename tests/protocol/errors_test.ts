@@ -27,8 +27,12 @@ import {
 import type { Logger } from "@x/jsonrpc";
 import * as clientDoor from "@x/jsonrpc/client";
 import { describeError, errorFrom } from "../../src/protocol/errors.ts";
-import type { WireMessage } from "../helpers/local.ts";
-import { bareClient, pair, quietMoment, serveHere, silentLog, until } from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
+import type { WireMessage } from "../helpers/wire.ts";
 
 const standard = [
   [RpcParseError, -32700, "Parse error"],
@@ -268,7 +272,7 @@ for (const [what, make] of Object.entries(secrets)) {
       });
       const wire = bareClient(rpc);
       wire.call(1, "fail");
-      wire.say([{ jsonrpc: "2.0", method: "fail", id: 2 }]);
+      wire.send([{ jsonrpc: "2.0", method: "fail", id: 2 }]);
       wire.call(undefined, "fail");
       wire.call(3, "ping");
       const answers = (await wire.some(3)).flat() as WireMessage[];
@@ -280,7 +284,7 @@ for (const [what, make] of Object.entries(secrets)) {
         { jsonrpc: "2.0", result: "pong", id: 3 },
       ]);
       await quietMoment();
-      assert(!wire.heard.join().includes("secret"));
+      assert(!wire.received.join().includes("secret"));
       assertEquals(logger.lines.length, 3);
       for (const line of logger.lines) assertStringIncludes(line, 'error: Method "fail" failed: ');
       wire.close();

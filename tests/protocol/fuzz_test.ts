@@ -8,10 +8,12 @@ import fc from "fast-check";
 import { after, test } from "node:test";
 import { JsonRpc, RpcError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
-import { assertAlive, Line } from "../helpers/raw_client.ts";
+import { assertAlive, RawSocket } from "../helpers/raw_client.ts";
 import { anyFrame, idsToAnswer } from "../helpers/random_frames.ts";
-import { bareClient, bareServer, quietMoment, silentLog } from "../helpers/local.ts";
-import type { Wire } from "../helpers/local.ts";
+import { quietMoment } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { bareClient, bareServer } from "../helpers/wire.ts";
+import type { WirePeer } from "../helpers/wire.ts";
 import { checked } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
 import { runtime } from "../helpers/runtimes.ts";
@@ -44,11 +46,11 @@ function assertAnswered(answers: readonly unknown[], frames: readonly string[]):
 const frames = fc.array(anyFrame, { maxLength: 15 });
 
 /** Says all of it, and gives what came back when nothing more can come. */
-async function talk(wire: Wire, said: readonly string[]): Promise<unknown[]> {
-  for (const frame of said) wire.say(frame);
+async function talk(wire: WirePeer, said: readonly string[]): Promise<unknown[]> {
+  for (const frame of said) wire.send(frame);
   // `later` and `failLater` take one such moment, and answers travel by microtasks.
   for (let turn = 0; turn < 3; turn++) await quietMoment();
-  return wire.heard.splice(0).map((text) => JSON.parse(text));
+  return wire.received.splice(0).map((text) => JSON.parse(text));
 }
 
 test("JsonRpc answers each call of any frames once, and nothing else", async () => {
@@ -82,8 +84,8 @@ test("JsonRpcClient gives each of its calls its own answer, whatever frames come
     for (let spent = 0; spent < 10; spent++) await spend(client, wire);
     const calls = Array.from({ length: 5 }, (_, n) => client.call("echo", [n]));
     const asked = await wire.some(5);
-    for (const frame of said) wire.say(frame);
-    for (const { id, params } of asked) wire.say({ jsonrpc: "2.0", result: params, id });
+    for (const frame of said) wire.send(frame);
+    for (const { id, params } of asked) wire.send({ jsonrpc: "2.0", result: params, id });
     const answers = await Promise.all(calls);
     assertEquals(answers, calls.map((_, n) => [n]));
     await client.close();
@@ -108,20 +110,20 @@ test("JsonRpcClient matches none of 1,000 calls with any of 100,000 answers at r
     error: fc.option(fc.record({ code: fc.integer(), message: fc.string() }), { nil: undefined }),
   });
   for (const [n, each] of fc.sample(lie, 100_000).entries()) {
-    wire.say(each);
+    wire.send(each);
     if (n % 1000 === 0) await quietMoment();
   }
-  for (const { id, params } of asked) wire.say({ jsonrpc: "2.0", result: params, id });
+  for (const { id, params } of asked) wire.send({ jsonrpc: "2.0", result: params, id });
   assertEquals(await Promise.all(calls), calls.map((_, n) => [n]));
-  assertEquals(wire.heard.length, calls.length, "an answer was answered");
+  assertEquals(wire.received.length, calls.length, "an answer was answered");
   await client.close();
 });
 
 /** Makes one call and answers it. */
-async function spend(client: JsonRpcClient, wire: Wire): Promise<void> {
+async function spend(client: JsonRpcClient, wire: WirePeer): Promise<void> {
   const call = client.call("echo", []);
   const { id } = await wire.next();
-  wire.say({ jsonrpc: "2.0", result: null, id });
+  wire.send({ jsonrpc: "2.0", result: null, id });
   await call;
 }
 
@@ -132,10 +134,10 @@ for (const { label, runtime: name, args } of targets) {
   test(`${label} answers each call of any frames once, and nothing else`, async () => {
     if (await runtime(name) === undefined) return;
     server = await spawnServer(name, "tests/programs/conformance_server.ts", args);
-    const line = await Line.open(server.url);
+    const line = await RawSocket.open(server.url);
     await fc.assert(
       fc.asyncProperty(fc.array(anyFrame, { maxLength: 40 }), async (said) => {
-        line.say(...said);
+        line.send(...said);
         const answers: Message[] = [];
         const due = said.flatMap(idsToAnswer).length;
         while (idsOf(answers).length < due) answers.push(await line.next());

@@ -8,7 +8,8 @@ import { JsonRpc } from "@x/jsonrpc";
 import { DEFAULT_LIMITS } from "../../src/protocol/limits.ts";
 import type { Limits } from "@x/jsonrpc";
 import { resolveLimits } from "../../src/protocol/limits.ts";
-import { bareClient, silentLog } from "../helpers/local.ts";
+import { silentLog } from "../helpers/log.ts";
+import { bareClient } from "../helpers/wire.ts";
 import { call, notice } from "../helpers/messages.ts";
 
 const names = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
@@ -83,8 +84,8 @@ test("resolveLimits() leaves out what is no bound", () => {
 test("maxBatch answers a batch of notifications alone, too: the error is about the batch", async () => {
   const rpc = new JsonRpc({ logger: silentLog(), maxBatch: 3 });
   const wire = bareClient(rpc);
-  wire.say(Array(3).fill(notice("note")));
-  wire.say(Array(4).fill(notice("note")));
+  wire.send(Array(3).fill(notice("note")));
+  wire.send(Array(4).fill(notice("note")));
   const { id, error } = await wire.next();
   assertEquals([id, error?.code, error?.message], [
     null,
@@ -97,7 +98,7 @@ test("maxInFlight drops a notification beyond it with a line in the log", async 
   const logger = silentLog();
   const rpc = new JsonRpc({ logger, maxInFlight: 1 }).method("later", async () => await null);
   const wire = bareClient(rpc);
-  wire.say([call("later", 1), notice("later")]);
+  wire.send([call("later", 1), notice("later")]);
   await wire.next();
   assertEquals(logger.lines, [
     'debug: Notification "later" dropped: Server busy: 1 calls of this connection are in flight (maxInFlight)',

@@ -4,8 +4,10 @@ import { connect, JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
 import { withChromium } from "../helpers/chromium.ts";
 import { rawPost, rawUpgrade } from "../helpers/raw_client.ts";
-import { serveHere, silentLog, until } from "../helpers/local.ts";
-import type { Log } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import type { Log } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
 import { startNginx } from "../helpers/nginx.ts";
 
 const PING = JSON.stringify({ jsonrpc: "2.0", method: "ping", id: 1 });

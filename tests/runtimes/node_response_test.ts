@@ -2,7 +2,7 @@ import { assertEquals, assertInstanceOf, assertNotEquals } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
 import { NodeResponse } from "../../src/runtimes/node/response.ts";
-import { serveOnNode } from "../helpers/local.ts";
+import { serveOnNode } from "../helpers/server.ts";
 
 test("LightResponse is a Response, and the platform's own is where it was", async () => {
   assertNotEquals(NodeResponse, Response);

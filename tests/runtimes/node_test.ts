@@ -12,14 +12,15 @@ import { WebSocket as WsSocket } from "ws";
 import { selfSigned } from "../helpers/certificate.ts";
 import {
   dial,
+  frameSocket,
   rawPost,
   rawRequest,
-  rawSocket,
   rawUpgrade,
   requestText,
   UPGRADE,
 } from "../helpers/raw_client.ts";
-import { gate, quietMoment, silentLog, unsettled, until } from "../helpers/local.ts";
+import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
 
 const LOOPBACK: ServeOptions = { hostname: "127.0.0.1", port: 0 };
 
@@ -269,14 +270,14 @@ test("close() may be called twice, and gives the port back", async () => {
 
 test("close() called again resolves no sooner than before everything has ended", async () => {
   const { rpc } = testServer();
-  const [asked, answer] = [gate(), gate()];
-  rpc.method("late", () => (asked.open(), answer.passed));
+  const [asked, answer] = [deferred(), deferred()];
+  rpc.method("late", () => (asked.resolve(), answer.promise));
   const server = await serve(rpc, LOOPBACK);
   const post = rawPost(server.url, '{"jsonrpc":"2.0","method":"late","id":1}');
-  await asked.passed;
+  await asked.promise;
   const closed = [server.close(), server.close()];
   assertEquals(await unsettled(closed), [0, 1]);
-  answer.open();
+  answer.resolve();
   await Promise.all(closed);
   assertEquals((await post).status, 200);
 });
@@ -284,7 +285,7 @@ test("close() called again resolves no sooner than before everything has ended",
 test("close() is not held up by a peer that does not answer", async () => {
   const { rpc } = testServer();
   const server = await serve(rpc, LOOPBACK);
-  const silent = await rawSocket(server.url);
+  const silent = await frameSocket(server.url);
   await until(() => rpc.connections.size === 1);
   await server.close();
   await until(() => rpc.connections.size === 0);

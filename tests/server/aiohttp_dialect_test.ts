@@ -4,14 +4,14 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { Line } from "../helpers/raw_client.ts";
-import { serveHere } from "../helpers/local.ts";
+import { RawSocket } from "../helpers/raw_client.ts";
+import { serveHere } from "../helpers/server.ts";
 import { result } from "../helpers/messages.ts";
-import { seedLike } from "../programs/aiohttp_like.ts";
+import { likeAiohttp } from "../programs/aiohttp_like.ts";
 
 test("a call of the Python client has ids from 0, and params only where there are some", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   const said = [
     '{"jsonrpc": "2.0", "method": "ping", "id": 0}',
     '{"jsonrpc": "2.0", "method": "add", "id": 1, "params": {"a": 1, "b": 2}}',
@@ -34,8 +34,8 @@ test("a call of the Python client has ids from 0, and params only where there ar
 });
 
 test("a call through the Python client's context has `args` and `kwargs`, also empty ones", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   const none = '{"args": [], "kwargs": {}}';
   const some = '{"args": [1, "two"], "kwargs": {"three": 3}}';
   const ping = `{"jsonrpc": "2.0", "method": "ping", "id": 0, "params": ${none}}`;
@@ -46,8 +46,8 @@ test("a call through the Python client's context has `args` and `kwargs`, also e
 });
 
 test("a call of rpc.js has ids from 1, and params of null where it was given none", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   const said = [
     '{"jsonrpc":"2.0","id":1,"method":"ping","params":null}',
     '{"jsonrpc":"2.0","id":2,"method":"ping"}',
@@ -62,22 +62,22 @@ test("a call of rpc.js has ids from 1, and params of null where it was given non
 test("params that are neither array nor object reach methods with `scalarParams` alone", async () => {
   const say = (id: number, params: unknown) =>
     JSON.stringify({ jsonrpc: "2.0", method: "echo", id, params });
-  await using liberal = await serveHere(seedLike());
-  const line = await Line.open(liberal.ws);
+  await using liberal = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(liberal.ws);
   for (const [id, params] of ["text", "", 0, 1.5, true, false].entries()) {
     assertEquals(await line.ask(say(id, params)), result(id, params));
   }
   line.hangUp();
 
-  await using strict = await serveHere(seedLike({ scalarParams: false }));
-  const other = await Line.open(strict.ws);
+  await using strict = await serveHere(likeAiohttp({ scalarParams: false }));
+  const other = await RawSocket.open(strict.ws);
   assertEquals((await other.ask(say(0, "text"))).error?.code, -32600);
   other.hangUp();
 });
 
 test("methods of a group are called by prefix, two underscores and name", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   const double = '{"jsonrpc": "2.0", "method": "math__double", "id": 0, "params": [21]}';
   assertEquals(await line.ask(double), result(0, 42));
   const listed = await namesOf(line, "get_methods");
@@ -87,8 +87,8 @@ test("methods of a group are called by prefix, two underscores and name", async 
 });
 
 test("errors have a code that the Python client knows: others it drops, and waits for ever", async () => {
-  await using server = await serveHere(seedLike({ maxSubscriptions: 1 }));
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp({ maxSubscriptions: 1 }));
+  const line = await RawSocket.open(server.ws);
   const said = [
     '{"jsonrpc": "2.0", "method": "no_such_method", "id": 0}',
     '{"jsonrpc": "2.0", "method": "add", "id": 1, "params": [1]}',
@@ -109,8 +109,8 @@ test("errors have a code that the Python client knows: others it drops, and wait
 });
 
 test("subscribe and unsubscribe take one bare topic or a list, and answer all subscriptions", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   const say = (method: string, id: number, params: string) =>
     line.ask(`{"jsonrpc": "2.0", "method": "${method}", "id": ${id}, "params": ${params}}`);
   assertEquals(await namesOf(line, "get_topics"), ["news", "sport"]);
@@ -130,9 +130,9 @@ test("subscribe and unsubscribe take one bare topic or a list, and answer all su
 });
 
 test("an event is a notification named as its topic, with the data as it is", async () => {
-  const rpc = seedLike();
+  const rpc = likeAiohttp();
   await using server = await serveHere(rpc);
-  const line = await Line.open(server.ws);
+  const line = await RawSocket.open(server.ws);
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
   const events = ["12:00", 0, false, null, ["a"], { b: 1 }];
   for (const data of events) rpc.publish("news", data);
@@ -142,9 +142,9 @@ test("an event is a notification named as its topic, with the data as it is", as
 });
 
 test("an event that is no array or object comes in an array with `wrapScalars`", async () => {
-  const rpc = seedLike({ wrapScalars: true });
+  const rpc = likeAiohttp({ wrapScalars: true });
   await using server = await serveHere(rpc);
-  const line = await Line.open(server.ws);
+  const line = await RawSocket.open(server.ws);
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
   const events = ["12:00", 0, false, null, ["a"], { b: 1 }];
   for (const data of events) rpc.publish("news", data);
@@ -156,11 +156,11 @@ test("an event that is no array or object comes in an array with `wrapScalars`",
 });
 
 test("the last event of a topic with state follows the answer to subscribe: rpc.js listens from then on", async () => {
-  const rpc = seedLike();
+  const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
   await using server = await serveHere(rpc);
-  const line = await Line.open(server.ws);
-  line.say('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":"news"}');
+  const line = await RawSocket.open(server.ws);
+  line.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":"news"}');
   const event = { jsonrpc: "2.0", method: "news", params: "We are live" };
   assertEquals(await line.some(2), [result(1, ["news"]), event]);
   await line.silence();
@@ -168,10 +168,10 @@ test("the last event of a topic with state follows the answer to subscribe: rpc.
 });
 
 test("an event that a method causes comes to its caller too, who is subscribed", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
-  line.say('{"jsonrpc": "2.0", "method": "publish", "id": 1, "params": "extra"}');
+  line.send('{"jsonrpc": "2.0", "method": "publish", "id": 1, "params": "extra"}');
   const both = await line.some(2);
   assert(both.some(({ id, result }) => id === 1 && result === 1));
   assert(both.some(({ method, params }) => method === "news" && params === "extra"));
@@ -179,8 +179,8 @@ test("an event that a method causes comes to its caller too, who is subscribed",
 });
 
 test("a call of the server is answered as the Python client does: its value, null or an error", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
   const replies = [
     ['"result": true', true],
     ['"result": null', null],
@@ -188,11 +188,11 @@ test("a call of the server is answered as the Python client does: its value, nul
     ['"error": {"code": -32000, "message": ""}', -32000],
   ] as const;
   for (const [reply, outcome] of replies) {
-    line.say('{"jsonrpc": "2.0", "method": "ask", "id": 0}');
+    line.send('{"jsonrpc": "2.0", "method": "ask", "id": 0}');
     const { id, ...question } = await line.next();
     assert(Number.isInteger(id));
     assertEquals(question, { jsonrpc: "2.0", method: "confirm", params: { message: "Sure?" } });
-    line.say(`{"jsonrpc": "2.0", "id": ${id}, ${reply}}`);
+    line.send(`{"jsonrpc": "2.0", "id": ${id}, ${reply}}`);
     const answer = await line.next();
     assertEquals(answer.error?.code ?? answer.result, outcome);
   }
@@ -200,12 +200,14 @@ test("a call of the server is answered as the Python client does: its value, nul
 });
 
 test("a call of the server may go out while others wait, and ids of both sides do not mix", async () => {
-  await using server = await serveHere(seedLike());
-  const line = await Line.open(server.ws);
-  for (const id of [1, 2, 3]) line.say(`{"jsonrpc":"2.0","id":${id},"method":"ask","params":null}`);
+  await using server = await serveHere(likeAiohttp());
+  const line = await RawSocket.open(server.ws);
+  for (const id of [1, 2, 3]) {
+    line.send(`{"jsonrpc":"2.0","id":${id},"method":"ask","params":null}`);
+  }
   const questions = await line.some(3);
   assertEquals(await line.ask('{"jsonrpc":"2.0","id":4,"method":"ping"}'), result(4, "pong"));
-  for (const { id } of questions.reverse()) line.say({ jsonrpc: "2.0", id, result: id });
+  for (const { id } of questions.reverse()) line.send({ jsonrpc: "2.0", id, result: id });
   const answers = await line.some(3);
   assertEquals(answers.map(({ id }) => id), [3, 2, 1]);
   assertEquals(answers.map(({ result }) => result), questions.map(({ id }) => id));
@@ -213,7 +215,7 @@ test("a call of the server may go out while others wait, and ids of both sides d
 });
 
 /** What a method that lists names gives, in the order of the alphabet. */
-async function namesOf(line: Line, method: string): Promise<string[]> {
+async function namesOf(line: RawSocket, method: string): Promise<string[]> {
   const answer = await line.ask(`{"jsonrpc": "2.0", "method": "${method}", "id": 99}`);
   return (answer.result as string[]).sort();
 }

@@ -6,15 +6,15 @@ import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import process from "node:process";
-import { frame, Line, rawSocket, TEXT } from "../helpers/raw_client.ts";
-import { until } from "../helpers/local.ts";
+import { frame, frameSocket, RawSocket, TEXT } from "../helpers/raw_client.ts";
+import { until } from "../helpers/deferred.ts";
 import { call, result } from "../helpers/messages.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
 import { servedTargets } from "../helpers/targets.ts";
 
 /** A peer that was answered once and reads nothing from now on. */
 async function deafPeer(url: string): Promise<Socket> {
-  const socket = await rawSocket(url);
+  const socket = await frameSocket(url);
   return socket.pause();
 }
 
@@ -58,7 +58,7 @@ async function assertBounded(
 }
 
 /** How many connections a server still keeps, and how many of them are open. */
-async function counts(line: Line): Promise<unknown[]> {
+async function counts(line: RawSocket): Promise<unknown[]> {
   return [
     (await line.ask(call("connections", "c"))).result,
     (await line.ask(call("open", "o"))).result,
@@ -69,7 +69,7 @@ async function counts(line: Line): Promise<unknown[]> {
  * Waits until nothing is left of a peer that was closed and reads nothing. Deno's own server cannot cut it
  * off: there its place is taken until it goes by itself.
  */
-async function assertFreed(server: SpawnedServer, deaf: Socket, line: Line): Promise<void> {
+async function assertFreed(server: SpawnedServer, deaf: Socket, line: RawSocket): Promise<void> {
   await until(async () => (await counts(line))[0] === 1);
   // The one that listens, and the one that asks.
   if (isLinux) await until(() => socketsOf(server) === 2);
@@ -78,7 +78,7 @@ async function assertFreed(server: SpawnedServer, deaf: Socket, line: Line): Pro
 
 for (const target of servedTargets()) {
   target.test("a peer that asks for 156 MiB and reads nothing costs less than 64", async (server) => {
-    const other = await Line.open(server.url);
+    const other = await RawSocket.open(server.url);
     const deaf = await deafPeer(server.url);
     await assertBounded(server, 64, async () => {
       for (let id = 0; id < 164; id++) {
@@ -94,8 +94,8 @@ for (const target of servedTargets()) {
   });
 
   target.test("156 MiB of events for a peer that reads nothing cost less than 128", async (server) => {
-    const other = await Line.open(server.url);
-    const publisher = await Line.open(server.url);
+    const other = await RawSocket.open(server.url);
+    const publisher = await RawSocket.open(server.url);
     await other.ask(call("subscribe", 1, ["news"]));
     const events = Array.from({ length: 50 }, (_, n) => `${n}`.padEnd(16_000, "x"));
     async function publish(rounds: number): Promise<void> {

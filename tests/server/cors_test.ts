@@ -8,8 +8,9 @@ import type { Plugin } from "@x/jsonrpc/plugin";
 import { withChromium } from "../helpers/chromium.ts";
 import { rawPost, rawRequest, rawUpgrade } from "../helpers/raw_client.ts";
 import type { RawResponse } from "../helpers/raw_client.ts";
-import { serveHere, silentLog } from "../helpers/local.ts";
-import type { LocalServer } from "../helpers/local.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
 
 const APP = "https://app.example";
 const EVIL = "https://evil.example";

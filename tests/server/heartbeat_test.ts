@@ -6,8 +6,11 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 import { connect, JsonRpc } from "@x/jsonrpc";
 import type { Connection, Limits } from "@x/jsonrpc";
-import { frame, rawSocket, TEXT, within } from "../helpers/raw_client.ts";
-import { runtimeHere, serveHere, serveOnNode, silentLog, until } from "../helpers/local.ts";
+import { frame, frameSocket, TEXT, within } from "../helpers/raw_client.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { runtimeHere } from "../helpers/runtimes.ts";
+import { serveHere, serveOnNode } from "../helpers/server.ts";
 import { call } from "../helpers/messages.ts";
 
 /** Servers that ping by themselves as often as they are told, in this runtime. */
@@ -44,7 +47,7 @@ for (const [what, start] of Object.entries(doors)) {
   test(`heartbeatMs may be longer than a timer can be, and nobody is pinged meanwhile, on ${what}`, async () => {
     const rpc = testServer({ heartbeatMs: 2 ** 31 });
     await using server = await start(rpc as unknown as JsonRpc);
-    const silent = await rawSocket(server.url);
+    const silent = await frameSocket(server.url);
     let pings = 0;
     countPings(silent, () => pings++);
     for (let n = 0; n < 3; n++) {
@@ -61,7 +64,7 @@ for (const [what, start] of Object.entries(doors)) {
     const rpc = testServer();
     await using server = await start(rpc as unknown as JsonRpc);
     await using client = await connect<typeof rpc>(server.ws);
-    const silent = await rawSocket(server.url);
+    const silent = await frameSocket(server.url);
     const end = ended(silent);
     const [, connection] = rpc.connections;
     const { signal } = connection as Connection<null>;
@@ -78,7 +81,7 @@ for (const [what, start] of Object.entries(doors)) {
   test(`heartbeatMs keeps a peer that answers pings or is busy, on ${what}`, async () => {
     const rpc = testServer({ heartbeatMs: 200 });
     await using server = await start(rpc as unknown as JsonRpc);
-    const [idle, busy] = [await rawSocket(server.url), await rawSocket(server.url)];
+    const [idle, busy] = [await frameSocket(server.url), await frameSocket(server.url)];
     let pings = 0;
     countPings(idle, () => {
       pings++;
@@ -87,7 +90,7 @@ for (const [what, start] of Object.entries(doors)) {
     busy.resume();
     const talk = setInterval(() => busy.write(frame(TEXT, JSON.stringify(call("ping", 1)))), 50);
     // Those that are silent tell that the time has come, and again.
-    for (let round = 0; round < 3; round++) await ended((await rawSocket(server.url)).resume());
+    for (let round = 0; round < 3; round++) await ended((await frameSocket(server.url)).resume());
     await until(() => pings >= 4 && rpc.connections.size === 2);
     clearInterval(talk);
     assertEquals([idle.closed, busy.closed], [false, false]);
@@ -98,7 +101,7 @@ for (const [what, start] of Object.entries(doors)) {
   test(`heartbeatMs finds a silent peer that has left much unread, on ${what}`, async () => {
     const rpc = testServer({ maxBufferedBytes: 100_000_000 });
     await using server = await start(rpc as unknown as JsonRpc);
-    const deaf = (await rawSocket(server.url)).pause();
+    const deaf = (await frameSocket(server.url)).pause();
     const [connection] = rpc.connections;
     const { signal } = connection as Connection<null>;
     for (let id = 0; id < 20; id++) {

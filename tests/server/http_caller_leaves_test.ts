@@ -7,7 +7,9 @@ import { test } from "node:test";
 import { JsonRpc, RpcConnectionError } from "@x/jsonrpc";
 import type { RpcRequest } from "@x/jsonrpc";
 import { assertStatus, dial, rawPost, requestText } from "../helpers/raw_client.ts";
-import { gate, serveHere, serveOnNode, silentLog, until } from "../helpers/local.ts";
+import { deferred, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere, serveOnNode } from "../helpers/server.ts";
 import { call } from "../helpers/messages.ts";
 
 const doors = {
@@ -19,14 +21,14 @@ const doors = {
 function testServer() {
   const logger = silentLog();
   const waiting: RpcRequest[] = [];
-  const door = gate();
+  const held = deferred();
   const rpc = new JsonRpc({ logger })
     .method("ping", () => "pong")
     .method("wait", async (_params: unknown, request) => {
       waiting.push(request);
-      await door.passed;
+      await held.promise;
     });
-  return { rpc, logger, door, waiting };
+  return { rpc, logger, held, waiting };
 }
 
 /** Begins a POST whose body may be longer than what is sent of it. */
@@ -39,7 +41,7 @@ async function beginPost(url: string, body: string, length = body.length): Promi
 
 for (const [what, start] of Object.entries(doors)) {
   test(`request.signal aborts when the caller of a POST leaves, on ${what}`, async () => {
-    const { rpc, door, waiting } = testServer();
+    const { rpc, held, waiting } = testServer();
     await using server = await start({ fetch: rpc.fetch, websocket: rpc.websocket });
     const batch = JSON.stringify([call("wait", 1), call("wait", 2)]);
     const [leaving, staying] = [await beginPost(server.url, batch), rawPost(server.url, batch)];
@@ -54,21 +56,21 @@ for (const [what, start] of Object.entries(doors)) {
     const { reason } = signals.find((signal) => signal.aborted) ?? {};
     assertInstanceOf(reason, RpcConnectionError);
     assertEquals(reason.outcome, "unknown");
-    door.open();
+    held.resolve();
     assertStatus(await staying, 200);
     // An answer is no reason to stop.
     assertEquals(signals.filter(({ aborted }) => aborted).length, 2);
   });
 
   test(`request.aborted alone notices that the caller has left, on ${what}`, async () => {
-    const { rpc, door, waiting } = testServer();
+    const { rpc, held, waiting } = testServer();
     await using server = await start({ fetch: rpc.fetch, websocket: rpc.websocket });
     const leaving = await beginPost(server.url, JSON.stringify(call("wait", 1)));
     await until(() => waiting.length === 1);
     assertEquals(waiting[0]?.aborted, false);
     leaving.destroy();
     await until(() => waiting[0]?.aborted === true);
-    door.open();
+    held.resolve();
   });
 
   test(`fetch() goes on when the caller of a POST leaves in mid-body, on ${what}`, async () => {

@@ -4,8 +4,10 @@ import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/
 import type { JsonRpcOptions } from "@x/jsonrpc";
 import { stream } from "@x/jsonrpc/stream";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { bareClient, quietMoment, silentLog, until } from "../helpers/local.ts";
-import type { Log } from "../helpers/local.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import type { Log } from "../helpers/log.ts";
+import { bareClient } from "../helpers/wire.ts";
 import { scripted } from "../helpers/scripted_server.ts";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
@@ -54,10 +56,10 @@ test("stream() hears an id that the server gives again on the next connection", 
     const server = await wire(nth);
     const items = stream(client, "count", [], NAMES);
     const first = items.next();
-    server.say({ jsonrpc: "2.0", result: "0x1", id: (await server.next()).id });
+    server.send({ jsonrpc: "2.0", result: "0x1", id: (await server.next()).id });
     const put = (result: unknown) => {
       const params = { subscription: "0x1", result };
-      server.say({ jsonrpc: "2.0", method: NAMES.notification, params });
+      server.send({ jsonrpc: "2.0", method: NAMES.notification, params });
     };
     put(nth);
     assertEquals((await first).value, nth);
@@ -103,7 +105,7 @@ test("subscription() asks its source for nothing past maxSubscriptions: nobody w
   });
   const wire = bareClient(rpc);
   const asked = ["count", "count", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id }));
-  wire.say(asked);
+  wire.send(asked);
   const answers = await wire.next() as unknown as { error?: { code: number } }[];
   assertEquals(answers.map(({ error }) => error?.code), [undefined, -32006, -32006]);
   assertEquals(begun, 1);
@@ -114,7 +116,7 @@ test("the end of a subscription answers false where none is meant, and logs noth
   const logger = silentLog();
   const wire = bareClient(new JsonRpc({ logger }).stream("count", NAMES, function* () {}));
   for (const params of [undefined, null, [], {}, [null], ["none"], { subscription: "toString" }]) {
-    wire.say({ jsonrpc: "2.0", method: "count_end", params, id: 1 });
+    wire.send({ jsonrpc: "2.0", method: "count_end", params, id: 1 });
     assertEquals(await wire.next(), { jsonrpc: "2.0", result: false, id: 1 });
   }
   assertEquals(logger.lines, []);
@@ -192,7 +194,7 @@ for (const how of ["ends", "fails to end"]) {
         }
       });
     const wire = bareClient(rpc);
-    wire.say(["leave", "stay"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
+    wire.send(["leave", "stay"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
     await until(() => ended.length === 2);
     assertEquals(ended.toSorted(), ["leave", "stay"]);
     assertEquals(logger.lines, []);
@@ -308,7 +310,7 @@ test("subscription() begins nothing in a batch whose first entry ends the connec
       }
     });
   const wire = bareClient(rpc);
-  wire.say(["leave", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
+  wire.send(["leave", "count"].map((method, id) => ({ jsonrpc: "2.0", method, id })));
   await until(() => rpc.connections.size === 0);
   for (let n = 0; n < 5; n++) await quietMoment();
   assertEquals(log, []);

@@ -7,10 +7,12 @@ import { test } from "node:test";
 import { connect, JsonRpc, JsonRpcClient } from "@x/jsonrpc";
 import type { JsonRpcOptions, Limits } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { Line, Post, rawPost, rawRequest } from "../helpers/raw_client.ts";
-import type { Door } from "../helpers/raw_client.ts";
-import { quietMoment, serveHere, silentLog } from "../helpers/local.ts";
-import type { LocalServer } from "../helpers/local.ts";
+import { Post, rawPost, rawRequest, RawSocket } from "../helpers/raw_client.ts";
+import type { RawClient } from "../helpers/raw_client.ts";
+import { quietMoment } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
 import { call, codesOf, idsOf, notice, result } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
 
@@ -33,7 +35,7 @@ function testServer(options: JsonRpcOptions): JsonRpc {
 }
 
 /** Asks through GET. Only what has an id can be asked there. */
-class Get implements Pick<Door, "ask"> {
+class Get implements Pick<RawClient, "ask"> {
   readonly #url: string;
 
   constructor(url: string) {
@@ -48,7 +50,7 @@ class Get implements Pick<Door, "ask"> {
   }
 }
 
-type Asked = Pick<Door, "ask">;
+type Asked = Pick<RawClient, "ask">;
 
 /** A test at each of these doors of a server with small bounds. */
 function at(
@@ -62,7 +64,7 @@ function at(
       await using server = await serveHere(testServer(options));
       if (door === "GET") return await run(new Get(server.url), server);
       if (door === "POST") return await run(new Post(server.url), server);
-      const line = await Line.open(server.url);
+      const line = await RawSocket.open(server.url);
       await run(line, server);
       await line.leave();
     });
@@ -97,8 +99,8 @@ const TOO_BIG = "Request is over 1000 bytes (maxMessageBytes)";
 
 test("maxMessageBytes of 1000 refuses 1001 bytes, over WebSocket", async () => {
   await using server = await serveHere(testServer(SMALL));
-  const line = await Line.open(server.url);
-  line.say(callOf(1001));
+  const line = await RawSocket.open(server.url);
+  line.send(callOf(1001));
   assertEquals((await line.closed()).code, 1009);
 });
 
@@ -114,9 +116,9 @@ test("maxMessageBytes counts the bytes of characters, not their number", async (
   const fits = Math.floor((1000 - new TextEncoder().encode(text(0)).length) / 3);
   assertEquals(await new Post(server.url).ask(text(fits)), result(1, "pong"));
   assertEquals((await rawPost(server.url, text(fits + 1))).status, 413);
-  const line = await Line.open(server.url);
+  const line = await RawSocket.open(server.url);
   assertEquals(await line.ask(text(fits)), result(1, "pong"));
-  line.say(text(fits + 1));
+  line.send(text(fits + 1));
   assertEquals((await line.closed()).code, 1009);
 });
 

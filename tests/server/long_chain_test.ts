@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { runtimeHere } from "../helpers/local.ts";
-import { runtime } from "../helpers/runtimes.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 
 test("a chain of 200 methods is not too long for the compiler", async () => {
   // It is the same compiler and the same program, whoever starts it.

@@ -9,9 +9,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { runtimeHere } from "../helpers/local.ts";
 import type { Findings } from "../programs/memory_probe.ts";
-import { runtime } from "../helpers/runtimes.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import type { Runtime } from "../helpers/runtimes.ts";
 
 /** How to have the garbage collector at hand. Bun always has it. */

@@ -16,7 +16,11 @@ import {
   RpcInvalidParamsError,
   RpcMethodNotFoundError,
 } from "@x/jsonrpc";
-import { bareClient, pair, quietMoment, serveHere, silentLog } from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { quietMoment } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
 
 /** What a server knew before anything was registered. */
 const BUILT_IN = await methodsOf(new JsonRpc());
@@ -111,7 +115,7 @@ test("method() gives the handler params with an own member __proto__, and nothin
     ],
   );
   const wire = bareClient(rpc);
-  wire.say('{"jsonrpc":"2.0","method":"look","params":{"__proto__":{"polluted":1}},"id":1}');
+  wire.send('{"jsonrpc":"2.0","method":"look","params":{"__proto__":{"polluted":1}},"id":1}');
   assertEquals((await wire.next()).result, [true, true, true]);
   wire.close();
 });
@@ -360,7 +364,7 @@ test("rawJson() puts JSON text into the answer as it is", async () => {
   wire.call("a", "raw");
   wire.call(null, "later");
   await wire.some(2);
-  assertEquals(wire.heard, [
+  assertEquals(wire.received, [
     `{"jsonrpc":"2.0","result":${text},"id":"a"}`,
     `{"jsonrpc":"2.0","result":${text},"id":null}`,
   ]);

@@ -4,7 +4,9 @@ import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
 import type { OriginOptions } from "../../src/server/origin.ts";
 import { rawRequest, rawUpgrade } from "../helpers/raw_client.ts";
-import { serveHere, silentLog, until } from "../helpers/local.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
 
 function testServer(options: JsonRpcOptions = {}) {
   const logger = silentLog();

@@ -13,18 +13,14 @@ import type { Connection, JsonRpcClient, Limits } from "@x/jsonrpc";
 import type { ClientCloseEvent } from "@x/jsonrpc/client";
 import type { HandshakeCheck } from "@x/jsonrpc/plugin";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import { rawPost, rawRequest, rawSocket, rawUpgrade, UPGRADE } from "../helpers/raw_client.ts";
-import type { LocalServer } from "../helpers/local.ts";
-import {
-  cable,
-  gate,
-  pair,
-  quietMoment,
-  runtimeHere,
-  serveHere,
-  silentLog,
-  until,
-} from "../helpers/local.ts";
+import { frameSocket, rawPost, rawRequest, rawUpgrade, UPGRADE } from "../helpers/raw_client.ts";
+import { pair } from "../helpers/client.ts";
+import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { runtimeHere } from "../helpers/runtimes.ts";
+import { serveHere } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
 
 function testServer(options: Partial<Limits> = {}) {
   return new JsonRpc({ logger: silentLog(), ...options })
@@ -348,14 +344,14 @@ test("close() aborts what handlers are still at", async () => {
 });
 
 test("close() refuses those whose handshake is still under way", async () => {
-  const door = gate();
+  const door = deferred();
   let asked = false;
-  const rpc = testServer().use({ name: "test", handshake: () => (asked = true, door.passed) });
+  const rpc = testServer().use({ name: "test", handshake: () => (asked = true, door.promise) });
   await using server = await serveHere({ fetch: rpc.fetch, websocket: rpc.websocket });
   const connecting = connect(server.ws).then(() => "in", (error) => error);
   await until(() => asked);
   const closing = rpc.close();
-  door.open();
+  door.resolve();
   await closing;
   assertInstanceOf(await connecting, RpcConnectionError);
 });
@@ -363,7 +359,7 @@ test("close() refuses those whose handshake is still under way", async () => {
 test("close() is not held up by a peer that does not answer", async () => {
   const rpc = testServer();
   await using server = await serveHere(rpc);
-  const silent = await rawSocket(server.url);
+  const silent = await frameSocket(server.url);
   await until(() => rpc.connections.size === 1);
   await rpc.close();
   silent.destroy();
@@ -456,16 +452,16 @@ for (const [what, headers] of Object.entries(wrongRequests)) {
 }
 
 test("maxConnections frees the place when the client leaves during its handshake", async () => {
-  const door = gate();
+  const door = deferred();
   let asked = 0;
   const rpc = testServer({ maxConnections: 1 })
-    .use({ name: "test", handshake: () => ++asked === 1 ? door.passed : undefined });
+    .use({ name: "test", handshake: () => ++asked === 1 ? door.promise : undefined });
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   const leaving = rawUpgrade(between.url).catch(() => {});
   await until(() => asked === 1);
   between.cut();
   await leaving;
-  door.open();
+  door.resolve();
   await placeComesBack(server);
 });

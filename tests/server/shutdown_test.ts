@@ -6,17 +6,12 @@ import { test } from "node:test";
 import { connect, JsonRpc } from "@x/jsonrpc";
 import type { CloseOptions, JsonRpcOptions, RpcRequest } from "@x/jsonrpc";
 import { serve } from "@x/jsonrpc/node";
-import { Line, rawPost, rawRequest, rawUpgrade, UPGRADE } from "../helpers/raw_client.ts";
-import {
-  bareClient,
-  gate,
-  serveHere,
-  serveOnNode,
-  silentLog,
-  unsettled,
-  until,
-} from "../helpers/local.ts";
-import type { LocalServer } from "../helpers/local.ts";
+import { rawPost, rawRequest, RawSocket, rawUpgrade, UPGRADE } from "../helpers/raw_client.ts";
+import { deferred, unsettled, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere, serveOnNode } from "../helpers/server.ts";
+import type { LocalServer } from "../helpers/server.ts";
+import { bareClient } from "../helpers/wire.ts";
 import { call, notice, result } from "../helpers/messages.ts";
 
 /** What a call is answered once the server closes. */
@@ -28,16 +23,16 @@ function refused(id: number) {
 /** A server, and a door that its method `wait` waits at. */
 function testServer(options: JsonRpcOptions = {}) {
   const logger = silentLog();
-  const door = gate();
+  const held = deferred();
   const begun: RpcRequest[] = [];
   const rpc = new JsonRpc({ logger, ...options })
     .method("ping", () => "pong")
     .method("wait", async (_params: unknown, request) => {
       begun.push(request);
-      await door.passed;
+      await held.promise;
       return "waited";
     });
-  return { rpc, logger, door, begun };
+  return { rpc, logger, held, begun };
 }
 
 /** A server whose POSTs are not ended by the kit before the test has ended them. */
@@ -59,16 +54,16 @@ for (
   })
 ) {
   test(`close() lets calls finish, refuses new ones, then closes with 1012, on ${what}`, async () => {
-    const { rpc, door, begun } = testServer();
+    const { rpc, held, begun } = testServer();
     await using server = await start(rpc as unknown as JsonRpc);
-    const line = await Line.open(server.url);
-    line.say(call("wait", 1), call("wait", 2));
+    const line = await RawSocket.open(server.url);
+    line.send(call("wait", 1), call("wait", 2));
     await until(() => begun.length === 2);
     const closing = rpc.close({ drainMs: 60_000 });
     assertEquals(await line.ask(call("ping", 3)), refused(3));
     assertEquals(await line.ask(call("nobody knows this", 4)), refused(4));
     assertEquals(await unsettled([closing]), [0]);
-    door.open();
+    held.resolve();
     assertEquals(await line.some(2), [result(1, "waited"), result(2, "waited")]);
     const { code, reason } = await line.closed();
     assertEquals(code, 1012);
@@ -79,34 +74,34 @@ for (
 }
 
 test("close() closes a connection without calls at once, while others still drain", async () => {
-  const { rpc, door, begun } = testServer();
+  const { rpc, held, begun } = testServer();
   await using server = await served(rpc as unknown as JsonRpc);
-  const [idle, busy] = [await Line.open(server.url), await Line.open(server.url)];
-  busy.say(call("wait", 1));
+  const [idle, busy] = [await RawSocket.open(server.url), await RawSocket.open(server.url)];
+  busy.send(call("wait", 1));
   await until(() => begun.length === 1);
   const closing = rpc.close({ drainMs: 60_000 });
   assertEquals((await idle.closed()).code, 1012);
   await until(() => rpc.connections.size === 1);
   assertEquals(begun[0]?.signal.aborted, false);
-  door.open();
+  held.resolve();
   assertEquals(await busy.next(), result(1, "waited"));
   assertEquals((await busy.closed()).code, 1012);
   await closing;
 });
 
 test("close() refuses each entry of a batch, and drops notifications with a line in the log", async () => {
-  const { rpc, door, begun, logger } = testServer();
+  const { rpc, held, begun, logger } = testServer();
   const wire = bareClient(rpc);
   wire.call(1, "wait");
   await until(() => begun.length === 1);
   const closing = rpc.close({ drainMs: 60_000 });
-  wire.say([call("ping", 2), notice("wait"), call("wait", 3)]);
+  wire.send([call("ping", 2), notice("wait"), call("wait", 3)]);
   assertEquals(await wire.next() as unknown, [refused(2), refused(3)]);
   assertEquals([begun.length, logger.text], [
     1,
     'debug: Notification "wait" dropped: the server is closing',
   ]);
-  door.open();
+  held.resolve();
   await closing;
 });
 
@@ -121,10 +116,10 @@ test("close() still passes cancels and the answers to calls of the server", asyn
   wire.call(1, "ask");
   const { id } = await wire.next();
   const closing = asked.close({ drainMs: 60_000 });
-  wire.say(result(id as number, "first"));
+  wire.send(result(id as number, "first"));
   const second = await wire.next();
   assertEquals(second.params, [2]);
-  wire.say(result(second.id as number, "second"));
+  wire.send(result(second.id as number, "second"));
   assertEquals(await wire.next() as unknown, result(1, ["first", "second"]));
   await closing;
 
@@ -132,7 +127,7 @@ test("close() still passes cancels and the answers to calls of the server", asyn
   other.call(1, "wait");
   await until(() => begun.length === 2);
   void rpc.close({ drainMs: 60_000 });
-  other.say(notice("$/cancelRequest", { id: 1 }));
+  other.send(notice("$/cancelRequest", { id: 1 }));
   assertEquals((await other.next()).error?.code, -32800);
   await rpc.close();
 });
@@ -146,7 +141,7 @@ test("close() waits for calls of the server to its clients", async () => {
   const closing = rpc.close({ drainMs: 60_000 });
   wire.call(7, "ping");
   assertEquals(await wire.next() as unknown, refused(7));
-  wire.say(result(id as number, "late, not lost"));
+  wire.send(result(id as number, "late, not lost"));
   assertEquals(await answer, "late, not lost");
   await closing;
 });
@@ -169,10 +164,10 @@ test("close() leaves no call in doubt: one that is unanswered at the 1012 has no
   const rpc = new JsonRpc({ logger: silentLog() }).method("note", () => ++ran);
   // Not Deno's own server: it drops a peer that says anything after the close, and that tells nothing.
   await using server = await serveOnNode(rpc as unknown as JsonRpc);
-  const line = await Line.open(server.url);
+  const line = await RawSocket.open(server.url);
   let closing: Promise<void> | undefined;
   for (let id = 1; id <= 300; id++) {
-    line.say(call("note", id));
+    line.send(call("note", id));
     if (id === 150) closing = until(() => ran > 0).then(() => rpc.close({ drainMs: 60_000 }));
     if (id % 50 === 0) await new Promise((resolve) => setTimeout(resolve));
   }
@@ -188,7 +183,7 @@ test("close() leaves no call in doubt: one that is unanswered at the 1012 has no
 test("close() spreads the times at which clients may come back", async () => {
   const { rpc } = testServer();
   await using server = await served(rpc as unknown as JsonRpc);
-  const lines = await Promise.all(Array.from({ length: 30 }, () => Line.open(server.url)));
+  const lines = await Promise.all(Array.from({ length: 30 }, () => RawSocket.open(server.url)));
   await rpc.close({ drainMs: 60_000, retryAfterMs: 5000 });
   const closings = await Promise.all(lines.map((line) => line.closed()));
   const times = closings.map(({ reason }) => Number(reason.replace("retry-after=", "")));
@@ -199,32 +194,32 @@ test("close() spreads the times at which clients may come back", async () => {
 // -- at the doors --
 
 test("close() refuses a WebSocket whose handshake was under way with 503", async () => {
-  const { rpc, door, begun } = testServer();
-  const entry = gate();
+  const { rpc, held, begun } = testServer();
+  const entry = deferred();
   let asked = 0;
   rpc.use({
     name: "test",
-    handshake: ({ url }) => url.endsWith("/late") ? (asked++, entry.passed) : undefined,
+    handshake: ({ url }) => url.endsWith("/late") ? (asked++, entry.promise) : undefined,
   });
   await using server = await served(rpc as unknown as JsonRpc);
-  const line = await Line.open(server.url);
-  line.say(call("wait", 1));
+  const line = await RawSocket.open(server.url);
+  line.send(call("wait", 1));
   await until(() => begun.length === 1);
   const late = rawRequest(server.url, { path: "/late", headers: UPGRADE });
   await until(() => asked === 1);
   const closing = rpc.close({ drainMs: 60_000 });
-  entry.open();
+  entry.resolve();
   assertEquals((await late).status, 503);
   assertEquals(rpc.connections.size, 1);
-  door.open();
+  held.resolve();
   await closing;
 });
 
 test("close() refuses new WebSockets and POSTs with 503 and retry-after while it drains", async () => {
-  const { rpc, door, begun } = testServer();
+  const { rpc, held, begun } = testServer();
   await using server = await served(rpc as unknown as JsonRpc);
-  const line = await Line.open(server.url);
-  line.say(call("wait", 1));
+  const line = await RawSocket.open(server.url);
+  line.send(call("wait", 1));
   await until(() => begun.length === 1);
   const closing = rpc.close({ drainMs: 60_000, retryAfterMs: 3000 });
   const body = JSON.stringify(call("ping", 2));
@@ -234,7 +229,7 @@ test("close() refuses new WebSockets and POSTs with 503 and retry-after while it
     assertEquals(JSON.parse(response.body), { ...refused(0), id: null });
   }
   assertThrows(() => bareClient(rpc), TypeError, "Cannot attach");
-  door.open();
+  held.resolve();
   await closing;
 });
 
@@ -245,13 +240,13 @@ for (
   })
 ) {
   test(`close() waits for POSTs under way, on ${what}`, async () => {
-    const { rpc, door, begun } = testServer();
+    const { rpc, held, begun } = testServer();
     await using server = await start(rpc as unknown as JsonRpc);
     const answer = post(server.url, [call("wait", 1), call("ping", 2)]);
     await until(() => begun.length === 1);
     const closing = rpc.close({ drainMs: 60_000 });
     assertEquals(await unsettled([closing]), [0]);
-    door.open();
+    held.resolve();
     assertEquals(await (await answer).json(), [result(1, "waited"), result(2, "pong")]);
     await closing;
   });
@@ -262,8 +257,8 @@ for (
 test("close() gives up at drainMs what is left: 1001, 503, and signals abort", async () => {
   const { rpc, begun } = testServer();
   await using server = await served(rpc as unknown as JsonRpc);
-  const line = await Line.open(server.url);
-  for (let id = 1; id <= 10; id++) line.say(call("wait", id));
+  const line = await RawSocket.open(server.url);
+  for (let id = 1; id <= 10; id++) line.send(call("wait", id));
   const posted = post(server.url, call("wait", 11));
   await until(() => begun.length === 11);
   const signals = begun.map(({ signal }) => signal);
@@ -308,7 +303,7 @@ for (const [how, calls] of Object.entries(shortened)) {
 }
 
 test("close() closes plugins once, after the drain", async () => {
-  const { rpc, door, begun } = testServer();
+  const { rpc, held, begun } = testServer();
   const seen: string[] = [];
   rpc.use({
     name: "test",
@@ -321,7 +316,7 @@ test("close() closes plugins once, after the drain", async () => {
   const closing = [rpc.close({ drainMs: 60_000 }), rpc.close({ drainMs: 60_000 })];
   assertEquals(await unsettled(closing), [0, 1]);
   assertEquals(seen, []);
-  door.open();
+  held.resolve();
   await Promise.all(closing);
   assertEquals(seen, ["ended", "closed"]);
 });
@@ -343,15 +338,15 @@ for (const name of ["drainMs", "retryAfterMs"]) {
 // -- ./node --
 
 test("serve().close() with drainMs drains the server behind it, POSTs too", async () => {
-  const { rpc, door, begun } = testServer();
+  const { rpc, held, begun } = testServer();
   const server = await serve(rpc, { hostname: "127.0.0.1", port: 0 });
-  const line = await Line.open(server.url);
-  line.say(call("wait", 1));
+  const line = await RawSocket.open(server.url);
+  line.send(call("wait", 1));
   const posted = post(server.url, call("wait", 2));
   await until(() => begun.length === 2);
   const closing = server.close({ drainMs: 60_000 });
   assertEquals(await line.ask(call("ping", 3)), refused(3));
-  door.open();
+  held.resolve();
   assertEquals(await line.next(), result(1, "waited"));
   assertEquals((await line.closed()).code, 1012);
   assertEquals(await (await posted).json(), result(2, "waited"));
@@ -390,7 +385,7 @@ test("a client loses no call when its server drains and another takes the port",
   client.notify("ping");
   await until(() => old.logger.text.includes("dropped"));
   assertEquals(await unsettled([running, refused]), [0, 1]);
-  old.door.open();
+  old.held.resolve();
   assertEquals(await running, "waited");
   await closing;
   const heir = new JsonRpc({ logger: silentLog() }).method("ping", () => "pong of the new one");

@@ -6,7 +6,9 @@ import { LateBroker } from "../helpers/brokers/late_broker.ts";
 import { withChromium } from "../helpers/chromium.ts";
 import { dial, rawRequest } from "../helpers/raw_client.ts";
 import { EventReader } from "../helpers/event_reader.ts";
-import { gate, serveHere, silentLog, until } from "../helpers/local.ts";
+import { deferred, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
 import { freePort } from "../helpers/ports.ts";
 
 function serverOf(options: JsonRpcOptions = {}) {
@@ -285,16 +287,16 @@ for (const how of ["logout", "removeTopic"]) {
 }
 
 test("an event stream whose topics are lost before it is answered is answered 404", async () => {
-  const door = gate();
+  const held = deferred();
   const rpc = serverOf({
-    broker: new LateBroker((what) => what === "subscribe" ? door.passed : Promise.resolve()),
+    broker: new LateBroker((what) => what === "subscribe" ? held.promise : Promise.resolve()),
   })
     .use({ name: "test", handshake: (handshake) => void (handshake.user = "ada") });
   await using server = await serveHere(rpc);
   const opening = EventReader.open(server.url, "topics=secret");
   await until(() => rpc.connections.size === 1);
   for (const connection of rpc.connections) connection.logout();
-  door.open();
+  held.resolve();
   const { response } = await opening;
   assertEquals(response.status, 404);
   await response.body?.cancel().catch(() => {});

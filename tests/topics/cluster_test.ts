@@ -6,8 +6,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import type { EngineName, RunningEngine } from "../helpers/brokers/engine.ts";
-import { Mover } from "../helpers/brokers/roaming_client.ts";
-import { until } from "../helpers/local.ts";
+import { RoamingClient } from "../helpers/brokers/roaming_client.ts";
+import { until } from "../helpers/deferred.ts";
 import { runtime } from "../helpers/runtimes.ts";
 import type { RuntimeName } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
@@ -22,14 +22,14 @@ for (const name of ["redis", "nats"] as const) {
       await Promise.all(clients.map((client, n) => client.move(urlOf(nodes, n))));
       const topics = ["room.a", "room.b"];
       const publishing = nodes.flatMap((_, n) =>
-        topics.map((topic) => (clients[n] as Mover).call("publish", [topic, 0, 300]))
+        topics.map((topic) => (clients[n] as RoamingClient).call("publish", [topic, 0, 300]))
       );
       await Promise.all(publishing);
       const total = nodes.length * topics.length * 300;
       await until(() => clients.every(({ count }) => count >= total));
-      const [first, ...others] = clients as [Mover, ...Mover[]];
-      for (const { heard } of others) assertEquals(heard, first.heard);
-      for (const topic of topics) assertWhole(first.heard.get(topic), nodes.length, 300);
+      const [first, ...others] = clients as [RoamingClient, ...RoamingClient[]];
+      for (const { received } of others) assertEquals(received, first.received);
+      for (const topic of topics) assertWhole(first.received.get(topic), nodes.length, 300);
       for (const client of clients) client.leave();
     });
   });
@@ -37,7 +37,7 @@ for (const name of ["redis", "nats"] as const) {
   test(`behind ${name}, a server is killed and its clients lose nothing at another`, async () => {
     await withCluster(name, async ({ nodes }) => {
       const clients = [newMover(), newMover(), newMover(), newMover()];
-      const publisher = new Mover([]);
+      const publisher = new RoamingClient([]);
       const [doomed, second, third] = nodes as [SpawnedServer, SpawnedServer, SpawnedServer];
       await Promise.all(clients.map((client) => client.move(doomed.url)));
       await publisher.move(second.url);
@@ -53,9 +53,9 @@ for (const name of ["redis", "nats"] as const) {
       await Promise.all(clients.map((client, n) => client.move(rest[n] as string)));
       await publishing;
       await until(() => clients.every(({ count }) => count >= 1000));
-      for (const { gaps, heard } of clients) {
+      for (const { gaps, received } of clients) {
         assertEquals(gaps, []);
-        assertWhole(heard.get("room.a"), 1, 1000);
+        assertWhole(received.get("room.a"), 1, 1000);
       }
       for (const client of [...clients, publisher]) client.leave();
     });
@@ -65,7 +65,7 @@ for (const name of ["redis", "nats"] as const) {
     await withCluster(name, async ({ nodes, engine }) => {
       const clients = nodes.map(() => newMover());
       await Promise.all(clients.map((client, n) => client.move(urlOf(nodes, n))));
-      const [publisher] = clients as [Mover];
+      const [publisher] = clients as [RoamingClient];
       await publisher.call("publish", ["room.a", 0, 100]);
       await until(() => clients.every(({ count }) => count === 100));
 
@@ -75,11 +75,11 @@ for (const name of ["redis", "nats"] as const) {
       // What was under way when the engine went may be in the topic or not: Redis cannot be asked.
       await waiting;
       await publisher.call("publish", ["room.b", 0, 1]);
-      await until(() => clients.every(({ heard }) => heard.get("room.b")?.length === 1));
+      await until(() => clients.every(({ received }) => received.get("room.b")?.length === 1));
       await until(() => clients.every(({ count }) => count === publisher.count));
-      for (const { gaps, heard } of clients) {
-        assertEquals([gaps, heard], [[], publisher.heard]);
-        const numbers = heard.get("room.a")?.map((text) => Number(String(text).split(" ")[1])) ??
+      for (const { gaps, received } of clients) {
+        assertEquals([gaps, received], [[], publisher.received]);
+        const numbers = received.get("room.a")?.map((text) => Number(String(text).split(" ")[1])) ??
           [];
         assertEquals(numbers.toSorted((a, b) => a - b), numbers);
         assertEquals(new Set(numbers).size, numbers.length);
@@ -89,7 +89,9 @@ for (const name of ["redis", "nats"] as const) {
       await engine.start("without its data");
       await until(() => clients.every(({ gaps }) => gaps.length === 2));
       await publisher.call("publish", ["room.a", 200, 250]);
-      await until(() => clients.every(({ heard }) => endsWith(heard.get("room.a"), 200, 250)));
+      await until(() =>
+        clients.every(({ received }) => endsWith(received.get("room.a"), 200, 250))
+      );
       for (const { gaps } of clients) assertEquals(gaps.toSorted(), ["room.a", "room.b"]);
       for (const client of clients) client.leave();
     });
@@ -97,7 +99,7 @@ for (const name of ["redis", "nats"] as const) {
 
   test(`behind ${name}, a client that was away for longer than history is told`, async () => {
     await withCluster(name, async ({ nodes }) => {
-      const [client, publisher] = [new Mover(["short.a", "room.a"]), new Mover([])];
+      const [client, publisher] = [new RoamingClient(["short.a", "room.a"]), new RoamingClient([])];
       await client.move(urlOf(nodes, 0));
       await publisher.move(urlOf(nodes, 1));
       for (const topic of ["short.a", "room.a"]) await publisher.call("publish", [topic, 0, 3]);
@@ -106,10 +108,10 @@ for (const name of ["redis", "nats"] as const) {
       for (const topic of ["short.a", "room.a"]) await publisher.call("publish", [topic, 3, 300]);
       await client.move(urlOf(nodes, 2));
       assertEquals(client.gaps, ["short.a"]);
-      await until(() => client.heard.get("room.a")?.length === 300);
-      assertEquals(client.heard.get("short.a")?.length, 3);
+      await until(() => client.received.get("room.a")?.length === 300);
+      assertEquals(client.received.get("short.a")?.length, 3);
       await publisher.call("publish", ["short.a", 300, 302]);
-      await until(() => endsWith(client.heard.get("short.a"), 300, 302));
+      await until(() => endsWith(client.received.get("short.a"), 300, 302));
       for (const each of [client, publisher]) each.leave();
     });
   });
@@ -144,8 +146,8 @@ async function withCluster(
   }
 }
 
-function newMover(): Mover {
-  return new Mover(["room.a", "room.b"]);
+function newMover(): RoamingClient {
+  return new RoamingClient(["room.a", "room.b"]);
 }
 
 function urlOf(nodes: readonly SpawnedServer[], n: number): string {

@@ -9,8 +9,9 @@ import type { SlowConsumer } from "../../src/topics/options.ts";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import type { LinkedSocket } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";
-import { quietMoment, silentLog, until } from "../helpers/local.ts";
-import type { WireMessage } from "../helpers/local.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import type { WireMessage } from "../helpers/wire.ts";
 
 const TOPICS = ["kept", "short", "unkept", "state", "slow", "latest"] as const;
 type TopicName = (typeof TOPICS)[number];

@@ -4,8 +4,10 @@ import { guard, JsonRpc, RpcServerError } from "@x/jsonrpc";
 import type { JsonRpcOptions, TopicOptions } from "@x/jsonrpc";
 import { memoryBroker } from "@x/jsonrpc/memory";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";
-import { bareClient, gate, quietMoment, silentLog, until } from "../helpers/local.ts";
-import type { Wire, WireMessage } from "../helpers/local.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { bareClient } from "../helpers/wire.ts";
+import type { WireMessage, WirePeer } from "../helpers/wire.ts";
 
 /** What an event of a recovering subscriber has. */
 interface EventParams {
@@ -40,7 +42,7 @@ let calls = 0;
 
 /** Subscribes as one who recovers, and gives the answer: the next message that is one. */
 async function recover(
-  wire: Wire,
+  wire: WirePeer,
   topics: string[] | string,
   since?: Record<string, unknown>,
   more: object = {},
@@ -61,11 +63,11 @@ function heard(messages: readonly WireMessage[], topic?: string): unknown[] {
 }
 
 /** All that a bare client has heard. */
-function allOf(wire: Wire): WireMessage[] {
-  return wire.heard.map((text) => JSON.parse(text));
+function allOf(wire: WirePeer): WireMessage[] {
+  return wire.received.map((text) => JSON.parse(text));
 }
 
-function lastPosition(wire: Wire): string {
+function lastPosition(wire: WirePeer): string {
   const last = allOf(wire).findLast(({ method }) => method === "rpc.message");
   return (last?.params as EventParams).position;
 }
@@ -105,7 +107,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const first = bareClient(rpc);
     const { positions } = await recover(first, ["clock", "room.7"]);
     for (const n of [1, 2, 3]) rpc.publish("clock", n);
-    await until(() => first.heard.length === 4);
+    await until(() => first.received.length === 4);
     const clock = lastPosition(first);
     first.close();
     for (const n of [4, 5]) rpc.publish("clock", n);
@@ -116,7 +118,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     assertEquals(answer.positions, since);
     assertEquals(answer.recovered, { clock: true, "room.7": true });
     rpc.publish("clock", 6);
-    await until(() => second.heard.length === 5);
+    await until(() => second.received.length === 5);
     assertEquals(heard(allOf(second), "clock"), [4, 5, 6]);
     assertEquals(heard(allOf(second), "room.7"), ["a"]);
     second.close();
@@ -134,7 +136,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     await rpc.publish("clock", 1).position;
     const second = bareClient(rpc);
     assertEquals((await recover(second, "clock", positions)).recovered, { clock: true });
-    await until(() => second.heard.length === 2 && nothing.heard.length === 2);
+    await until(() => second.received.length === 2 && nothing.received.length === 2);
     assertEquals([heard(allOf(second)), heard(allOf(nothing))], [[1], [1]]);
     nothing.close();
     second.close();
@@ -158,7 +160,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
       assertEquals(answer.positions[topic], `${positions[topic]?.replace(/\d+$/, "")}4`);
     }
     for (const topic of ["short", "plain", "both"] as const) rpc.publish(topic, 5);
-    await until(() => second.heard.length === 5);
+    await until(() => second.received.length === 5);
     const came = allOf(second);
     // As to a newcomer: what its `state` says, and then what is new.
     assertEquals([heard(came, "short"), heard(came, "plain"), heard(came, "both")], [[5], [5], [
@@ -183,7 +185,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
       const { recovered } = await recover(wire, "clock", { clock: since });
       assertEquals(recovered, { clock: false }, JSON.stringify(since));
       await rpc.publish("clock", "new").position;
-      await until(() => wire.heard.length === 2);
+      await until(() => wire.received.length === 2);
       assertEquals(heard(allOf(wire)), ["new"]);
       wire.close();
     }
@@ -196,12 +198,12 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const first = bareClient(rpc);
     const { positions, recovered } = await recover(first, ["last"]);
     assertEquals(recovered, { last: true });
-    await until(() => first.heard.length === 2);
+    await until(() => first.received.length === 2);
     assertEquals(heard(allOf(first)), [3]);
     const second = bareClient(rpc);
     const again = await recover(second, ["last"], positions);
     assertEquals([again.positions, again.recovered], [positions, { last: true }]);
-    await until(() => second.heard.length === 2);
+    await until(() => second.received.length === 2);
     assertEquals(allOf(second)[1], allOf(first)[1]);
     first.close();
     second.close();
@@ -218,7 +220,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
       rpc.publish("long", n);
       if (n % 10 === 0) await turn();
     }
-    await until(() => wire.heard.length === 1101);
+    await until(() => wire.received.length === 1101);
     assertEquals(heard(allOf(wire)), [...Array(1100).keys()]);
     wire.close();
     await rpc.close();
@@ -228,9 +230,9 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const rpc = serverOf(options());
     const wire = bareClient(rpc);
     const names = async () => {
-      const from = wire.heard.length;
+      const from = wire.received.length;
       await rpc.publish("both", "event").position;
-      await until(() => wire.heard.length > from);
+      await until(() => wire.received.length > from);
       await quietMoment();
       return allOf(wire).slice(from).map(({ method }) => method);
     };
@@ -266,7 +268,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
       since: { both: "x:1" },
     });
     wire.call("u", "unsubscribe", ["both"]);
-    await until(() => wire.heard.length >= 2);
+    await until(() => wire.received.length >= 2);
     await turn();
     const answers = allOf(wire).filter(({ id }) => id !== undefined);
     assertEquals(answers.find(({ id }) => id === "u")?.result, ["clock"]);
@@ -323,7 +325,7 @@ test("subscribe with recover leaves out unknown and hidden topics, whatever thei
   const rpc = new JsonRpc().topic("__proto__").topic("constructor");
   const wire = bareClient(rpc);
   const since = JSON.parse('{"__proto__":"x:1","nowhere":"x:1"}');
-  wire.say(JSON.stringify({
+  wire.send(JSON.stringify({
     jsonrpc: "2.0",
     id: 1,
     method: "subscribe",
@@ -337,11 +339,11 @@ test("subscribe with recover leaves out unknown and hidden topics, whatever thei
 });
 
 test("subscribe that was cancelled leaves the subscription as it was", async () => {
-  const door = gate();
+  const held = deferred();
   const rpc = new JsonRpc({ logger: silentLog() }).topic("clock", HISTORY)
     .use(async ({ id }, next) => {
       const result = next();
-      if (id === "slow") await door.passed;
+      if (id === "slow") await held.promise;
       return result;
     });
   const wire = bareClient(rpc);
@@ -431,15 +433,15 @@ test("leaving while the engine is asked, and coming back while it is told, keep 
     wire.call(undefined, "unsubscribe", ["clock"]);
     if (round % 3 === 0) await turn();
   }
-  await until(() => wire.heard.length === 20 && broker.sinks.size === 0);
+  await until(() => wire.received.length === 20 && broker.sinks.size === 0);
   wire.call("last", "subscribe", { topics: ["clock"], recover: true });
-  await until(() => wire.heard.length === 21);
+  await until(() => wire.received.length === 21);
   assertEquals(broker.sinks.size, 1);
   for (const [n, asked] of broker.asked.entries()) {
     assertEquals(asked, n % 2 === 0 ? "subscribe clock" : "unsubscribe clock");
   }
   await rpc.publish("clock", "heard").position;
-  await until(() => wire.heard.length === 22);
+  await until(() => wire.received.length === 22);
   assertEquals(heard(allOf(wire)), ["heard"]);
   wire.close();
   await until(() => broker.sinks.size === 0);
@@ -460,7 +462,7 @@ test("a gap of the engine is told to those who recover", async () => {
   assertEquals((await wire.next()).params, { topic: "clock", position: "new:0", gap: true });
   const other = bareClient(rpc);
   assertEquals((await recover(other, "clock", { clock: before })).recovered, { clock: false });
-  assertEquals(plain.heard.length, 2);
+  assertEquals(plain.received.length, 2);
   for (const each of [wire, plain, other]) each.close();
   await rpc.close();
 });

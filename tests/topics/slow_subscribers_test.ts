@@ -5,13 +5,15 @@ import type { Connection, JsonRpcOptions, TopicOptions } from "@x/jsonrpc";
 import type { SlowConsumer } from "../../src/topics/options.ts";
 import { linkedSockets } from "@x/jsonrpc/testing";
 import { LateBroker, turn } from "../helpers/brokers/late_broker.ts";
-import { bareClient, gate, quietMoment, silentLog, until, Wire } from "../helpers/local.ts";
-import type { WireMessage } from "../helpers/local.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { bareClient, WirePeer } from "../helpers/wire.ts";
+import type { WireMessage } from "../helpers/wire.ts";
 
 const MARK = 1000;
 
 /** A bare client whose peer can be made to believe that it does not read. */
-class SlowWire extends Wire {
+class SlowWire extends WirePeer {
   readonly connection: Connection;
   readonly #far: { bufferedAmount: number };
 
@@ -36,7 +38,7 @@ class SlowWire extends Wire {
 
   /** The data of the events that came, or "gap". */
   get data(): unknown[] {
-    return this.heard.map((text) => JSON.parse(text) as WireMessage)
+    return this.received.map((text) => JSON.parse(text) as WireMessage)
       .filter(({ method }) => method !== undefined)
       .map(({ method, params }) => {
         if (method !== "rpc.message") return params;
@@ -186,17 +188,17 @@ test("slowConsumer: drop-oldest makes as much room as the newest event needs, an
 
 for (const recover of [false, true]) {
   test(`subscribe loses nothing while its answer is held back, ${recover ? "with" : "without"} recover`, async () => {
-    const door = gate();
+    const door = deferred();
     const rpc = new JsonRpc({ maxBufferedBytes: 40_000 }).topic("a").use(async (_request, next) => {
       const result = next();
-      await door.passed;
+      await door.promise;
       return result;
     });
     const wire = bareClient(rpc);
     wire.call(1, "subscribe", { topics: ["a"], recover });
     await quietMoment();
     for (let n = 0; n < 500; n++) rpc.publish("a", n);
-    door.open();
+    door.resolve();
     const data = (await wire.some(501)).slice(1)
       .map(({ params }) => recover ? (params as { data: number }).data : params);
     assertEquals(data, Array.from({ length: 500 }, (_, n) => n));
@@ -205,17 +207,17 @@ for (const recover of [false, true]) {
 }
 
 test("subscribe whose answer is held back for long is told of a gap, and costs bounded memory", async () => {
-  const door = gate();
+  const door = deferred();
   const rpc = new JsonRpc({ maxBufferedBytes: 400_000 }).topic("a").use(async (_request, next) => {
     const result = next();
-    await door.passed;
+    await door.promise;
     return result;
   });
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", { topics: ["a"], recover: true });
   await quietMoment();
   for (let n = 0; n < 500; n++) rpc.publish("a", "x".repeat(1000));
-  door.open();
+  door.resolve();
   let gap = 0;
   const isGap = ({ params }: WireMessage) => (params as { gap?: boolean } | undefined)?.gap;
   while (!isGap(await wire.next())) gap++;

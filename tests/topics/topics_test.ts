@@ -12,19 +12,13 @@ import {
 import type { CallMiddleware, Schema } from "@x/jsonrpc";
 import { memoryBroker } from "@x/jsonrpc/memory";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import type { WireMessage } from "../helpers/local.ts";
-import {
-  bareClient,
-  bareServer,
-  cable,
-  gate,
-  pair,
-  quietMoment,
-  serveHere,
-  silentLog,
-  until,
-  Wire,
-} from "../helpers/local.ts";
+import { pair } from "../helpers/client.ts";
+import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
+import { deferred, quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
+import { bareClient, bareServer, WirePeer } from "../helpers/wire.ts";
+import type { WireMessage } from "../helpers/wire.ts";
 
 const numbers: Schema<number> = {
   "~standard": {
@@ -38,14 +32,14 @@ const numbers: Schema<number> = {
 };
 
 /** Asks for topics and reads the answer; events that come with it are for later. */
-async function subscribe(wire: Wire, ...topics: string[]): Promise<WireMessage> {
+async function subscribe(wire: WirePeer, ...topics: string[]): Promise<WireMessage> {
   wire.call("subscribe", "subscribe", topics);
   return await wire.next();
 }
 
 /** Names and data of the events that a bare client has heard. */
-function eventsOf(wire: Wire): unknown[] {
-  return wire.heard.map((text) => JSON.parse(text) as WireMessage)
+function eventsOf(wire: WirePeer): unknown[] {
+  return wire.received.map((text) => JSON.parse(text) as WireMessage)
     .filter(({ id }) => id === undefined)
     .map(({ method, params }) => [method, params]);
 }
@@ -56,26 +50,26 @@ test("subscribe() hears the events of a topic, in order, and nothing of others",
   const rpc = new JsonRpc().topic("clock", { schema: type<number>() }).topic("news");
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws);
-  const heard: number[] = [];
-  const subscription = await client.subscribe("clock", (time) => heard.push(time));
+  const received: number[] = [];
+  const subscription = await client.subscribe("clock", (time) => received.push(time));
   assertEquals(subscription.topic, "clock");
   for (let n = 0; n < 100; n++) {
     rpc.publish("clock", n);
     rpc.publish("news", n);
   }
   await client.getTopics();
-  assertEquals(heard, [...Array(100).keys()]);
+  assertEquals(received, [...Array(100).keys()]);
 });
 
 test("subscribe() hears any JSON as it was sent", async () => {
   const rpc = new JsonRpc().topic("any");
   await using client = await pair(rpc);
-  const heard: unknown[] = [];
-  await client.subscribe("any", (data) => heard.push(data));
+  const received: unknown[] = [];
+  await client.subscribe("any", (data) => received.push(data));
   const sent = ["text", 0, "", false, true, [1], [], {}, { a: { b: 1 } }, null];
   for (const data of sent) rpc.publish("any", data);
   await client.getTopics();
-  assertEquals(heard, sent);
+  assertEquals(received, sent);
 });
 
 test("notify() answers to how many it went", async () => {
@@ -184,14 +178,14 @@ test("subscribe() rejects with RpcInvalidParamsError when there is no such topic
 test("subscribe() can be tried again when the topic was not there at first", async () => {
   const rpc = new JsonRpc().topic("clock");
   await using client = await pair(rpc);
-  const heard: unknown[] = [];
-  const tries = [1, 2].map(() => client.subscribe("late" as "clock", () => heard.push("old")));
+  const received: unknown[] = [];
+  const tries = [1, 2].map(() => client.subscribe("late" as "clock", () => received.push("old")));
   for (const each of tries) await assertRejects(() => each, RpcInvalidParamsError);
   rpc.topic("late");
-  await client.subscribe("late" as "clock", (data) => heard.push(data));
+  await client.subscribe("late" as "clock", (data) => received.push(data));
   rpc.publish("late" as "clock", "new");
   await client.getTopics();
-  assertEquals(heard, ["new"]);
+  assertEquals(received, ["new"]);
 });
 
 const asked: readonly (readonly [params: unknown, subscriptions: string[]])[] = [
@@ -239,7 +233,7 @@ test("subscribe and unsubscribe may come in one batch", async () => {
   const entry = (method: string, topic: string, id?: number) => (
     { jsonrpc: "2.0", method, params: [topic], id }
   );
-  wire.say([
+  wire.send([
     entry("subscribe", "a", 1),
     entry("subscribe", "b", 2),
     entry("unsubscribe", "a", 3),
@@ -249,7 +243,7 @@ test("subscribe and unsubscribe may come in one batch", async () => {
   const answers = await wire.next() as unknown as WireMessage[];
   assertEquals(answers.map(({ result }) => result), [["a"], ["a", "b"], ["b"], ["b"]]);
   await quietMoment();
-  assertEquals(eventsOf({ heard: wire.heard.slice(1) } as Wire), [["b", "last b"]]);
+  assertEquals(eventsOf({ received: wire.received.slice(1) } as WirePeer), [["b", "last b"]]);
   assertEquals([rpc.publish("a", 1).deliveries, rpc.publish("b", 1).deliveries], [0, 1]);
   wire.close();
 });
@@ -324,18 +318,18 @@ for (const [what, use] of Object.entries(layers)) {
 }
 
 test("subscribe sends what happens while a slow middleware holds its answer back", async () => {
-  const door = gate();
+  const held = deferred();
   const rpc = new JsonRpc().topic("clock", { retain: true })
     .use(async (_request, next) => {
       const result = next();
-      await door.passed;
+      await held.promise;
       return result;
     });
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", ["clock"]);
   await quietMoment();
   rpc.publish("clock", "meanwhile");
-  door.open();
+  held.resolve();
   const [answer, event] = await wire.some(2);
   assertEquals([answer?.id, event?.params], [1, "meanwhile"]);
   rpc.publish("clock", "after");
@@ -344,17 +338,17 @@ test("subscribe sends what happens while a slow middleware holds its answer back
 });
 
 test("subscribe that was cancelled leaves nothing half done", async () => {
-  const door = gate();
+  const held = deferred();
   const rpc = new JsonRpc({ logger: silentLog() }).topic("clock", { retain: true })
     .use(async ({ id }, next) => {
-      if (id === "slow") await door.passed;
+      if (id === "slow") await held.promise;
       return next();
     });
   const wire = bareClient(rpc);
   wire.call("slow", "subscribe", ["clock"]);
   wire.call(undefined, "$/cancelRequest", { id: "slow" });
   assertEquals((await wire.next()).error?.code, -32800);
-  door.open();
+  held.resolve();
   await quietMoment();
   assertEquals((await subscribe(wire, "clock")).result, ["clock"]);
   assertEquals(rpc.publish("clock", "now").deliveries, 1);
@@ -466,19 +460,19 @@ test("close() leaves a broker to the other servers that share it, and is its end
   const [near, far] = linkedSockets();
   second?.attach(far);
   const client = await connect(near);
-  const heard: unknown[] = [];
-  await client.subscribe("clock", (data) => heard.push(data));
+  const received: unknown[] = [];
+  await client.subscribe("clock", (data) => received.push(data));
   await Promise.all([first?.close(), first?.close()]);
   second?.publish("clock", "noon");
-  await until(() => heard.length > 0);
-  assertEquals([heard, closed], [["noon"], 0]);
+  await until(() => received.length > 0);
+  assertEquals([received, closed], [["noon"], 0]);
   await Promise.all([client.close(), second?.close()]);
   assertEquals(closed, 1);
 });
 
 for (const answer of ["refused", "let in"]) {
   test(`subscribe that a layer has ${answer} before another lets it through does what was answered`, async () => {
-    const late = gate();
+    const late = deferred();
     const rpc = new JsonRpc({ logger: silentLog() })
       .use(({ method }, next) => {
         if (method !== "subscribe") return next();
@@ -486,20 +480,20 @@ for (const answer of ["refused", "let in"]) {
         if (answer === "refused") throw new RpcServerError(-32050, "Too late");
         return ["clock"];
       })
-      .use(({ method }, next) => method === "subscribe" ? late.passed.then(next) : next())
+      .use(({ method }, next) => method === "subscribe" ? late.promise.then(next) : next())
       .topic("clock");
     const wire = bareClient(rpc);
     wire.call(1, "subscribe", ["clock"]);
     assertEquals((await wire.next()).error?.code, answer === "refused" ? -32050 : undefined);
-    late.open();
+    late.resolve();
     for (let n = 0; n < 5; n++) await quietMoment();
     const [connection] = rpc.connections;
     assertEquals([...connection?.subscriptions ?? []], answer === "refused" ? [] : ["clock"]);
     rpc.publish("clock", "noon");
     wire.call(2, "get_subscriptions");
-    const heard = await wire.next();
+    const received = await wire.next();
     assertEquals(
-      [heard.method, heard.id],
+      [received.method, received.id],
       answer === "refused" ? [undefined, 2] : ["clock", undefined],
     );
     wire.close();
@@ -551,15 +545,15 @@ test("filter() gives each connection once, whichever topics it has", async () =>
 
 test("subscribe() asks the server once when a topic has several handlers", async () => {
   const [client, server] = await bareServer();
-  const heard: string[] = [];
+  const received: string[] = [];
   const subscribing = ["one", "two"].map((name) =>
-    client.subscribe("clock", (data) => heard.push(`${name} ${data}`))
+    client.subscribe("clock", (data) => received.push(`${name} ${data}`))
   );
   const { id, method, params } = await server.next();
   assertEquals([method, params], ["subscribe", ["clock"]]);
-  server.say({ jsonrpc: "2.0", result: ["clock"], id });
+  server.send({ jsonrpc: "2.0", result: ["clock"], id });
   const [one, two] = await Promise.all(subscribing);
-  const three = await client.subscribe("clock", (data) => heard.push(`three ${data}`));
+  const three = await client.subscribe("clock", (data) => received.push(`three ${data}`));
   server.call(undefined, "clock", 1);
   await quietMoment();
   await one?.unsubscribe();
@@ -569,21 +563,21 @@ test("subscribe() asks the server once when a topic has several handlers", async
   const leaving = two?.unsubscribe();
   const last = await server.next();
   assertEquals([last.method, last.params], ["unsubscribe", ["clock"]]);
-  server.say({ jsonrpc: "2.0", result: [], id: last.id });
+  server.send({ jsonrpc: "2.0", result: [], id: last.id });
   await leaving;
   await two?.unsubscribe();
   server.call(undefined, "clock", 3);
   await quietMoment();
-  assertEquals(heard, ["one 1", "two 1", "three 1", "two 2"]);
-  assertEquals(server.heard.length, 2);
+  assertEquals(received, ["one 1", "two 1", "three 1", "two 2"]);
+  assertEquals(server.received.length, 2);
   await client.close();
 });
 
 test("subscribe() may be given the same function twice", async () => {
   const rpc = new JsonRpc().topic("clock");
   await using client = await pair(rpc);
-  const heard: unknown[] = [];
-  const handler = (data: unknown) => heard.push(data);
+  const received: unknown[] = [];
+  const handler = (data: unknown) => received.push(data);
   const first = await client.subscribe("clock", handler);
   await client.subscribe("clock", handler);
   rpc.publish("clock", 1);
@@ -592,7 +586,7 @@ test("subscribe() may be given the same function twice", async () => {
   await first.unsubscribe();
   rpc.publish("clock", 2);
   await client.getTopics();
-  assertEquals(heard, [1, 1, 2]);
+  assertEquals(received, [1, 1, 2]);
 });
 
 test("subscription ends with `await using`", async () => {
@@ -617,13 +611,13 @@ test("subscription.unsubscribe() does nothing when the client is closed", async 
 test("unsubscribe() ends all handlers of a topic", async () => {
   const rpc = new JsonRpc().topic("clock");
   await using client = await pair(rpc);
-  const heard: unknown[] = [];
-  const subscription = await client.subscribe("clock", (data) => heard.push(data));
-  await client.subscribe("clock", (data) => heard.push(data));
+  const received: unknown[] = [];
+  const subscription = await client.subscribe("clock", (data) => received.push(data));
+  await client.subscribe("clock", (data) => received.push(data));
   await client.unsubscribe("clock");
   await subscription.unsubscribe();
   assertEquals(rpc.publish("clock", 1).deliveries, 0);
-  assertEquals(heard, []);
+  assertEquals(received, []);
 });
 
 test("removeTopic() ends the client's handlers and loops, and is told to a method of its own", async () => {
@@ -632,8 +626,8 @@ test("removeTopic() ends the client's handlers and loops, and is told to a metho
   await using client = await pair(rpc, { logger: log });
   const told: unknown[] = [];
   client.method("rpc.removed", (params) => told.push(params));
-  const heard: unknown[] = [];
-  await client.subscribe("news", (data) => heard.push(data));
+  const received: unknown[] = [];
+  await client.subscribe("news", (data) => received.push(data));
   const loop = client.topic("news");
   const next = loop.next();
   await client.getTopics(); // by then the loop hears
@@ -645,47 +639,47 @@ test("removeTopic() ends the client's handlers and loops, and is told to a metho
 
   await assertRejects(() => client.subscribe("news", () => {}), RpcInvalidParamsError);
   rpc.topic("news");
-  await client.subscribe("news", (data) => heard.push(data));
+  await client.subscribe("news", (data) => received.push(data));
   rpc.publish("news", 1);
   await client.getTopics();
-  assertEquals(heard, [1]);
+  assertEquals(received, [1]);
 });
 
 test("subscribe() and unsubscribe() keep their order when nobody waits between them", async () => {
   const rpc = new JsonRpc().topic("clock");
   await using client = await pair(rpc);
-  const heard: string[] = [];
-  const first = await client.subscribe("clock", () => heard.push("first"));
+  const received: string[] = [];
+  const first = await client.subscribe("clock", () => received.push("first"));
   const steps: Promise<unknown>[] = [];
   for (let n = 0; n < 10; n++) {
     steps.push(client.unsubscribe("clock"));
-    steps.push(client.subscribe("clock", () => heard.push(`round ${n}`)));
+    steps.push(client.subscribe("clock", () => received.push(`round ${n}`)));
   }
   steps.push(first.unsubscribe());
   await Promise.all(steps);
   assertEquals(await client.getSubscriptions(), ["clock"]);
   rpc.publish("clock", 1);
   await client.getTopics();
-  assertEquals(heard, ["round 9"]);
+  assertEquals(received, ["round 9"]);
 });
 
 test("unsubscribe() before the answer to subscribe leaves no subscription", async () => {
   const rpc = new JsonRpc().topic("clock", { retain: true });
   rpc.publish("clock", "last");
   await using client = await pair(rpc);
-  const heard: unknown[] = [];
-  const subscribing = client.subscribe("clock", (data) => heard.push(data));
+  const received: unknown[] = [];
+  const subscribing = client.subscribe("clock", (data) => received.push(data));
   await client.unsubscribe("clock");
   await (await subscribing).unsubscribe();
   assertEquals(await client.getSubscriptions(), []);
-  assertEquals([rpc.publish("clock", 1).deliveries, heard], [0, []]);
+  assertEquals([rpc.publish("clock", 1).deliveries, received], [0, []]);
 });
 
 test("a handler that throws or rejects is logged, and the others still hear", async () => {
   const rpc = new JsonRpc().topic("clock");
   const logger = silentLog();
   await using client = await pair(rpc, { logger });
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   await client.subscribe("clock", () => {
     throw new Error("thrown here");
   });
@@ -693,12 +687,12 @@ test("a handler that throws or rejects is logged, and the others still hear", as
     await quietMoment();
     throw new Error("rejected here");
   });
-  await client.subscribe("clock", (data) => heard.push(data));
+  await client.subscribe("clock", (data) => received.push(data));
   rpc.publish("clock", 1);
   rpc.publish("clock", 2);
   await client.getTopics();
   await quietMoment();
-  assertEquals(heard, [1, 2]);
+  assertEquals(received, [1, 2]);
   for (const trace of ['"clock"', "thrown here", "rejected here"]) {
     assertStringIncludes(logger.text, trace);
   }
@@ -707,15 +701,15 @@ test("a handler that throws or rejects is logged, and the others still hear", as
 test("a topic wins over a method of the client that has its name", async () => {
   const rpc = new JsonRpc().topic("clock");
   await using client = await pair(rpc);
-  const heard: string[] = [];
-  client.method("clock", () => heard.push("method"));
-  const subscription = await client.subscribe("clock", () => heard.push("topic"));
+  const received: string[] = [];
+  client.method("clock", () => received.push("method"));
+  const subscription = await client.subscribe("clock", () => received.push("topic"));
   rpc.publish("clock", 1);
   await client.getTopics();
   await subscription.unsubscribe();
   for (const connection of rpc.connections) connection.notify("clock");
   await client.getTopics();
-  assertEquals(heard, ["topic", "method"]);
+  assertEquals(received, ["topic", "method"]);
 });
 
 test("subscribe() rejects when the connection ends before the answer", async () => {
@@ -748,7 +742,7 @@ test("a guard on a pattern is asked with the concrete name", async () => {
   });
   const rpc = new JsonRpc().topic("inbox.*", { guards: [own] });
   const [near, far] = linkedSockets();
-  const wire = new Wire(near);
+  const wire = new WirePeer(near);
   rpc.attach(far, { user: "ada" });
   const answer = await subscribe(wire, "inbox.ada", "inbox.bob", "inbox.*");
   assertEquals(answer.result, ["inbox.ada"]);
@@ -789,23 +783,23 @@ test("connection.login() and logout() drop the topics that are not allowed any m
 });
 
 test("connection.logout() while subscribe waits for its layers leaves no subscription", async () => {
-  const door = gate();
+  const held = deferred();
   const rpc = new JsonRpc().topic("secret", {
     retain: true,
     guards: [guard(({ user }) => user === "ada")],
   }).use(async (_request, next) => {
     const result = next();
-    await door.passed;
+    await held.promise;
     return result;
   });
   rpc.publish("secret", "last");
   const [near, far] = linkedSockets();
-  const wire = new Wire(near);
+  const wire = new WirePeer(near);
   rpc.attach(far, { user: "ada" });
   wire.call(1, "subscribe", ["secret"]);
   await quietMoment();
   for (const connection of rpc.connections) connection.logout();
-  door.open();
+  held.resolve();
   await wire.next();
   await quietMoment();
   assertEquals(eventsOf(wire), []);
@@ -818,7 +812,7 @@ test("connection.logout() while subscribe waits for its layers leaves no subscri
 test("a connection that ends leaves no trace in any topic", async () => {
   const rpc = new JsonRpc().topic("clock").topic("room.*", { retain: true });
   await using server = await serveHere(rpc);
-  await using between = await cable(server);
+  await using between = await cuttableProxy(server);
   for (const end of ["client", "server", "cut"]) {
     const clients = await Promise.all([1, 2, 3].map(() => connect<typeof rpc>(between.ws)));
     await Promise.all(clients.flatMap((client) => [
@@ -840,7 +834,7 @@ test("subscribe in a batch whose first entry ends the connection leaves no trace
     .method("leave", (_params: unknown, { connection }) => connection.close())
     .topic("clock");
   const wire = bareClient(rpc);
-  wire.say(
+  wire.send(
     `[${
       ["leave", "subscribe"].map((method, id) =>
         JSON.stringify({ jsonrpc: "2.0", method, params: ["clock"], id })

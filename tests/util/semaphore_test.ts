@@ -1,16 +1,16 @@
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
 import { Semaphore } from "../../src/util/semaphore.ts";
-import { gate, quietMoment } from "../helpers/local.ts";
+import { deferred, quietMoment } from "../helpers/deferred.ts";
 
 test("a semaphore runs a few at once, in order, and refuses what exceeds its queue", async () => {
   const semaphore = new Semaphore({ concurrency: 2, maxWaiting: 3 });
-  const locks = Array.from({ length: 6 }, () => gate());
+  const locks = Array.from({ length: 6 }, () => deferred());
   const started: number[] = [];
   const runs = locks.map((lock, index) =>
     semaphore.run(async () => {
       started.push(index);
-      await lock.passed;
+      await lock.promise;
       if (index === 0) throw new RangeError("its own failure");
       return index;
     })
@@ -24,7 +24,7 @@ test("a semaphore runs a few at once, in order, and refuses what exceeds its que
     "Cannot run: 3 others wait already",
   );
   for (const [index, lock] of locks.entries()) {
-    lock.open();
+    lock.resolve();
     await quietMoment();
     assertEquals(started.length, Math.min(5, index + 3));
   }
@@ -41,10 +41,10 @@ test("a semaphore runs a few at once, in order, and refuses what exceeds its que
 test("a semaphore that is full refuses with the error that its option makes", async () => {
   const busy = new TypeError("busy");
   const semaphore = new Semaphore({ concurrency: 1, maxWaiting: 0, full: () => busy });
-  const lock = gate();
-  const first = semaphore.run(() => lock.passed);
-  assertStrictEquals(await semaphore.run(() => lock.passed).catch((error) => error), busy);
-  lock.open();
+  const lock = deferred();
+  const first = semaphore.run(() => lock.promise);
+  assertStrictEquals(await semaphore.run(() => lock.promise).catch((error) => error), busy);
+  lock.resolve();
   await first;
   await semaphore.run(() => Promise.resolve());
 });

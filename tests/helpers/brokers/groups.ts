@@ -2,7 +2,7 @@
  * Engines of several servers that take over from each other.
  */
 import { createClient } from "redis";
-import { until } from "../local.ts";
+import { until } from "../deferred.ts";
 import { freePort } from "../ports.ts";
 import { startEngine } from "./engine.ts";
 import type { RunningEngine } from "./engine.ts";

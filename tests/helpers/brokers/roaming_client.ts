@@ -1,7 +1,7 @@
 /**
  * A bare client that hears topics with positions, and takes them along to another server.
  */
-import { until } from "../local.ts";
+import { until } from "../deferred.ts";
 
 interface Message {
   readonly id?: number;
@@ -19,9 +19,9 @@ interface Recovery {
 }
 
 /** One client. */
-export class Mover {
+export class RoamingClient {
   /** What was heard, by topic. */
-  readonly heard = new Map<string, unknown[]>();
+  readonly received = new Map<string, unknown[]>();
   /** Topics of which something was lost, as the server said. */
   readonly gaps: string[] = [];
   readonly #topics: readonly string[];
@@ -37,14 +37,14 @@ export class Mover {
    */
   constructor(topics: readonly string[], hear?: (topic: string, data: unknown) => void) {
     this.#topics = topics;
-    this.#hear = hear ?? ((topic, data) => this.heard.get(topic)?.push(data));
-    for (const topic of topics) this.heard.set(topic, []);
+    this.#hear = hear ?? ((topic, data) => this.received.get(topic)?.push(data));
+    for (const topic of topics) this.received.set(topic, []);
   }
 
   /** How many events were heard. */
   get count(): number {
     let count = 0;
-    for (const { length } of this.heard.values()) count += length;
+    for (const { length } of this.received.values()) count += length;
     return count;
   }
 
