@@ -5,7 +5,7 @@
  */
 
 import type { Connection } from "../core/connection.ts";
-import { unref } from "../util/timer.ts";
+import { MAX_TIMER_MS, unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** Alarms by connection. */
@@ -37,6 +37,3 @@ export class ConnectionTimers {
     this.#timers.delete(connection);
   }
 }
-
-// Timers of more fire at once.
-const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -10,7 +10,7 @@ import { exceedsBytes } from "../util/utf8.ts";
 import { ANSWERED, HAS_AFTER_ANSWER } from "./internal.ts";
 import type { IncomingRequest, ResponseSink } from "./request.ts";
 
-/** Gathers the answers of one batch, in the order of its entries. */
+/** Collects the answers to one batch and sends them as one message, in the order of the batch. */
 export class BatchResponse implements ResponseSink {
   readonly #entries: readonly unknown[];
   readonly #texts: (string | undefined)[];
@@ -21,9 +21,9 @@ export class BatchResponse implements ResponseSink {
   #length = 0;
 
   /**
-   * @param entries The batch.
+   * @param entries The entries of the batch.
    * @param maxBytes Bytes that the whole answer may have.
-   * @param sink Takes it.
+   * @param sink Receives the whole answer, once.
    */
   constructor(entries: readonly unknown[], maxBytes: number, sink: ResponseSink) {
     this.#entries = entries;
@@ -36,7 +36,7 @@ export class BatchResponse implements ResponseSink {
   reply(text: string | undefined, request: IncomingRequest | undefined, index: number): void {
     if (request?.[HAS_AFTER_ANSWER]) (this.#waiting ??= []).push(request);
     if (text !== undefined) this.#length += text.length + 1;
-    // Past the limit the answers are only counted: they will not be sent.
+    // Past the limit the answers will not be sent, so they are counted and not kept.
     if (this.#length <= this.#maxBytes) this.#texts[index] = text;
     if (--this.#left > 0) return;
     this.#sink.reply(this.#text(), undefined, 0);
@@ -49,18 +49,19 @@ export class BatchResponse implements ResponseSink {
       const text = `[${this.#texts.filter((each) => each !== undefined).join(",")}]`;
       if (!exceedsBytes(text, this.#maxBytes)) return text;
     }
-    const message = `The batch's answer is over ${this.#maxBytes} bytes (maxMessageBytes)`;
+    const message = `Batch response is over ${this.#maxBytes} bytes (maxMessageBytes)`;
     return batchErrorText(ErrorCode.batchResponseTooLarge, message, this.#entries);
   }
 }
 
 /**
- * The text of one error for a whole batch. Its data names the batch's first id, so that the caller
- * knows which of its batches was refused.
+ * Builds one error for a whole batch. Its data has the batch's first id, so that the caller knows which
+ * of its batches was refused.
  *
  * @param code The error's code.
  * @param message The error's message.
- * @param entries The batch.
+ * @param entries The entries of the batch.
+ * @returns The text of the answer.
  */
 export function batchErrorText(code: number, message: string, entries: readonly unknown[]): string {
   const first = entries.map(idOf).find((id) => id !== null) ?? null;

@@ -1,6 +1,6 @@
 /**
- * The gate between a conversation and whatever carries its texts: two small records, one for each
- * direction. A runtime fills the first and feeds the second.
+ * The boundary between a session and what carries its texts: one small interface per direction. The
+ * carrier implements {@linkcode Channel}; the session implements {@linkcode Receiver}.
  *
  * @module
  */
@@ -8,13 +8,13 @@
 import { byteLength } from "../util/utf8.ts";
 
 /**
- * One text for many connections. A carrier that can frame it ahead keeps the frame here, so that
- * an event is encoded and framed once, however many receive it.
+ * One text for many connections. A carrier that builds frames itself keeps the frame here, so that an
+ * event is encoded and framed once, however many connections it goes to.
  */
 export class SharedText {
   /** The text, encoded once. */
   readonly text: string;
-  /** What the carrier made of the text; its own to fill and to read. */
+  /** The frame of the text. Only the carrier writes and reads it. */
   frame: unknown = undefined;
   #byteLength: number | undefined;
 
@@ -23,106 +23,113 @@ export class SharedText {
     this.text = text;
   }
 
-  /** Bytes of UTF-8 that the text has; counted once, where somebody asks. */
+  /** Bytes of UTF-8 that the text has; counted on first use. */
   get byteLength(): number {
     return this.#byteLength ??= byteLength(this.text);
   }
 }
 
-/** A text on its way out. */
+/** A text to send. */
 export type Outgoing = string | SharedText;
 
-/** Something that holds texts back until {@linkcode Channel.defer} calls it. */
+/** A queue of texts that {@linkcode Channel.defer} empties later. */
 export interface Flushable {
-  /** Sends what was held back. Does not throw. */
+  /** Sends all texts of the queue. Does not throw. */
   flush(): void;
 }
 
-/** The way out. Made by a runtime, held by one conversation. */
+/** The outgoing direction. The carrier makes it; one session uses it. */
 export interface Channel {
   /** Sends one text frame. Never throws; does nothing once the channel is closed. */
   send(message: Outgoing): void;
   /**
-   * Sends several texts, in order, in one write. Only carriers that gain by it have this and
-   * `defer`. Never throws; does nothing once the channel is closed.
+   * Sends several texts, in order, in one write. A carrier has this and `defer` only if one write for
+   * many texts is faster there. Never throws; does nothing once the channel is closed.
    */
   sendAll?(messages: readonly Outgoing[]): void;
   /**
-   * Calls `flush` once, at the end of the current turn of the event loop. Where this is missing,
-   * texts are sent at once.
+   * Calls `flush` once, at the end of the current turn of the event loop. A session sends at once if
+   * its channel has no `defer`.
    */
-  defer?(outbox: Flushable): void;
+  defer?(queue: Flushable): void;
   /**
-   * Whether the carrier itself joins what is sent while it delivers a text: there, sending at once
-   * is the fast way.
+   * Whether the carrier itself joins texts that are sent while it delivers one. On such a carrier
+   * sending at once is faster than `defer`.
+   *
+   * @default {false}
    */
   readonly corksReceive?: boolean;
   /**
-   * Begins the closing handshake, once; later calls do nothing. Never throws. The receiver's
-   * `closed` follows.
+   * Starts the closing handshake. Later calls do nothing. Never throws. The carrier then calls the
+   * receiver's `closed`.
    *
    * @param code A close code of RFC 6455, section 7.4.
-   * @param reason At most 123 bytes arrive; the carrier cuts the rest.
+   * @param reason A text for the peer. The carrier cuts it to 123 bytes.
    */
   close(code: number, reason: string): void;
-  /** Drops the connection without a closing handshake, for a peer that no longer answers. */
+  /** Drops the connection without a closing handshake, for a peer that does not answer. */
   terminate?(): void;
-  /** Sends a ping frame, where the runtime has one that a program may send. */
+  /** Sends a ping frame. Missing if the runtime lets no program send one. */
   ping?(): void;
-  /** Bytes that were sent and not yet taken by the network. */
+  /** Bytes that were sent and that the network has not taken yet. */
   readonly bufferedAmount: number;
-  /** Whether nothing comes back, so that calls could never be answered. @default {false} */
+  /** Whether the peer can send nothing, so that it could not answer calls. @default {false} */
   readonly oneWay?: boolean;
 }
 
-/** The way in. Made by a conversation, called by a runtime. */
+/** The incoming direction. The session makes it; the carrier calls it. */
 export interface Receiver {
   /**
-   * Takes one message; `undefined` stands for a binary frame. Called for each message in order,
-   * never after `closed`. Does not throw.
+   * Handles one message. The carrier calls it for each message, in order, and never after `closed`.
+   * Does not throw.
+   *
+   * @param text The message, or `undefined` for a binary frame.
    */
   receive(text: string | undefined): void;
-  /** Notes a sign of life that is no message: a pong. Does not throw. */
+  /** Notes a sign of life other than a message, such as a pong. Does not throw. */
   markAlive(): void;
   /**
-   * Says that the connection has ended, whoever ended it. Called exactly once, with 1006 where no
-   * close frame came. Does not throw.
+   * Notes that the connection has ended. The carrier calls it exactly once, whichever side closed the
+   * connection. Does not throw.
+   *
+   * @param code The close code; 1006 if no close frame arrived.
+   * @param reason The close reason, or an empty text.
    */
   closed(code: number, reason: string): void;
 }
 
-/** What a runtime is told of a connection that is to be opened. */
+/** What a runtime needs to open a connection. */
 export interface UpgradeContext {
   /** The subprotocol to answer with, if any. */
   readonly protocol: string | undefined;
-  /** What a runtime that can refuse a long message while it arrives should refuse. */
+  /** Bytes that one message may have, for a runtime that can refuse a longer one as it arrives. */
   readonly maxMessageBytes: number;
-  /** Milliseconds between pings, for a runtime that sends its own; 0: none. */
+  /** Milliseconds between pings, for a runtime that sends its own. 0 turns pings off. */
   readonly heartbeatMs: number;
-  /** Called once, when texts can pass. */
+  /** Called once, when the connection is open. */
   opened(channel: Channel): Receiver;
-  /** Called once instead of `opened`, when the connection ended before it was open. */
+  /** Called once instead of `opened`, if the connection ends before it is open. */
   refused(code: number, reason: string): void;
 }
 
-/** The text of an outgoing message, for carriers that share nothing. */
+/** Returns the text of an outgoing message, for a carrier that keeps no frames. */
 export function textOf(message: Outgoing): string {
   return typeof message === "string" ? message : message.text;
 }
 
-/** How many bytes of UTF-8 an outgoing message has. */
+/** Counts the bytes of UTF-8 of an outgoing message. */
 export function bytesOf(message: Outgoing): number {
   return typeof message === "string" ? byteLength(message) : message.byteLength;
 }
 
-/** Cuts a close reason to the 123 bytes that fit a control frame (RFC 6455, section 5.5). */
+/** Cuts a close reason to the 123 bytes that a close frame has room for (RFC 6455, section 5.5). */
 export function closeReason(reason: string): string {
   if (reason.length * 3 <= 123) return reason;
-  // encodeInto stops after the last character that fits as a whole.
+  // encodeInto never writes a part of a character.
   return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
 }
 
-/** How a connection has ended, in words for people: `(1012: Restart)`. */
+/** Formats a close code and reason for error texts: `(1012: Restart)`. */
 export function closeText(code: number, reason: string): string {
   return `(${code}${reason && `: ${reason}`})`;
 }

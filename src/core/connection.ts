@@ -1,5 +1,5 @@
 /**
- * One peer, as handlers and plugins see it.
+ * One peer, as handlers and plugins see it; and what every kind of connection has in common.
  *
  * @module
  */
@@ -9,48 +9,49 @@ import type { Outgoing } from "./channel.ts";
 import { type COUNT_DROPPED, type REMOVE_TOPIC, type SEND, TOPICS, WATCH } from "./internal.ts";
 import type { CallOptions } from "./pending_calls.ts";
 
-/** What is known of a peer before its first message; the same for WebSocket and HTTP. */
+/** What is known about a peer before its first message. It is the same for WebSocket and HTTP. */
 export interface Handshake {
-  /** The whole URL that was requested. */
+  /** The full URL that the peer requested. */
   readonly url: string;
   /** The request's headers. */
   readonly headers: Headers;
-  /** The peer's address, or that of the nearest proxy; `undefined` if the runtime does not tell. */
+  /** The address of the peer or of its proxy; `undefined` if the runtime does not tell. */
   readonly remoteAddress: string | undefined;
-  /** Whether the request opens a WebSocket, so that messages follow. @default {false} */
+  /** Whether the request opens a WebSocket. @default {false} */
   readonly isUpgrade?: boolean;
-  /** The user of the connection. A handshake check may set it; `null` is nobody. */
+  /** The user of the connection; `null` if there is none. A handshake check may set it. */
   user: unknown;
 }
 
 /**
- * One peer: the same for as long as its WebSocket is open, or for the one request of an HTTP POST.
+ * One peer. It is the same object as long as its WebSocket or event stream is open. An HTTP POST has a
+ * connection of its own, which ends with the answer.
  *
  * @typeParam User The type of {@linkcode Connection.user}.
  */
 export interface Connection<User = unknown> {
-  /** A random name that no other connection has. */
+  /** A random id that no other connection has. */
   readonly id: string;
   /** How the peer connected. */
   readonly handshake: Handshake;
   /** Where this side writes its log. */
   readonly logger: Logger;
-  /** The user of the connection; `null` for nobody. */
+  /** The user of the connection; `null` if there is none. */
   readonly user: User;
-  /** A record for whatever your handlers want to remember about this peer. */
+  /** An object in which your handlers can keep data about this peer. */
   readonly state: Record<string, unknown>;
   /** The topics that the peer is subscribed to. */
   readonly subscriptions: ReadonlySet<string>;
-  /** How many events of topics the peer was not sent, because it reads too slowly. */
+  /** How many events of topics were dropped because the peer reads too slowly. */
   readonly dropped: number;
   /** Aborts when the connection has ended. */
   readonly signal: AbortSignal;
-  /** Whether messages still pass. */
+  /** Whether messages can still be sent. */
   readonly isOpen: boolean;
   /** Bytes that were sent to the peer and that the network has not taken yet. */
   readonly bufferedAmount: number;
   /**
-   * Sets the user of the connection. Subscriptions that the user may not have end before this
+   * Sets the user of the connection. Subscriptions that the new user may not have end before this
    * returns.
    *
    * @param user The new user.
@@ -64,7 +65,7 @@ export interface Connection<User = unknown> {
    * @param method The method's name.
    * @param params An array (by position), an object (by name), or none.
    * @param options Timeout, signal and the like.
-   * @returns What the peer answered. Rejects as {@linkcode JsonRpcClient.call} does.
+   * @returns The peer's answer. Rejects as {@linkcode JsonRpcClient.call} does.
    */
   call<Result = unknown>(
     method: string,
@@ -76,11 +77,12 @@ export interface Connection<User = unknown> {
    *
    * @param method The method's name.
    * @param params An array (by position), an object (by name), or none.
-   * @throws {TypeError} If params have no JSON, or are neither array nor object.
+   * @throws {TypeError} If the params have no JSON, or are neither an array nor an object.
+   * @throws {RangeError} If the notification is longer than `maxMessageBytes`.
    */
   notify(method: string, params?: unknown): void;
   /**
-   * Closes the connection. What was sent before still goes out.
+   * Closes the connection. Messages that were sent before still go out.
    *
    * @param code A close code of RFC 6455, section 7.4. @default {1000}
    * @param reason A text for the peer, cut to 123 bytes. @default {""}
@@ -88,11 +90,11 @@ export interface Connection<User = unknown> {
   close(code?: number, reason?: string): void;
 }
 
-/** A connection that can be subscribed to topics: every one but that of a single HTTP request. */
+/** A connection that can subscribe to topics. Only the connection of a single HTTP request cannot. */
 export interface SubscriberConnection extends Connection {
-  /** The topics that the peer is subscribed to, to be written. */
+  /** The topics that the peer is subscribed to, as a set that can be changed. */
   readonly [TOPICS]: Set<string>;
-  /** Sends a text that is encoded already, perhaps for many connections. */
+  /** Sends a text that is encoded already and may be shared with other connections. */
   [SEND](message: Outgoing): void;
   /** Removes a topic from {@linkcode Connection.subscriptions}. */
   [REMOVE_TOPIC](topic: string): void;
@@ -101,9 +103,9 @@ export interface SubscriberConnection extends Connection {
 }
 
 /**
- * The connection as one that can be subscribed to topics.
+ * Returns the same connection, as one that can subscribe to topics.
  *
- * @throws {TypeError} If it is that of a single HTTP request.
+ * @throws {TypeError} If it is the connection of a single HTTP request.
  */
 export function toSubscriber(connection: Connection): SubscriberConnection {
   if (isSubscriber(connection)) return connection;
@@ -114,12 +116,12 @@ function isSubscriber(connection: Connection): connection is SubscriberConnectio
   return TOPICS in connection;
 }
 
-/** What every connection has, whatever carries it. */
+/** What all kinds of connections have in common. */
 export abstract class BaseConnection implements Connection {
   readonly handshake: Handshake;
   readonly logger: Logger;
   #user: unknown;
-  // Made on first use: most connections of a busy server never need most of these.
+  // These are made on first use: most connections never need them.
   #id: string | undefined;
   #state: Record<string, unknown> | undefined;
   #controller: AbortController | undefined;
@@ -183,7 +185,7 @@ export abstract class BaseConnection implements Connection {
   abstract notify(method: string, params?: unknown): void;
   abstract close(code?: number, reason?: string): void;
 
-  /** Notes that somebody wants to know when the peer is gone. Called any number of times. */
+  /** Called each time a handler asks for a signal: start to watch whether the peer leaves. */
   [WATCH](): void {}
 
   /** Called when the user of the connection has changed. */

@@ -1,6 +1,7 @@
 /**
- * Message → method → answer, the same at both ends of a connection: batches, notifications, the limit
- * of calls in flight, cancelling. What methods of a server have beyond that is in `dispatch.ts`.
+ * From a message to a method and back to an answer, alike at both ends of a connection: batches,
+ * notifications, the limit of calls in flight, cancelling. `server_dispatcher.ts` adds what only methods
+ * of a server have.
  *
  * @module
  */
@@ -25,51 +26,52 @@ import { ABORT, SETTLE } from "./internal.ts";
 import { IncomingRequest } from "./request.ts";
 import type { ResponseSink, RpcRequest } from "./request.ts";
 
-/** Something callable by name, ready to run: guards and middleware are inside. */
+/** A method as the dispatcher runs it: its guards and middleware are inside `invoke`. */
 export interface Method {
-  /** Runs the handler and what is around it. */
+  /** Runs the handler with the layers around it. */
   readonly invoke: (params: unknown, request: RpcRequest) => unknown;
-  /** Whether params that are neither array nor object reach it. A client's methods take all. */
+  /** Whether it accepts params that are neither an array nor an object. A client accepts them always. */
   readonly scalarParams?: boolean;
-  /** Milliseconds until a server gives a call up that waits. @default {0, no end} */
+  /** Milliseconds that a server waits for the handler. 0: no limit. @default {0} */
   readonly timeoutMs?: number;
 }
 
-/** What a responder needs to know of its side. */
+/** The side whose methods are called: a server, or a client. */
 export interface DispatcherHost {
-  /** The bounds that hold here. */
+  /** The limits of this side. */
   readonly limits: SessionLimits;
-  /** Where failures of handlers are written. */
+  /** The log for failures of handlers. */
   readonly logger: Logger;
-  /** Finds a method; `undefined` where there is none. */
+  /** Finds a method; returns `undefined` if there is none. */
   find(name: string): Method | undefined;
 }
 
-/** Takes answers for calls of our own. */
+/** Receives the answers to calls that this side has made. */
 export interface ResponseHandler {
-  /** Whether a call with this id waits. */
+  /** Tells whether a call with this id waits for its answer. */
   awaits(id: unknown): boolean;
-  /** Takes an answer. */
+  /** Receives an answer. */
   settle(message: Message): void;
-  /** Takes the params of a `$/progress` notification. */
+  /** Receives the params of a `$/progress` notification. */
   progress(params: unknown): void;
 }
 
 /** Runs the messages of one connection. */
 export class Dispatcher {
-  /** The side that answers. */
+  /** The side whose methods are called. */
   protected readonly host: DispatcherHost;
   readonly #connection: BaseConnection;
   readonly #responses: ResponseHandler | undefined;
-  // Only calls whose handler gave a promise are in here.
+  // Calls whose handler has returned a promise.
   #running: Set<IncomingRequest> | undefined;
-  // Counts cancelled calls too, until their handler has really ended.
+  // Counts cancelled calls too until their handler has ended, so that cancelling is no way around
+  // maxInFlight.
   #inFlight = 0;
 
   /**
-   * @param host The methods, limits and log of this side.
-   * @param connection What handlers see as the caller.
-   * @param responses Takes answers to our own calls; without it they are dropped.
+   * @param host The side whose methods are called.
+   * @param connection The caller, as handlers see it.
+   * @param responses Receives answers to calls of this side. If it is left out, they are dropped.
    */
   constructor(host: DispatcherHost, connection: BaseConnection, responses?: ResponseHandler) {
     this.host = host;
@@ -77,16 +79,21 @@ export class Dispatcher {
     this.#responses = responses;
   }
 
-  /** How many calls wait for their handler. */
+  /** The number of calls that wait for their handler. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** Runs one parsed message, of which nothing is known yet; `sink.reply` is called once. */
+  /**
+   * Handles one parsed message of which nothing has been checked.
+   *
+   * @param message The message.
+   * @param sink Receives the answer; its `reply` is called once.
+   */
   handle(message: unknown, sink: ResponseSink): void {
     if (!Array.isArray(message) || message.length === 0) return this.#entry(message, sink, 0);
     const { maxBatch, maxMessageBytes } = this.host.limits;
-    // Answers to a batch of our own may be as many as we asked for.
+    // A batch of answers may be longer: it answers a batch that this side has sent.
     if (message.length > maxBatch && !message.every(isResponse)) {
       const why = `Batch of ${message.length} is over ${maxBatch} (maxBatch)`;
       const text = batchErrorText(ErrorCode.batchTooLarge, why, message);
@@ -96,34 +103,34 @@ export class Dispatcher {
     for (let index = 0; index < message.length; index++) this.#entry(message[index], batch, index);
   }
 
-  /** Tells all running handlers that nobody waits for them any more. */
+  /** Aborts the signals of all running handlers: their answers cannot be sent any more. */
   abort(reason: unknown): void {
     for (const request of this.#running ?? []) request[ABORT](reason);
   }
 
-  /** Why a request is refused, if it is. */
+  /** Decides whether a request is refused, before its method runs; returns the error if it is. */
   protected refusal(request: IncomingRequest, method: Method | undefined): RpcError | undefined {
     return method === undefined ? NOT_FOUND : this.#busy(request);
   }
 
-  /** Begins to wait for a handler. */
+  /** Waits for a handler that has returned a promise. */
   protected wait(request: IncomingRequest, result: PromiseLike<unknown>, _method: Method): void {
     this.#inFlight++;
     (this.#running ??= new Set()).add(request);
-    // Promise.resolve: a thenable of somebody's own may call back twice, or never throw properly.
+    // Promise.resolve, since another library's thenable may call back twice, or throw.
     Promise.resolve(result).then(
       (value) => this.finished(request) && this.#succeed(request, value),
       (error) => this.finished(request) && this.#fail(request, error),
     );
   }
 
-  /** Notes that a handler has ended; answers whether its call still waits for its answer. */
+  /** Notes that a handler has ended; returns whether its call still has to be answered. */
   protected finished(request: IncomingRequest): boolean {
     this.#inFlight--;
     return this.#running?.delete(request) === true;
   }
 
-  /** Answers a call although its handler has not ended; what that gives later is dropped. */
+  /** Answers a call with an error while its handler runs on; the handler's result is dropped later. */
   protected giveUp(request: IncomingRequest, reason: RpcError): void {
     if (!this.#running?.delete(request)) return;
     request[ABORT](reason);
@@ -131,7 +138,7 @@ export class Dispatcher {
   }
 
   #entry(message: unknown, sink: ResponseSink, index: number): void {
-    if (this.#isAnswer(message)) this.#responses?.settle(message);
+    if (this.#isResponse(message)) this.#responses?.settle(message);
     else {
       const invalid = checkRequest(message);
       if (invalid !== undefined) {
@@ -148,8 +155,8 @@ export class Dispatcher {
     sink.reply(undefined, undefined, index);
   }
 
-  /** Also with neither a result nor an error it is an answer to whoever waits: it must not be lost. */
-  #isAnswer(message: unknown): message is Message {
+  /** An answer with neither a result nor an error counts if its call waits: the call must settle. */
+  #isResponse(message: unknown): message is Message {
     if (isResponse(message)) return true;
     const { method, id } = (message ?? {}) as Message;
     return method === undefined && this.#responses?.awaits(id) === true;
@@ -200,7 +207,7 @@ export class Dispatcher {
 
   #fail(request: IncomingRequest, error: unknown): void {
     const { id } = request;
-    // A promise that was thrown by mistake: without this its own failure would end the process.
+    // The handler threw a promise by mistake; its rejection must not end the process.
     if (error instanceof Promise) error.catch(() => {});
     if (!(error instanceof RpcError) || error.cause !== undefined) this.#log(request, error);
     request[SETTLE](false, id === undefined ? undefined : this.#failureText(request, id, error));
@@ -211,12 +218,12 @@ export class Dispatcher {
     try {
       return this.#bounded(id, errorText(id, error));
     } catch (cause) {
-      this.#log(request, new TypeError("Cannot encode the error's data", { cause }));
+      this.#log(request, new TypeError("Cannot encode the data of the error", { cause }));
       return errorText(id, INTERNAL);
     }
   }
 
-  /** An answer that the other end takes. */
+  /** Replaces an answer that is over maxMessageBytes by an error. */
   #bounded(id: Id, text: string): string {
     const { maxMessageBytes } = this.host.limits;
     if (!exceedsBytes(text, maxMessageBytes)) return text;

@@ -1,5 +1,5 @@
 /**
- * Guards: middleware that can also say whether a peer may know of a method or topic.
+ * Guards: middleware that also decides which methods and topics a peer may see.
  *
  * @module
  */
@@ -9,42 +9,44 @@ import { isThenable } from "../util/maybe_promise.ts";
 import type { Connection } from "./connection.ts";
 import type { CallMiddleware, RpcRequest } from "./request.ts";
 
-/** What a guard is asked. */
+/** The question that a guard answers: may this peer use this method or topic? */
 export interface GuardQuestion<User = unknown> {
-  /** The user of the connection; `null` for nobody. */
+  /** The user of the connection; `null` if there is none. */
   readonly user: User;
-  /** The peer that asks. */
+  /** The peer that wants to use it. */
   readonly connection: Connection<User>;
-  /** The method or the concrete topic in question. */
+  /** The name of the method, or of the concrete topic. */
   readonly name: string;
-  /** Which of the two. */
+  /** Whether `name` is a method or a topic. */
   readonly kind: "method" | "topic";
 }
 
 /**
- * A middleware that can also say whether a peer may know of a method or topic at all.
+ * A middleware that also decides whether a peer may see a method or topic. For a peer that it does not
+ * admit, the method or topic does not exist. Make one with `guard`.
  *
  * @typeParam User What the user is known to be behind this guard.
  */
 export interface Guard<User = unknown> {
   (request: RpcRequest, next: () => unknown): unknown;
-  /** Answers `true` if the peer may know of it; everything else refuses. */
+  /** Returns `true` if the peer may use it; anything else refuses. */
   readonly admits: (question: GuardQuestion) => unknown;
-  /** Only a type: what the user is narrowed to. Never set. */
+  /** The type of the user behind this guard. Only a type; it is never set. */
   readonly "~user"?: User;
 }
 
-/** The user behind guards: what each of them narrows the user to. */
+/** The type of the user behind several guards: what all of them together narrow it to. */
 export type UserBehind<User, Use extends readonly unknown[]> = Use extends
   readonly [infer First, ...infer Rest]
   ? UserBehind<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
   : User;
 
 /**
- * Whether every guard among these layers admits. A guard that throws or is asynchronous does not.
+ * Asks all guards among some layers. A guard that throws, or returns a promise, refuses.
  *
- * @param layers Middleware, among which are guards.
- * @param question Who asks, and for what.
+ * @param layers Middleware, some of which are guards.
+ * @param question Which peer wants to use what.
+ * @returns Whether all guards admit the peer.
  */
 export function admitted(layers: readonly CallMiddleware[], question: GuardQuestion): boolean {
   for (const layer of layers) {
@@ -57,14 +59,22 @@ function admits(guard: Guard, question: GuardQuestion): boolean {
   const { kind, name, connection: { logger } } = question;
   try {
     const answer = guard.admits(question);
-    // The guard refuses below, so nobody handles this promise.
+    // The guard refuses below, so its promise is not awaited; a rejection must not end the process.
     if (isThenable(answer)) answer.then(undefined, () => {});
     if (typeof answer !== "boolean") {
-      logger.error(`Guard of ${kind} ${quoted(name)} refused: it gave no boolean`);
+      logger.error(
+        `Guard of ${kind} ${quoted(name)} refused: expected true or false, got ${typeOf(answer)}`,
+      );
     }
     return answer === true;
   } catch (error) {
-    logger.error(`Guard of ${kind} ${quoted(name)} refused: it threw ${describeError(error)}`);
+    logger.error(
+      `Guard of ${kind} ${quoted(name)} refused because it threw: ${describeError(error)}`,
+    );
     return false;
   }
+}
+
+function typeOf(value: unknown): string {
+  return isThenable(value) ? "a promise" : value === null ? "null" : typeof value;
 }

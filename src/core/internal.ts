@@ -1,27 +1,27 @@
 /**
- * Keys of the members that this module keeps to itself. Handlers hold the same objects, so a member
- * with a plain name would be theirs to call: raw text would reach the wire, or a call be answered twice.
+ * Symbol keys of members that are internal to this package. Handlers get the same objects. If these
+ * members had plain names, a handler could send text that is no JSON-RPC, or answer a call twice.
  *
  * @module
  */
 
-/** Of a connection: sends a text that is encoded already. */
+/** Connection: sends a text that is encoded already. */
 export const SEND: unique symbol = Symbol("send");
-/** Of a connection: notes that somebody wants to know when the peer is gone. */
+/** Connection: starts to watch whether the peer leaves. */
 export const WATCH: unique symbol = Symbol("watch");
-/** Of a connection with topics: the topics that it is subscribed to, to be written. */
+/** Connection with topics: the topics that it is subscribed to, as a set that can be changed. */
 export const TOPICS: unique symbol = Symbol("topics");
-/** Of a connection with topics: removes one topic. */
+/** Connection with topics: removes one topic. */
 export const REMOVE_TOPIC: unique symbol = Symbol("remove topic");
-/** Of a connection with topics: counts events that it was not sent. */
+/** Connection with topics: counts events that were dropped. */
 export const COUNT_DROPPED: unique symbol = Symbol("count dropped");
-/** Of a request: aborts its signal. */
+/** Request: aborts its signal. */
 export const ABORT: unique symbol = Symbol("abort");
-/** Of a request: hands the answer over. */
+/** Request: hands the answer to its sink. */
 export const SETTLE: unique symbol = Symbol("settle");
-/** Of a request: notes that the answer was sent. */
+/** Request: notes that the answer was sent. */
 export const ANSWERED: unique symbol = Symbol("answered");
-/** Of a request: runs a function once the answer was sent. */
+/** Request: runs a function once the answer was sent. */
 export const AFTER_ANSWER: unique symbol = Symbol("after answer");
-/** Of a request: whether a function waits for {@linkcode ANSWERED}. */
+/** Request: whether a function waits for {@linkcode ANSWERED}. */
 export const HAS_AFTER_ANSWER: unique symbol = Symbol("has after answer");

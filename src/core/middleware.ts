@@ -1,31 +1,35 @@
 /**
- * The onion: functions around functions. Knows nothing of calls or connections.
+ * Composes middleware: layers of functions around a core function. Knows nothing about calls and
+ * connections.
  *
  * @module
  */
 
 import { isThenable } from "../util/maybe_promise.ts";
 
-/** Goes one layer further in and gives what comes back: a value, or a promise of one. */
+/** Runs the next layer inwards and returns its result: a value, or a promise of one. */
 export type Next = () => unknown;
 
 /**
- * One layer. What it returns is the result for the layer outside; a layer that returns nothing
- * passes on what its `next()` gave.
+ * One layer. Its return value is the result that the layer outside gets. A layer that returns nothing
+ * passes on the result of its `next()`.
  *
- * It fails closed: a layer that neither returns something nor calls `next` is an error, and so is
- * calling `next` twice.
+ * Layers fail closed: it is an error if a layer neither returns a value nor calls `next`, or if it calls
+ * `next` twice.
  *
- * @typeParam Context What travels inwards through all layers.
+ * @typeParam Context The value that all layers get.
  */
 export type Middleware<Context> = (context: Context, next: Next) => unknown;
 
-/** What the layers are around; with layers around it, again one. */
+/** The function inside all layers. With layers around it, it is again a function of this type. */
 export type Core<Context> = (context: Context) => unknown;
 
 /**
- * Folds layers around a core, once; the first layer is the outermost. Where all of them are
- * synchronous, so is the whole.
+ * Puts layers around a core. If all layers and the core are synchronous, so is the result.
+ *
+ * @param layers The layers; the first one is the outermost.
+ * @param core The function inside all layers.
+ * @returns One function that runs them all.
  *
  * @example
  * ```ts
@@ -61,15 +65,15 @@ function wrap<Context>(
         throw error;
       }
       if (!isThenable(passed)) return passed;
-      // Asked once: what is no promise may do its work, such as a query, each time it is.
+      // Call `then` once: a thenable such as a query builder may do its work on each call of it.
       const promise = Promise.resolve(passed);
-      // A layer may leave it alone: that must not end the process.
+      // A layer may ignore this promise; its rejection must not end the process.
       promise.catch(() => {});
       return passed = promise;
     }
     function settle(result: unknown): unknown {
       if (result !== undefined) return result;
-      if (failed) throw passed; // swallowed, and nothing given in its place
+      if (failed) throw passed; // the layer caught the error and returned nothing in its place
       if (called) return passed;
       throw new Error(`Cannot answer: ${nameOf(layer)} neither returned nor called next()`);
     }

@@ -1,6 +1,6 @@
 /**
- * Calls that wait for their answer. Every one of them settles: by its answer, by timeout, by abort,
- * or with the connection.
+ * Calls that wait for their answer. Every call settles: by its answer, by timeout, by abort, or when
+ * the connection ends.
  *
  * @module
  */
@@ -23,64 +23,66 @@ import { OneShotTimer } from "../util/timer.ts";
 /** How one call to the other side is made. */
 export interface CallOptions {
   /**
-   * Milliseconds until the call rejects with {@linkcode RpcTimeoutError}, counted from the call. 0:
-   * it waits as long as the connection lives.
+   * Milliseconds from the call until it rejects with {@linkcode RpcTimeoutError}. 0: the call waits as
+   * long as its connection lives.
    *
    * @default {60000}
    */
   readonly timeoutMs?: number | undefined;
-  /** Gives the call up: it rejects with the signal's reason, and the other side is told. */
+  /**
+   * Aborts the call: it rejects with the signal's reason, and the other side gets `$/cancelRequest`.
+   */
   readonly signal?: AbortSignal | undefined;
-  /** Receives what the other side's handler reports with `request.progress(value)`. */
+  /** Receives each value that the other side's handler passes to `request.progress(value)`. */
   readonly onProgress?: ((value: unknown) => void) | undefined;
   /**
-   * Says that running it twice does no harm: where the connection ends before the answer came, a
-   * client sends the call again on the next one, where it would else fail.
+   * Whether running the call twice does no harm. If the connection ends before the answer came, a client
+   * sends such a call again on its next connection; any other call rejects.
    *
    * @default {false}
    */
   readonly idempotent?: boolean | undefined;
 }
 
-/** A call that waits. */
+/** A call that waits for its answer. */
 export interface PendingCall {
   /** The method's name. */
   readonly method: string;
-  /** What was sent, or is to be. */
+  /** The text of the call. */
   readonly text: string;
-  /** How it was made. */
+  /** The options of the call. */
   readonly options: CallOptions;
-  /** Whether it makes sense on the connection alone that it was made for. */
+  /** Whether the call belongs to one connection, so that it must not be sent on another. */
   readonly connectionOnly: boolean;
-  /** Whether it was sent on a connection that has ended, and may have run there. */
+  /** Set if the call was sent on a connection that has ended: whether it may have run there. */
   outcome?: RpcConnectionError["outcome"] | undefined;
 }
 
-/** What the side of the calls does for them. */
+/** The side that makes the calls. */
 export interface PendingCallsHost {
-  /** Which bounds hold. */
+  /** The limits of this side. */
   readonly limits: SessionLimits;
-  /** Where failures of `onProgress` are written. */
+  /** The log for failures of `onProgress`. */
   readonly logger: Logger;
-  /** Called with the id of a call that was given up by timeout or abort. */
+  /** Called with the id of a call that has timed out or was aborted. */
   cancel(id: number): void;
-  /** Called for an answer that belongs to no single call: its id is null. */
+  /** Called for an answer whose id is null: it belongs to no single call. */
   unmatched?(message: Message): void;
-  /** Takes a call back that the other side refused and has not run; answers whether it did. */
+  /** Called if the other side refused a call without running it; returns whether it will be sent again. */
   refused?(id: number, call: PendingCall): boolean;
 }
 
-/** What a call is made of. */
+/** A call to make. */
 export interface CallRequest {
   /** The method's name. */
   readonly method: string;
-  /** An array, an object, or none. */
+  /** The params: an array, an object, or none. */
   readonly params?: unknown;
-  /** How it is made. */
+  /** The options of the call. */
   readonly options?: CallOptions | undefined;
-  /** Whether it makes sense on the connection alone that it is made for. @default {false} */
+  /** Whether the call belongs to one connection, so that it must not be sent on another. @default {false} */
   readonly connectionOnly?: boolean;
-  /** Is given the result before anything that came after it is looked at. */
+  /** Receives the result before any later message is handled. */
   readonly onResult?: ((result: unknown) => void) | undefined;
 }
 
@@ -92,27 +94,27 @@ interface SentCall extends PendingCall {
   readonly stopListening: (() => void) | undefined;
 }
 
-/** The calls of one side that are under way. */
+/** The calls of one side that wait for their answers. */
 export class PendingCalls {
   readonly #calls = new Map<unknown, SentCall>();
   readonly #host: PendingCallsHost;
   #lastId = 0;
-  // One timer for all calls, set for the earliest deadline: a timer per call would cost more than
-  // the rest of the call on some runtimes.
+  // One timer for all calls, set for the earliest deadline. On some runtimes a timer per call would
+  // cost more than the rest of the call.
   readonly #timer = new OneShotTimer();
   #timerAt = Infinity;
 
-  /** @param host Whose calls these are. */
+  /** @param host The side that makes the calls. */
   constructor(host: PendingCallsHost) {
     this.#host = host;
   }
 
-  /** How many calls wait. */
+  /** The number of calls that wait. */
   get size(): number {
     return this.#calls.size;
   }
 
-  /** Whether the call still waits. */
+  /** Tells whether a call with this id waits. */
   awaits(id: unknown): boolean {
     return this.#calls.has(id);
   }
@@ -120,10 +122,11 @@ export class PendingCalls {
   /**
    * Makes a call.
    *
-   * @param send Is given the text and the id, once, unless the call fails before.
-   * @returns A promise of the result. It rejects with an {@linkcode RpcError} that the other side
-   * answered, {@linkcode RpcTimeoutError}, the signal's reason, what {@linkcode fail} was given, or
-   * what kept the call from being sent.
+   * @param request The call to make.
+   * @param send Sends the text. It is called once, unless the call is refused before.
+   * @returns A promise of the result. It rejects with the {@linkcode RpcError} of the other side, with
+   * {@linkcode RpcTimeoutError}, with the signal's reason, with the reason that {@linkcode fail} got, or
+   * with what kept the call from being sent.
    */
   call(
     { method, params, options = {}, connectionOnly = false, onResult }: CallRequest,
@@ -160,7 +163,7 @@ export class PendingCalls {
     });
   }
 
-  /** Matches an answer with its call. One that nobody waits for is dropped. */
+  /** Matches an answer with its call. An answer without a waiting call is dropped. */
   settle(message: Message): void {
     const { id, result, error } = message;
     if (id === null || id === undefined) return this.#host.unmatched?.(message);
@@ -182,11 +185,11 @@ export class PendingCalls {
     }
   }
 
-  /** Hands a `$/progress` notification to the call it belongs to. */
+  /** Hands the params of a `$/progress` notification to the call that they belong to. */
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
     runSafely(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
-      this.#host.logger.error(`A call's onProgress failed: ${describeError(error)}`);
+      this.#host.logger.error(`The onProgress of a call failed: ${describeError(error)}`);
     });
   }
 
@@ -196,9 +199,9 @@ export class PendingCalls {
   }
 
   /**
-   * Rejects all calls that wait, each with a reason made for it.
+   * Rejects all calls that wait, each with a reason of its own.
    *
-   * @param reasonFor Gives the reason, or `undefined` to let the call wait on.
+   * @param reasonFor Makes the reason. If it returns `undefined`, the call waits on.
    */
   failAll(reasonFor: (id: number, call: PendingCall) => unknown): void {
     for (const [id, call] of [...this.#calls]) {
@@ -248,7 +251,7 @@ export class PendingCalls {
   }
 }
 
-/** The `error` member of an answer as the class that was thrown. */
+/** Makes an error of the class that the other side threw from the `error` member of its answer. */
 export function toError(method: string, error: unknown): RpcError {
   const { code, message, data } = (error ?? {}) as Record<string, unknown>;
   if (!Number.isSafeInteger(code)) {
@@ -257,7 +260,7 @@ export function toError(method: string, error: unknown): RpcError {
   return errorFrom(code as number, typeof message === "string" ? message : "", data);
 }
 
-/** Whether an error promises that the call did not run, and asks for it again. */
+/** Tells whether an error says that the call has not run and may be sent again. */
 export function mayRetry(error: unknown): boolean {
   const { code, data } = (error ?? {}) as { code?: unknown; data?: { retry?: unknown } | null };
   return code === ErrorCode.serverBusy && data?.retry === true;

@@ -1,5 +1,6 @@
 /**
- * What can be mounted on a server: auth backends, pub/sub, and yours.
+ * Plugins: records that add methods, middleware and reactions to a server. Auth backends are plugins,
+ * and so are topics.
  *
  * @module
  */
@@ -8,32 +9,35 @@ import type { CallMiddleware, Handler } from "./request.ts";
 import type { Connection, Handshake } from "./connection.ts";
 
 /**
- * Looks at a peer before its first message: before a WebSocket is opened, and before each POST.
- * Refuses by returning or throwing a `Response`; may set `handshake.user`.
+ * Checks a peer before a WebSocket is opened, and before each POST and GET. It refuses the peer by
+ * returning or throwing a `Response`. It may set `handshake.user`.
  */
 export type HandshakeCheck = (
   handshake: Handshake,
 ) => Response | undefined | void | Promise<Response | undefined | void>;
 
-/** A method that a plugin brings. */
+/** A method of a plugin. */
 export interface PluginMethod {
-  /** Answers the calls. */
+  /** The function that answers calls. */
   readonly handler: Handler;
-  /** Names of the params, in order: a caller may then pass them by position or by name. */
+  /** Names of the params, in order. Callers may then pass params by position or by name. */
   readonly names?: readonly string[];
-  /** Layers around this method alone. */
+  /** Middleware and guards around this method alone. */
   readonly use?: readonly CallMiddleware[];
-  /** Whether params that are neither array nor object reach it. @default {false} */
+  /** Whether it accepts params that are neither an array nor an object. @default {false} */
   readonly scalarParams?: boolean;
-  /** Whether it needs a connection that lasts: over HTTP it then does not exist. @default {false} */
+  /** Whether it needs a lasting connection. If so, it does not exist over HTTP. @default {false} */
   readonly socketOnly?: boolean;
 }
 
 /**
- * A record of what a plugin brings; all of it optional.
+ * A plugin for `rpc.use(…)`. Every member but `name` is optional.
  *
- * @typeParam User What `request.user` is once the plugin is mounted.
- * @typeParam Methods What clients may call because of it: functions by name, of their params.
+ * A function whose name starts with `on` only takes note: its result is ignored, and if it throws, the
+ * server logs that and goes on.
+ *
+ * @typeParam User The type of `request.user` once the plugin is mounted.
+ * @typeParam Methods The methods that it adds, as functions of their params by name.
  *
  * @example Counting calls
  * ```ts
@@ -54,35 +58,38 @@ export interface PluginMethod {
  */
 // deno-lint-ignore ban-types -- exactly this: a type to intersect with
 export interface Plugin<User = unknown, Methods extends object = {}> {
-  /** What the plugin is called in logs and errors. */
+  /** The name of the plugin in logs and errors. */
   readonly name: string;
-  /** A layer around every call. */
+  /** Middleware around every call. */
   readonly middleware?: CallMiddleware;
-  /** Looks at each peer before its first message. */
+  /** Checks each peer before its first message. */
   readonly handshake?: HandshakeCheck;
-  /** Methods by name. */
+  /** Methods to add, by name. */
   readonly methods?: Readonly<Record<string, PluginMethod>>;
-  /** Answers a request that is neither an upgrade nor a POST, or leaves it by returning nothing. */
+  /**
+   * Answers a request that is neither an upgrade nor a POST. If it returns `undefined`, the next plugin
+   * or the server answers.
+   */
   readonly fetch?: (request: Request) => Response | undefined | Promise<Response | undefined>;
   /**
-   * Called when a connection that lasts is open, a WebSocket or an event stream, before its first
-   * message. Where it throws, the connection is closed with 1011.
+   * Called when a WebSocket or an event stream is open, before its first message. If it throws, the
+   * connection is closed with 1011.
    */
   readonly onOpen?: (connection: Connection) => void;
-  /** Called when a connection has ended: forget it. */
+  /** Called when a connection has ended. */
   readonly onClose?: (connection: Connection) => void;
-  /** Called when the user of a connection changes: take away what it may no longer use. */
+  /** Called when the user of a connection has changed. */
   readonly onUserChange?: (connection: Connection) => void;
   /**
-   * Called when events of a topic were not sent to a connection, because its peer does not read fast
-   * enough. Those that it may still recover are not among them.
+   * Called when events of a topic were dropped because the peer reads too slowly. Events that the peer can
+   * still recover do not count.
    */
   readonly onDrop?: (connection: Connection, topic: string, count: number) => void;
-  /** Called when the server closes. */
+  /** Called when the server closes, after its last connection has ended. */
   readonly dispose?: () => void | Promise<void>;
-  /** Only a type: what the user becomes. Never set. */
+  /** The type of the user. Only a type; it is never set. */
   readonly "~user"?: User;
-  /** Only a type: what clients may call. Never set. */
+  /** The type of the methods. Only a type; it is never set. */
   readonly "~methods"?: Methods;
 }
 

@@ -22,24 +22,24 @@ export interface RpcRequest<User = unknown> {
   readonly connection: Connection<User>;
   /** The method's name, as it was called. */
   readonly method: string;
-  /** The call's id; `undefined` for a notification. */
+  /** The id of the call; `undefined` for a notification. */
   readonly id: Id | undefined;
-  /** The params, as they came. Middleware may replace them. */
+  /** The params, as the caller sent them. Middleware may replace them. */
   params: unknown;
-  /** The current user of the connection; `null` for nobody. */
+  /** The current user of the connection; `null` if there is none. */
   readonly user: User;
-  /** Aborts when the caller cancels the call or is gone: stop working for it. */
+  /** Aborts when the caller cancels the call or disconnects, or when the call has timed out. */
   readonly signal: AbortSignal;
-  /** Whether the caller has cancelled the call or is gone. Cheaper than reading the signal. */
+  /** Whether the signal has aborted. Cheaper than reading the signal. */
   readonly aborted: boolean;
   /**
-   * Calls a method of the caller, while its own call is still open. The server gives this call up
-   * together with the caller's, unless `options.signal` says otherwise.
+   * Calls a method of the caller, while the caller waits for its own call. If the caller's call is
+   * aborted, so is this one, unless `options.signal` is given.
    *
    * @param method The method's name.
    * @param params An array (by position), an object (by name), or none.
    * @param options Timeout, signal and the like.
-   * @returns What the caller answered. Rejects as {@linkcode JsonRpcClient.call} does.
+   * @returns The caller's answer. Rejects as {@linkcode JsonRpcClient.call} does.
    *
    * @example The server asks back before it acts
    * ```ts
@@ -65,11 +65,11 @@ export interface RpcRequest<User = unknown> {
     options?: CallOptions,
   ): Promise<Result>;
   /**
-   * Asks the person at the other end: short for `call("confirm", { message })`.
+   * Asks the caller's user to confirm something. Short for `call("confirm", { message })`.
    *
-   * @param message The question.
+   * @param message The question to show.
    * @param options Timeout, signal and the like.
-   * @returns The person's answer.
+   * @returns The user's answer.
    */
   confirm(message: string, options?: CallOptions): Promise<boolean>;
   /**
@@ -77,35 +77,41 @@ export interface RpcRequest<User = unknown> {
    *
    * @param method The method's name.
    * @param params An array (by position), an object (by name), or none.
-   * @throws {TypeError} If params have no JSON, or are neither array nor object.
+   * @throws {TypeError} If the params have no JSON, or are neither an array nor an object.
+   * @throws {RangeError} If the notification is longer than `maxMessageBytes`.
    */
   notify(method: string, params?: unknown): void;
   /**
-   * Tells the caller how far its call has come. The call's `onProgress` receives it.
+   * Reports the progress of this call. The caller's `onProgress` receives the value. Does nothing for a
+   * notification.
    *
    * @param value Anything that has JSON.
+   * @throws {TypeError} If the value has no JSON.
+   * @throws {RangeError} If the message is longer than `maxMessageBytes`.
    */
   progress(value: unknown): void;
 }
 
 /** A function that answers calls. It may return a value or a promise of one. */
-// `never` in both places accepts handlers of every kind of params and of every narrowed user.
+// The two `never` make this type accept handlers with any type of params and any narrowed user.
 export type Handler = (params: never, request: never) => unknown;
 
-/** A layer around calls: sees each request, notification, batch entry and subscription. */
+/** Middleware around calls. It runs for each request, notification, batch entry and subscription. */
 export type CallMiddleware = Middleware<RpcRequest>;
 
-/** Takes the answer of one message, exactly once for each. */
+/** Receives the answer to one message. */
 export interface ResponseSink {
   /**
-   * @param text The answer, or `undefined` if there is none to give.
-   * @param request The request that was answered, if the message was one.
+   * Receives the answer. Called exactly once for each message.
+   *
+   * @param text The answer, or `undefined` if the message has none.
+   * @param request The request that was answered, or `undefined` if the message was no valid request.
    * @param index The position in a batch; 0 for a single message.
    */
   reply(text: string | undefined, request: IncomingRequest | undefined, index: number): void;
 }
 
-/** The request behind the interface; only the dispatcher answers it. */
+/** The implementation of {@linkcode RpcRequest}. Only the dispatcher answers it. */
 export class IncomingRequest implements RpcRequest {
   readonly connection: BaseConnection;
   readonly method: string;
@@ -120,8 +126,8 @@ export class IncomingRequest implements RpcRequest {
 
   /**
    * @param connection The peer that calls.
-   * @param message What it sent.
-   * @param sink Takes the answer.
+   * @param message The message that it sent.
+   * @param sink Receives the answer.
    * @param index The position in a batch; 0 for a single message.
    */
   constructor(
@@ -178,7 +184,7 @@ export class IncomingRequest implements RpcRequest {
     this.connection.notify("$/progress", { token: this.id, value });
   }
 
-  /** Whether a function waits for the answer to be sent. */
+  /** Whether a function waits until the answer is sent. */
   get [HAS_AFTER_ANSWER](): boolean {
     return this.#afterAnswer !== undefined;
   }
@@ -189,13 +195,13 @@ export class IncomingRequest implements RpcRequest {
     this.#controller?.abort(reason);
   }
 
-  /** Hands the answer, if there is one, to the sink. Called once. */
+  /** Hands the answer to the sink. Called once. */
   [SETTLE](succeeded: boolean, text: string | undefined): void {
     this.#succeeded = succeeded;
     this.#sink.reply(text, this, this.#index);
   }
 
-  /** Runs the functions that waited for the answer. Called once the answer is out. */
+  /** Runs the functions that wait for the answer. Called when the answer was sent. */
   [ANSWERED](): void {
     const runs = this.#afterAnswer;
     this.#afterAnswer = undefined;
@@ -204,7 +210,7 @@ export class IncomingRequest implements RpcRequest {
 
   /** See {@linkcode afterAnswer}. */
   [AFTER_ANSWER](run: (succeeded: boolean) => void): void {
-    // Middleware may answer first, and call `next` later.
+    // Middleware may have answered already, and have called `next` after that.
     if (this.#succeeded !== undefined) this.#run(run);
     else (this.#afterAnswer ??= []).push(run);
   }
@@ -212,28 +218,28 @@ export class IncomingRequest implements RpcRequest {
   #run(run: (succeeded: boolean) => void): void {
     runSafely(() => run(this.#succeeded as boolean), (error) => {
       this.connection.logger.error(
-        `After the answer to ${quoted(this.method)}: ${describeError(error)}`,
+        `After the answer to ${quoted(this.method)}, a step failed: ${describeError(error)}`,
       );
     });
   }
 }
 
 /**
- * Runs a function as soon as the answer to a request was sent (or need not be).
+ * Runs a function as soon as the answer to a request was sent, or is known to be none.
  *
  * @param request The request, as its handler got it.
- * @param run Is told whether the call succeeded: it may have been cancelled, or middleware around
- * the handler may have failed.
+ * @param run Gets whether the call succeeded. It fails if it was cancelled, or if middleware around
+ * the handler threw.
  */
 export function afterAnswer(request: RpcRequest, run: (succeeded: boolean) => void): void {
   if (request instanceof IncomingRequest) request[AFTER_ANSWER](run);
 }
 
 /**
- * Aborts the signal of a request whose work has no receiver any more.
+ * Aborts the signal of a request whose result is not needed any more.
  *
  * @param request The request, as its handler got it.
- * @param reason What the signal says.
+ * @param reason The reason of the signal.
  */
 export function abortRequest(request: RpcRequest, reason: unknown): void {
   if (request instanceof IncomingRequest) request[ABORT](reason);

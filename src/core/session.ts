@@ -1,5 +1,5 @@
 /**
- * One session: texts in, answers out; calls of our own, and their answers.
+ * One session over one channel: it answers the messages of the other end, and makes calls to it.
  *
  * @module
  */
@@ -20,12 +20,12 @@ import type { IncomingRequest, ResponseSink } from "./request.ts";
 
 /** The side that a session belongs to: a server, or a client. */
 export interface SessionHost extends DispatcherHost {
-  /** Called once, when nothing more can be sent to the other end. */
+  /** Called once, when the session has ended. */
   ended?(connection: BaseConnection): void;
 }
 
 /**
- * Both ends of a connection are one of these. It sends at once.
+ * The base class of both ends of a connection. It sends each text at once.
  *
  * @typeParam Host The side that the session belongs to.
  */
@@ -33,18 +33,18 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   implements ResponseSink {
   /** The side that the session belongs to. */
   protected readonly host: Host;
-  /** The way out. */
+  /** The outgoing direction. */
   protected channel: Channel = NOT_CONNECTED;
-  /** Calls that wait for the answer of the other end; a server's peers seldom have any. */
+  /** Calls that wait for answers of the other end. Made on first use: most peers of a server have none. */
   protected pending: PendingCalls | undefined;
-  /** Answers the other end. */
+  /** Answers the messages of the other end. */
   protected abstract readonly dispatcher: Dispatcher;
   #open = false;
 
   /**
    * @param host The side that the session belongs to.
    * @param handshake How the other end connected.
-   * @param pending Where calls wait; a client's outlive one connection. Made on first use if left out.
+   * @param pending Where calls wait. A client passes its own, since its calls outlive one connection.
    */
   constructor(host: Host, handshake: Handshake, pending?: PendingCalls) {
     super(handshake, host.logger);
@@ -60,7 +60,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     return this.channel.bufferedAmount;
   }
 
-  /** Takes one message; `undefined` stands for a binary frame. Does not throw. */
+  /** See {@linkcode Receiver.receive}. */
   receive(text: string | undefined): void {
     if (!this.#open) return;
     const { maxMessageBytes, maxDepth } = this.host.limits;
@@ -77,7 +77,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.dispatcher.handle(message, this);
   }
 
-  /** Notes that the connection has ended. Does not throw. */
+  /** See {@linkcode Receiver.closed}. */
   closed(code: number, reason: string): void {
     this.#end(code, reason);
   }
@@ -116,7 +116,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.channel.close(code, reason);
   }
 
-  /** Sends a text that is encoded already, perhaps for many connections. */
+  /** Sends a text that is encoded already and may be shared with other connections. */
   [SEND](message: Outgoing): void {
     if (!this.#open) return;
     this.channel.send(message);
@@ -124,9 +124,9 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   }
 
   /**
-   * Opens the session: messages pass from now on.
+   * Opens the session: from now on it sends and receives.
    *
-   * @param channel The way out.
+   * @param channel The outgoing direction.
    */
   protected open(channel: Channel): void {
     this.channel = channel;
@@ -145,7 +145,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     if (!this.#open) return;
     this.#open = false;
     const why = `the connection was closed ${closeText(code, reason)}`;
-    // A client's other calls may go on with its next connection: the client settles them itself.
+    // A client settles its other calls itself, since its next connection may carry them on.
     this.pending?.failAll((_id, { method, connectionOnly }) =>
       connectionOnly
         ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")

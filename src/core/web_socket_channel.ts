@@ -1,6 +1,6 @@
 /**
- * A standard WebSocket as a channel: the one wrapper for clients, Deno, and sockets that a program
- * brings itself.
+ * Wraps a standard WebSocket as a channel, for clients, for Deno, and for sockets that a program passes
+ * to `attach`.
  *
  * @module
  */
@@ -8,25 +8,25 @@
 import { closeReason, textOf } from "./channel.ts";
 import type { Channel, Outgoing, Receiver, UpgradeContext } from "./channel.ts";
 
-/** What is used of the events of a standard WebSocket. */
+/** The members that this module reads of a standard WebSocket's events. */
 export interface SocketEvent {
   /** `open`, `message`, `close` or `error`. */
   readonly type: string;
-  /** Of a message: a string for a text frame. */
+  /** Of a message: the data, a string for a text frame. */
   readonly data?: unknown;
-  /** Of a close. */
+  /** Of a close: its code. */
   readonly code?: number;
-  /** Of a close. */
+  /** Of a close: its reason. */
   readonly reason?: string;
-  /** Of an error, where the runtime tells. */
+  /** Of an error: its message, if the runtime gives one. */
   readonly message?: string;
 }
 
-/** What is used of the standard WebSocket interface: the runtimes' own, and `ws`, have it. */
+/** The part of the standard WebSocket interface that this module uses. Sockets of `ws` have it too. */
 export interface StandardSocket {
   /** 0 connecting, 1 open, 2 closing, 3 closed. */
   readonly readyState: number;
-  /** Bytes that were sent and not yet taken by the network. */
+  /** Bytes that were sent and that the network has not taken yet. */
   readonly bufferedAmount: number;
   /** Sends a text frame. */
   send(data: string): void;
@@ -36,21 +36,26 @@ export interface StandardSocket {
   addEventListener(type: string, listener: (event: SocketEvent) => void): void;
 }
 
-/** Ties a standard WebSocket to a receiver, as soon as it is open. */
+/**
+ * Connects a standard WebSocket to a receiver, as soon as the socket is open.
+ *
+ * @param socket The socket, open or about to open.
+ * @param opening Called when the socket is open, or when it has ended before.
+ */
 export function openSocket(
   socket: StandardSocket,
   opening: Pick<UpgradeContext, "opened" | "refused">,
 ): void {
   let receiver: Receiver | undefined;
   let closed = socket.readyState > OPEN;
-  // Let go of once it is told: what it holds would stay for as long as the socket.
+  // Set to undefined once called, so that the socket does not keep what it references alive.
   let waiting: typeof opening | undefined = opening;
   function open(): void {
     receiver = waiting?.opened(new SocketChannel(socket));
     waiting = undefined;
   }
   function end(code = 1006, reason = ""): void {
-    // Deno says it twice of a peer that does not answer a ping.
+    // Deno fires `close` twice for a peer that does not answer a ping.
     if (closed) return;
     closed = true;
     if (receiver !== undefined) receiver.closed(code, reason);
@@ -60,7 +65,7 @@ export function openSocket(
     receiver?.receive(typeof data === "string" ? data : undefined);
   });
   socket.addEventListener("error", ({ message }) => {
-    // Of a socket that never opened Node 22 says no more than this.
+    // Node 22 fires no `close` for a socket that never opened, only this `error`.
     if (receiver === undefined) end(1006, message);
   });
   socket.addEventListener("close", ({ code, reason }) => end(code, reason));
@@ -91,7 +96,7 @@ class SocketChannel implements Channel {
     try {
       this.#socket.close(code, short);
     } catch {
-      // Standard client sockets may only say 1000 and 3000 to 4999: 1001 is said as 4001.
+      // Standard client sockets throw on codes other than 1000 and 3000 to 4999: send 4001 for 1001.
       this.#socket.close(code < 3000 ? code + 3000 : 1000, short);
     }
   }

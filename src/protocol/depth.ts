@@ -1,16 +1,16 @@
 /**
- * How deep a message is nested. Some engines need seconds to encode what they parsed in milliseconds,
- * so nobody gets to see what is too deep.
+ * How deep a message is nested. Some engines need seconds to encode a deep value that they parsed in
+ * milliseconds, so a message that is too deep is refused before any handler gets it.
  *
- * Looking at the parsed value costs a tenth of parsing, at the text as much as half of it; but
- * parsing what is nothing but nesting takes so long by itself that it must not begin.
+ * Checking the parsed value costs a tenth of the time of parsing; checking the text costs half of it.
+ * But a text that consists of brackets alone takes too long to parse, so such a text is checked first.
  *
  * @module
  */
 
 /**
- * Whether to look at the text, before it is parsed: where deep nesting could make parsing take much
- * longer than its length tells, and where so much is allowed that the value cannot be walked.
+ * Tells whether to check the text before it is parsed. That is so if its brackets could make parsing
+ * much slower than its length suggests, or if `maxDepth` is too high to walk the parsed value.
  */
 export function mustScan(text: string, maxDepth: number): boolean {
   if (maxDepth > MAX_WALK) return true;
@@ -20,7 +20,7 @@ export function mustScan(text: string, maxDepth: number): boolean {
   return left < 0 || count(text, "{", left) > left;
 }
 
-/** Whether a parsed value is nested deeper than this. */
+/** Tells whether a parsed value is nested deeper than `maxDepth`. */
 export function valueExceedsDepth(value: unknown, maxDepth: number): boolean {
   return isNode(value) && nodeExceedsDepth(value, maxDepth);
 }
@@ -31,8 +31,8 @@ function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null;
 }
 
-// Leaves are told apart before the call: most values are some, and a call for each would take as
-// long again.
+// The caller checks for leaves: most values are leaves, and a function call for each would double the
+// time.
 function nodeExceedsDepth(node: Node, maxDepth: number): boolean {
   if (maxDepth === 0) return true;
   if (Array.isArray(node)) {
@@ -42,7 +42,7 @@ function nodeExceedsDepth(node: Node, maxDepth: number): boolean {
     }
     return false;
   }
-  // What JSON.parse gives has no enumerable names but its own.
+  // A value of JSON.parse inherits no enumerable names, so `in` sees its own alone.
   for (const name in node) {
     const each = (node as Readonly<Record<string, unknown>>)[name];
     if (isNode(each) && nodeExceedsDepth(each, maxDepth - 1)) return true;
@@ -50,7 +50,7 @@ function nodeExceedsDepth(node: Node, maxDepth: number): boolean {
   return false;
 }
 
-/** The same of the text, which need not be JSON. */
+/** Tells whether a text is nested deeper than `maxDepth`. The text need not be JSON. */
 export function textExceedsDepth(text: string, maxDepth: number): boolean {
   let depth = 0;
   for (let index = 0; index < text.length; index++) {
@@ -70,16 +70,16 @@ export function textExceedsDepth(text: string, maxDepth: number): boolean {
   return false;
 }
 
-// Levels that every engine's stack has room for.
+// Recursion this deep fits the stack of every engine.
 const MAX_WALK = 1000;
-// What parses within a millisecond however deep it is.
+// A text this short parses within a millisecond, however deep it is.
 const SHORT = 16 * 1024;
-// With fewer levels than that, the rest of the text takes longer than they do.
+// With fewer brackets than one in 16 characters, parsing them takes less time than the rest.
 const CHARACTERS_PER_LEVEL = 16;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** How often a character is there; counts no further than one past `most`. */
+/** Counts a character in a text; stops at `most + 1`. */
 function count(text: string, character: string, most: number): number {
   let found = 0;
   for (

@@ -1,23 +1,23 @@
 /**
- * The errors that cross the wire, and those of a connection.
+ * The errors that cross the wire, and those that a connection itself has.
  *
- * A method that throws an {@linkcode RpcError} answers with its code, message and data. Everything
- * else that is thrown becomes a bland `-32603`; its text and stack stay on this side, in the log.
+ * If a method throws an {@linkcode RpcError}, the caller gets its code, message and data. If it throws
+ * anything else, the caller gets `-32603` "Internal error"; the text and stack go to the log alone.
  *
  * @module
  */
 
-/** What an error can carry beside its code and message. */
+/** What an error carries beside its code and message. */
 export interface RpcErrorOptions {
-  /** Any JSON value that tells the caller more. Left out of the answer when `undefined`. */
+  /** Any JSON value that tells the caller more. If it is `undefined`, the answer has no `data`. */
   readonly data?: unknown;
-  /** What led to this error. Stays on this side: it is logged and never sent. */
+  /** What led to this error. It is logged and never sent. */
   readonly cause?: unknown;
 }
 
-/** {@linkcode RpcErrorOptions} of the classes that bring a message of their own. */
+/** {@linkcode RpcErrorOptions} of the classes that have a standard message. */
 export interface RpcStandardErrorOptions extends RpcErrorOptions {
-  /** Replaces the standard text of the specification. */
+  /** Replaces the specification's message. */
   readonly message?: string;
 }
 
@@ -25,7 +25,8 @@ export interface RpcStandardErrorOptions extends RpcErrorOptions {
 export type RpcFailureKind = "error" | "connection" | "timeout";
 
 /**
- * The base of everything that this module rejects a call with: catch this one, and branch on `kind`.
+ * The base class of all errors that a call of this module rejects with. Catch this class, and branch
+ * on `kind`.
  *
  * @example Telling failures apart
  * ```ts
@@ -37,14 +38,15 @@ export type RpcFailureKind = "error" | "connection" | "timeout";
  */
 export abstract class RpcFailure extends Error {
   /**
-   * `"error"`: the other side answered with an error. `"connection"`: no answer, because of the
-   * connection. `"timeout"`: no answer in time. These texts do not change between versions.
+   * `"error"`: the other side answered with an error. `"connection"`: the connection could not be made
+   * or has ended. `"timeout"`: no answer came in time. Versions of one major number keep these texts.
    */
   abstract readonly kind: RpcFailureKind;
 }
 
 /**
- * An error that is answered to the caller as it is, and what a refused call rejects with.
+ * An error that the caller gets as it is: a handler throws it, and the caller's promise rejects with
+ * it.
  *
  * @see {@link https://www.jsonrpc.org/specification#error_object | JSON-RPC 2.0, section 5.1}
  *
@@ -68,16 +70,16 @@ export abstract class RpcFailure extends Error {
 export class RpcError extends RpcFailure {
   override readonly name: string = "RpcError";
   override readonly kind = "error";
-  /** The error's number: yours, one of the specification's, or one of this module's. */
+  /** The error's number: one of your own, of the specification, or of {@linkcode ErrorCode}. */
   readonly code: number;
-  /** What more the error tells, or `undefined`. */
+  /** More about the error, or `undefined`. */
   readonly data: unknown;
 
   /**
-   * @param code Any integer. `-32768` to `-32000` belong to the specification and to libraries.
+   * @param code Any integer. The specification reserves `-32768` to `-32000`.
    * @param message One short sentence.
    * @param options Data for the caller, and a cause for the log.
-   * @throws {RangeError} Where the code is no integer.
+   * @throws {RangeError} If the code is not an integer.
    */
   constructor(code: number, message: string, options: RpcErrorOptions = {}) {
     super(message, options);
@@ -89,61 +91,61 @@ export class RpcError extends RpcFailure {
   }
 }
 
-/** One of the five that the specification numbers and words. */
+/** One of the five errors that the specification defines. */
 abstract class RpcStandardError extends RpcError {
   constructor(code: number, message: string, options: RpcStandardErrorOptions = {}) {
     super(code, options.message ?? message, options);
   }
 }
 
-/** `-32700`: what came is not JSON. */
+/** `-32700`: the message is not JSON, or is nested too deeply. */
 export class RpcParseError extends RpcStandardError {
   override readonly name = "RpcParseError";
-  /** @param options Another message, data, cause. */
+  /** @param options Message, data and cause. */
   constructor(options?: RpcStandardErrorOptions) {
     super(-32700, "Parse error", options);
   }
 }
 
-/** `-32600`: what came is JSON, but no JSON-RPC 2.0 request. */
+/** `-32600`: the message is JSON, but not a JSON-RPC 2.0 request. */
 export class RpcInvalidRequestError extends RpcStandardError {
   override readonly name = "RpcInvalidRequestError";
-  /** @param options Another message, data, cause. */
+  /** @param options Message, data and cause. */
   constructor(options?: RpcStandardErrorOptions) {
     super(-32600, "Invalid Request", options);
   }
 }
 
-/** `-32601`: there is no such method, or none that this caller may know of. */
+/** `-32601`: the method does not exist, or this caller may not use it. */
 export class RpcMethodNotFoundError extends RpcStandardError {
   override readonly name = "RpcMethodNotFoundError";
-  /** @param options Another message, data, cause. */
+  /** @param options Message, data and cause. */
   constructor(options?: RpcStandardErrorOptions) {
     super(-32601, "Method not found", options);
   }
 }
 
-/** `-32602`: the method does not take these params. */
+/** `-32602`: the method does not accept these params. */
 export class RpcInvalidParamsError extends RpcStandardError {
   override readonly name = "RpcInvalidParamsError";
-  /** @param options Another message, data, cause. */
+  /** @param options Message, data and cause. */
   constructor(options?: RpcStandardErrorOptions) {
     super(-32602, "Invalid params", options);
   }
 }
 
-/** `-32603`: the method failed for a reason that is not the caller's to know. */
+/** `-32603`: the method failed; the server's log says why. */
 export class RpcInternalError extends RpcStandardError {
   override readonly name = "RpcInternalError";
-  /** @param options Another message, data, cause. */
+  /** @param options Message, data and cause. */
   constructor(options?: RpcStandardErrorOptions) {
     super(-32603, "Internal error", options);
   }
 }
 
 /**
- * `-32000` to `-32099`: errors that the specification leaves to servers. This module's own are
- * listed in {@linkcode ErrorCode}.
+ * `-32000` to `-32099`: errors that the specification leaves to servers. {@linkcode ErrorCode} lists
+ * those that this module uses.
  */
 export class RpcServerError extends RpcError {
   override readonly name = "RpcServerError";
@@ -151,7 +153,7 @@ export class RpcServerError extends RpcError {
    * @param code From `-32099` to `-32000`.
    * @param message One short sentence.
    * @param options Data for the caller, and a cause for the log.
-   * @throws {RangeError} Where the code lies outside.
+   * @throws {RangeError} If the code is out of that range.
    */
   constructor(code: number, message: string, options: RpcErrorOptions = {}) {
     super(code, message, options);
@@ -175,12 +177,12 @@ export class RpcServerError extends RpcError {
 export class RpcConnectionError extends RpcFailure {
   override readonly name = "RpcConnectionError";
   override readonly kind = "connection";
-  /** `"unsent"`: the other side never saw the call. `"unknown"`: it may have run. */
+  /** `"unsent"`: the call never reached the other side. `"unknown"`: it may have run there. */
   readonly outcome: "unsent" | "unknown";
   /**
-   * @param message What could not be done, and the state that forbids it.
+   * @param message What could not be done, and why.
    * @param outcome Whether the call may have run on the other side.
-   * @param options A cause.
+   * @param options The cause, if another error led to this one.
    */
   constructor(
     message: string,
@@ -192,15 +194,15 @@ export class RpcConnectionError extends RpcFailure {
   }
 }
 
-/** No answer came within the call's `timeoutMs`. It may still have run on the other side. */
+/** No answer came within the call's `timeoutMs`. The call may have run on the other side. */
 export class RpcTimeoutError extends RpcFailure {
   override readonly name = "RpcTimeoutError";
   override readonly kind = "timeout";
 }
 
 /**
- * The codes that this module itself answers with: the five of the specification first. Those from
- * `-32006` to `-32011` mean what they mean in Rust's jsonrpsee, `-32002` what it means in geth.
+ * The codes that this module itself answers with; the specification's five come first. `-32006` to
+ * `-32011` have the meaning that jsonrpsee (Rust) gives them, `-32002` that of geth.
  */
 export const ErrorCode: {
   readonly parseError: -32700;
@@ -244,7 +246,7 @@ const STANDARD: Readonly<Record<number, new (options: RpcStandardErrorOptions) =
   [-32603]: RpcInternalError,
 };
 
-/** The class that belongs to a code: the one the other side threw. */
+/** Makes an error of the class that belongs to a code, as the other side threw it. */
 export function errorFrom(code: number, message: string, data?: unknown): RpcError {
   const Standard = STANDARD[code];
   if (Standard !== undefined) return new Standard({ message, data });
@@ -253,7 +255,7 @@ export function errorFrom(code: number, message: string, data?: unknown): RpcErr
     : new RpcError(code, message, { data });
 }
 
-/** What a log needs of anything thrown, falsy values too: its stack, and the chain of causes. */
+/** Describes anything thrown for a log, falsy values too: its stack and its chain of causes. */
 export function describeError(error: unknown): string {
   const lines: string[] = [];
   for (const seen = new Set(); !seen.has(error) && seen.size < 8; error = error.cause) {
@@ -265,7 +267,7 @@ export function describeError(error: unknown): string {
   return lines.join("\nCaused by: ");
 }
 
-/** A name that the other side chose, for a log: in quotes, without line breaks, and not too long. */
+/** Quotes a name that the other side chose, for a log: without line breaks, and cut to 200. */
 export function quoted(name: string): string {
   return JSON.stringify(name.slice(0, 200));
 }

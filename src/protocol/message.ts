@@ -1,5 +1,5 @@
 /**
- * JSON-RPC 2.0 as text: what a message looks like, reading one, building one. No input or output.
+ * JSON-RPC 2.0 as text: parses, checks and builds messages. Does no input or output.
  *
  * @see {@link https://www.jsonrpc.org/specification}
  *
@@ -11,10 +11,14 @@ import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { checkLength } from "./limits.ts";
 
-/** What ties an answer to its call. `null`, `0`, `""` and fractions are ids as any other. */
+/**
+ * The id of a call and of its answer. `null`, `0`, `""` and fractions are ids too.
+ *
+ * @see {@link https://www.jsonrpc.org/specification#request_object | JSON-RPC 2.0, section 4}
+ */
 export type Id = string | number | null;
 
-/** Anything that JSON.parse may give for an object, before it was looked at. */
+/** A parsed object of which nothing has been checked. */
 export interface Message {
   readonly jsonrpc?: unknown;
   readonly method?: unknown;
@@ -24,14 +28,14 @@ export interface Message {
   readonly error?: unknown;
 }
 
-/** A message that passed {@linkcode checkRequest}. Without an `id` it is a notification. */
+/** A message that {@linkcode checkRequest} accepts. Without an `id` it is a notification. */
 export interface RequestMessage extends Message {
   readonly jsonrpc: "2.0";
   readonly method: string;
   readonly id?: Id;
 }
 
-/** JSON text that goes out as it is. Made with {@linkcode rawJson}. */
+/** A JSON text that is sent as it is. Made with {@linkcode rawJson}. */
 export class RawJson {
   /** The text. */
   readonly text: string;
@@ -41,18 +45,23 @@ export class RawJson {
     this.text = text;
   }
 
-  /** The value of the text, for `JSON.stringify` of something that contains it. */
+  /**
+   * Parses the text. `JSON.stringify` calls this if the text stands inside another value.
+   *
+   * @throws {SyntaxError} If the text is not JSON.
+   */
   toJSON(): unknown {
     return JSON.parse(this.text);
   }
 }
 
 /**
- * Marks a text as JSON already, so that it is not encoded again. As a whole result or event the text
- * goes out as it is; inside another value it is parsed and encoded with that value.
+ * Marks a text as JSON, so that it is not encoded again. As a whole result, event or item the text is
+ * sent as it is; inside another value it is parsed, and encoded together with that value.
  *
- * @param text One complete JSON value. As a whole result or event it is not checked.
- * @returns A value to return from a handler, or to publish.
+ * @param text One complete JSON value. As a whole result, event or item it is **not checked**: pass only
+ * a text that you trust to be JSON.
+ * @returns A value to return from a handler, to publish, or to put into params, results and error data.
  *
  * @example A result from a cache of JSON texts
  * ```ts
@@ -68,9 +77,12 @@ export function rawJson(text: string): RawJson {
 }
 
 /**
- * Text to value: the one place where a message is parsed.
+ * Parses a message. No other place does.
  *
- * @throws {RpcParseError} Where the text is not JSON, or nested deeper than `maxDepth`.
+ * @param text What the other side sent.
+ * @param maxDepth How deep arrays and objects may be nested.
+ * @returns The value, of which nothing has been checked.
+ * @throws {RpcParseError} If the text is not JSON, or nested deeper than `maxDepth`.
  */
 export function parseMessage(text: string, maxDepth: number): unknown {
   // Each level needs an opening and a closing character.
@@ -82,12 +94,15 @@ export function parseMessage(text: string, maxDepth: number): unknown {
   return value;
 }
 
-/** Whether a name is the protocol's own: of methods, and so of topics, whose events are called by it. */
+/**
+ * Tells whether the protocol reserves a name. It does so for methods, and therefore for topics: the
+ * method of an event's notification is its topic.
+ */
 export function isReserved(name: string): boolean {
   return /^(?:rpc\.|\$\/)/.test(name);
 }
 
-/** Whether a parsed value is an answer (to be matched with a call, and never to be answered). */
+/** Tells whether a parsed value is an answer. An answer is matched with its call, and never answered. */
 export function isResponse(value: unknown): value is Message {
   if (typeof value !== "object" || value === null) return false;
   const message = value as Message;
@@ -96,11 +111,13 @@ export function isResponse(value: unknown): value is Message {
 }
 
 /**
- * Tells what keeps a value from being a request or notification, or `undefined` if nothing does. Params
- * may be anything: see {@linkcode checkShape}.
+ * Checks that a parsed value is a request or notification. Its params may be anything: see
+ * {@linkcode checkShape}.
+ *
+ * @returns What is wrong, or `undefined` if nothing is.
  */
 export function checkRequest(value: unknown): RpcInvalidRequestError | undefined {
-  // The first two say no more than the specification's own examples do.
+  // The first two errors carry no data: the specification's examples show them without.
   if (typeof value !== "object" || value === null || Array.isArray(value)) return invalid();
   const { jsonrpc, method, id } = value as Message;
   if (typeof method !== "string") return invalid();
@@ -109,30 +126,34 @@ export function checkRequest(value: unknown): RpcInvalidRequestError | undefined
   return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
 }
 
-/** Tells why params of a request may not be passed on, where a method takes no scalars. */
+/**
+ * Checks the params of a request for a method that takes no scalars.
+ *
+ * @returns What is wrong, or `undefined` if nothing is.
+ */
 export function checkShape(params: unknown): RpcInvalidRequestError | undefined {
   if (params === undefined || typeof params === "object") return undefined;
   return invalid("Expected `params` to be an array or an object");
 }
 
-/** The id to answer an invalid message with: its own where that can be read, else null. */
+/** Reads the id of a message that may be invalid; returns null if it has no readable one. */
 export function idOf(value: unknown): Id {
   if (typeof value !== "object" || value === null) return null;
   const { id } = value as Message;
   return isId(id) ? id : null;
 }
 
-/** Whether a value may be an id. A number that lost digits in JSON.parse could not be answered. */
+/** Tells whether a value may be an id. A larger number loses digits in JSON.parse: no answer fits it. */
 export function isId(id: unknown): id is Id {
   if (typeof id === "number") return id >= -MAX_ID && id <= MAX_ID;
   return typeof id === "string" || id === null;
 }
 
 /**
- * The text of a call or, without an id, of a notification that somebody makes.
+ * Builds the text of a call or, without an id, of a notification. Checks it first.
  *
- * @throws {TypeError} Where params have no JSON, or are neither array nor object.
- * @throws {RangeError} Where it is longer than the other side would take.
+ * @throws {TypeError} If the params have no JSON, or are neither an array nor an object.
+ * @throws {RangeError} If the text is longer than `maxMessageBytes`.
  */
 export function outgoingText(
   { id, method, params }: { readonly id?: Id; readonly method: string; readonly params?: unknown },
@@ -142,15 +163,15 @@ export function outgoingText(
   return checkLength(text, maxMessageBytes, `send "${method}"`);
 }
 
-/** The text of a call. What is `undefined` is left out. Throws what JSON.stringify throws. */
+/** Builds the text of a call; leaves out members that are `undefined`. Throws what JSON.stringify throws. */
 export function requestText(id: Id | undefined, method: string, params: unknown): string {
   return JSON.stringify({ jsonrpc: "2.0", method, params, id });
 }
 
 /**
- * The text of an answer. `undefined` is answered as `null`.
+ * Builds the text of an answer. The result `undefined` becomes `null`.
  *
- * @throws {TypeError} Where the result has no JSON: a BigInt, a cycle, a function, a symbol.
+ * @throws {TypeError} If the result has no JSON: a BigInt, a cycle, a function, a symbol.
  */
 export function resultText(id: Id, result: unknown): string {
   const scalar = scalarText(result);
@@ -158,23 +179,24 @@ export function resultText(id: Id, result: unknown): string {
     return `{"jsonrpc":"2.0","result":${scalar},"id":${scalarText(id)}}`;
   }
   const text = JSON.stringify({ jsonrpc: "2.0", result, id });
-  // JSON.stringify leaves a member without JSON out; then another letter stands where `r` should.
+  // JSON.stringify leaves out a result that has no JSON; then another letter stands in place of the `r`.
   if (text.charCodeAt(RESULT_AT) !== LETTER_R) {
     throw new TypeError(`Cannot encode the result: a ${typeof result} has no JSON`);
   }
   return text;
 }
 
-/** The text of an error answer. Throws what JSON.stringify throws, for the error's data. */
+/** Builds the text of an error answer. Throws what JSON.stringify throws for the error's data. */
 export function errorText(id: Id, error: RpcError): string {
   const { code, message, data } = error;
   return JSON.stringify({ jsonrpc: "2.0", error: { code, message, data }, id });
 }
 
 /**
- * Params as the specification wants them: an array, an object, or none; `null` is none.
+ * Checks that params are what the specification allows: an array, an object, or none.
  *
- * @throws {TypeError} Where they are something else.
+ * @returns The params; `undefined` for `null` too.
+ * @throws {TypeError} If they are anything else.
  */
 export function checkParams(params: unknown): unknown {
   if (params === undefined || params === null) return undefined;
@@ -186,7 +208,7 @@ const MAX_ID = Number.MAX_SAFE_INTEGER;
 const RESULT_AT = '{"jsonrpc":"2.0","'.length;
 const LETTER_R = 0x72;
 
-/** What has its JSON at hand: put together by hand that is faster than JSON.stringify of the whole. */
+/** Encodes a scalar or raw JSON; returns `undefined` for other values. Faster than JSON.stringify. */
 function scalarText(value: unknown): string | undefined {
   if (typeof value === "boolean" || Number.isFinite(value)) return `${value}`;
   if (typeof value === "string") return JSON.stringify(value);

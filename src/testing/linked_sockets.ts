@@ -1,19 +1,20 @@
 /**
- * Connections without a network, for tests: yours and ours.
+ * Connections without a network, for tests.
  *
  * @module
  */
 
 import type { SocketEvent, StandardSocket } from "../core/web_socket_channel.ts";
 
-/** One end of a linked pair: as much of the standard WebSocket as a connection needs. */
+/** One end of a linked pair: the part of the standard WebSocket interface that a connection uses. */
 export interface LinkedSocket extends StandardSocket {
   /** Sends a text frame, or a binary one, to the other end. */
   send(data: string | ArrayBuffer): void;
 }
 
 /**
- * Makes two open sockets of which each receives, in order and never at once, what the other sends.
+ * Makes two open sockets that are linked: each receives what the other sends, in order, in a later
+ * microtask.
  *
  * @returns One end for `rpc.attach()`, the other for `connect()`.
  *

@@ -1,31 +1,31 @@
 /**
- * How long to wait before the next attempt.
+ * How long to wait before the next attempt at something that has failed.
  *
  * @module
  */
 
-/** How an attempt that failed is repeated. */
+/** How a failed attempt is repeated. */
 export interface BackoffBounds {
-  /** Milliseconds that the first wait takes at most; each further one twice that. @default {250} */
+  /** The longest that the first wait may be, in milliseconds. It doubles each time. @default {250} */
   readonly minMs: number;
-  /** Milliseconds that any wait takes at most. @default {30000} */
+  /** The longest that any wait may be, in milliseconds. @default {30000} */
   readonly maxMs: number;
-  /** Attempts in a row that may fail before it is given up. @default {Infinity} */
+  /** Attempts in a row that may fail before the client gives up. @default {Infinity} */
   readonly maxAttempts: number;
 }
 
-/** What holds where no option says otherwise. */
+/** The bounds for which no option says otherwise. */
 export const DEFAULT_BACKOFF: BackoffBounds = { minMs: 250, maxMs: 30_000, maxAttempts: Infinity };
 
 /**
- * Waits that double, each a random part of its whole ("full jitter"): many who were cut off at the
- * same moment do not come back at the same moment.
+ * Waits whose upper bound doubles. Each wait is a random part of its bound ("full jitter"), so that
+ * clients that were cut off at the same moment do not come back at the same moment.
  */
 export class Backoff {
   readonly #bounds: BackoffBounds;
   #attempts = 0;
 
-  /** @param bounds How long, and how often. */
+  /** @param bounds How long the waits may be, and how many there may be. */
   constructor(bounds: BackoffBounds) {
     this.#bounds = bounds;
   }
@@ -35,14 +35,18 @@ export class Backoff {
     return this.#attempts;
   }
 
-  /** Milliseconds to wait; `undefined` where no more attempts may be made. */
+  /**
+   * Chooses the next wait.
+   *
+   * @returns Milliseconds, or `undefined` if no further attempt is allowed.
+   */
   next(): number | undefined {
     const { minMs, maxMs, maxAttempts } = this.#bounds;
     if (this.#attempts >= maxAttempts) return undefined;
     return Math.random() * Math.min(maxMs, minMs * 2 ** this.#attempts++);
   }
 
-  /** Begins anew, after a success. */
+  /** Starts again with the shortest wait, after a success. */
   reset(): void {
     this.#attempts = 0;
   }

@@ -12,7 +12,7 @@
  * @param least The smallest number allowed.
  * @param most The largest number allowed. @default {Infinity}
  * @returns The value.
- * @throws {RangeError} If it is no number, or out of bounds.
+ * @throws {RangeError} If the value is not a number, or out of bounds.
  */
 export function checkMs(name: string, value: number, least: number, most = Infinity): number {
   if (typeof value === "number" && value >= least && value <= most) return value;
@@ -22,10 +22,10 @@ export function checkMs(name: string, value: number, least: number, most = Infin
 }
 
 /**
- * Fills in the defaults and checks every limit, once, where the options enter.
+ * Fills in the defaults and checks every limit. Called once, by the constructor that takes the options.
  *
- * @param options What was passed; other members are left alone.
- * @param defaults All limits. Those whose name ends in `Ms` may be 0, others are at least 1.
+ * @param options The options as passed; members that are no limits are ignored.
+ * @param defaults All limits. A limit whose name ends in `Ms` may be 0; others are at least 1.
  * @returns The limits, frozen.
  * @throws {RangeError} If a limit is neither a whole number nor `Infinity`, or too small.
  */

@@ -1,17 +1,17 @@
 /**
- * Where a server or client writes what its operator should know.
+ * Where a server or client writes its log.
  *
  * @module
  */
 
-/** Whatever has these four: `console`, a `@std/log` Logger, LogTape, pino. */
+/** Any object with these four methods: `console`, a `@std/log` Logger, LogTape, pino. */
 export interface Logger {
-  /** What helps to find a fault. */
+  /** Details that help to find a fault. */
   debug(message: string): void;
-  /** What happened. */
+  /** Events of normal operation. */
   info(message: string): void;
-  /** What should not have happened, and was dealt with. */
+  /** Problems that were dealt with. */
   warn(message: string): void;
-  /** What failed, with its stack. */
+  /** Failures, with their stack. */
   error(message: string): void;
 }

@@ -11,8 +11,8 @@ import { exceedsBytes } from "./utf8.ts";
  *
  * @param message The request or response.
  * @param maxBytes Bytes that the body may have.
- * @returns The text, or `undefined` if it is longer than allowed, by its `content-length` or by what
- * has arrived. The rest of the body is left to the caller.
+ * @returns The text, or `undefined` if its `content-length`, or what has arrived, is over `maxBytes`.
+ * Discarding the rest of the body is up to the caller.
  */
 export function readText(
   message: Request | Response,
@@ -29,7 +29,8 @@ export function readText(
  *
  * @param body The stream; `null` is an empty one.
  * @param maxBytes Bytes that the stream may have.
- * @returns The text, or `undefined` if it is longer than allowed. The rest is left to the caller.
+ * @returns The text, or `undefined` if it is longer than `maxBytes`. Discarding the rest is up to the
+ * caller.
  */
 export async function readChunks(
   body: ReadableStream<Uint8Array> | null,

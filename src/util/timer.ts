@@ -1,15 +1,16 @@
 /**
- * Timers that do not keep a process alive by themselves.
+ * Timers that do not keep a process alive.
  *
  * @module
  */
 
-/** What `setTimeout` and `setInterval` give: a number in browsers, a record on servers. */
+/** What `setTimeout` and `setInterval` return: a number in browsers, an object on servers. */
 export type Timer = ReturnType<typeof setTimeout>;
 
 /**
- * Lets the process end although the timer is still set, where a runtime has a say in that.
+ * Lets the process end although the timer is still set. Browsers have no such thing, and need none.
  *
+ * @param timer The timer.
  * @returns The same timer.
  */
 export function unref<T extends Timer>(timer: T): T {
@@ -22,32 +23,35 @@ export function unref<T extends Timer>(timer: T): T {
   return timer;
 }
 
-/** The longest delay that `setTimeout` can take, in milliseconds: a longer one would fire at once. */
+/**
+ * The longest delay that `setTimeout` accepts, in milliseconds. It would run a callback with a longer
+ * delay at once.
+ */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
-/** One timer, for what is due next. */
+/** One timer, which is set again for whatever is due next. */
 export class OneShotTimer {
   #timer: Timer | undefined;
 
   /**
-   * Sets it, in place of what it was set for.
+   * Sets the timer, and cancels what it was set for.
    *
-   * @param delayMs Milliseconds until then; at once where that has passed.
-   * @param ring Called then.
+   * @param delayMs Milliseconds to wait. A negative delay counts as 0.
+   * @param callback The function to call then.
    * @returns The timer, which keeps the process alive.
    */
-  set(delayMs: number, ring: () => void): Timer {
+  set(delayMs: number, callback: () => void): Timer {
     this.clear();
     const delay = Math.min(Math.max(0, Math.ceil(delayMs)), MAX_TIMER_MS);
-    return this.#timer = setTimeout(ring, delay);
+    return this.#timer = setTimeout(callback, delay);
   }
 
-  /** Sets it so that the process may end all the same. */
-  setUnref(delayMs: number, ring: () => void): void {
-    unref(this.set(delayMs, ring));
+  /** Sets the timer without keeping the process alive. See {@linkcode OneShotTimer.set}. */
+  setUnref(delayMs: number, callback: () => void): void {
+    unref(this.set(delayMs, callback));
   }
 
-  /** Lets nothing happen. */
+  /** Cancels what the timer was set for. */
   clear(): void {
     clearTimeout(this.#timer);
   }

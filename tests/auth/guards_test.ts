@@ -88,14 +88,14 @@ test("guard() admits with true, and the handler runs", async () => {
 
 const refusals: Readonly<Record<string, readonly [answer: () => unknown, logged: string]>> = {
   "false": [() => false, ""],
-  "undefined": [() => undefined, "no boolean"],
-  "null": [() => null, "no boolean"],
-  "1": [() => 1, "no boolean"],
-  "a text": [() => "yes", "no boolean"],
-  "an object": [() => ({}), "no boolean"],
-  "a Boolean object": [() => Object(true), "no boolean"],
-  "a promise of true": [() => Promise.resolve(true), "no boolean"],
-  "a promise that rejects": [() => Promise.reject(new Error("later")), "no boolean"],
+  "undefined": [() => undefined, "expected true or false"],
+  "null": [() => null, "expected true or false"],
+  "1": [() => 1, "expected true or false"],
+  "a text": [() => "yes", "expected true or false"],
+  "an object": [() => ({}), "expected true or false"],
+  "a Boolean object": [() => Object(true), "expected true or false"],
+  "a promise of true": [() => Promise.resolve(true), "expected true or false"],
+  "a promise that rejects": [() => Promise.reject(new Error("later")), "expected true or false"],
   "an error, thrown": [() => {
     throw new Error("guard broke", { cause: new Error("deep inside") });
   }, "guard broke"],

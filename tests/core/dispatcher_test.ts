@@ -433,7 +433,7 @@ test("Dispatcher.handle() answers -32603 and logs when data of an RpcError has n
     const method = () => Promise.reject(new RpcInternalError({ message: "secret", data }));
     const desk = new Desk({ method });
     assertEquals(await desk.ask(call("method", 1)), failure(1, -32603));
-    assert(desk.log.lines.at(-1)?.includes("Cannot encode the error's data"));
+    assert(desk.log.lines.at(-1)?.includes("Cannot encode the data of the error"));
   }
 });
 
@@ -565,7 +565,7 @@ test("afterAnswer() logs what fails in it where the answer has gone before", asy
   assertEquals(await asked, -32800);
   answered.resolve();
   await until(() => desk.log.lines.length === 2);
-  const what = 'error: After the answer to "method": Error: broken';
+  const what = 'error: After the answer to "method", a step failed: Error: broken';
   assertEquals(desk.log.lines.filter((line) => line.startsWith(what)).length, 2);
   assertEquals(ran, [false]);
 });
@@ -582,7 +582,15 @@ test("afterAnswer() logs what fails in it, and runs the rest", async () => {
   const desk = new Desk({ method });
   assertEquals(await desk.ask(call("method", 1)), result(1, null));
   assertEquals(ran, [2]);
-  assert(desk.log.lines[0]?.startsWith('error: After the answer to "method": Error: broken'));
+  assert(
+    desk.log.lines[0]?.startsWith(
+      'error: After the answer to "method", a step failed: Error: broken',
+    ),
+  );
   await quietMoment();
-  assert(desk.log.lines[1]?.startsWith('error: After the answer to "method": Error: broken later'));
+  assert(
+    desk.log.lines[1]?.startsWith(
+      'error: After the answer to "method", a step failed: Error: broken later',
+    ),
+  );
 });

@@ -22,6 +22,7 @@ import type {
 } from "@nats-io/transport-node";
 import { checkMs } from "../../util/check_option.ts";
 import { Semaphore } from "../../util/semaphore.ts";
+import { MAX_TIMER_MS } from "../../util/timer.ts";
 import type { Logger } from "../../util/logger.ts";
 import type {
   Broker,
@@ -97,7 +98,6 @@ export function natsBroker(options: NatsBrokerOptions = {}): Broker {
 }
 
 const DEFAULT_TIMEOUT_MS = 5_000;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const PING_MS = 5_000;
 // How long it may take until the loss of a topic's last event is seen, where one is lost between the
 // servers of a cluster.

@@ -15,6 +15,7 @@
 
 import { checkMs } from "../../util/check_option.ts";
 import { Semaphore } from "../../util/semaphore.ts";
+import { MAX_TIMER_MS } from "../../util/timer.ts";
 import type { Logger } from "../../util/logger.ts";
 import type {
   Broker,
@@ -268,8 +269,6 @@ function checkOptions(options: RedisBrokerOptions): RedisBrokerOptions {
   }
   return options;
 }
-
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 function newEpoch(): string {
   return crypto.randomUUID().slice(0, 18);
