@@ -3,7 +3,7 @@
  * whichever runtime runs the suite, so that only Deno, which builds it, does this work.
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { newProject, nodeProgram } from "./helpers/project.ts";
 import type { Project } from "./helpers/project.ts";
@@ -39,13 +39,15 @@ test("the npm package says what npm needs to know, and depends on nothing", asyn
   }
 });
 
-test("the npm package holds the module and its papers, and nothing of where it was built", async () => {
+test("the npm package holds the module, its papers and its guides, and nothing of where it was built", async () => {
   await using project = await newProject();
   if (project === undefined) return;
   const files = await unpack(project);
   const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
   assertEquals(papers.filter((paper) => !files.includes(paper)), []);
-  for (const path of files.filter((path) => !papers.includes(path))) {
+  const guides = (await readdir(new URL("../docs", import.meta.url))).map((name) => `docs/${name}`);
+  assertEquals(guides.filter((guide) => !files.includes(guide)), []);
+  for (const path of files.filter((path) => ![...papers, ...guides].includes(path))) {
     assertMatch(path, /^(mod|src\/.+)\.(js|d\.ts)$/);
     const code = await project.read(`package/${path}`);
     for (
