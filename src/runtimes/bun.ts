@@ -13,48 +13,48 @@ import type { Runtime } from "./runtime.ts";
 
 // -- types --
 
-/** The part of Bun's `Server` that is used. */
+/** The part of Bun's `Server` that this module uses. */
 interface BunHost {
   upgrade(request: Request, options: { data: BunData; headers: Record<string, string> }): boolean;
   requestIP(request: Request): { address: string } | null;
   timeout?(request: Request, seconds: number): void;
 }
 
-/** The part of Bun's `ServerWebSocket` that is used. */
+/** The part of Bun's `ServerWebSocket` that this module uses. */
 export interface BunSocket {
   /** What `upgrade` was given. */
   readonly data: BunData;
-  /** Bytes sent, -1 where they wait, 0 where they were dropped. */
+  /** Sends a text; gives the bytes sent, -1 if they wait, 0 if they were dropped. */
   send(text: string): number;
   /** Begins the closing handshake. */
   close(code: number, reason: string): void;
-  /** Cuts the connection. */
+  /** Drops the connection without a closing handshake. */
   terminate(): void;
   /** Sends a ping. */
   ping(): void;
-  /** Joins what is sent meanwhile into one write. */
+  /** Joins everything that is sent during `run` into one write. */
   cork(run: () => void): void;
-  /** Bytes that wait. */
+  /** Bytes that were sent and not yet taken by the network. */
   getBufferedAmount(): number;
 }
 
 /** What a socket carries from its upgrade to its handlers. */
 export interface BunData {
-  /** What to do once it is open. */
-  readonly admission: UpgradeContext;
-  /** Where its messages go, once it is open. */
+  /** Opens the connection. */
+  readonly context: UpgradeContext;
+  /** Takes the messages, once the socket is open. */
   receiver: Receiver | undefined;
-  /** How it ended, where that was before anybody could be told. */
+  /** How the socket ended, if that was before there was a receiver. */
   closing?: readonly [code: number, reason: string];
 }
 
 /** What `Bun.serve` takes as `websocket`. */
 export interface BunWebSocketHandler {
-  /** Bytes of the longest message. */
+  /** Bytes that one message may have. */
   readonly maxPayloadLength: number;
-  /** Bytes that may wait for one peer; past it Bun drops what is sent. */
+  /** Bytes that may wait for one peer; Bun drops what is sent beyond that. */
   readonly backpressureLimit: number;
-  /** Seconds without a message until Bun closes; 0: never. */
+  /** Seconds without a message until Bun closes the socket; 0 for never. */
   readonly idleTimeout: number;
   /** Whether messages are compressed. */
   readonly perMessageDeflate: boolean;
@@ -70,7 +70,7 @@ export interface BunWebSocketHandler {
 
 // -- runtime --
 
-/** Whether `fetch` was given Bun's server. */
+/** Whether the second argument of `fetch` is Bun's server. */
 export function isBunHost(host: unknown): boolean {
   return typeof (host as BunHost | undefined)?.upgrade === "function";
 }
@@ -89,31 +89,37 @@ export const bunRuntime: Runtime = {
     (host as BunHost).timeout?.(request, 0);
   },
 
-  upgrade(request, host, admission) {
-    const { protocol } = admission;
+  upgrade(request, host, context) {
+    const { protocol } = context;
     const headers: Record<string, string> = {};
-    // Bun would answer with the first subprotocol that was offered: perhaps somebody's token.
+    // By default Bun answers with the first subprotocol that was offered, which may be a token.
     if (protocol === undefined) request.headers.delete("sec-websocket-protocol");
     else headers["sec-websocket-protocol"] = protocol;
-    const data: BunData = { admission, receiver: undefined };
+    const data: BunData = { context, receiver: undefined };
     if ((host as BunHost).upgrade(request, { data, headers })) return new Response(null);
-    admission.refused(1006, "The client is gone");
+    context.refused(1006, "The client is gone");
     return new Response("Upgrade failed", { status: 400 });
   },
 };
 
-/** The one table of handlers that all sockets of a Bun server share. */
+/**
+ * Makes the handlers that all sockets of a Bun server share.
+ *
+ * @param limits The limits that hold.
+ * @returns What `Bun.serve` takes as `websocket`.
+ * @see {@link https://bun.com/docs/api/websockets}
+ */
 export function bunWebSocketHandler(limits: Limits): BunWebSocketHandler {
   return {
     maxPayloadLength: Math.min(limits.maxMessageBytes, MAX_INT),
-    // Beyond what the server's own rule lets wait, so that it acts first.
+    // More than `maxBufferedBytes`, so that the server closes a slow peer before Bun drops a message.
     backpressureLimit: Math.min(limits.maxBufferedBytes + limits.maxMessageBytes, MAX_INT),
-    idleTimeout: 0, // the server's own heartbeat finds dead peers
+    idleTimeout: 0, // the server's own heartbeat drops dead peers
     perMessageDeflate: false,
     open(socket) {
       const { data } = socket;
-      const receiver = data.receiver = data.admission.opened(new BunChannel(socket));
-      // Bun tells of a close within the call that closes, which may have been just now.
+      const receiver = data.receiver = data.context.opened(new BunChannel(socket));
+      // Bun calls `close` inside the call that closes the socket, and a plugin may just have done that.
       if (data.closing !== undefined) receiver.closed(...data.closing);
     },
     message(socket, data) {
@@ -150,7 +156,7 @@ class BunChannel implements Channel {
   }
 
   send(message: Outgoing): void {
-    // 0: dropped. A call whose answer is dropped would hang for ever: better no connection at all.
+    // 0 means dropped. A call whose answer is dropped would wait for ever, so end the connection.
     if (this.#socket.send(textOf(message)) === 0) this.#socket.terminate();
   }
 
@@ -158,8 +164,8 @@ class BunChannel implements Channel {
     this.#socket.cork(() => messages.forEach((message) => this.send(message)));
   }
 
-  defer(outbox: Flushable): void {
-    defer(outbox);
+  defer(queue: Flushable): void {
+    defer(queue);
   }
 
   close(code: number, reason: string): void {

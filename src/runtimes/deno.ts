@@ -31,10 +31,10 @@ export function isDeno(): boolean {
   return deno ??= typeof denoGlobal()?.upgradeWebSocket === "function";
 }
 
-// Asked once: Deno loads what is behind the name anew each time somebody looks at it.
+// Looked up once: Deno loads what is behind the name anew on each access.
 let deno: boolean | undefined;
 
-/** Deno's own server. Its sockets ping by themselves, and drop a peer that does not answer. */
+/** Deno's own server. Its sockets send pings themselves, and drop a peer that does not answer. */
 export const denoRuntime: Runtime = {
   keepsRequest: true,
 
@@ -43,50 +43,50 @@ export const denoRuntime: Runtime = {
   },
 
   onLeave(request, _host, left) {
-    // Not `host.completed`, which settles only with the answer. Deno aborts this signal after an
-    // answer too, by which time nobody listens.
+    // Not `host.completed`, which settles only with the answer. Deno aborts this signal after an answer
+    // too, but by then the listener was removed.
     return onAbort(request, left);
   },
 
-  upgrade(request, _host, admission) {
+  upgrade(request, _host, context) {
     const { socket, response } = (denoGlobal() as DenoGlobal)
-      .upgradeWebSocket(request, { idleTimeout: idleSeconds(admission) });
-    // Not by Deno's own option: it looks for it only among offers that are parted by ", ".
-    const { protocol } = admission;
+      .upgradeWebSocket(request, { idleTimeout: idleSeconds(context) });
+    // Not by Deno's own option, which finds the protocol only among offers separated by ", ".
+    const { protocol } = context;
     if (protocol !== undefined) response.headers.set("sec-websocket-protocol", protocol);
-    openSocket(socket, inTime(admission));
+    openSocket(socket, inTime(context));
     return response;
   },
 };
 
 // -- helpers --
 
-/** Refuses by itself where a socket never opens: that of a client which has left tells nothing. */
-function inTime(admission: UpgradeContext): Pick<UpgradeContext, "opened" | "refused"> {
+/** Calls `refused` if the socket does not open in time: if the client has left, Deno fires no event. */
+function inTime(context: UpgradeContext): Pick<UpgradeContext, "opened" | "refused"> {
   let late = false;
-  const giveUp = unref(setTimeout(() => {
+  const timer = unref(setTimeout(() => {
     late = true;
-    admission.refused(1006, "Not opened in time");
+    context.refused(1006, "Not opened in time");
   }, OPEN_MS));
   return {
     opened(channel) {
-      clearTimeout(giveUp);
-      // Its place is given away by now.
+      clearTimeout(timer);
+      // Its slot was given back when it was late.
       if (late) channel.close(1013, "Opened too late");
-      return late ? NOBODY : admission.opened(channel);
+      return late ? IGNORED : context.opened(channel);
     },
     refused(code, reason) {
-      clearTimeout(giveUp);
-      if (!late) admission.refused(code, reason);
+      clearTimeout(timer);
+      if (!late) context.refused(code, reason);
     },
   };
 }
 
-const NOBODY: Receiver = { receive() {}, markAlive() {}, closed() {} };
-// How long the answer to an upgrade may take to leave.
+const IGNORED: Receiver = { receive() {}, markAlive() {}, closed() {} };
+// How long the response to an upgrade may take until the socket is open.
 const OPEN_MS = 5000;
 
-/** One that is silent for two heartbeats is closed: Deno pings after half of this, then waits. */
+/** Closes a peer that is silent for two heartbeats: Deno pings after half of this time, then waits. */
 function idleSeconds({ heartbeatMs }: UpgradeContext): number {
   return heartbeatMs === Infinity ? 0 : 2 * Math.min(heartbeatMs, MAX_TIMER_MS) / 1000;
 }

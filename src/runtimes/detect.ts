@@ -1,5 +1,5 @@
 /**
- * Which runtime a request came from: told by what `fetch` was given beside it, then by the process.
+ * Which runtime a request came from: by the second argument of `fetch`, else by the process.
  *
  * @module
  */
@@ -8,13 +8,18 @@ import { bunRuntime, isBunHost } from "./bun.ts";
 import { denoRuntime, isDeno } from "./deno.ts";
 import type { Runtime } from "./runtime.ts";
 
-/** A runtime that brings itself along as the second argument of `fetch`: `./node` does. */
+/** The second argument of `fetch` if it names its runtime, as that of `./node` does. */
 export interface RuntimeHost {
-  /** The runtime's way. */
+  /** The runtime. */
   readonly runtime: Runtime;
 }
 
-/** Finds the runtime; `undefined` where nothing here can make a WebSocket. */
+/**
+ * Finds the runtime of a request.
+ *
+ * @param host What the runtime passes beside the request.
+ * @returns The runtime; `undefined` if none is known, so that no request can become a WebSocket.
+ */
 export function detectRuntime(host: unknown): Runtime | undefined {
   const { runtime } = (host ?? {}) as Partial<RuntimeHost>;
   if (runtime !== undefined) return runtime;

@@ -1,37 +1,43 @@
 /**
- * What differs between runtimes: who the peer is, and how a request becomes a WebSocket.
+ * What differs between runtimes: the peer's address, and how a request becomes a WebSocket.
  *
  * @module
  */
 
 import type { UpgradeContext } from "../core/channel.ts";
 
-/** One runtime's way. The file of each looks like the file of every other. */
+/** What a runtime has to provide. All files of runtimes are built alike. */
 export interface Runtime {
-  /** What its answers are made of, where that is not best the platform's own class. */
+  /** The class that makes the fastest responses. @default {the global `Response`} */
   readonly Response?: typeof Response;
   /**
-   * Whether its WebSockets keep the request they came from, so that headers which were read once
-   * last as long as they do, at no cost.
+   * Whether its WebSockets keep a reference to their request, so that keeping the headers costs
+   * nothing.
+   *
+   * @default {false}
    */
   readonly keepsRequest?: boolean;
-  /** The peer's address, where the runtime knows it. Asked before `upgrade`. */
+  /** The peer's address, if the runtime knows it. Called before `upgrade`. */
   remoteAddress(request: Request, host: unknown): string | undefined;
   /**
-   * Calls `left` once if the caller closes its connection before `fetch` has answered; never before
-   * this has returned. Gives a function that stops it. Asked only where a handler wants to know.
+   * Calls `left` once if the caller closes its connection before `fetch` has answered, and never before
+   * this has returned. Called only if a handler reads its request's signal.
+   *
+   * @returns A function that stops it.
    */
   onLeave(request: Request, host: unknown, left: () => void): () => void;
-  /** Lets an answer stay open for as long as it likes, where quiet ones would be cut. */
+  /** Takes the runtime's own timeout off a response that may be quiet for long. */
   keepOpen?(request: Request, host: unknown): void;
   /**
-   * Turns a request that asks for a WebSocket into one, and gives what `fetch` has to return.
-   * Calls exactly one of the admission's two functions, now or later.
+   * Turns a request into a WebSocket. Calls exactly one of `opened` and `refused` of the context, now
+   * or later.
+   *
+   * @returns What `fetch` has to return.
    */
-  upgrade(request: Request, host: unknown, admission: UpgradeContext): Response;
+  upgrade(request: Request, host: unknown, context: UpgradeContext): Response;
 }
 
-/** The way of runtimes whose requests have a signal. */
+/** {@linkcode Runtime.onLeave} of runtimes whose requests have a signal. */
 export function onAbort({ signal }: Request, left: () => void): () => void {
   if (signal.aborted) queueMicrotask(left);
   else signal.addEventListener("abort", left, { once: true });

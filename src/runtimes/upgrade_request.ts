@@ -1,5 +1,5 @@
 /**
- * The opening handshake, as far as this side has a say in it.
+ * The opening handshake of a WebSocket: the checks that runtimes do not make, and the subprotocol.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1 | RFC 6455, section 4.2.1}
  *
@@ -7,17 +7,21 @@
  */
 
 /**
- * Whether an `upgrade` header names WebSocket. What else it may offer, such as "h2c", a server passes
- * over (RFC 9110, section 7.8).
+ * Whether an `upgrade` header names WebSocket. A server ignores other protocols that it may name, such as
+ * "h2c".
+ *
+ * @param upgrade The value of the header.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9110#section-7.8 | RFC 9110, section 7.8}
  */
 export function isWebSocket(upgrade: string | null | undefined): boolean {
   return /\bwebsocket\b/i.test(upgrade ?? "");
 }
 
 /**
- * Tells what keeps a request from becoming a WebSocket. Some runtimes would open one all the same.
+ * Checks whether a request may become a WebSocket. Some runtimes would open one although it may not.
  *
- * @returns The response that says so, or `undefined` if nothing does.
+ * @param request The request.
+ * @returns The response that says what is wrong; `undefined` if nothing is.
  */
 export function checkUpgrade(request: Request): Response | undefined {
   const { headers, method } = request;
@@ -46,8 +50,11 @@ export function checkUpgrade(request: Request): Response | undefined {
 }
 
 /**
- * Chooses among the subprotocols that a client offers: `jsonrpc` before the server's own. Whatever
- * else is offered, such as a token, is never said back.
+ * Selects one of the subprotocols that a client offers. Others, such as a token, are never sent back.
+ *
+ * @param headers The headers of the request.
+ * @param own What the server may select beside `jsonrpc`, which goes first.
+ * @returns The subprotocol; `undefined` if none fits.
  */
 export function chooseProtocol(headers: Headers, own: readonly string[]): string | undefined {
   const offered = headers.get("sec-websocket-protocol")?.split(",").map((each) => each.trim());

@@ -1,68 +1,50 @@
 /**
- * The WebSocket door of a server: from a request to a conversation.
+ * Accepts WebSockets and event streams: from a request to an open connection.
  *
  * @module
  */
 
 import type { Channel, UpgradeContext } from "../core/channel.ts";
-import { Connections } from "./connections.ts";
-import type { Shutdown } from "./shutdown.ts";
-import { describeError } from "../protocol/errors.ts";
-import { releaseRequest, toUpgrade } from "./handshake.ts";
-import type { HandshakeChecks } from "./handshake_checks.ts";
-import { PluginHooks } from "./plugin_hooks.ts";
-import type { Limits } from "../protocol/limits.ts";
-import type { Logger } from "../util/logger.ts";
-import type { MethodRegistry } from "./methods.ts";
-import { isThenable } from "../util/maybe_promise.ts";
-import { Peer } from "./peer.ts";
-import type { PeerHost } from "./peer.ts";
-import type { Plugin } from "../core/plugin.ts";
 import type { Connection, Handshake } from "../core/connection.ts";
-import { detectRuntime } from "../runtimes/detect.ts";
 import { openSocket } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
+import { describeError } from "../protocol/errors.ts";
+import { detectRuntime } from "../runtimes/detect.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
-
-/** What the WebSocket door of a server needs of it. */
-export interface AcceptorOptions {
-  /** Which bounds hold. */
-  readonly limits: Limits;
-  /** Where failures are written. */
-  readonly logger: Logger;
-  /** What can be called. */
-  readonly methods: MethodRegistry;
-  /** What is asked before the first message. */
-  readonly checks: HandshakeChecks;
-  /** What wants to know when a connection ends, or changes its user. */
-  readonly plugins: readonly Plugin[];
-  /** Subprotocols to choose from, beside `jsonrpc`. */
-  readonly protocols: readonly string[];
-  /** The end of the server, once it has begun. */
-  readonly drain: Shutdown;
-}
+import { isThenable } from "../util/maybe_promise.ts";
+import { Connections } from "./connections.ts";
+import type { ServerContext } from "./context.ts";
+import { releaseRequest, toUpgrade } from "./handshake.ts";
+import { Peer } from "./peer.ts";
+import type { PeerHost } from "./peer.ts";
+import { PluginHooks } from "./plugin_hooks.ts";
 
 /** Opens connections, and knows those that are open. */
 export class WebSocketAcceptor {
   /** The connections that are open. */
   readonly connections: Connections;
-  readonly #options: AcceptorOptions;
+  readonly #context: ServerContext;
+  readonly #protocols: readonly string[];
   readonly #peerHost: PeerHost;
   readonly #hooks: PluginHooks;
-  // Handshakes under way, each with what was revoked meanwhile.
+  // Handshakes under way, each with the predicates of the calls of `revoke` made in the meantime.
   readonly #pending = new Map<Handshake, Predicate[]>();
   #closing = false;
 
-  /** @param options What the door needs. */
-  constructor(options: AcceptorOptions) {
-    this.#options = options;
-    const { limits, logger, methods, plugins, drain } = options;
+  /**
+   * @param context What the parts of the server share.
+   * @param protocols Subprotocols to choose from, beside `jsonrpc`. @default {[]}
+   */
+  constructor(context: ServerContext, protocols: readonly string[] = []) {
+    this.#context = context;
+    this.#protocols = protocols;
+    const { limits, logger, methods, plugins, shutdown } = context;
     const hooks = this.#hooks = new PluginHooks(plugins, logger);
     this.connections = new Connections(limits);
     this.#peerHost = {
       limits,
       logger,
-      find: (name) => drain.started ? drain.method : methods.find(name),
+      find: (name) => shutdown.started ? shutdown.method : methods.find(name),
       ended: (peer) => {
         this.connections.scheduleTerminate(peer);
         hooks.call("onClose", peer);
@@ -73,11 +55,14 @@ export class WebSocketAcceptor {
   }
 
   /**
-   * Turns a request into a connection, or refuses it: 400 and 426 where it asks wrongly, 503 where
-   * there is no place, and what the checks say.
+   * Turns a request into a WebSocket connection, or refuses it: with 400 or 426 if the handshake is
+   * wrong, with 503 if the server is full or closes, or with the response of a check.
    *
+   * @param request A standard request.
    * @param host What the runtime passes beside the request.
-   * @throws {TypeError} Where this runtime has no WebSockets for servers.
+   * @returns The response to the upgrade.
+   * @throws {TypeError} If this runtime has no WebSockets for servers.
+   * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-4.2 | RFC 6455, section 4.2}
    */
   upgrade(request: Request, host: unknown): Response | Promise<Response> {
     const wrong = checkUpgrade(request);
@@ -85,46 +70,58 @@ export class WebSocketAcceptor {
     const runtime = detectRuntime(host);
     if (runtime === undefined) {
       throw new TypeError(
-        "Cannot upgrade: pass the second argument of your fetch on, and on Node use serve of ./node",
+        "Cannot upgrade: pass the second argument of your fetch on to rpc.fetch, and on Node use serve of ./node",
       );
     }
     // Read now: after the upgrade some runtimes refuse to read the request.
     const handshake = toUpgrade(request, runtime, host);
-    return this.accept(handshake, (admission) => {
+    return this.accept(handshake, (context) => {
       if (!runtime.keepsRequest) releaseRequest(handshake);
-      return runtime.upgrade(request, host, admission);
+      return runtime.upgrade(request, host, context);
     });
   }
 
   /**
-   * Opens a connection, whatever carries it, or refuses it: 503 where there is no place, and what the
-   * checks say.
+   * Opens a connection over any carrier, or refuses it: with 503 if the server is full or closes, or
+   * with the response of a check.
    *
-   * @param open Makes what the admission is for, and gives the answer.
+   * @param handshake What is known of the peer.
+   * @param open Makes the carrier, and gives the response to the request.
+   * @returns That response, or the refusal.
    */
   accept(handshake: Handshake, open: PendingUpgrade["open"]): Response | Promise<Response> {
-    if (this.#options.drain.started) return this.#options.drain.refusal();
+    if (this.#context.shutdown.started) return this.#context.shutdown.refusal();
     if (!this.connections.reserve()) return this.#full();
     this.#pending.set(handshake, []);
-    const admit = (refusal: Response | undefined) =>
+    const finish = (refusal: Response | undefined) =>
       this.#finishUpgrade(refusal, { handshake, open });
-    const refusal = this.#options.checks.run(handshake);
-    return isThenable(refusal) ? refusal.then(admit) : admit(refusal);
+    const refusal = this.#context.checks.run(handshake);
+    return isThenable(refusal) ? refusal.then(finish) : finish(refusal);
   }
 
   /**
-   * Talks on a socket that came some other way.
+   * Uses a socket that was not opened by a request to this server.
    *
-   * @throws {TypeError} Where the server is closed or has no place left.
+   * @param socket Open, or about to open.
+   * @param handshake What is known of the peer.
+   * @throws {TypeError} If the server is closed or full.
    */
   attach(socket: StandardSocket, handshake: Handshake): void {
-    if (this.#options.drain.started || !this.connections.reserve()) {
-      throw new TypeError("Cannot attach the socket: no more connections are taken");
+    if (this.#context.shutdown.started) {
+      throw new TypeError("Cannot attach the socket: the server is closed");
+    }
+    if (!this.connections.reserve()) {
+      throw new TypeError(`Cannot attach the socket: ${this.#fullText()}`);
     }
     openSocket(socket, this.#upgradeContext(handshake));
   }
 
-  /** Ends connections at once, and those of them that are about to open; tells how many were open. */
+  /**
+   * Closes connections at once, also those that are about to open.
+   *
+   * @param predicate Answers `true` for each connection to close.
+   * @returns How many open connections it closed.
+   */
   revoke(predicate: Predicate): number {
     for (const predicates of this.#pending.values()) predicates.push(predicate);
     const peers = [...this.connections].filter((peer) => predicate(peer) === true);
@@ -132,7 +129,13 @@ export class WebSocketAcceptor {
     return peers.length;
   }
 
-  /** Closes all connections, also those about to open, and resolves when they are gone. */
+  /**
+   * Closes all connections, also those that are about to open.
+   *
+   * @param code A close code of RFC 6455, section 7.4.
+   * @param reason A text for the peers.
+   * @returns Resolves when all connections are gone.
+   */
   async close(code: number, reason: string): Promise<void> {
     this.#closing = true;
     for (const peer of this.connections) peer.close(code, reason);
@@ -143,24 +146,25 @@ export class WebSocketAcceptor {
     refusal: Response | undefined,
     { handshake, open }: PendingUpgrade,
   ): Response | Promise<Response> {
+    const { checks, logger, shutdown } = this.#context;
     try {
-      if (refusal === undefined && !this.#options.drain.started) {
-        return open(this.#upgradeContext(handshake));
-      }
+      if (refusal === undefined && !shutdown.started) return open(this.#upgradeContext(handshake));
     } catch (error) {
-      this.#options.logger.error(`An upgrade failed: ${describeError(error)}`);
+      logger.error(`An upgrade failed: ${describeError(error)}`);
       refusal = new Response("Upgrade failed", { status: 400 });
     }
-    // First: a crowd of strangers must not keep the places that others could have.
+    // Release the slot before copying the refusal, so that rejected peers do not use up
+    // maxConnections.
     this.#release(handshake);
-    const { checks, drain } = this.#options;
-    return refusal === undefined ? drain.refusal() : checks.answer(refusal);
+    return refusal === undefined ? shutdown.refusal() : checks.answer(refusal);
   }
 
   #full(): Response {
-    const { maxConnections } = this.#options.limits;
-    const text = `No more than ${maxConnections} connections are taken (maxConnections)`;
-    return new Response(text, { status: 503 });
+    return new Response(`Server full: ${this.#fullText()}`, { status: 503 });
+  }
+
+  #fullText(): string {
+    return `${this.#context.limits.maxConnections} connections are open (maxConnections)`;
   }
 
   #release(handshake: Handshake): void {
@@ -169,9 +173,9 @@ export class WebSocketAcceptor {
   }
 
   #upgradeContext(handshake: Handshake): UpgradeContext {
-    const { limits: { maxMessageBytes, heartbeatMs }, protocols } = this.#options;
+    const { limits: { maxMessageBytes, heartbeatMs } } = this.#context;
     return {
-      protocol: chooseProtocol(handshake.headers, protocols),
+      protocol: chooseProtocol(handshake.headers, this.#protocols),
       maxMessageBytes,
       heartbeatMs,
       opened: (channel) => this.#open(channel, handshake),
@@ -182,13 +186,13 @@ export class WebSocketAcceptor {
   #open(channel: Channel, handshake: Handshake): Peer {
     const peer = new Peer(channel, this.#peerHost, handshake);
     this.connections.add(peer);
-    const well = this.#hooks.call("onOpen", peer);
+    const succeeded = this.#hooks.call("onOpen", peer);
     const revoked = this.#pending.get(handshake)?.some((predicate) => predicate(peer) === true);
     this.#pending.delete(handshake);
-    // Not before this returns: until then Bun does not know whom to tell that it has closed.
+    // Close only after this has returned: until then Bun does not know which receiver to tell.
     if (revoked) queueMicrotask(() => revoke(peer));
-    // Whoever was to watch over it may not do so.
-    if (!well) queueMicrotask(() => peer.close(1011, "Internal error"));
+    // A plugin that should watch over the connection may be the one that failed.
+    if (!succeeded) queueMicrotask(() => peer.close(1011, "Internal error"));
     if (this.#closing) queueMicrotask(() => peer.close(1001, "The server is closing"));
     return peer;
   }
@@ -201,10 +205,11 @@ type Predicate = (connection: Connection) => boolean;
 
 function revoke(connection: Connection): void {
   connection.close(1008, "Revoked");
-  connection.logout(); // for calls that still run
+  // Calls that still run must not go on with the user's rights.
+  connection.logout();
 }
 
 interface PendingUpgrade {
   readonly handshake: Handshake;
-  readonly open: (admission: UpgradeContext) => Response | Promise<Response>;
+  readonly open: (context: UpgradeContext) => Response | Promise<Response>;
 }

@@ -1,56 +1,60 @@
 /**
- * The live set: how many may be open, and which of them still are.
+ * The connections that are open: how many may be, heartbeats, and terminating those that do not close.
  *
  * @module
  */
 
 import type { Limits } from "../protocol/limits.ts";
-import type { Peer } from "./peer.ts";
 import { MAX_TIMER_MS, unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
+import type { Peer } from "./peer.ts";
 
 /** The open connections of one server. */
 export class Connections implements Iterable<Peer> {
   readonly #limits: Limits;
   readonly #peers = new Set<Peer>();
-  // Places taken, by open connections and by those whose handshake is under way.
-  #taken = 0;
+  // Slots in use, by open connections and by handshakes under way.
+  #reserved = 0;
   #heartbeat: Timer | undefined;
   #heartbeatDueAt = 0;
-  // Those that this side has closed, each with the time until which it may answer; the first is due
-  // first, and the timer is set for it.
+  // Connections that this side has closed, each with the time until which the peer may answer. They
+  // are in order of that time, and the timer is set for the first.
   readonly #terminating = new Map<Peer, number>();
   #terminateTimer: Timer | undefined;
   #whenEmpty: (() => void) | undefined;
 
-  /** @param limits Which bounds hold. */
+  /** @param limits The limits that hold. */
   constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** How many are open. */
+  /** How many connections are open. */
   get size(): number {
     return this.#peers.size;
   }
 
-  /** Those that are open. */
+  /** The connections that are open. */
   *[Symbol.iterator](): IterableIterator<Peer> {
     for (const peer of this.#peers) if (peer.isOpen) yield peer;
   }
 
-  /** Takes a place before a handshake begins. Answers whether there was one. */
+  /**
+   * Reserves a slot, before a handshake begins.
+   *
+   * @returns Whether one was free.
+   */
   reserve(): boolean {
-    if (this.#taken >= this.#limits.maxConnections) return false;
-    this.#taken++;
+    if (this.#reserved >= this.#limits.maxConnections) return false;
+    this.#reserved++;
     return true;
   }
 
-  /** Gives a place back that was reserved and not used. */
+  /** Gives back a slot that was reserved and that no connection uses. */
   release(): void {
-    if (--this.#taken === 0) this.#whenEmpty?.();
+    if (--this.#reserved === 0) this.#whenEmpty?.();
   }
 
-  /** Puts an open connection into its reserved place. */
+  /** Puts an open connection into its reserved slot. */
   add(peer: Peer): void {
     this.#peers.add(peer);
     const { heartbeatMs } = this.#limits;
@@ -60,14 +64,14 @@ export class Connections implements Iterable<Peer> {
     this.#heartbeat = unref(setInterval(() => this.#sendHeartbeats(), everyMs));
   }
 
-  /** Cuts a connection off that has been closed, unless it goes by itself in time. */
+  /** Terminates a connection that this side has closed, unless the peer answers in time. */
   scheduleTerminate(peer: Peer): void {
     if (!this.#peers.has(peer)) return;
     this.#terminating.set(peer, performance.now() + TERMINATE_MS);
     if (this.#terminating.size === 1) this.#setTerminateTimer(TERMINATE_MS);
   }
 
-  /** Frees the place of a connection that is gone. */
+  /** Frees the slot of a connection that is gone. */
   delete(peer: Peer): void {
     if (!this.#peers.delete(peer)) return;
     this.#terminating.delete(peer);
@@ -75,23 +79,28 @@ export class Connections implements Iterable<Peer> {
     this.release();
   }
 
-  /** Resolves when no place is taken any more, at the latest when those left are cut off. */
+  /**
+   * Waits until no slot is in use.
+   *
+   * @param graceMs Milliseconds until the connections that are left are terminated.
+   * @returns Resolves then, at the latest.
+   */
   async empty(graceMs: number): Promise<void> {
-    if (this.#taken === 0) return;
+    if (this.#reserved === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#whenEmpty = resolve;
-    const giveUp = setTimeout(() => {
+    const timer = setTimeout(() => {
       for (const peer of this.#peers) peer.terminate();
-      // Where a runtime cannot cut a socket off, its own idle timeout will.
+      // If a runtime cannot terminate a socket, that runtime's own idle timeout ends it.
       resolve();
     }, graceMs);
     await promise;
-    clearTimeout(giveUp);
+    clearTimeout(timer);
   }
 
   #sendHeartbeats(): void {
     const now = performance.now();
-    // After a pause of the whole process their signs of life are still unread: nobody is judged.
+    // If the whole process was paused, the pongs of its peers are still unread: drop no peer this time.
     const late = now - this.#heartbeatDueAt > 1.5 * this.#limits.heartbeatMs;
     this.#heartbeatDueAt = now;
     for (const peer of this.#peers) {
@@ -100,7 +109,7 @@ export class Connections implements Iterable<Peer> {
     }
   }
 
-  #cutOff(): void {
+  #terminateDue(): void {
     const now = performance.now();
     for (const [peer, until] of this.#terminating) {
       if (until > now) return this.#setTerminateTimer(until - now);
@@ -111,7 +120,7 @@ export class Connections implements Iterable<Peer> {
 
   #setTerminateTimer(delayMs: number): void {
     clearTimeout(this.#terminateTimer);
-    this.#terminateTimer = unref(setTimeout(() => this.#cutOff(), delayMs));
+    this.#terminateTimer = unref(setTimeout(() => this.#terminateDue(), delayMs));
   }
 
   #stopTimers(): void {
@@ -121,5 +130,5 @@ export class Connections implements Iterable<Peer> {
   }
 }
 
-// How long a peer may take to answer a close, and to take what was sent before.
+// How long a peer may take to read what was sent before a close, and to answer the close.
 const TERMINATE_MS = 5000;

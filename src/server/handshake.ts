@@ -7,7 +7,14 @@
 import type { Handshake } from "../core/connection.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 
-/** Gathers what is known of a peer. Asked before an upgrade: after it some runtimes tell nothing. */
+/**
+ * Gathers what is known of the peer of a request that is no upgrade.
+ *
+ * @param request The request.
+ * @param runtime The runtime it came from, if that is known.
+ * @param host What the runtime passes beside the request.
+ * @returns The handshake.
+ */
 export function toHandshake(
   request: Request,
   runtime: Runtime | undefined,
@@ -17,23 +24,27 @@ export function toHandshake(
   return new StoredHandshake(request, runtime?.remoteAddress(request, host));
 }
 
-/** The same of a peer that asks for a WebSocket. */
-export function toUpgrade(
-  request: Request,
-  runtime: Runtime | undefined,
-  host: unknown,
-): Handshake {
-  return new UpgradeHandshake(request, runtime?.remoteAddress(request, host));
+/**
+ * Gathers what is known of a peer that asks for a WebSocket. To be called before the upgrade, after
+ * which some runtimes refuse to read the request.
+ *
+ * @param request The request.
+ * @param runtime The runtime it came from.
+ * @param host What the runtime passes beside the request.
+ * @returns The handshake.
+ */
+export function toUpgrade(request: Request, runtime: Runtime, host: unknown): Handshake {
+  return new UpgradeHandshake(request, runtime.remoteAddress(request, host));
 }
 
-/** Lets go of the request, before a connection is made of it. */
+/** Drops the reference to the request, before a connection is made of the handshake. */
 export function releaseRequest(handshake: Handshake): void {
   if (handshake instanceof StoredHandshake) handshake.releaseRequest();
 }
 
 /**
- * That of a connection that lasts. Once it lets go of the request its headers are one text, until
- * somebody asks: as an object they would be the biggest part of an idle connection.
+ * The handshake of a connection that lasts. After {@linkcode releaseRequest} the headers are kept as one
+ * text until something reads them: as an object they would be the largest part of an idle connection.
  */
 class StoredHandshake implements Handshake {
   readonly url: string;
@@ -46,7 +57,7 @@ class StoredHandshake implements Handshake {
     this.url = request.url;
     this.remoteAddress = remoteAddress;
     this.#headers = request.headers;
-    // Makes Deno read all of them: else it looks each up in the request, which is closed one day.
+    // Makes Deno read all headers now: else it looks each one up in the request, which is closed later.
     this.#headers.has("upgrade");
   }
 
@@ -60,12 +71,12 @@ class StoredHandshake implements Handshake {
   }
 }
 
-/** That of a WebSocket. */
+/** The handshake of a WebSocket. */
 class UpgradeHandshake extends StoredHandshake {
   readonly isUpgrade = true;
 }
 
-/** As in a request: no value has a line break, no name a colon. */
+/** Headers as lines. No value of a request has a line break, and no name has a colon. */
 function toLines(headers: Headers): string {
   return Array.from(headers, ([name, value]) => `${name}:${value}`).join("\n");
 }
@@ -79,12 +90,12 @@ function fromLines(lines: string): Headers {
   return headers;
 }
 
-/** What the answer to a request is best made of. */
+/** The class of `Response` that the runtime of a handshake sends fastest. */
 export function responseClass(handshake: Handshake): typeof Response {
   return handshake instanceof PostHandshake ? handshake.Response : Response;
 }
 
-/** That of a POST, whose request can be read later: most calls never ask, and asking costs. */
+/** The handshake of a POST. It reads the request only if asked: most calls never do, and it costs. */
 class PostHandshake implements Handshake {
   readonly headers: Headers;
   user: unknown = null;
@@ -106,20 +117,20 @@ class PostHandshake implements Handshake {
   }
 
   get url(): string {
-    return this.#url ??= ask(() => this.#request.url) ?? "";
+    return this.#url ??= orUndefined(() => this.#request.url) ?? "";
   }
 
   get remoteAddress(): string | undefined {
-    return this.#remoteAddress ??= ask(() =>
+    return this.#remoteAddress ??= orUndefined(() =>
       this.#runtime?.remoteAddress(this.#request, this.#host)
     );
   }
 }
 
-/** What a request tells; nothing where it was answered meanwhile, on a runtime that then throws. */
-function ask<T>(question: () => T): T | undefined {
+/** What a read gives; `undefined` if it throws, as some runtimes do once a request was answered. */
+function orUndefined<T>(read: () => T): T | undefined {
   try {
-    return question();
+    return read();
   } catch {
     return undefined;
   }

@@ -1,22 +1,22 @@
 /**
- * What happens before the first message: the same for a WebSocket and for each POST.
+ * The checks that run before the first message: the same for a WebSocket and for each HTTP request.
  *
  * @module
  */
 
+import type { Handshake } from "../core/connection.ts";
+import type { HandshakeCheck } from "../core/plugin.ts";
 import { describeError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
-import type { HandshakeCheck } from "../core/plugin.ts";
-import type { Handshake } from "../core/connection.ts";
 
-/** The one list of checks that guards both doors. */
+/** The one list of checks that every peer has to pass. */
 export class HandshakeChecks {
   readonly #checks: HandshakeCheck[];
   readonly #logger: Logger;
 
   /**
-   * @param first Runs before all others.
+   * @param first The check that runs before all others.
    * @param logger Where a check that fails is written.
    */
   constructor(first: HandshakeCheck, logger: Logger) {
@@ -32,8 +32,10 @@ export class HandshakeChecks {
   /**
    * Runs the checks in order, up to the first that refuses.
    *
-   * @returns The refusal as it was given, for {@linkcode HandshakeChecks.answer}, or `undefined` where all let
-   * the peer in; a promise only where one of them gave one.
+   * @param handshake What is known of the peer.
+   * @param from The index of the check to begin with. @default {0}
+   * @returns The refusal as the check gave it, for {@linkcode HandshakeChecks.answer}; `undefined` if
+   * all accept; a promise only if a check gave one.
    */
   run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
     try {
@@ -55,7 +57,7 @@ export class HandshakeChecks {
   ): Promise<Response | undefined> {
     try {
       const refusal = await verdict;
-      // Nothing lets in, and nothing else does: `false` is no Response, but no consent either.
+      // Only `undefined` accepts: `false` and `null` are no Response, and `answer` makes a 500 of them.
       return await (refusal === undefined ? this.run(handshake, next) : refusal);
     } catch (error) {
       return this.refusal(error);
@@ -63,8 +65,12 @@ export class HandshakeChecks {
   }
 
   /**
-   * What is sent of a refusal. A check may give everybody one and the same response, whose body can
-   * be sent once; and clones of clones, where nobody reads them, are a chain that some day breaks.
+   * Makes the response that is sent for a refusal: a copy, since a check may give the same response
+   * to every peer, and a body can be sent only once. The body is read once and kept: clones of clones
+   * that nobody reads are a chain that grows until it breaks.
+   *
+   * @param response The refusal, as a check gave it.
+   * @returns The response to send; 500 if the check gave no response or a used one.
    */
   async answer(response: Response): Promise<Response> {
     try {
@@ -82,13 +88,18 @@ export class HandshakeChecks {
     }
   }
 
-  /** The answer to a peer whose check has thrown: what it threw, or 500, and a line in the log. */
+  /**
+   * Makes the refusal of a check that threw.
+   *
+   * @param error What it threw.
+   * @returns That, if it is a response; else 500, and the error is logged.
+   */
   refusal(error: unknown): Response {
     if (error instanceof Response) return error;
-    this.#logger.error(`A handshake function failed: ${describeError(error)}`);
+    this.#logger.error(`A handshake check failed: ${describeError(error)}`);
     return new Response("Internal error", { status: 500 });
   }
 }
 
-// Of the responses that refused somebody: one may do so on several servers.
+// The bodies of refusals. Shared by all servers: one response may refuse peers of several.
 const bodies = new WeakMap<Response, Promise<ArrayBuffer | null>>();

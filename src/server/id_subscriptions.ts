@@ -1,6 +1,8 @@
 /**
- * Subscriptions by id, as Ethereum's nodes have them: a call answers an id, items follow as
- * notifications that carry it.
+ * Subscriptions by id, as in the JSON-RPC API of Ethereum nodes: a call returns an id, and items follow
+ * as notifications that carry the id.
+ *
+ * @see {@link https://geth.ethereum.org/docs/interacting-with-geth/rpc/pubsub}
  *
  * @module
  */
@@ -8,6 +10,7 @@
 import {
   describeError,
   ErrorCode,
+  quoted,
   RpcError,
   RpcInternalError,
   RpcServerError,
@@ -20,12 +23,12 @@ import type { CallMiddleware, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 
 /**
- * How a subscription by id is called.
+ * The options of a stream method: those of any method, and the names of its counterparts.
  *
- * @typeParam Use The layers, from which the user's type is known.
+ * @typeParam Use The guards and middleware, from which the user's type is known.
  * @typeParam Params What the source gets.
  * @typeParam Input What callers pass.
- * @typeParam End The name of the method that ends it.
+ * @typeParam End The name of the method that ends a subscription.
  */
 export interface StreamMethodOptions<
   Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
@@ -33,13 +36,13 @@ export interface StreamMethodOptions<
   Input = unknown,
   End extends string = string,
 > extends MethodOptions<Use, Params, Input> {
-  /** The method that ends it: takes the id, answers whether there was one. */
+  /** The method that ends a subscription: it takes the id, and answers whether there was one. */
   readonly unsubscribe: End;
   /** The notification that carries items: `{ subscription: id, result }`. */
   readonly notification: string;
 }
 
-/** Gives the items of one subscription. Ends with `request.signal`. */
+/** Gives the items of one subscription. `request.signal` aborts when the subscription ends. */
 export type StreamSource = (
   params: never,
   request: never,
@@ -57,18 +60,23 @@ export class IdSubscriptions {
   readonly #limits: Limits;
   readonly #open = new Map<Connection, Map<unknown, IdSubscription>>();
 
-  /** @param limits Which bounds hold. */
+  /** @param limits The limits that hold. */
   constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** The two methods of a subscription: the one that begins it, the one that ends it. */
+  /**
+   * Makes the two methods of a kind of subscription.
+   *
+   * @param source Gives the items.
+   * @param notification The method of the notifications that carry items.
+   * @returns The method that begins a subscription, and the one that ends it.
+   */
   methods(source: StreamSource, notification: string): [PluginMethod, PluginMethod] {
     const begin = (params: unknown, request: RpcRequest) => {
-      // Nobody would end it.
+      // Refuse before the source starts anything: what it starts would never be ended.
       if (request.aborted) throw new RpcError(ErrorCode.requestCancelled, "The caller is gone");
-      // Before the source begins anything: what is refused has nobody who would end it.
-      this.#checkRoom(request.connection);
+      this.#checkLimit(request.connection);
       const items = (source as Source)(params, request);
       return this.#begin({
         id: crypto.randomUUID(),
@@ -86,7 +94,12 @@ export class IdSubscriptions {
     return [{ handler: begin, socketOnly: true }, { handler: end, socketOnly: true }];
   }
 
-  /** Their share in the life of connections. */
+  /**
+   * Makes the plugin that ends subscriptions with their connection, or when its user loses the right.
+   *
+   * @param methods Says which methods a connection may use.
+   * @returns The plugin.
+   */
   plugin(methods: MethodRegistry): Plugin {
     return {
       name: "id subscriptions",
@@ -103,7 +116,7 @@ export class IdSubscriptions {
     }
   }
 
-  #checkRoom(connection: Connection): void {
+  #checkLimit(connection: Connection): void {
     const { maxSubscriptions } = this.#limits;
     if ((this.#open.get(connection)?.size ?? 0) < maxSubscriptions) return;
     throw new RpcServerError(
@@ -112,35 +125,38 @@ export class IdSubscriptions {
     );
   }
 
-  #begin(stream: IdSubscription): string {
-    const { id, request: { connection } } = stream;
-    let streams = this.#open.get(connection);
-    if (streams === undefined) this.#open.set(connection, streams = new Map());
-    streams.set(id, stream);
-    // The id goes first: without it the caller could not tell whose the items are.
-    afterAnswer(stream.request, (succeeded) => {
-      // A source may have closed the connection, before anybody could have ended it.
-      if (succeeded && connection.isOpen) void this.#pump(stream);
+  #begin(subscription: IdSubscription): string {
+    const { id, request: { connection } } = subscription;
+    let subscriptions = this.#open.get(connection);
+    if (subscriptions === undefined) this.#open.set(connection, subscriptions = new Map());
+    subscriptions.set(id, subscription);
+    // Send the id first: without it the caller could not match the items with their subscription.
+    afterAnswer(subscription.request, (succeeded) => {
+      // The source itself may have closed the connection: then onClose came too early to end this.
+      if (succeeded && connection.isOpen) void this.#pump(subscription);
       else this.#end(connection, id);
     });
     return id;
   }
 
   #end(connection: Connection, id: unknown): boolean {
-    const stream = this.#open.get(connection)?.get(id);
-    if (stream === undefined) return false;
-    this.#drop(stream);
-    abortRequest(stream.request, new RpcError(ErrorCode.requestCancelled, "Subscription ended"));
-    // Not at once: a source may have led to this itself, and none can be ended while it runs. Where it
-    // fails to end, nobody is left to be told.
-    void Promise.resolve().then(() => stream.items.return?.()).catch(() => {});
+    const subscription = this.#open.get(connection)?.get(id);
+    if (subscription === undefined) return false;
+    this.#drop(subscription);
+    abortRequest(
+      subscription.request,
+      new RpcError(ErrorCode.requestCancelled, "Subscription ended"),
+    );
+    // Later: the source may have caused this itself, and a generator cannot be ended while it runs. If
+    // ending it fails, there is no caller left to tell.
+    void Promise.resolve().then(() => subscription.items.return?.()).catch(() => {});
     return true;
   }
 
   #drop({ id, request: { connection } }: IdSubscription): boolean {
-    const streams = this.#open.get(connection);
-    const dropped = streams?.delete(id) === true;
-    if (streams?.size === 0) this.#open.delete(connection);
+    const subscriptions = this.#open.get(connection);
+    const dropped = subscriptions?.delete(id) === true;
+    if (subscriptions?.size === 0) this.#open.delete(connection);
     return dropped;
   }
 
@@ -148,24 +164,24 @@ export class IdSubscriptions {
     return this.#open.get(connection)?.has(id) === true;
   }
 
-  async #pump(stream: IdSubscription): Promise<void> {
-    const { id, items, request: { connection } } = stream;
+  async #pump(subscription: IdSubscription): Promise<void> {
+    const { id, items, request: { connection } } = subscription;
     try {
-      for (let sent = 1; this.#has(stream); sent++) {
+      for (let sent = 1; this.#has(subscription); sent++) {
         const { done, value } = await items.next();
-        if (!this.#has(stream)) return;
+        if (!this.#has(subscription)) return;
         if (done) {
-          this.#drop(stream);
-          return this.#tell(stream, { done: true });
+          this.#drop(subscription);
+          return this.#notify(subscription, { done: true });
         }
-        this.#tell(stream, { result: value ?? null });
-        // A source that never waits must not keep others waiting, nor fill the peer's buffer.
-        if (sent % TURN === 0) await pause(0);
-        while (this.#has(stream) && this.#isSlow(connection)) await pause(50);
+        this.#notify(subscription, { result: value ?? null });
+        // A source that never waits must neither block other work nor fill the peer's buffer.
+        if (sent % ITEMS_PER_TURN === 0) await pause(0);
+        while (this.#has(subscription) && this.#isSlow(connection)) await pause(50);
       }
     } catch (error) {
-      // It may be the item that could not be sent: its source has more.
-      if (this.#end(connection, id)) this.#fail(stream, error);
+      // If only the item could not be sent, its source is still running: end it.
+      if (this.#end(connection, id)) this.#fail(subscription, error);
     }
   }
 
@@ -173,23 +189,23 @@ export class IdSubscriptions {
     return connection.bufferedAmount > this.#limits.maxBufferedBytes / 2;
   }
 
-  #tell({ id, notification, request }: IdSubscription, what: Record<string, unknown>): void {
-    request.connection.notify(notification, { subscription: id, ...what });
+  #notify({ id, notification, request }: IdSubscription, item: Record<string, unknown>): void {
+    request.connection.notify(notification, { subscription: id, ...item });
   }
 
-  /** Says why no more comes: what is for the caller to know, and of all else only that it failed. */
-  #fail(stream: IdSubscription, error: unknown): void {
-    const { method, connection } = stream.request;
+  /** Sends the error that ended a subscription. The details of anything but an RpcError are only logged. */
+  #fail(subscription: IdSubscription, error: unknown): void {
+    const { method, connection } = subscription.request;
     const isForCaller = error instanceof RpcError;
     if (!isForCaller) {
-      connection.logger.error(`Subscription "${method}" failed: ${describeError(error)}`);
+      connection.logger.error(`Stream ${quoted(method)} failed: ${describeError(error)}`);
     }
     const { code, message, data } = isForCaller ? error : new RpcInternalError();
     try {
-      this.#tell(stream, { error: { code, message, data } });
+      this.#notify(subscription, { error: { code, message, data } });
     } catch (cause) {
-      // Its data has no JSON, say.
-      if (isForCaller) this.#fail(stream, cause);
+      // The error's data may have no JSON.
+      if (isForCaller) this.#fail(subscription, cause);
     }
   }
 }
@@ -199,8 +215,8 @@ type Source = (
   request: RpcRequest,
 ) => AsyncIterable<unknown> | Iterable<unknown>;
 
-// Items that may go out before others get their turn.
-const TURN = 64;
+// Items that one subscription may send before other work gets its turn.
+const ITEMS_PER_TURN = 64;
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,47 +1,49 @@
 /**
- * Which web pages may talk to a server: browsers send cookies along with WebSockets and some POSTs
- * from any page, and only the server can tell the pages apart.
+ * Which web pages may use a server. Browsers send cookies with WebSockets and some POSTs from any page,
+ * and only the server can tell the pages apart.
  *
  * @module
  */
 
+import type { Handshake } from "../core/connection.ts";
+import { quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
-import type { Handshake } from "../core/connection.ts";
 
-/** Who may connect, as seen from headers that browsers set. */
+/** Which pages may connect, by the headers that browsers set. */
 export interface OriginOptions {
   /**
-   * Origins of pages that may connect, such as `"https://app.example"`; `"*"` lets all in; a
-   * function decides. What has no `Origin` header is no browser and passes always, unless other
-   * headers tell that it is a page of another site.
+   * Origins of pages that may connect, such as `"https://app.example"`; `"*"` accepts all pages; a
+   * function decides for each. A request without an `Origin` header is not from a page's script and is
+   * accepted, unless other headers say that a page of another site made it.
    *
    * @default {the server's own: the Origin's host and port equal the Host header}
+   * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-10.2 | RFC 6455, section 10.2}
    */
   readonly origins?: "*" | readonly string[] | ((origin: string) => boolean);
   /**
-   * Values of the Host header that are answered, such as `"localhost:8080"`: protects a server on a
-   * loopback address or behind a firewall against DNS rebinding.
+   * Values of the Host header that the server answers, such as `"localhost:8080"`. Set it for a server
+   * on a loopback address or behind a firewall, as protection against DNS rebinding.
    *
-   * @default {any: proxies rewrite it}
+   * @default {any value, since proxies rewrite the header}
    */
   readonly hosts?: readonly string[];
 }
 
-/** Which pages may talk to a server, over both of its doors. */
+/** Checks which pages may use a server, over WebSocket and HTTP. */
 export class Origins {
   readonly #options: OriginOptions;
   readonly #logger: Logger;
-  readonly #admitted = new WeakSet<Handshake>();
+  readonly #passed = new WeakSet<Handshake>();
 
   /**
-   * @param options The server's.
-   * @param logger Where it is said how to allow what was refused.
-   * @throws {TypeError} Where origins or hosts are no list of texts, nor what else they may be.
+   * @param options The server's options.
+   * @param logger Where a refusal is written, with how to allow it.
+   * @throws {TypeError} If `origins` or `hosts` have the wrong type.
    */
   constructor(options: OriginOptions, logger: Logger) {
     const { origins, hosts } = options;
-    // A text has `includes` too, and would let in whatever is a part of it.
+    // A string has `includes` too, and would allow every origin that is a part of it.
     if (origins !== undefined && origins !== "*" && typeof origins !== "function") {
       checkTexts("origins", '"*", a function, or a list of texts', origins);
     }
@@ -50,7 +52,12 @@ export class Origins {
     this.#logger = logger;
   }
 
-  /** Refuses with 403 what may not connect, and says in the log how to allow it. */
+  /**
+   * Checks the origin and the host of a request.
+   *
+   * @param handshake What is known of the peer.
+   * @returns A 403 if the page may not connect; the log then says how to allow it. Else `undefined`.
+   */
   check(handshake: Handshake): Response | undefined {
     const { headers } = handshake;
     const { origins, hosts } = this.#options;
@@ -59,18 +66,22 @@ export class Origins {
       return this.#refuse("origin", origin);
     }
     if (hosts !== undefined) {
-      // HTTP/2 has another place for it, from where it is in the URL.
+      // HTTP/2 has no Host header: its `:authority` is in the URL.
       const host = headers.get("host") ?? hostIn(handshake.url);
       if (!hosts.includes(host)) return this.#refuse("host", host);
     }
-    if (origin !== null) this.#admitted.add(handshake);
+    if (origin !== null) this.#passed.add(handshake);
     return undefined;
   }
 
   /**
-   * Refuses with 403 a page of another site that asks without wanting to read the answer, as for an
-   * image or a frame: such a GET has no Origin. Browsers tell servers of it that they trust, over TLS
-   * or on a loopback address. A link may ask.
+   * Checks a GET that has no Origin header. A page of another site can make one without reading the
+   * answer, as an image or a frame; browsers then say so in `Sec-Fetch-*` headers, over TLS or on a
+   * loopback address. A link that the user follows is allowed.
+   *
+   * @param handshake What is known of the peer.
+   * @returns A 403 if a page of another site makes the request; else `undefined`.
+   * @see {@link https://www.w3.org/TR/fetch-metadata/}
    */
   checkNoCors({ headers }: Handshake): Response | undefined {
     const site = headers.get("sec-fetch-site");
@@ -80,22 +91,24 @@ export class Origins {
     const [mode, dest] = [headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")];
     const isFrame = mode === "navigate" && dest !== null && dest !== "document";
     if (mode !== "no-cors" && !isFrame) return undefined;
-    this.#logger.warn(`Refused a page of another site: ${JSON.stringify(mode)} tells no origin`);
+    this.#logger.warn(`Refused a page of another site: a ${quoted(mode ?? "")} GET has no origin`);
     return new Response("Origin not allowed", { status: 403 });
   }
 
-  /** Whether a page has passed the check. */
-  hasAdmitted(handshake: Handshake): boolean {
-    return this.#admitted.has(handshake);
+  /** Whether the request has an Origin header that passed {@linkcode Origins.check}. */
+  hasPassed(handshake: Handshake): boolean {
+    return this.#passed.has(handshake);
   }
 
   /**
-   * The headers that let a page of another origin, which was checked before, read an answer.
+   * Makes the headers that allow a page of another origin to read a response.
    *
+   * @param origin The page's origin, which was checked before.
+   * @returns The headers.
    * @see {@link https://fetch.spec.whatwg.org/#http-cors-protocol}
    */
   corsHeaders(origin: string): Record<string, string> {
-    // "*" lets all pages in, but not with the cookies of whoever looks at them.
+    // "*" allows all pages, but not with the cookies of the users who look at them.
     if (this.#options.origins === "*") return { "access-control-allow-origin": "*" };
     return {
       "access-control-allow-origin": origin,
@@ -104,7 +117,13 @@ export class Origins {
     };
   }
 
-  /** Answers the question that a browser asks before a POST from another origin. */
+  /**
+   * Answers the preflight request that a browser makes before a POST from another origin.
+   *
+   * @param handshake What is known of the peer.
+   * @returns The answer.
+   * @see {@link https://fetch.spec.whatwg.org/#cors-preflight-request}
+   */
   preflight(handshake: Handshake): Response {
     const refusal = this.check(handshake);
     if (refusal !== undefined) return refusal;
@@ -120,8 +139,9 @@ export class Origins {
   }
 
   #refuse(what: "origin" | "host", value: string): Response {
-    const quoted = JSON.stringify(value.slice(0, 200));
-    this.#logger.warn(`Refused ${what} ${quoted}: add it to the option \`${what}s\` to allow it`);
+    this.#logger.warn(
+      `Refused ${what} ${quoted(value)}: add it to the option \`${what}s\` to allow it`,
+    );
     const name = what === "origin" ? "Origin" : "Host";
     return new Response(`${name} not allowed`, { status: 403 });
   }
@@ -140,11 +160,12 @@ function isAllowed(
   if (origins === "*") return true;
   if (typeof origins === "function") {
     const answer: unknown = origins(origin);
-    if (isThenable(answer)) answer.then(undefined, () => {}); // refused below, whatever it becomes
+    // The origin is refused below, so nothing else handles this promise.
+    if (isThenable(answer)) answer.then(undefined, () => {});
     return answer === true;
   }
   if (origins !== undefined) return origins.includes(origin);
-  // The scheme is left aside: behind a proxy that speaks TLS the server itself does not.
+  // The scheme is not compared: behind a proxy that ends TLS the server itself sees "http".
   const host = hostIn(origin);
   return host !== "" && plainHost(host) === hostOf(handshake);
 }
@@ -153,12 +174,12 @@ function hostOf({ headers, url }: Handshake): string {
   return plainHost(headers.get("host")?.toLowerCase() ?? hostIn(url));
 }
 
-/** Empty where there is none: of an origin that is opaque, of a URL that is no more than a path. */
+/** The host of a URL; empty if it has none, as an opaque origin or a URL that is only a path. */
 function hostIn(url: string): string {
   return URL.canParse(url) ? new URL(url).host : "";
 }
 
-/** Without a default port: which of the two is the default depends on the scheme. */
+/** The host without a default port: which of the two is the default depends on the scheme. */
 function plainHost(host: string): string {
   return host.replace(/:(?:80|443)$/, "");
 }

@@ -1,6 +1,6 @@
 /**
- * A server's end of a connection: a session that gathers what it sends, has topics, and notices when
- * the other end is gone.
+ * The server's end of a connection: a session that collects what it sends, has topics, and notices
+ * when the client is gone.
  *
  * @module
  */
@@ -27,11 +27,11 @@ export interface PeerHost extends SessionHost {
   userChanged?(peer: Peer): void;
 }
 
-/** What a server has of each client. */
+/** One client, as its server sees it. */
 export class Peer extends RpcSession<PeerHost>
   implements Receiver, Flushable, ResponseHandler, SubscriberConnection {
   protected override readonly dispatcher: ServerDispatcher;
-  // Made on first use: most connections of a busy server are idle and have no topics.
+  // Both are made on first use: most connections of a busy server are idle and have no topics.
   #queue: WriteQueue | undefined;
   #topics: Set<string> | undefined;
   #dropped = 0;
@@ -40,7 +40,7 @@ export class Peer extends RpcSession<PeerHost>
   #lastBuffered = 0;
 
   /**
-   * @param channel The way out.
+   * @param channel Carries the texts that are sent.
    * @param host The server.
    * @param handshake How the client connected.
    */
@@ -62,7 +62,7 @@ export class Peer extends RpcSession<PeerHost>
     return this.#dropped;
   }
 
-  /** Whether a call waits for its answer, here or at the client. */
+  /** Whether a call is under way, from the client or to it. */
   get isBusy(): boolean {
     return this.dispatcher.inFlight > 0 || (this.pending?.size ?? 0) > 0;
   }
@@ -102,11 +102,13 @@ export class Peer extends RpcSession<PeerHost>
   ): Promise<Result> {
     if (!this.channel.oneWay) return super.call<Result>(method, params, options);
     return Promise.reject(
-      new RpcConnectionError(`Cannot call "${method}": the peer only reads, and cannot answer`),
+      new RpcConnectionError(
+        `Cannot call "${method}": the peer reads an event stream, and cannot answer`,
+      ),
     );
   }
 
-  /** Sends the text at once if that is fast, else together with everything else of this turn. */
+  /** Sends a text: at once if that is fast, else together with everything else of this turn. */
   override [SEND](message: Outgoing): void {
     if (!this.isOpen) return;
     const { channel } = this;
@@ -121,7 +123,7 @@ export class Peer extends RpcSession<PeerHost>
     else if (queue.isFull) this.flush();
   }
 
-  /** Sends what this turn has gathered. */
+  /** Sends what was collected in this turn. */
   flush(): void {
     if (this.#queue === undefined || this.#queue.isEmpty) return;
     this.#queue.flush(this.channel);
@@ -133,22 +135,22 @@ export class Peer extends RpcSession<PeerHost>
     super.close(code, reason);
   }
 
-  /** Pings the other end, or drops it if it gave no sign of life since the last heartbeat. */
+  /** Pings the client, or drops it if it gave no sign of life since the last heartbeat. */
   heartbeat(): void {
     const { channel } = this;
     const { bufferedAmount } = channel;
     const before = this.#lastBuffered;
-    // A peer that takes what is sent is alive, even if its pong has to wait behind that.
+    // A client that reads is alive, even if its pong waits behind what it still has to read.
     const alive = this.#alive || bufferedAmount < before;
     this.#alive = false;
     this.#lastBuffered = bufferedAmount;
     if (alive) channel.ping?.();
     else if (channel.terminate !== undefined) channel.terminate();
-    // This carrier sends no pings, so silence means something only if the peer leaves things unread.
+    // This carrier cannot ping, so silence proves nothing unless the client also leaves things unread.
     else if (before > 0) this.close(1001, "No sign of life");
   }
 
-  /** Drops the connection, if the runtime can. */
+  /** Drops the connection without a closing handshake, if the runtime can. */
   terminate(): void {
     this.channel.terminate?.();
   }
@@ -169,10 +171,10 @@ export class Peer extends RpcSession<PeerHost>
     this.host.userChanged?.(this);
   }
 
-  /** A peer that only reads has nothing left to wait for, unless it is just about to be answered. */
+  /** Closes an event stream whose last topic has ended, unless a call of its is still to be answered. */
   #lastTopicEnded(): void {
     if (!this.channel.oneWay || this.isBusy) return;
-    // Later: the caller still tells the peer why the topic ended.
+    // Later, because the caller still notifies the peer of why the topic ended.
     queueMicrotask(() => this.close(1000, "No topics are left"));
   }
 }

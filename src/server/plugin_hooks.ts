@@ -1,49 +1,54 @@
 /**
- * Telling plugins what happens to connections.
+ * Calls the hooks of plugins.
  *
  * @module
  */
 
-import { runSafely } from "../util/maybe_promise.ts";
+import type { Plugin } from "../core/plugin.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
-import type { Plugin } from "../core/plugin.ts";
+import { runSafely } from "../util/maybe_promise.ts";
 
-/** Those functions of a plugin that are told something, and asked nothing. */
+/** The members of a plugin that are only called, and whose result nobody uses. */
 type HookName = "onOpen" | "onClose" | "onUserChange" | "onDrop";
 
-/** The plugins of one server, as those who are told. One that throws keeps nothing from the others. */
+/** The hooks of one server's plugins. If one throws, the others are called all the same. */
 export class PluginHooks {
   readonly #plugins: readonly Plugin[];
   readonly #logger: Logger;
 
   /**
-   * @param plugins What is mounted, and what will be.
-   * @param logger Where a hook that throws is written.
+   * @param plugins The plugins that are mounted; more may be mounted later.
+   * @param logger Where a hook that fails is written.
    */
   constructor(plugins: readonly Plugin[], logger: Logger) {
     this.#plugins = plugins;
     this.#logger = logger;
   }
 
-  /** Tells all of them; answers whether none has thrown. Does not throw itself. */
+  /**
+   * Calls one hook of every plugin. Does not throw.
+   *
+   * @param name The hook.
+   * @param args What the hook is given.
+   * @returns Whether no hook threw. A hook that rejects later is only logged.
+   */
   call<Name extends HookName>(
     name: Name,
-    ...what: Parameters<NonNullable<Plugin[Name]>>
+    ...args: Parameters<NonNullable<Plugin[Name]>>
   ): boolean {
-    let well = true;
+    let succeeded = true;
     for (const plugin of this.#plugins) {
-      // Nobody waits for one that is asynchronous: where that fails, it is only logged.
       runSafely(
-        () => (plugin[name] as ((...what: unknown[]) => void) | undefined)?.(...what),
+        () => (plugin[name] as ((...args: unknown[]) => void) | undefined)?.(...args),
         (error) => {
-          well = false;
+          succeeded = false;
           this.#logger.error(
             `${name} of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`,
           );
         },
       );
     }
-    return well;
+    return succeeded;
   }
 }

@@ -1,109 +1,115 @@
 /**
- * The two doors of a server, WebSocket and HTTP: one list of checks before both, one end for both.
+ * Where every request enters a server. It decides between WebSocket and HTTP; both share one list of
+ * checks and one shutdown.
  *
  * @module
  */
 
 import type { CloseOptions } from "../core/close_options.ts";
+import type { Connection } from "../core/connection.ts";
+import type { StandardSocket } from "../core/web_socket_channel.ts";
+import { isWebSocket } from "../runtimes/upgrade_request.ts";
+import { WebSocketAcceptor } from "./acceptor.ts";
 import type { Connections } from "./connections.ts";
-import { Shutdown } from "./shutdown.ts";
+import type { ServerParts } from "./context.ts";
 import { HandshakeChecks } from "./handshake_checks.ts";
 import { HttpHandler } from "./http/http_handler.ts";
-import type { Limits } from "../protocol/limits.ts";
-import type { Logger } from "../util/logger.ts";
-import type { MethodRegistry } from "./methods.ts";
-import { Origins } from "./origin.ts";
-import type { Plugin } from "../core/plugin.ts";
-import type { Connection } from "../core/connection.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
-import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { WebSocketAcceptor } from "./acceptor.ts";
-import { isWebSocket } from "../runtimes/upgrade_request.ts";
+import { Origins } from "./origin.ts";
+import { Shutdown } from "./shutdown.ts";
 
-/** What the doors need of their server. */
-export interface RequestHandlerOptions {
-  /** Which bounds hold. */
-  readonly limits: Limits;
-  /** Where failures are written. */
-  readonly logger: Logger;
-  /** What can be called. */
-  readonly methods: MethodRegistry;
-  /** What is mounted, and what will be. */
-  readonly plugins: readonly Plugin[];
-}
-
-/** Lets peers in, and at the end nobody more. */
+/** Accepts requests until the server closes. */
 export class RequestHandler {
-  /** What is asked of a peer before its first message. */
+  /** The checks that run before the first message of a peer. */
   readonly checks: HandshakeChecks;
-  readonly #sockets: WebSocketAcceptor;
+  readonly #acceptor: WebSocketAcceptor;
   readonly #http: HttpHandler;
-  readonly #drain = new Shutdown();
+  readonly #shutdown = new Shutdown();
   #closed: Promise<void> | undefined;
 
   /**
-   * @param options What the doors need.
-   * @param policy What the server was told: origins, hosts, subprotocols.
+   * @param parts What the server is made of.
+   * @param options The server's options: origins, hosts, subprotocols.
    */
-  constructor(options: RequestHandlerOptions, policy: JsonRpcOptions) {
-    const origins = new Origins(policy, options.logger);
-    this.checks = new HandshakeChecks((handshake) => origins.check(handshake), options.logger);
-    const door = { ...options, checks: this.checks, drain: this.#drain };
-    const sockets = new WebSocketAcceptor({ ...door, protocols: policy.protocols ?? [] });
-    this.#sockets = sockets;
-    this.#http = new HttpHandler({ ...door, origins, accept: (...way) => sockets.accept(...way) });
+  constructor(parts: ServerParts, options: JsonRpcOptions) {
+    const origins = new Origins(options, parts.logger);
+    this.checks = new HandshakeChecks((handshake) => origins.check(handshake), parts.logger);
+    const context = { ...parts, checks: this.checks, shutdown: this.#shutdown };
+    this.#acceptor = new WebSocketAcceptor(context, options.protocols);
+    this.#http = new HttpHandler(context, { origins, acceptor: this.#acceptor });
   }
 
   /** The WebSockets and event streams that are open. */
   get connections(): Connections {
-    return this.#sockets.connections;
+    return this.#acceptor.connections;
   }
 
-  /** Answers a request, whichever door it asks for. */
+  /**
+   * Answers a request of any kind.
+   *
+   * @param request A standard request.
+   * @param host What the runtime passes beside the request.
+   * @returns The response.
+   */
   fetch(request: Request, host: unknown): Response | Promise<Response> {
-    // An upgrade is a GET: a POST need not be asked for more.
+    // An upgrade is always a GET, so the headers of a POST need not be read for this.
     if (request.method !== "POST" && isWebSocket(request.headers.get("upgrade"))) {
       return this.upgrade(request, host);
     }
     return this.#http.answer(request, host);
   }
 
-  /** Answers a request that asks for a WebSocket. */
+  /**
+   * Answers a request that asks for a WebSocket.
+   *
+   * @param request A standard request.
+   * @param host What the runtime passes beside the request.
+   * @returns The response to the upgrade.
+   */
   upgrade(request: Request, host: unknown): Response | Promise<Response> {
-    return this.#sockets.upgrade(request, host);
+    return this.#acceptor.upgrade(request, host);
   }
 
   /**
-   * Talks on a socket that came some other way.
+   * Uses a socket that was not opened by a request to this server.
    *
-   * @throws {TypeError} Where the server is closed or has no place left.
+   * @param socket Open, or about to open.
+   * @param handshake What is known of the peer.
+   * @throws {TypeError} If the server is closed or full.
    */
   attach(socket: StandardSocket, handshake: AttachOptions): void {
     const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
-    this.#sockets.attach(socket, { url, headers, remoteAddress, user });
-  }
-
-  /** Ends connections at once; tells how many were open. */
-  revoke(predicate: (connection: Connection) => boolean): number {
-    return this.#sockets.revoke(predicate);
+    this.#acceptor.attach(socket, { url, headers, remoteAddress, user });
   }
 
   /**
-   * Takes nothing new, lets calls under way finish in time, and resolves when everybody is gone.
+   * Closes connections at once.
    *
-   * @throws {RangeError} Where an option is no number from 0.
+   * @param predicate Answers `true` for each connection to close.
+   * @returns How many open connections it closed.
+   */
+  revoke(predicate: (connection: Connection) => boolean): number {
+    return this.#acceptor.revoke(predicate);
+  }
+
+  /**
+   * Refuses everything new, lets running calls finish in time, and closes the connections.
+   *
+   * @param options How long calls have, and when clients may come back.
+   * @returns Resolves when all connections are gone.
+   * @throws {RangeError} If an option is not a number from 0.
    */
   close(options: CloseOptions): Promise<void> {
-    this.#drain.start(options);
+    this.#shutdown.start(options);
     return this.#closed ??= this.#close();
   }
 
   async #close(): Promise<void> {
-    await this.#drain.wait({
+    await this.#shutdown.wait({
       connections: this.connections,
       requests: () => this.#http.underWay,
     });
-    this.#http.cutOff();
-    await this.#sockets.close(1001, "The server is closing");
+    this.#http.cancelAll();
+    await this.#acceptor.close(1001, "The server is closing");
   }
 }

@@ -34,12 +34,14 @@ import { ServerCore } from "./server_core.ts";
 /**
  * A JSON-RPC 2.0 server.
  *
- * Methods are called over WebSocket and HTTP POST alike. On a WebSocket the server can also call
+ * Clients call its methods over WebSocket and over HTTP POST. On a WebSocket the server can also call
  * its clients, and send them the events of topics.
  *
- * @typeParam A What it offers; gathered by `method`, `addMethods`, `topic` and `use`.
+ * @typeParam A What the server offers: `method`, `addMethods`, `topic` and `use` add to it.
  *
- * @example
+ * @see {@link https://www.jsonrpc.org/specification}
+ *
+ * @example A server on Deno
  * ```ts ignore
  * import { JsonRpc } from "@x/jsonrpc";
  *
@@ -84,11 +86,23 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Puts a layer around every call, or mounts a plugin.
+   * Adds a middleware around every call, or mounts a plugin.
    *
-   * @param brought A middleware, or the record of a plugin. It holds for methods registered before
-   * and after.
-   * @throws {TypeError} Where a plugin brings a method whose name is taken.
+   * @param brought A middleware, or a plugin. It also applies to methods that are registered already.
+   * @returns The same server, with the plugin in its type.
+   * @throws {TypeError} If a plugin brings a method whose name is taken.
+   *
+   * @example Logging how long each call takes
+   * ```ts
+   * import { JsonRpc } from "@x/jsonrpc";
+   *
+   * const rpc = new JsonRpc().use(async (request, next) => {
+   *   const start = performance.now();
+   *   const result = await next();
+   *   console.log(`${request.method}: ${performance.now() - start} ms`);
+   *   return result;
+   * });
+   * ```
    */
   use(brought: CallMiddleware): JsonRpc<A>;
   // deno-lint-ignore ban-types -- the default of Plugin
@@ -103,9 +117,10 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /**
    * Registers a method.
    *
-   * @param name What it is called by. Names that start with `rpc.` or `$/` are not yours.
+   * @param name The name that callers use. Names that start with `rpc.` or `$/` are reserved.
    * @param handler Gets the params and the request; returns the result or a promise of it.
-   * @throws {TypeError} Where the name is reserved or taken.
+   * @returns The same server, with the method in its type.
+   * @throws {TypeError} If the name is reserved or taken.
    *
    * @example Positional params, an option, an error
    * ```ts
@@ -142,13 +157,14 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Registers all functions of an object, a class instance or a module, or one named function.
-   * `this` is kept; names that start with `_` are left out.
+   * Registers all functions of an object, a class instance or a module, or one named function. `this`
+   * inside them stays the object; names that start with `_` are left out.
    *
    * @param prefix Goes before each name, with the separator between.
-   * @param thing What has the functions.
-   * @param options Hold for each of them.
-   * @throws {TypeError} Where there are none, or a name is reserved or taken.
+   * @param thing The object with the functions.
+   * @param options Apply to each of the methods.
+   * @returns The same server, with the methods in its type.
+   * @throws {TypeError} If the object has no functions, or a name is reserved or taken.
    *
    * @example A module
    * ```ts ignore
@@ -177,17 +193,18 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Registers a subscription by id, as Ethereum's nodes have them: the call answers an id, and each
-   * item follows as a notification `{ subscription: id, result }`. The last one has `done: true`, or
-   * an `error`, in place of `result`.
+   * Registers a method that streams, as the subscriptions of Ethereum nodes do: the call returns an id,
+   * and each item follows as a notification `{ subscription: id, result }`. The last one has
+   * `done: true`, or an `error`, in place of `result`.
    *
-   * @param name The method that begins it.
-   * @param options The method that ends it, the notification, and what `method` takes.
-   * @param source Gives the items: a generator. It is ended with the subscription, at the latest with
-   * the connection.
-   * @throws {TypeError} Where a name is reserved or taken.
+   * @param name The method that begins a subscription.
+   * @param options The method that ends one, the notification, and the options of any method.
+   * @param source Gives the items, usually a generator. The server ends it with the subscription, at the
+   * latest with the connection.
+   * @returns The same server, with both methods in its type.
+   * @throws {TypeError} If a name is reserved or taken.
    *
-   * @example
+   * @example Counting
    * ```ts
    * import { connect, JsonRpc } from "@x/jsonrpc";
    * import { stream } from "@x/jsonrpc/stream";
@@ -227,11 +244,12 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Declares a topic, or with `*` for a segment all topics that fit: `room.*`.
+   * Declares a topic, or a pattern such as `room.*`, where `*` stands for one segment of the name.
    *
-   * @param name The topic's name, or a pattern. Names that start with `rpc.` or `$/` are not yours.
-   * @param options Who may subscribe, whether the last event is kept, what events are.
-   * @throws {TypeError} Where the name is reserved or taken.
+   * @param name The topic's name, or the pattern. Names that start with `rpc.` or `$/` are reserved.
+   * @param options Who may subscribe, which events are kept, what events are.
+   * @returns The same server, with the topic in its type.
+   * @throws {TypeError} If the name is reserved or taken.
    */
   topic<const Name extends string, Payload = unknown>(
     name: Name,
@@ -242,12 +260,21 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Publishes an event: all subscribers of the topic get it. It is encoded once, however many there
-   * are.
+   * Sends an event to all subscribers of a topic. It is encoded once, however many there are.
    *
-   * @returns To how many connections it went, and where it stands in its topic.
-   * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
-   * @throws {RangeError} Where the event is over `maxMessageBytes`.
+   * @param topic The topic's name.
+   * @param data The event. Anything that has JSON.
+   * @returns How many connections it was sent to, and its position in the topic.
+   * @throws {TypeError} If no such topic is declared, or the data has no JSON or does not fit the schema.
+   * @throws {RangeError} If the event is longer than `maxMessageBytes`.
+   *
+   * @example
+   * ```ts
+   * import { JsonRpc } from "@x/jsonrpc";
+   *
+   * const rpc = new JsonRpc().topic("room.*");
+   * rpc.publish("room.kitchen", { temperature: 21 });
+   * ```
    */
   publish<Topic extends NameOf<A["topics"]>>(
     topic: Topic,
@@ -257,78 +284,87 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Takes a topic back, or a pattern with all topics that fit it alone. Subscribers are dropped, and
-   * told by a notification `rpc.removed` with `{ topic }`.
+   * Removes a topic, or a pattern with all topics that fit no other declaration. Their subscriptions
+   * end; each subscriber gets a notification `rpc.removed` with `{ topic }`.
    *
-   * @param name As it was given to `topic`.
-   * @returns Whether there was one.
+   * @param name The name or pattern that was given to `topic`.
+   * @returns Whether it was declared.
    */
   removeTopic(name: NameOf<A["topics"]>): boolean {
     return this.#core.topics.remove(name);
   }
 
-  /** The connections that are subscribed to any of these topics, each once. */
+  /**
+   * Finds subscribers.
+   *
+   * @param topics The names of topics.
+   * @returns The connections that are subscribed to any of them, each once.
+   */
   subscribers(topics: Iterable<string>): Iterable<Connection<A["user"]>> {
     return this.#core.topics.subscribers(topics) as Iterable<Connection<A["user"]>>;
   }
 
   /**
-   * Answers a request: an upgrade to WebSocket, a POST, or a GET of a method that allows it.
+   * Answers a request: an upgrade to WebSocket, a POST, a GET of a method that allows it, or an event
+   * stream.
    *
    * @param request A standard request.
-   * @param host What the runtime passes beside it; hand it through from your own `fetch`.
+   * @param host What the runtime passes beside it. If you call this from a `fetch` of your own, pass the
+   * second argument of that on.
+   * @returns The response.
    */
   fetch(request: Request, host?: unknown): Response | Promise<Response> {
     return this.#core.requests.fetch(request, host);
   }
 
   /**
-   * Turns a request into a WebSocket that this server talks on.
+   * Turns a request into a WebSocket of this server, as {@linkcode JsonRpc.fetch} does with upgrades.
    *
-   * @param request One that asks for it.
+   * @param request A request that asks for an upgrade to WebSocket.
    * @param host What the runtime passes beside it.
    * @returns What your `fetch` has to return.
+   * @throws {TypeError} If this runtime has no WebSockets for servers.
    */
   handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
     return this.#core.requests.upgrade(request, host);
   }
 
   /**
-   * Talks on a socket that came some other way: any standard WebSocket, or one of
-   * `linkedSockets()`.
+   * Uses a socket that was opened some other way: any standard WebSocket, or one of `linkedSockets()`.
    *
    * @param socket Open, or about to open.
    * @param handshake What is known of the peer.
-   * @throws {TypeError} Where the server is closed or has no place left.
+   * @throws {TypeError} If the server is closed, or `maxConnections` are open.
    */
   attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
     this.#core.requests.attach(socket, handshake);
   }
 
   /**
-   * Ends connections at once, with 1008: those of a user whose account was closed, say. For less
-   * than that, give a connection a changed user with `connection.login(user)`.
+   * Closes connections at once, with 1008: for example those of a user whose account was closed. If a
+   * user only loses some rights, give the connection the changed user with `connection.login(user)`.
    *
-   * @param predicate Answers `true` for each connection to end.
-   * @returns How many that were. Those whose handshake is under way are asked about when they open,
-   * and are not counted.
+   * @param predicate Answers `true` for each connection to close. Connections whose handshake is under
+   * way are checked when they open.
+   * @returns How many open connections were closed.
    */
   revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
     return this.#core.requests.revoke(predicate as (connection: Connection) => boolean);
   }
 
   /**
-   * Ends the server: at once, or after a drain in which calls under way finish.
+   * Closes the server: at once, or after `drainMs` in which running calls finish.
    *
-   * New WebSockets and POSTs are refused with 503, new calls on open connections with -32009 and
-   * `data: { retry: true }`: they have not run. A connection on which no call is left is closed with
-   * 1012; the reason, `retry-after=MS`, says when to come back. What is left at `drainMs` is given up,
-   * connections with 1001, POSTs with 503. Called again, it can only shorten the drain.
+   * Meanwhile the server refuses new WebSockets and POSTs with 503, and new calls on open connections
+   * with -32009 and `data: { retry: true }`: those have not run. It closes each connection without
+   * running calls with 1012; the reason, `retry-after=MS`, says when to come back. After `drainMs` it
+   * closes the connections that are left with 1001, and answers the POSTs that are left with 503. Called
+   * again, it can only end sooner.
    *
    * @param options How long calls have, and when clients may come back.
-   * @returns Resolves when all connections are gone and all plugins closed; rejects then where one of
-   * them failed to.
-   * @throws {RangeError} Where an option is no number from 0.
+   * @returns Resolves when all connections are gone and all plugins are disposed; rejects then if a
+   * plugin failed.
+   * @throws {RangeError} If an option is not a number from 0.
    */
   close(options: CloseOptions = {}): Promise<void> {
     return this.#core.close(options);

@@ -1,22 +1,22 @@
 /**
- * Message → method → answer on a server, whose methods choose which params reach them, and how long
- * their callers wait.
+ * The dispatcher of a server: beside what every dispatcher does, it checks the shape of params and ends
+ * calls that take longer than their method allows.
  *
  * @module
  */
 
-import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
-import { checkShape } from "../protocol/message.ts";
-import { ABORT } from "../core/internal.ts";
-import type { IncomingRequest } from "../core/request.ts";
 import { Dispatcher } from "../core/dispatcher.ts";
 import type { Method } from "../core/dispatcher.ts";
+import { ABORT } from "../core/internal.ts";
+import type { IncomingRequest } from "../core/request.ts";
+import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
+import { checkShape } from "../protocol/message.ts";
 import { MAX_TIMER_MS } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
 /** Runs the messages of one client. */
 export class ServerDispatcher extends Dispatcher {
-  // Only calls of methods that have a time are in here.
+  // Holds only calls of methods with a time limit.
   #timers: Map<IncomingRequest, Timer> | undefined;
 
   protected override refusal(
@@ -24,9 +24,9 @@ export class ServerDispatcher extends Dispatcher {
     method: Method | undefined,
   ): RpcError | undefined {
     if (!method?.scalarParams) {
-      const misshapen = checkShape(request.params);
-      if (misshapen !== undefined) return misshapen;
-      // `null` is no params, save where a scalar is as good as any: an event's data may be null.
+      const invalid = checkShape(request.params);
+      if (invalid !== undefined) return invalid;
+      // `null` means no params, unless the method accepts scalars: an event's data may be null.
       if (request.params === null) request.params = undefined;
     }
     return super.refusal(request, method);
@@ -37,7 +37,8 @@ export class ServerDispatcher extends Dispatcher {
     result: PromiseLike<unknown>,
     method: Method,
   ): void {
-    // The handler may have ended the connection by itself, when it was not yet among those to be told.
+    // The handler may have closed the connection itself, before this call counted as running: then
+    // closing did not abort it.
     if (!request.connection.isOpen) request[ABORT](new RpcConnectionError(GONE, "unknown"));
     super.wait(request, result, method);
     if (!method.timeoutMs || method.timeoutMs > MAX_TIMER_MS) return;
@@ -54,5 +55,5 @@ export class ServerDispatcher extends Dispatcher {
   }
 }
 
-const GONE = "The caller is gone: the connection was closed by its own call";
+const GONE = "The caller is gone: the call itself closed the connection";
 const TIMED_OUT = new RpcError(ErrorCode.requestTimeout, "Request timed out");

@@ -1,32 +1,37 @@
 /**
- * How a server ends: calls under way finish, new ones are refused, connections go one by one.
+ * How a server shuts down: running calls finish, new ones are refused, and each connection is closed
+ * once it is idle.
  *
  * @module
  */
 
 import type { CloseOptions } from "../core/close_options.ts";
-import type { Connections } from "./connections.ts";
+import type { Connection } from "../core/connection.ts";
 import type { Method } from "../core/dispatcher.ts";
 import { ErrorCode, quoted, RpcError } from "../protocol/errors.ts";
 import { errorText } from "../protocol/message.ts";
-import type { Connection } from "../core/connection.ts";
+import { checkMs } from "../util/check_option.ts";
 import type { Timer } from "../util/timer.ts";
+import type { Connections } from "./connections.ts";
 
-/** What a drain waits for. */
+/** What a shutdown waits for. */
 export interface ShutdownTargets {
-  /** The connections to end. */
+  /** The connections to close. */
   readonly connections: Connections;
-  /** How many requests over HTTP wait for their answer. */
+  /** Gives how many HTTP requests have not been answered yet. */
   readonly requests: () => number;
 }
 
-/** The end of one server, from the first word of it until nothing is left to wait for. */
+/** The shutdown of one server. */
 export class Shutdown {
-  /** What every name finds while the server closes. A call that is refused here has not run. */
+  /**
+   * Stands in for every method while the server shuts down. It refuses the call, so a caller may
+   * safely send it again.
+   */
   readonly method: Method = {
     scalarParams: true,
     invoke: (_params, { id, method, connection }) => {
-      this.#graceOver.delete(connection);
+      this.#idle.delete(connection);
       if (id === undefined) {
         connection.logger.debug(`Notification ${quoted(method)} dropped: the server is closing`);
       }
@@ -34,50 +39,58 @@ export class Shutdown {
     },
   };
   readonly #over = Promise.withResolvers<void>();
-  // Those on which nothing was to do at the last look, and from which nothing came since.
-  readonly #graceOver = new Set<Connection>();
+  // Connections that were idle at the last sweep and have sent nothing since.
+  readonly #idle = new Set<Connection>();
   #started = false;
   #endsAt = Infinity;
   #retryAfterMs = 1000;
-  #draining: ShutdownTargets | undefined;
+  #targets: ShutdownTargets | undefined;
   #timer: Timer | undefined;
 
-  /** Whether the server takes nothing new. */
+  /** Whether the server refuses everything new. */
   get started(): boolean {
     return this.#started;
   }
 
   /**
-   * Begins the drain, or shortens one that has begun: the earliest end holds.
+   * Starts the shutdown. Called again, it can only end sooner: the earliest end holds.
    *
-   * @throws {RangeError} Where an option is no number from 0.
+   * @param options How long calls have, and when clients may come back.
+   * @throws {RangeError} If an option is not a number from 0.
    */
   start(options: CloseOptions): void {
-    const drainMs = checkMs("drainMs", options.drainMs ?? 0);
-    const retryAfterMs = checkMs("retryAfterMs", options.retryAfterMs ?? this.#retryAfterMs);
+    const drainMs = checkMs("drainMs", options.drainMs ?? 0, 0);
+    const retryAfterMs = checkMs("retryAfterMs", options.retryAfterMs ?? this.#retryAfterMs, 0);
     this.#started = true;
     this.#retryAfterMs = retryAfterMs;
     this.#endsAt = Math.min(this.#endsAt, performance.now() + drainMs);
-    if (this.#draining !== undefined) this.#plan(0);
+    if (this.#targets !== undefined) this.#schedule(0);
   }
 
-  /** Ends connections as they fall idle; resolves when all have, or at the end of the drain. */
-  wait(draining: ShutdownTargets): Promise<void> {
-    this.#draining = draining;
-    // Not at once: the call that ends the server, if it was one, is not counted before it waits.
-    this.#plan(0);
+  /**
+   * Closes each connection once it is idle.
+   *
+   * @param targets What to wait for.
+   * @returns Resolves when nothing is left to wait for, at the latest after `drainMs`.
+   */
+  wait(targets: ShutdownTargets): Promise<void> {
+    this.#targets = targets;
+    // Not at once: if a call shuts the server down, it counts as running only after it has returned
+    // its promise.
+    this.#schedule(0);
     return this.#over.promise;
   }
 
-  /** The answer to a request that comes now. Its body tells callers that nothing has run. */
+  /** The response to a request that comes during the shutdown. Its body says that nothing has run. */
   refusal(): Response {
     const seconds = String(Math.ceil(this.#retryAfter() / 1000));
     const headers = { "content-type": "application/json", "retry-after": seconds };
     return new Response(errorText(null, CLOSING), { status: 503, headers });
   }
 
-  // Looked at every few milliseconds, not told: so calls pay nothing for a drain that may never come.
-  #plan(delayMs: number): void {
+  // Sweeps every few milliseconds, instead of being called by each call that ends: so calls do not pay
+  // for a shutdown that may never come.
+  #schedule(delayMs: number): void {
     clearTimeout(this.#timer);
     const leftMs = this.#endsAt - performance.now();
     if (leftMs <= 0) return this.#over.resolve();
@@ -85,21 +98,21 @@ export class Shutdown {
   }
 
   #sweep(): void {
-    const { connections, requests } = this.#draining as ShutdownTargets;
+    const { connections, requests } = this.#targets as ShutdownTargets;
     let busy = requests();
     for (const peer of connections) {
-      // One that still talks is refused first, not cut short: some runtimes drop a peer that talks
-      // after a close, and it would not know what became of its last call.
-      const wasQuiet = this.#graceOver.delete(peer);
-      if (!peer.isBusy && wasQuiet) {
+      // Close a peer only after a whole interval without a message. Some runtimes drop what a peer
+      // sends after a close, and it would not learn what became of its last call.
+      const wasIdle = this.#idle.delete(peer);
+      if (!peer.isBusy && wasIdle) {
         peer.close(1012, `retry-after=${this.#retryAfter()}`);
       } else {
         busy++;
-        if (!peer.isBusy) this.#graceOver.add(peer);
+        if (!peer.isBusy) this.#idle.add(peer);
       }
     }
     if (busy === 0) this.#over.resolve();
-    else this.#plan(SWEEP_MS);
+    else this.#schedule(SWEEP_MS);
   }
 
   #retryAfter(): number {
@@ -111,10 +124,3 @@ const CLOSING = new RpcError(ErrorCode.serverBusy, "Server busy: closing", {
   data: { retry: true },
 });
 const SWEEP_MS = 10;
-
-function checkMs(name: string, value: number): number {
-  if (value >= 0) return value;
-  throw new RangeError(
-    `Expected \`${name}\` to be a number from 0, got \`${value}\` (${typeof value})`,
-  );
-}

@@ -1,5 +1,6 @@
 /**
- * What a server sends to one peer, gathered until the end of the turn: one write for all of it.
+ * What a server sends to one peer, collected until the end of the turn of the event loop and then
+ * written at once.
  *
  * @module
  */
@@ -9,24 +10,24 @@ import type { Channel, Outgoing } from "../core/channel.ts";
 
 /** Texts that wait for the end of the turn. */
 export class WriteQueue {
-  // Left undefined while nothing waits: most peers are idle.
+  // Left undefined while the queue is empty: most peers are idle.
   #messages: Outgoing[] | undefined;
   #length = 0;
-  // How much of the queue was counted in bytes. Only `bufferedAmount` needs that, so only it pays.
+  // How many of the texts were counted in bytes. Only `byteLength` needs that count, so only it pays.
   #counted = 0;
   #countedBytes = 0;
 
-  /** Whether nothing waits. */
+  /** Whether the queue is empty. */
   get isEmpty(): boolean {
     return this.#messages === undefined || this.#messages.length === 0;
   }
 
-  /** Whether so much waits that it should go out before the turn ends. */
+  /** Whether the queue holds so much that it should be written before the turn ends. */
   get isFull(): boolean {
     return this.#length > FLUSH_LENGTH;
   }
 
-  /** Bytes that wait. */
+  /** Bytes in the queue. */
   get byteLength(): number {
     const messages = this.#messages ?? [];
     while (this.#counted < messages.length) {
@@ -43,7 +44,7 @@ export class WriteQueue {
     (this.#messages ??= []).push(message);
   }
 
-  /** Sends everything that waits. */
+  /** Sends everything in the queue. */
   flush(channel: Channel): void {
     const messages = this.#messages;
     if (messages === undefined || messages.length === 0) return;
@@ -59,5 +60,5 @@ export class WriteQueue {
   }
 }
 
-// A burst is written early, so that it does not pile up both here and in the carrier.
+// Write a burst early, so that it does not pile up both here and in the carrier.
 const FLUSH_LENGTH = 64 * 1024;

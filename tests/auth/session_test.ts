@@ -200,7 +200,7 @@ for (const [what, load] of Object.entries(BROKEN)) {
     }
     await assertRejects(() => connect(server.ws), RpcConnectionError);
     assertEquals([rpc.connections.size, log.lines.length], [0, 3]);
-    assert(log.lines.every((line) => line.startsWith("error: A handshake function failed")));
+    assert(log.lines.every((line) => line.startsWith("error: A handshake check failed")));
   });
 }
 

@@ -280,7 +280,7 @@ test("attach() of a socket that closes gives its place back once", async () => {
   listeners.forEach((close) => close());
   const attach = () => rpc.attach(linkedSockets()[0]);
   attach();
-  assertThrows(attach, TypeError, "no more connections");
+  assertThrows(attach, TypeError, "1 connections are open (maxConnections)");
   await rpc.close();
 });
 

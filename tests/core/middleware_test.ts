@@ -530,7 +530,7 @@ test("a handshake function whose Response was read before refuses with 500, and 
     assertEquals(await knock(server.url, server.ws), [500, false]);
   }
   assertEquals(logger.lines.length, 4);
-  assertStringIncludes(logger.text, "A handshake function failed: ");
+  assertStringIncludes(logger.text, "A handshake check failed: ");
 });
 
 for (const verdict of [false, true, null, 0, "", "no", {}]) {

@@ -165,7 +165,7 @@ async function failing(rpc: Pick<JsonRpc, "attach">, logger: Log): Promise<void>
   const { params } = await wire.next();
   const error = { code: -32603, message: "Internal error" };
   assertEquals(params, { subscription: result, error });
-  assertStringIncludes(logger.text, 'Subscription "count" failed');
+  assertStringIncludes(logger.text, 'Stream "count" failed');
   wire.close();
 }
 

@@ -399,7 +399,7 @@ test("maxConnections refuses one more with 503, and frees the place of one that 
   const first = await connect(server.ws);
   await using _second = await connect(server.ws);
   const { status, body } = await rawUpgrade(server.url);
-  assertEquals([status, body], [503, "No more than 2 connections are taken (maxConnections)"]);
+  assertEquals([status, body], [503, "Server full: 2 connections are open (maxConnections)"]);
   await using posting = await connect(server.url);
   assertEquals(await posting.call("ping"), "pong");
   await first.close();

@@ -248,7 +248,7 @@ test("an event stream is a connection: it can be told things, not asked, and be 
   connection.notify("note", ["said"]);
   assertEquals(await reader.next(), { event: "note", data: '["said"]', id: reader.lastEventId });
   const error = await assertRejects(() => connection.call("ask"), RpcConnectionError);
-  assertStringIncludes((error as Error).message, "only reads");
+  assertStringIncludes((error as Error).message, "reads an event stream");
   rpc.removeTopic("last");
   assertEquals((await reader.next()).event, "rpc.removed");
   assertEquals(rpc.revoke((each) => each === connection), 1);

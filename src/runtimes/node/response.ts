@@ -1,16 +1,19 @@
 /**
- * The response that `@hono/node-server` sends fastest: its own class, of which it knows body and
- * headers. What the platform's class holds it has to read back as a stream.
+ * The response that `@hono/node-server` sends fastest: its own class, whose body and headers it can read
+ * directly. It has to read the body of a standard `Response` back as a stream.
  *
  * @module
  */
 
 import { getRequestListener } from "@hono/node-server";
 
-/** That class; the platform's where it cannot be had. Both are `instanceof Response`. */
+/** That class, or the standard one if it is not available. Instances of both are `instanceof Response`. */
 export const NodeResponse: typeof Response = find();
 
-/** It is handed out only in place of the global one, which is put back at once. */
+/**
+ * Finds the class. The package does not export it: it only puts it in place of the global one, which
+ * this restores at once.
+ */
 function find(): typeof Response {
   const names = ["Request", "Response"] as const;
   const before = names.map((name) => Object.getOwnPropertyDescriptor(globalThis, name));
@@ -18,7 +21,7 @@ function find(): typeof Response {
     getRequestListener(() => new Response(), { overrideGlobalObjects: true });
     return globalThis.Response;
   } catch {
-    return Response; // the globals of this runtime cannot be replaced
+    return Response; // this runtime's globals cannot be replaced
   } finally {
     names.forEach((name, index) => {
       const descriptor = before[index];

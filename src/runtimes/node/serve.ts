@@ -17,13 +17,13 @@ import type { FetchApp } from "./upgrade.ts";
 
 export type { FetchApp } from "./upgrade.ts";
 
-/** Where to listen, and how. */
+/** Where a server listens, and how. */
 export interface ServeOptions {
-  /** The TCP port; 0 takes a free one. @default {8000} */
+  /** The TCP port; 0 for any free one. @default {8000} */
   readonly port?: number;
-  /** The address to listen on. @default {all} */
+  /** The address to listen on. @default {all addresses} */
   readonly hostname?: string;
-  /** Key, certificate and the like: with them the server speaks TLS (`https:`, `wss:`). */
+  /** The key, the certificate and the like. If given, the server uses TLS (`https:`, `wss:`). */
   readonly tls?: TlsOptions;
 }
 
@@ -31,14 +31,15 @@ export interface ServeOptions {
 export interface NodeServer {
   /** The port it listens on. */
   readonly port: number;
-  /** Where to reach it from this machine. */
+  /** The URL at which this machine reaches it. */
   readonly url: string;
   /**
-   * Stops listening, closes all WebSockets with 1001, and resolves when everything has ended.
+   * Stops listening, closes all WebSockets with 1001, and waits until everything has ended.
    *
-   * @param options Where it is given, the app is closed before, with the same options, if it is a
-   * `JsonRpc`; requests that are still under way a moment after `drainMs` are cut off. Of a framework
-   * around it, close the `JsonRpc` yourself: `await rpc.close({ drainMs }); await server.close()`.
+   * @param options If given and the app is a `JsonRpc`, the app is closed first, with these options, and
+   * requests that still run a moment after `drainMs` are terminated. If the app is a framework around
+   * a `JsonRpc`, close that yourself: `await rpc.close({ drainMs }); await server.close()`.
+   * @returns Resolves when everything has ended.
    */
   close(options?: CloseOptions): Promise<void>;
   /** The same, for `await using`. */
@@ -48,8 +49,10 @@ export interface NodeServer {
 /**
  * Serves an app over HTTP and WebSocket.
  *
- * @param app A `JsonRpc`, or anything with a `fetch` that hands its second argument to `rpc.fetch`.
- * @returns The server, once it listens. Rejects where it cannot, with the system's own error.
+ * @param app A `JsonRpc`, or anything with a `fetch` that passes its second argument on to `rpc.fetch`.
+ * @param options Where to listen, and how.
+ * @returns The server, once it listens. Rejects with the system's error, such as EADDRINUSE, if it
+ * cannot.
  *
  * @example
  * ```ts
@@ -73,8 +76,8 @@ export async function serve(app: FetchApp, options: ServeOptions = {}): Promise<
       app.fetch(request, Object.assign(env, { runtime: nodeRuntime })),
     overrideGlobalObjects: false,
     ...(tls === undefined ? {} : { createServer: createSecureServer }),
-    // Java's and Apache's clients offer "h2c" or "TLS/1.2" beside whatever they ask: to be passed over.
-    // Before Node 24.9 each of these is taken for an upgrade, and refused.
+    // Clients of Java and Apache offer "h2c" or "TLS/1.2" with every request: ignore that. Node before
+    // 24.9 takes each of these for an upgrade, and refuses it.
     serverOptions: { ...tls, shouldUpgradeCallback: asksForWebSocket },
   }) as Server;
   const upgrades = new NodeUpgrades(app, tls !== undefined);
@@ -94,7 +97,7 @@ interface Served {
   readonly hostname: string | undefined;
 }
 
-/** What a server of `node:http` and `node:https` has beside that of `node:net`. */
+/** What a server of `node:http` or `node:https` has beyond one of `node:net`. */
 type ConnectionClosers = Pick<HttpServer, "closeIdleConnections" | "closeAllConnections">;
 
 class Listening implements NodeServer {
@@ -116,26 +119,26 @@ class Listening implements NodeServer {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    const cutAt = performance.now() + (options?.drainMs ?? Infinity) + CUT_MS;
+    const terminateAt = performance.now() + (options?.drainMs ?? Infinity) + GRACE_MS;
     if (options !== undefined) await this.#app.close?.(options);
-    await (this.#ended ??= this.#end(cutAt));
+    await (this.#ended ??= this.#end(terminateAt));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #end(cutAt: number): Promise<void> {
+  async #end(terminateAt: number): Promise<void> {
     const server = this.#server;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections?.();
-    // Connections fall idle with their last answer; nothing but a look tells when.
-    const looks = setInterval(() => {
-      if (performance.now() < cutAt) server.closeIdleConnections?.();
+    // A connection becomes idle after its last response, and there is no event for that.
+    const sweeps = setInterval(() => {
+      if (performance.now() < terminateAt) server.closeIdleConnections?.();
       else server.closeAllConnections?.();
-    }, LOOK_MS);
+    }, SWEEP_MS);
     await Promise.all([closed, this.#upgrades.close()]);
-    clearInterval(looks);
+    clearInterval(sweeps);
   }
 }
 
@@ -149,6 +152,6 @@ function listen(server: Server, port: number, hostname: string | undefined): Pro
   });
 }
 
-// How long requests may last beyond a drain: their answers are on the way.
-const CUT_MS = 500;
-const LOOK_MS = 50;
+// How long requests may last after `drainMs`: their responses are on the way.
+const GRACE_MS = 500;
+const SWEEP_MS = 50;

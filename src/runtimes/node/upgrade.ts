@@ -17,22 +17,23 @@ import { openWs } from "./ws_channel.ts";
 
 /** What is served: a `JsonRpc`, a Hono app, anything with a `fetch`. */
 export interface FetchApp {
-  /** Answers a request; the second argument is for `rpc.fetch(request, env)`. */
-  // deno-lint-ignore no-explicit-any -- each framework has another type for its environment
+  /** Answers a request. Pass the second argument on: `rpc.fetch(request, env)`. */
+  // deno-lint-ignore no-explicit-any -- each framework has its own type of environment
   fetch(request: Request, env?: any): Response | Promise<Response>;
-  /** Ends the app. Called only where the server is told how: `server.close({ drainMs })`. */
+  /** Closes the app. Called only if the server is closed with options: `server.close({ drainMs })`. */
   close?(options: CloseOptions): unknown;
 }
 
-/** What `fetch` is given beside a request that asks for a WebSocket. */
+/** The second argument of `fetch`. */
 interface UpgradeHost extends RuntimeHost {
   readonly incoming: IncomingMessage;
-  /** Only beside a request that is no upgrade. */
+  /** Only of a request that is no upgrade. */
   readonly outgoing?: ServerResponse;
-  readonly upgrade?: (admission: UpgradeContext) => void;
+  /** Only of a request that is an upgrade. */
+  readonly upgrade?: (context: UpgradeContext) => void;
 }
 
-/** `ws` behind the `upgrade` event of a Node server. */
+/** The `upgrade` event of a Node server, with the sockets of `ws`. */
 export const nodeRuntime: Runtime = {
   Response: NodeResponse,
 
@@ -49,13 +50,13 @@ export const nodeRuntime: Runtime = {
     return () => outgoing?.off("close", closed);
   },
 
-  upgrade(_request, host, admission) {
+  upgrade(_request, host, context) {
     const { upgrade } = host as UpgradeHost;
     if (upgrade === undefined) {
-      admission.refused(1006, "The request is no upgrade");
+      context.refused(1006, "The request is no upgrade");
       return new Response("Expected an upgrade", { status: 426 });
     }
-    upgrade(admission);
+    upgrade(context);
     return new Response(null);
   },
 };
@@ -64,45 +65,52 @@ export const nodeRuntime: Runtime = {
 export class NodeUpgrades {
   readonly #app: FetchApp;
   readonly #scheme: string;
-  // One for each limit of message sizes: `ws` takes it from its server.
+  // One for each `maxMessageBytes`, which `ws` reads from its server.
   readonly #servers = new Map<number, WebSocketServer>();
-  // Those whose app has not answered yet, and those it has refused, until they are gone. Node keeps
-  // them also when their client has left.
-  readonly #asking = new Set<Duplex>();
+  // Sockets whose upgrade the app has not answered yet or has refused. Node keeps them open although
+  // their client has left.
+  readonly #pending = new Set<Duplex>();
   #closed = false;
 
   /**
-   * @param app What is asked.
-   * @param secure Whether the server speaks TLS.
+   * @param app Answers the upgrades.
+   * @param secure Whether the server uses TLS.
    */
   constructor(app: FetchApp, secure: boolean) {
     this.#app = app;
     this.#scheme = secure ? "https" : "http";
   }
 
-  /** Handles one `upgrade` event. Does not reject. */
+  /**
+   * Handles one `upgrade` event.
+   *
+   * @param incoming The request.
+   * @param socket Its socket.
+   * @param head What the client sent after the request.
+   * @returns Resolves when the request was answered. Does not reject.
+   */
   async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
-    // A peer that is gone before the answer: nothing is left to tell it. One function for all: a
-    // closure would keep the request for as long as the socket is open.
+    // If the peer is gone before the answer, there is nothing to send it. One function for all sockets:
+    // a closure would keep the request for as long as the socket is open.
     socket.on("error", destroy);
     if (this.#closed) return void socket.destroy();
-    this.#asking.add(socket);
+    this.#pending.add(socket);
     let upgraded = false;
-    const upgrade = (admission: UpgradeContext): void => {
+    const upgrade = (context: UpgradeContext): void => {
       upgraded = true;
-      this.#asking.delete(socket);
-      this.#upgrade(incoming, socket, head, admission);
+      this.#pending.delete(socket);
+      this.#upgrade(incoming, socket, head, context);
     };
     const response = await this.#ask(incoming, { incoming, runtime: nodeRuntime, upgrade });
-    // Judged by what happened, not by the response: a framework may have put another in its place.
+    // Decided by whether `upgrade` was called, not by the response: a framework may have replaced it.
     if (!upgraded) await refuse(socket, response);
-    this.#asking.delete(socket);
+    this.#pending.delete(socket);
   }
 
-  /** Closes all sockets with 1001, lets none in any more, and resolves when they are gone. */
+  /** Accepts no more upgrades, closes all sockets with 1001, and resolves when they are gone. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const socket of this.#asking) socket.destroy();
+    for (const socket of this.#pending) socket.destroy();
     const clients = [...this.#servers.values()].flatMap((server) => [...server.clients]);
     await Promise.all(clients.map(closeClient));
   }
@@ -122,16 +130,16 @@ export class NodeUpgrades {
     incoming: IncomingMessage,
     socket: Duplex,
     head: Uint8Array,
-    admission: UpgradeContext,
+    context: UpgradeContext,
   ): void {
-    const server = this.#serverFor(admission.maxMessageBytes);
-    protocols.set(incoming, admission.protocol);
+    const server = this.#serverFor(context.maxMessageBytes);
+    protocols.set(incoming, context.protocol);
     let opened = false;
     server.handleUpgrade(incoming, socket, Buffer.from(head), (client) => {
       opened = true;
-      openWs(client, socket, admission);
+      openWs(client, socket, context);
     });
-    if (!opened) admission.refused(1006, "The client is gone, or its handshake was wrong");
+    if (!opened) context.refused(1006, "The client is gone, or its handshake was wrong");
   }
 
   #serverFor(maxMessageBytes: number): WebSocketServer {
@@ -155,7 +163,7 @@ function destroy(this: Duplex): void {
 
 const protocols = new WeakMap<IncomingMessage, string | undefined>();
 
-/** The upgrade request as a standard one; `undefined` where its URL makes none. */
+/** The upgrade request as a standard `Request`; `undefined` if its URL is invalid. */
 function toRequest(incoming: IncomingMessage, scheme: string): Request | undefined {
   const headers = new Headers();
   const { rawHeaders } = incoming;
@@ -164,18 +172,18 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
   }
   const host = incoming.headers.host ?? "localhost";
   const path = incoming.url ?? "/";
-  // Put together, not resolved: `//evil.example/` is a path here, and no other host.
+  // Concatenated, not resolved: the path `//evil.example/` must not become another host.
   const url = path.startsWith("/") ? `${scheme}://${host}${path}` : path;
   return URL.canParse(url) ? new Request(url, { headers }) : undefined;
 }
 
-/** Answers an upgrade that was refused, on the bare socket; resolves when that is gone. Does not reject. */
+/** Sends the refusal of an upgrade on the bare socket. Resolves when that is closed; does not reject. */
 async function refuse(socket: Duplex, response: Response): Promise<void> {
   let body: Uint8Array;
   try {
     body = new Uint8Array(await response.arrayBuffer());
   } catch (error) {
-    // One that was read before, say, because the app gives the same to everybody.
+    // The body was read before, for example because the app gives every peer the same response.
     console.error(error);
     return refuse(socket, new Response("Internal error", { status: 500 }));
   }
@@ -183,7 +191,7 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
   headers.set("content-length", String(body.byteLength));
   headers.set("connection", "close");
   const status = response.status < 300 ? 426 : response.status;
-  // The space stays where no phrase follows it (RFC 9112, section 4).
+  // The space stays even if no reason phrase follows (RFC 9112, section 4).
   const lines = [`HTTP/1.1 ${status} ${response.statusText}`];
   headers.forEach((value, name) => lines.push(`${name}: ${value}`));
   socket.write(`${lines.join("\r\n")}\r\n\r\n`);
@@ -191,27 +199,27 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
   await gone(socket);
 }
 
-/** Resolves when a socket is closed. A client that never ends its half would else keep it for ever. */
+/** Resolves when a socket is closed. Destroys it if the client does not end its half in time. */
 function gone(socket: Duplex): Promise<void> {
   return new Promise((resolve) => {
     if (socket.closed) return resolve();
-    const giveUp = setTimeout(() => {
+    const timer = setTimeout(() => {
       socket.destroy();
       resolve();
     }, CLOSE_MS);
     socket.once("close", () => {
-      clearTimeout(giveUp);
+      clearTimeout(timer);
       resolve();
     });
   });
 }
 
-/** Resolves when the client has closed, at the latest when it was given up. */
+/** Closes a WebSocket; resolves when it is closed. Terminates it if the client does not answer in time. */
 function closeClient(ws: WebSocket): Promise<void> {
   return new Promise((resolve) => {
-    const giveUp = setTimeout(() => ws.terminate(), CLOSE_MS);
+    const timer = setTimeout(() => ws.terminate(), CLOSE_MS);
     ws.once("close", () => {
-      clearTimeout(giveUp);
+      clearTimeout(timer);
       resolve();
     });
     ws.close(1001, "The server is closing");

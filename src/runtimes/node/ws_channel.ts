@@ -11,20 +11,26 @@ import type { Channel, Flushable, Outgoing, UpgradeContext } from "../../core/ch
 import { createFlushScheduler } from "../flush_scheduler.ts";
 import { FrameJoiner, sharedFrame } from "./ws_frame.ts";
 
-/** Ties a socket, open by now, to the receiver that the admission makes. */
-export function openWs(socket: WebSocket, stream: Duplex, admission: UpgradeContext): void {
+/**
+ * Opens a connection on a socket.
+ *
+ * @param socket The socket, which is open.
+ * @param stream The network stream below it.
+ * @param context Opens the connection.
+ */
+export function openWs(socket: WebSocket, stream: Duplex, context: UpgradeContext): void {
   const channel = isPlain(socket) ? new JoinedChannel(socket, stream) : new PlainChannel(socket);
-  const receiver = admission.opened(channel);
+  const receiver = context.opened(channel);
   socket.on("message", (data: Buffer, isBinary: boolean) => {
     receiver.receive(isBinary ? undefined : data.toString());
   });
   socket.on("pong", () => receiver.markAlive());
   socket.on("close", (code: number, reason: Buffer) => receiver.closed(code, reason.toString()));
-  // Its close follows, with the code that tells what was wrong.
+  // A close event follows, with the code that says what was wrong.
   socket.on("error", () => {});
 }
 
-/** `ws` as it is. */
+/** Sends through `ws`. */
 class PlainChannel implements Channel {
   protected readonly socket: WebSocket;
 
@@ -54,7 +60,7 @@ class PlainChannel implements Channel {
   }
 }
 
-/** `ws` with one write for all that is sent in a turn, and frames that are shared. */
+/** Writes frames to the network stream: one write per turn, and frames that many sockets share. */
 class JoinedChannel extends PlainChannel {
   readonly #stream: Duplex;
 
@@ -73,8 +79,8 @@ class JoinedChannel extends PlainChannel {
     if (this.socket.readyState === OPEN) this.#stream.write(joiner.join(messages));
   }
 
-  defer(outbox: Flushable): void {
-    defer(outbox);
+  defer(queue: Flushable): void {
+    defer(queue);
   }
 }
 
@@ -88,8 +94,8 @@ const defer = createFlushScheduler((run) =>
 );
 
 /**
- * Whether frames of our own may go beside those of `ws`: not where an extension changes them, and
- * not on Bun, whose `ws` is Bun's own socket and writes to no stream of this process.
+ * Whether this module may write frames itself, beside those of `ws`: not if an extension changes frames,
+ * and not on Bun, whose `ws` is Bun's own socket and writes to no stream of this process.
  */
 function isPlain(socket: WebSocket): boolean {
   return socket.extensions === "" && !("Bun" in globalThis);

@@ -1,8 +1,8 @@
 /**
  * Text frames as a server sends them: whole, unmasked, without extensions.
  *
- * `ws` frames and writes one message at a time. What is due to a socket in one turn, joined into one
- * buffer, costs a third of that; and a frame that many receive is made once.
+ * `ws` frames and writes one message at a time. Joining all messages that a socket gets in one turn into
+ * one buffer costs a third of that, and a frame for many sockets is made only once.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-5.2 | RFC 6455, section 5.2}
  *
@@ -12,14 +12,14 @@
 import { Buffer } from "node:buffer";
 import type { Outgoing, SharedText } from "../../core/channel.ts";
 
-/** The frame of a text that many receive. Made once; nobody writes to it. */
+/** The frame of a text for many sockets. It is made once, and must not be written to. */
 export function sharedFrame(message: SharedText): Buffer {
   return (message.frame ??= joinFrames([message.text])) as Buffer;
 }
 
 /**
- * As {@linkcode joinFrames}, for one receiver after the other: those to whom the same events are due
- * share one buffer. Nobody writes to it.
+ * Joins frames for one socket after the other. Sockets that get the same messages share one buffer, which
+ * must not be written to.
  */
 export class FrameJoiner {
   #messages: readonly Outgoing[] = [];
@@ -32,7 +32,7 @@ export class FrameJoiner {
     return this.#joined = joinFrames(messages);
   }
 
-  /** Lets go of what was joined last. */
+  /** Forgets the buffer that was made last. */
   clear(): void {
     this.#messages = [];
     this.#joined = undefined;
@@ -71,11 +71,11 @@ function frameSize(message: Outgoing): number {
 function putFrame(frame: Buffer, text: string): void {
   const start = putHeader(frame);
   const size = frame.length - start;
-  // Where each unit is one byte there is nothing to encode.
+  // If each character is one byte, there is nothing to encode.
   frame.write(text, start, size, size === text.length ? "latin1" : "utf8");
 }
 
-/** Writes the header of a frame of this size, and answers where the payload begins. */
+/** Writes the header of a frame of this size, and gives the index at which the payload begins. */
 function putHeader(frame: Buffer): number {
   frame[0] = TEXT;
   if (frame.length < 126 + 2) {

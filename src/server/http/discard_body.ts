@@ -1,18 +1,19 @@
 /**
- * Throwing the rest of a request's body away before it is refused.
+ * Reading and discarding the rest of a request's body before the request is refused.
  *
  * @module
  */
 
 /**
- * Gives a response once the body of its request has come to an end. Many a server closes the
- * connection behind its answer; what the client still sends then comes back as a reset, which
- * destroys the answer before the client has read it. Nothing of the body is kept.
+ * Gives a response once the body of its request has ended. Many servers close the connection right
+ * after the response; what the client still sends is then answered by a TCP reset, and that destroys
+ * the response before the client has read it (RFC 9112, section 9.6). Nothing of the body is kept.
  *
- * @param request One that is refused. Its body may have been read in part.
- * @param response What to answer.
- * @returns The response: at once where there is no body, and at the latest after 64 MiB or where
- * nothing comes for 5 seconds, since a client may send all of it only once it has been let in.
+ * @param request The request to refuse. Its body may have been read in part.
+ * @param response The response to give.
+ * @returns The response: at once if there is no body, and at the latest after 64 MiB, or if nothing
+ * comes for 5 seconds, since some clients send a body only after a first response.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9112#section-9.6 | RFC 9112, section 9.6}
  */
 export function afterBody(request: Request, response: Response): Response | Promise<Response> {
   const { body } = request;
@@ -28,11 +29,11 @@ async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise
       left -= read.value.byteLength;
     }
   } catch {
-    // The client is gone, or the request is from a framework that has read it: there is no more.
+    // The client is gone, or a framework has read the body already: nothing is left to discard.
   }
 }
 
-/** What was read; `undefined` where nothing comes. */
+/** What was read; `undefined` if nothing comes in time. */
 function inTime(read: Promise<Read>): Promise<Read | undefined> {
   const { promise: silence, resolve } = Promise.withResolvers<undefined>();
   const timer = setTimeout(resolve, SILENCE_MS, undefined);

@@ -1,5 +1,5 @@
 /**
- * One request over HTTP as a connection, from its body to its answer.
+ * One HTTP request as a connection, from its body to its answer.
  *
  * @module
  */
@@ -18,20 +18,31 @@ import { ANSWERED, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
 import type { DispatcherHost } from "../../core/dispatcher.ts";
 
-/** What an exchange needs of its door. */
+/** What an exchange needs of its server. */
 export interface ExchangeHost extends DispatcherHost {
-  /** Those that wait for their handlers. */
+  /** The exchanges that wait for their handlers. */
   readonly pending: Set<Exchange>;
 }
 
-/** Who asks. */
+/** The peer that sent the request. */
 export interface Caller {
+  /** What is known of it. */
   readonly handshake: Handshake;
-  /** Calls back once if the caller leaves before its answer. Gives what stops that. */
+  /**
+   * Calls back once if the caller leaves before its answer, and returns a function that stops this;
+   * `undefined` if the runtime does not tell.
+   */
   readonly onLeave: ((left: () => void) => () => void) | undefined;
 }
 
-/** Answers a POST: its body is a message, or a batch. */
+/**
+ * Answers a POST, whose body is a message or a batch.
+ *
+ * @param request The request.
+ * @param caller The peer that sent it.
+ * @param host What the exchange needs of its server.
+ * @returns 200 with the answer; 413 or 415 for a body that the server does not accept.
+ */
 export async function answerPost(
   request: Request,
   caller: Caller,
@@ -46,7 +57,7 @@ export async function answerPost(
   try {
     text = await readText(request, maxMessageBytes);
   } catch {
-    // Nobody is left to read this.
+    // The client broke off; a framework around this still needs a response.
     return new Response("The request broke off", { status: 400 });
   }
   if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
@@ -59,7 +70,15 @@ export async function answerPost(
   return await new Exchange(caller, host).run(message);
 }
 
-/** `?method=add&params=[1,2]&id=1`: params are JSON, the id is JSON or else a string. */
+/**
+ * Answers a GET such as `?method=add&params=[1,2]&id=1`: params are JSON, the id is JSON or else a
+ * string.
+ *
+ * @param search The query of the request.
+ * @param caller The peer that sent it.
+ * @param host What the exchange needs of its server.
+ * @returns 200 with the answer; 413 if the params are too long.
+ */
 export async function answerGet(
   search: URLSearchParams,
   caller: Caller,
@@ -103,7 +122,12 @@ export class Exchange extends BaseConnection implements ResponseSink {
     return 0;
   }
 
-  /** Runs the message, which may be a batch, and gives what to answer. */
+  /**
+   * Runs a message.
+   *
+   * @param message A call, a notification or a batch, of which nothing is known yet.
+   * @returns The response; a promise only if a handler gave one.
+   */
   run(message: unknown): Response | Promise<Response> {
     this.#dispatcher.handle(message, this);
     // Synchronous handlers have answered by now.
@@ -119,19 +143,19 @@ export class Exchange extends BaseConnection implements ResponseSink {
     request?.[ANSWERED]();
   }
 
-  /** Answers 503 although handlers still run, because the server ends. */
-  cutOff(): void {
+  /** Answers 503 although handlers still run, because the server closes. */
+  cancel(): void {
     this.#answer(new Response("The server is closing", { status: 503 }));
     this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
   }
 
   call<Result>(method: string): Promise<Result> {
-    const message = `Cannot call "${method}": the caller came over HTTP, which has no way back`;
+    const message = `Cannot call "${method}": a caller over HTTP cannot be called back`;
     return Promise.reject(new RpcConnectionError(message));
   }
 
   notify(method: string): void {
-    this.logger.debug(`Notification "${method}" dropped: the caller came over HTTP`);
+    this.logger.debug(`Notification "${method}" dropped: a caller over HTTP cannot be notified`);
   }
 
   close(): void {

@@ -1,63 +1,53 @@
 /**
- * JSON-RPC over HTTP: one request, one answer.
+ * JSON-RPC over HTTP: POST, GET, event streams, and the pages of plugins.
  *
  * @module
  */
 
-import { afterBody } from "./discard_body.ts";
-import type { Shutdown } from "../shutdown.ts";
-import { describeError } from "../../protocol/errors.ts";
-import { toHandshake } from "../handshake.ts";
-import type { HandshakeChecks } from "../handshake_checks.ts";
-import type { Limits } from "../../protocol/limits.ts";
-import type { Logger } from "../../util/logger.ts";
-import type { MethodRegistry } from "../methods.ts";
-import { isThenable } from "../../util/maybe_promise.ts";
-import type { Origins } from "../origin.ts";
-import type { Plugin } from "../../core/plugin.ts";
 import type { Handshake } from "../../core/connection.ts";
 import type { Method } from "../../core/dispatcher.ts";
+import { describeError, quoted } from "../../protocol/errors.ts";
 import { detectRuntime } from "../../runtimes/detect.ts";
+import { isThenable } from "../../util/maybe_promise.ts";
 import type { WebSocketAcceptor } from "../acceptor.ts";
+import type { ServerContext } from "../context.ts";
+import { toHandshake } from "../handshake.ts";
+import type { Origins } from "../origin.ts";
+import { afterBody } from "./discard_body.ts";
 import { answerGet, answerPost } from "./exchange.ts";
 import type { Caller, Exchange, ExchangeHost } from "./exchange.ts";
 import { isEventRequest, openEvents, searchOf } from "./sse.ts";
 
-/** What the HTTP door of a server needs of it. */
+/** What HTTP needs beside what all parts of the server share. */
 export interface HttpHandlerOptions {
-  /** Which bounds hold. */
-  readonly limits: Limits;
-  /** Where failures are written. */
-  readonly logger: Logger;
-  /** What can be called. */
-  readonly methods: MethodRegistry;
-  /** What is asked before the first message. */
-  readonly checks: HandshakeChecks;
-  /** Which pages may ask. */
+  /** Checks which pages may use the server. */
   readonly origins: Origins;
-  /** What may answer other requests. */
-  readonly plugins: readonly Plugin[];
-  /** The end of the server, once it has begun. */
-  readonly drain: Shutdown;
-  /** Opens a connection that is no single exchange. It runs the checks itself. */
-  readonly accept: WebSocketAcceptor["accept"];
+  /** Opens event streams, and runs the checks for them. */
+  readonly acceptor: WebSocketAcceptor;
 }
 
 /** Answers requests that are no upgrade. */
 export class HttpHandler {
-  readonly #options: HttpHandlerOptions;
+  readonly #context: ServerContext;
+  readonly #origins: Origins;
+  readonly #acceptor: WebSocketAcceptor;
   readonly #postHost: ExchangeHost;
   readonly #getHost: ExchangeHost;
   readonly #pending = new Set<Exchange>();
   #underWay = 0;
-  #cut = false;
+  #cancelled = false;
 
-  /** @param options What the door needs. */
-  constructor(options: HttpHandlerOptions) {
-    this.#options = options;
-    const { limits, logger, methods, drain } = options;
+  /**
+   * @param context What the parts of the server share.
+   * @param options What HTTP needs beside that.
+   */
+  constructor(context: ServerContext, { origins, acceptor }: HttpHandlerOptions) {
+    this.#context = context;
+    this.#origins = origins;
+    this.#acceptor = acceptor;
+    const { limits, logger, methods, shutdown } = context;
     const host = { limits, logger, pending: this.#pending };
-    const find = (method: Method | undefined) => this.#cut ? drain.method : method;
+    const find = (method: Method | undefined) => this.#cancelled ? shutdown.method : method;
     this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
     this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
   }
@@ -67,20 +57,25 @@ export class HttpHandler {
     return this.#underWay;
   }
 
-  /** Answers all who wait with 503, and tells their handlers so. Whoever is still reading runs nothing. */
-  cutOff(): void {
-    this.#cut = true;
-    for (const exchange of this.#pending) exchange.cutOff();
+  /**
+   * Answers all requests whose handlers still run with 503, and aborts their signals. Requests whose
+   * body is still being read will run nothing.
+   */
+  cancelAll(): void {
+    this.#cancelled = true;
+    for (const exchange of this.#pending) exchange.cancel();
   }
 
   /**
-   * Answers a request: 200 with the answer, 200 without a body where there is none to give; 403
-   * where a check refuses; 405, 413 and 415 for what is not taken; 503 once the server ends.
+   * Answers a request.
    *
+   * @param request A standard request.
    * @param host What the runtime passes beside the request.
+   * @returns 200 with the answer, or without a body if there is none to give; 403, or another response
+   * of a check, if it refuses; 405, 413 or 415 for what the server does not accept; 503 once it closes.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
-    if (this.#options.drain.started) return this.#rejectClosing(request, host);
+    if (this.#context.shutdown.started) return this.#rejectClosing(request, host);
     const response = this.#answer(request, host);
     return isThenable(response) ? this.#count(response) : response;
   }
@@ -95,7 +90,6 @@ export class HttpHandler {
   }
 
   #answer(request: Request, host: unknown): Response | Promise<Response> {
-    const { checks, accept } = this.#options;
     const runtime = detectRuntime(host);
     const handshake = toHandshake(request, runtime, host);
     const caller: Caller = {
@@ -103,18 +97,18 @@ export class HttpHandler {
       onLeave: runtime && ((left) => runtime.onLeave(request, host, left)),
     };
     const origin = handshake.headers.get("origin");
-    // Before the other checks: a browser's question carries nothing that could pass them.
+    // Before the other checks: a preflight request has no credentials that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
-    const blind = origin === null && runsOrSubscribes(request)
-      ? this.#options.origins.checkNoCors(handshake)
+    const refused = origin === null && runsOrSubscribes(request)
+      ? this.#origins.checkNoCors(handshake)
       : undefined;
-    if (blind !== undefined) return blind;
+    if (refused !== undefined) return refused;
     let response: Response | Promise<Response>;
     if (isEventRequest(request)) {
       runtime?.keepOpen?.(request, host);
-      response = accept(handshake, (admission) => openEvents(request, admission));
+      response = this.#acceptor.accept(handshake, (context) => openEvents(request, context));
     } else {
-      const refusal = checks.run(handshake);
+      const refusal = this.#context.checks.run(handshake);
       response = isThenable(refusal)
         ? refusal.then((refusal) => this.#answerUnlessRefused(refusal, request, caller))
         : this.#answerUnlessRefused(refusal, request, caller);
@@ -122,15 +116,18 @@ export class HttpHandler {
     return origin === null ? response : this.#withCors(response, handshake, origin);
   }
 
-  /** Refuses because the server ends, in a way that a page can read which may ask. Nobody waits for it. */
+  /**
+   * Refuses a request because the server closes. A page that may use the server can read the refusal.
+   * The shutdown does not wait for these requests.
+   */
   #rejectClosing(request: Request, host: unknown): Response | Promise<Response> {
-    const { checks, drain, origins } = this.#options;
+    const { checks, shutdown } = this.#context;
     const handshake = toHandshake(request, detectRuntime(host), host);
     const origin = handshake.headers.get("origin");
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     let refusal: Response;
     try {
-      refusal = origins.check(handshake) ?? drain.refusal();
+      refusal = this.#origins.check(handshake) ?? shutdown.refusal();
     } catch (error) {
       refusal = checks.refusal(error);
     }
@@ -139,26 +136,25 @@ export class HttpHandler {
   }
 
   #preflight(handshake: Handshake): Response {
-    const { checks, origins } = this.#options;
     try {
-      return origins.preflight(handshake);
+      return this.#origins.preflight(handshake);
     } catch (error) {
-      return checks.refusal(error);
+      return this.#context.checks.refusal(error);
     }
   }
 
-  /** Lets the page that asked read the answer, if it may ask at all. */
+  /** Allows the page that made the request to read the response, if it may use the server. */
   async #withCors(
     answer: Response | Promise<Response>,
     handshake: Handshake,
     origin: string,
   ): Promise<Response> {
     const response = await answer;
-    if (!this.#options.origins.hasAdmitted(handshake)) return response;
-    // A copy: a plugin may have passed on a response whose headers cannot be written.
+    if (!this.#origins.hasPassed(handshake)) return response;
+    // A copy: a plugin may have given a response whose headers cannot be written.
     const headers = new Headers(response.headers);
-    for (const [name, value] of Object.entries(this.#options.origins.corsHeaders(origin))) {
-      // What it varies by of its own still holds: a cache goes by it.
+    for (const [name, value] of Object.entries(this.#origins.corsHeaders(origin))) {
+      // Keep what the response varies by already: caches depend on it.
       if (name === "vary") headers.append(name, value);
       else headers.set(name, value);
     }
@@ -171,33 +167,34 @@ export class HttpHandler {
     caller: Caller,
   ): Response | Promise<Response> {
     if (refusal === undefined) return this.#route(request, caller);
-    return this.#options.checks.answer(refusal).then((answer) => afterBody(request, answer));
+    return this.#context.checks.answer(refusal).then((answer) => afterBody(request, answer));
   }
 
   #route(request: Request, caller: Caller): Promise<Response> {
     if (request.method === "POST") return answerPost(request, caller, this.#postHost);
     const search = request.method === "GET" ? searchOf(request) : undefined;
     if (search?.has("method")) return answerGet(search, caller, this.#getHost);
-    return this.#other(request);
+    return this.#askPlugins(request);
   }
 
-  async #other(request: Request): Promise<Response> {
-    try {
-      for (const { fetch } of this.#options.plugins) {
-        const response = await fetch?.(request);
+  async #askPlugins(request: Request): Promise<Response> {
+    const { plugins, logger } = this.#context;
+    for (const plugin of plugins) {
+      try {
+        const response = await plugin.fetch?.(request);
         if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
         if (response !== undefined) return response;
+      } catch (error) {
+        logger.error(`fetch of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`);
+        return afterBody(request, new Response("Internal error", { status: 500 }));
       }
-    } catch (error) {
-      this.#options.logger.error(`A plugin's \`fetch\` failed: ${describeError(error)}`);
-      return afterBody(request, new Response("Internal error", { status: 500 }));
     }
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
     return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));
   }
 }
 
-/** Whether a GET would run something or hear topics, and is not one for a plugin's pages. */
+/** Whether a request is a GET that calls a method or subscribes to topics. */
 function runsOrSubscribes({ method, url }: Request): boolean {
   return method === "GET" && /[?&](?:method|topics)=/.test(url);
 }

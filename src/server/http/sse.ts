@@ -1,5 +1,5 @@
 /**
- * Topics as server-sent events: for what can only read, and for a browser's own `EventSource`.
+ * Topics as server-sent events, for `EventSource` in browsers and for programs that only read.
  *
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html}
  *
@@ -13,54 +13,57 @@ import type { Message } from "../../protocol/message.ts";
 import type { SubscribeAnswer } from "../../topics/subscribe.ts";
 import { RecoveryText } from "../../topics/event.ts";
 
-/** What a request asks for behind `?`. Its URL need not be one: a Host header may be any text. */
+/** The query of a request. Its URL may be invalid, since a Host header may be any text. */
 export function searchOf({ url }: Request): URLSearchParams {
   const [, search = ""] = /\?([^#]*)/.exec(url) ?? [];
   return new URLSearchParams(search);
 }
 
-/** Whether a request asks for a stream of topics. */
+/** Whether a request asks for an event stream. */
 export function isEventRequest(request: Request): boolean {
   return request.method === "GET" && /[?&]topics=/.test(request.url) &&
     (request.headers.get("accept") ?? "").includes("text/event-stream");
 }
 
 /**
- * Opens a stream of topics: a connection that only hears, and recovers by itself.
+ * Opens an event stream: a connection that only receives. `Last-Event-ID` recovers what it missed.
  *
- * @returns The stream; 404 where one of the topics is not there or not for this peer, and does not
- * say which; 400 where none is named or too many are for `maxSubscriptions` or for an id, 403 and 503 where a layer around `subscribe`
- * or the broker refuses.
+ * @param request Names the topics.
+ * @param context Opens the connection.
+ * @returns The stream; 404 if one of the topics does not exist for this peer, without saying which; 400
+ * if no topic is named, or too many for `maxSubscriptions` or for an id; 403 or 503 if middleware around
+ * `subscribe` or the broker refuses.
  */
 export function openEvents(
   request: Request,
-  admission: UpgradeContext,
+  context: UpgradeContext,
 ): Response | Promise<Response> {
   const search = searchOf(request);
   const lists = search.getAll("topics");
-  // Given once it is a list; else each is a name, which may have commas of its own.
+  // A single `topics` is a list with commas; if it is repeated, each is one name, which may have commas.
   const topics = (lists.length === 1 ? (lists[0] as string).split(",") : lists)
     .filter((topic) => topic !== "");
   const lastEventId = request.headers.get("last-event-id") ?? search.get("lastEventId") ?? "";
   const channel = new EventChannel([...new Set(topics)]);
-  return channel.open(admission, new URLSearchParams(lastEventId));
+  return channel.open(context, new URLSearchParams(lastEventId));
 }
 
-/** A way out for events alone; what would need an answer does not get through. */
+/** Carries events to the peer. It drops messages that would need an answer. */
 class EventChannel implements Channel {
   readonly oneWay = true;
   readonly #topics: readonly string[];
   readonly #body: ReadableStream<Uint8Array<ArrayBuffer>>;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   #receiver: Receiver | undefined;
-  // Where the peer stands, topic by topic: what the next id says.
+  // The position of the peer in each topic, encoded: the parts of the next event id.
   readonly #positions = new Map<string, string>();
   readonly #response = Promise.withResolvers<Response>();
   #answered: Response | undefined;
-  // What the runtime has not asked for yet; its own queue could not be emptied without an error.
+  // What the runtime has not pulled yet. Not in the stream's own queue: that cannot be emptied without
+  // an error.
   #queue: Uint8Array<ArrayBuffer>[] = [];
   #queuedBytes = 0;
-  #whenAsked: (() => void) | undefined;
+  #whenWritten: (() => void) | undefined;
   #ending: readonly [code: number, reason: string] | undefined;
   #open = true;
 
@@ -77,13 +80,13 @@ class EventChannel implements Channel {
     return this.#queuedBytes;
   }
 
-  /** Subscribes as any client does: layers, guards and limits hold. */
-  open(admission: UpgradeContext, lastEventId: URLSearchParams): Response | Promise<Response> {
+  /** Subscribes by a `subscribe` call, as any client does, so that middleware, guards and limits hold. */
+  open(context: UpgradeContext, lastEventId: URLSearchParams): Response | Promise<Response> {
     const topics = this.#topics;
     const since = Object.fromEntries(
       topics.flatMap((topic) => lastEventId.has(topic) ? [[topic, lastEventId.get(topic)]] : []),
     );
-    const receiver = this.#receiver = admission.opened(this);
+    const receiver = this.#receiver = context.opened(this);
     if (topics.length === 0) this.#refuse(400, "Expected `topics` to name topics");
     else {
       const params = { topics, recover: true, since };
@@ -97,7 +100,7 @@ class EventChannel implements Channel {
     if (message instanceof RecoveryText) return this.#event(message);
     const { method, params, id, result, error } = JSON.parse(textOf(message)) as Message;
     if (method === undefined) this.#answer(result as SubscribeAnswer | undefined, error);
-    // What a handler tells the peer beside the topics.
+    // A notification that a handler sends beside the topics.
     else if (id === undefined) {
       this.#write(block(lineOf(String(method)), JSON.stringify(params) ?? "null"));
     }
@@ -107,7 +110,7 @@ class EventChannel implements Channel {
     if (!this.#open || this.#ending !== undefined) return;
     this.#respond(new Response("Closed", { status: 503 }));
     this.#ending = [code, reason];
-    // Whoever does not read is not waited for.
+    // A peer that does not read would never take the rest.
     if (code === 1013) this.terminate();
     else if (this.#queue.length === 0) queueMicrotask(() => this.terminate());
   }
@@ -116,8 +119,8 @@ class EventChannel implements Channel {
     if (!this.#open) return;
     this.#queue = [];
     this.#controller.close();
-    this.#end(...this.#ending ?? [1006, "Cut off"]);
-    this.#whenAsked?.();
+    this.#end(...this.#ending ?? [1006, "Terminated"]);
+    this.#whenWritten?.();
   }
 
   ping(): void {
@@ -126,7 +129,7 @@ class EventChannel implements Channel {
     if (reads) this.#receiver?.markAlive();
   }
 
-  /** Takes the answer to `subscribe`. */
+  /** Handles the answer to `subscribe`. */
   #answer(answer: SubscribeAnswer | undefined, error: unknown): void {
     if (error !== undefined) {
       const { code, message } = error as { code: number; message: string };
@@ -168,16 +171,16 @@ class EventChannel implements Channel {
     const bytes = encoder.encode(text);
     this.#queuedBytes += bytes.length;
     this.#queue.push(bytes);
-    this.#whenAsked?.();
+    this.#whenWritten?.();
   }
 
-  /** Gives what there is, or waits for something: called when the peer has taken all it was given. */
+  /** Called when the peer has read everything: gives it more at once, or as soon as there is more. */
   #pull(): Promise<void> | void {
     this.#receiver?.markAlive();
     if (this.#queue.length > 0) return this.#give();
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#whenAsked = () => {
-      this.#whenAsked = undefined;
+    this.#whenWritten = () => {
+      this.#whenWritten = undefined;
       if (this.#open) this.#give();
       resolve();
     };
@@ -220,7 +223,7 @@ class EventChannel implements Channel {
 const HEADERS = {
   "content-type": "text/event-stream",
   "cache-control": "no-store",
-  // nginx would gather events otherwise.
+  // Without this nginx buffers events.
   "x-accel-buffering": "no",
 };
 const STATUS: Readonly<Record<number, number>> = {
@@ -231,15 +234,15 @@ const STATUS: Readonly<Record<number, number>> = {
   [ErrorCode.serverBusy]: 503,
 };
 const encoder = new TextEncoder();
-// Of how many bytes about one piece of the answer is made.
+// How many bytes one chunk of the body has, about.
 const CHUNK_BYTES = 64 * 1024;
-// It comes back as a header, for all of which many a server and proxy has 8 or 16 KiB. An offset that
-// grows takes little.
+// The id comes back as a header, and many servers and proxies accept 8 or 16 KiB for all headers. The
+// rest is left for positions, which grow a little.
 const MAX_ID_LENGTH = 4096;
-// Events that an EventSource has of its own, or that say something else here.
+// Event names with a meaning of their own: two of EventSource, and "gap" of this module.
 const TAKEN = ["open", "error", "gap"];
 
-/** Parts of this length together as one. */
+/** Joins parts that have this many bytes together. */
 function joined(
   parts: readonly Uint8Array<ArrayBuffer>[],
   length: number,
@@ -254,7 +257,7 @@ function joined(
   return whole;
 }
 
-/** The name of an event is its topic, where it can be. */
+/** The name of a topic's events: the topic, unless the name is taken. */
 function eventName(topic: string): string {
   if (TAKEN.includes(topic)) return `topic:${topic}`;
   return lineOf(topic);
@@ -264,7 +267,7 @@ function lineOf(name: string): string {
   return name.replace(/[\r\n\0]/g, encodeURIComponent);
 }
 
-/** One event on the wire. Data of several lines has several fields. */
+/** The text of one event. Each line of the data is a field of its own. */
 function block(name: string, data: string, id?: string): string {
   const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`).join("");
   return `event: ${name}\n${lines}${id === undefined ? "" : `id: ${id}\n`}\n`;

@@ -1,0 +1,32 @@
+/**
+ * What the parts of one server share.
+ *
+ * @module
+ */
+
+import type { Plugin } from "../core/plugin.ts";
+import type { Limits } from "../protocol/limits.ts";
+import type { Logger } from "../util/logger.ts";
+import type { HandshakeChecks } from "./handshake_checks.ts";
+import type { MethodRegistry } from "./methods.ts";
+import type { Shutdown } from "./shutdown.ts";
+
+/** What a server is made of before it answers requests. */
+export interface ServerParts {
+  /** The limits that hold. */
+  readonly limits: Limits;
+  /** Where failures are written. */
+  readonly logger: Logger;
+  /** The methods that can be called. */
+  readonly methods: MethodRegistry;
+  /** The plugins that are mounted; more may be mounted later. */
+  readonly plugins: readonly Plugin[];
+}
+
+/** What everything that accepts requests shares: over WebSocket and over HTTP the same. */
+export interface ServerContext extends ServerParts {
+  /** The checks that run before the first message of a peer. */
+  readonly checks: HandshakeChecks;
+  /** The shutdown of the server, whether it has started or not. */
+  readonly shutdown: Shutdown;
+}
