@@ -1,5 +1,5 @@
 /**
- * Bearer tokens: where a peer puts one, and how it is refused.
+ * Bearer tokens: where a peer sends one, and the response to a missing or bad one.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc6750 | RFC 6750}
  *
@@ -8,17 +8,19 @@
 
 import type { Handshake } from "../core/connection.ts";
 
-/** Says that a token is not good, and why, without a word of what is in it. */
+/** A token was rejected. The message gives the reason and nothing that stands in the token. */
 export class TokenError extends Error {
   override readonly name = "TokenError";
 }
 
 /**
- * The token of a peer: from `Authorization: Bearer`, or from the subprotocol `bearer.TOKEN`, since
- * a browser's WebSocket can send no header of its own.
+ * Reads the token of a peer from `Authorization: Bearer TOKEN`, or from the subprotocol
+ * `bearer.TOKEN`: a browser's WebSocket cannot send an Authorization header.
  *
- * @returns `undefined` where there is none.
- * @throws {TokenError} Where there are several: which of them counts could be read in two ways.
+ * @param handshake How the peer connected.
+ * @returns The token, or `undefined` if the peer sent none.
+ * @throws {TokenError} If the peer sent several different tokens: a proxy might check one of them
+ * and this server another.
  */
 export function bearerToken({ headers }: Handshake): string | undefined {
   const tokens = new Set<string>();
@@ -29,14 +31,19 @@ export function bearerToken({ headers }: Handshake): string | undefined {
     if (protocol.startsWith("bearer.")) tokens.add(protocol.slice(7));
   }
   const [token] = tokens;
-  if (tokens.size > 1) throw new TokenError("there is more than one");
+  if (tokens.size > 1) throw new TokenError("more than one token was sent");
   return token;
 }
 
-/** Refuses a peer that has no token, or a bad one. */
+/**
+ * Makes the response that refuses a peer: 401, with the challenge of RFC 6750, section 3.
+ *
+ * @param error Why the token was rejected; `undefined` if the peer sent none.
+ * @returns The response.
+ */
 export function unauthorized(error?: TokenError): Response {
   const [challenge, text] = error === undefined
     ? ["Bearer", "Expected a bearer token"]
-    : ['Bearer error="invalid_token"', `Token refused: ${error.message}`];
+    : ['Bearer error="invalid_token"', `Token rejected: ${error.message}`];
   return new Response(text, { status: 401, headers: { "www-authenticate": challenge } });
 }

@@ -1,5 +1,5 @@
 /**
- * Guards: who may use a method or a topic, and know of it.
+ * Guards decide which connections may use a method or a topic, and may know that it exists.
  *
  * @module
  */
@@ -10,11 +10,13 @@ import type { RpcRequest } from "../core/request.ts";
 import type { Guard, GuardQuestion } from "../core/guard.ts";
 
 /**
- * Makes a guard for methods and topics. Whoever is not admitted gets the answer that a missing
- * method gives, and does not see the name in any list.
+ * Makes a guard for methods and topics. A caller whom the guard refuses gets the answer of a missing
+ * method (-32601) and does not see the name in any list.
  *
- * @param admits Synchronous; only `true` admits. Throwing refuses, and is logged.
- * @typeParam User What the user is known to be behind the guard.
+ * @param admits Synchronous. The guard lets the caller through if it returns `true`; any other value
+ * refuses. If it throws, the caller is refused and the error is logged.
+ * @returns The guard, to be listed in `use` of a method or `guards` of a topic.
+ * @typeParam User The type of the user behind the guard.
  *
  * @example
  * ```ts
@@ -23,7 +25,7 @@ import type { Guard, GuardQuestion } from "../core/guard.ts";
  * const local = guard(({ connection }) => connection.handshake.remoteAddress === "127.0.0.1");
  * const rpc = new JsonRpc()
  *   .method("shutdown", { use: [local] }, () => "bye")
- *   .topic("load", { use: [local] });
+ *   .topic("load", { guards: [local] });
  * ```
  */
 export function guard<User = unknown>(
@@ -39,27 +41,35 @@ export function guard<User = unknown>(
   return self;
 }
 
-/**
- * What {@linkcode permissionRequired} looks at of a user; all of it optional, since backends differ.
- */
+/** What {@linkcode permissionRequired} reads of a user. Both are optional, since backends differ. */
 export interface PermittedUser {
-  /** What the user may do. */
+  /** The names of the user's permissions. */
   readonly permissions?: Iterable<string>;
-  /** Whether the user may do everything. */
+  /** Whether the user has every permission. */
   readonly superuser?: boolean;
 }
 
-/** Someone: whatever the backend's user is, it is not `null`. */
+/** Any user at all, whatever the backend makes of it: everything but `null` and `undefined`. */
 // deno-lint-ignore ban-types -- exactly this: everything but null and undefined
 export type AnyUser = {};
 
-/** Admits whoever is logged in. */
+/**
+ * Lets every connection through that has a user.
+ *
+ * @example
+ * ```ts
+ * import { JsonRpc, loginRequired } from "@x/jsonrpc";
+ *
+ * const rpc = new JsonRpc().topic("news", { guards: [loginRequired] });
+ * ```
+ */
 export const loginRequired: Guard<AnyUser> = guard<AnyUser>(({ user }) => isAnyUser(user));
 
 /**
- * Admits users who have a permission, and superusers.
+ * Lets users through who have a permission, and superusers.
  *
- * @param permission Its name.
+ * @param permission The permission's name.
+ * @returns The guard.
  *
  * @example
  * ```ts
@@ -74,21 +84,24 @@ export function permissionRequired(permission: string): Guard<AnyUser> {
 }
 
 /**
- * Admits users who pass a test. Nobody, `null`, passes none.
+ * Lets users through who pass a test of yours. A connection without a user does not pass, and the
+ * test is not called for it.
  *
- * @param test Synchronous; only `true` admits. Throwing refuses, and is logged.
- * @typeParam User What the backend's users are.
+ * @param test Synchronous. The user passes if it returns `true`; any other value refuses. If it
+ * throws, the user is refused and the error is logged.
+ * @returns The guard.
+ * @typeParam User The type of the backend's users.
  *
  * @example
  * ```ts
  * import { JsonRpc, userPassesTest } from "@x/jsonrpc";
  *
  * const adult = userPassesTest((user: { age: number }) => user.age >= 18);
- * const rpc = new JsonRpc().topic("casino", { use: [adult] });
+ * const rpc = new JsonRpc().topic("casino", { guards: [adult] });
  * ```
  */
 export function userPassesTest<User extends AnyUser>(test: (user: User) => boolean): Guard<User> {
-  // The test's own answer, whatever it is: what is no boolean refuses, and is logged.
+  // The test's answer goes on unchanged: the guard logs an answer that is not a boolean.
   return guard<User>(({ user }) => isAnyUser(user) && test(user as User));
 }
 

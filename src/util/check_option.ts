@@ -22,6 +22,22 @@ export function checkMs(name: string, value: number, least: number, most = Infin
 }
 
 /**
+ * Checks a whole number.
+ *
+ * @param name The option's name, for the message.
+ * @param value What was passed.
+ * @param least The smallest number allowed.
+ * @param most The largest number allowed.
+ * @returns The value.
+ * @throws {RangeError} If it is not a whole number, or out of bounds.
+ */
+export function checkWhole(name: string, value: number, least: number, most: number): number {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  const range = `from ${least} to ${most}`;
+  throw new RangeError(`Expected \`${name}\` to be a whole number ${range}, got \`${value}\``);
+}
+
+/**
  * Fills in the defaults and checks every limit. Called once, by the constructor that takes the options.
  *
  * @param options The options as passed; members that are no limits are ignored.

@@ -35,12 +35,12 @@ function bareUser(rpc: Pick<JsonRpc, "attach">, user: unknown): WirePeer {
   return wire;
 }
 
-/** A guard that answers whatever it is told, boolean or not. */
+/** A guard with a fixed answer, boolean or not. */
 function guardGiving(answer: () => unknown): Guard {
   return guard(answer as () => boolean);
 }
 
-test("topic() throws when `use` has what is no guard: it could keep nobody out", () => {
+test("topic() throws if `guards` holds something that is not a guard", () => {
   const layer = (_request: unknown, next: () => unknown) => next();
   for (const use of [[layer], [nobody, layer], [undefined], [null], nobody, null]) {
     for (const name of ["secret", "secret.*"]) {
@@ -53,7 +53,7 @@ test("topic() throws when `use` has what is no guard: it could keep nobody out",
   }
 });
 
-test("topic() takes a topic from those who heard it by a pattern and may not have it by its name", async () => {
+test("topic() ends subscriptions by a pattern that the guards of the new topic refuse", async () => {
   const rpc = new JsonRpc().topic("room.*") as unknown as JsonRpc;
   const [ann, stranger] = [bareUser(rpc, { name: "ann" }), bareUser(rpc, null)];
   for (const wire of [ann, stranger]) {
@@ -70,7 +70,7 @@ test("topic() takes a topic from those who heard it by a pattern and may not hav
   assertEquals((await stranger.next()).result, ["room.8"]);
 });
 
-test("method() throws when `use` has what is no layer, before anybody calls", () => {
+test("method() throws if `use` holds something that is not a middleware", () => {
   for (const use of [[undefined], [nobody, null], [{ admits: () => true }], nobody, null]) {
     const why = 'Cannot register "secret": its `use` is not an array of functions';
     const options = { use: use as never };
@@ -79,7 +79,7 @@ test("method() throws when `use` has what is no layer, before anybody calls", ()
   }
 });
 
-test("guard() admits with true, and the handler runs", async () => {
+test("guard() lets a call through if it returns true", async () => {
   const rpc = new JsonRpc().method("ping", { use: [guard(() => true)] }, () => "pong");
   await using client = await pair(rpc);
   assertEquals(await client.call("ping"), "pong");
@@ -105,7 +105,7 @@ const refusals: Readonly<Record<string, readonly [answer: () => unknown, logged:
 };
 
 for (const [what, [answer, logged]] of Object.entries(refusals)) {
-  test(`guard() refuses when it gives ${what}`, async () => {
+  test(`guard() refuses if it gives ${what}`, async () => {
     const logger = silentLog();
     let runs = 0;
     const use = [guardGiving(answer)];
@@ -126,7 +126,7 @@ for (const [what, [answer, logged]] of Object.entries(refusals)) {
   });
 }
 
-test("guard() is asked who calls, what for, and through which connection", async () => {
+test("guard() gets the user, the name, the kind and the connection", async () => {
   const questions: GuardQuestion[] = [];
   const use = [guard((question) => questions.push(question) > 0)];
   const rpc = new JsonRpc()
@@ -149,7 +149,7 @@ test("guard() is asked who calls, what for, and through which connection", async
   wire.close();
 });
 
-test("guard() sees the user of this moment", async () => {
+test("guard() gets the current user of the connection", async () => {
   const rpc = new JsonRpc()
     .method("login", ([user]: [string], { connection }) => connection.login(user as never))
     .method("secret", { use: [guard(({ user }) => user === "ada")] }, () => "secret");
@@ -163,7 +163,7 @@ test("guard() sees the user of this moment", async () => {
   assertEquals(answers, [-32601, "secret", -32601]);
 });
 
-test("guards must all admit, and the first that refuses is the last that is asked", async () => {
+test("every guard must let the call through, and none is asked after one has refused", async () => {
   const asked: string[] = [];
   const named = (name: string, answer: boolean) => guard(() => (asked.push(name), answer));
   const rpc = new JsonRpc().method("ping", {
@@ -174,7 +174,7 @@ test("guards must all admit, and the first that refuses is the last that is aske
   assertEquals(asked, ["a", "b"]);
 });
 
-test("use() takes a guard for the whole server, which hides everything from strangers", async () => {
+test("use() with a guard hides every method and topic from callers whom it refuses", async () => {
   const rpc = new JsonRpc().method("ping", () => "pong").topic("news")
     .use(guard(({ user }) => user === "ada"));
   const [stranger, ada] = [bareUser(rpc, null), bareUser(rpc, "ada")];
@@ -190,7 +190,7 @@ test("use() takes a guard for the whole server, which hides everything from stra
   ada.close();
 });
 
-// What a stranger may try to tell a hidden method from a missing one.
+// Calls that might show a difference between a hidden method and a missing one.
 const probes: readonly unknown[] = [undefined, [], {}, [1, 2, 3], { a: 1 }, "text", 1, true];
 
 for (const scalarParams of [false, true]) {
@@ -264,7 +264,7 @@ const users: Readonly<Record<string, User | null | undefined>> = {
 };
 
 const byUser: Readonly<Record<string, readonly [guard: Guard<never>, admitted: string[]]>> = {
-  "loginRequired admits whoever is logged in": [
+  "loginRequired lets users through": [
     loginRequired as Guard<never>,
     Object.keys(users).filter((name) => name !== "nobody" && name !== "undefined"),
   ],

@@ -105,7 +105,7 @@ function ending(client: JsonRpcClient): Promise<{ code: number; reason: string }
 
 // -- who gets in --
 
-/** The ways that a token can come in. Each answers whom the server then knows, or its refusal. */
+/** The ways to send a token. Each returns the user that the server then sees, or the refusal. */
 const WAYS: Readonly<Record<string, (server: LocalServer, token: string) => Promise<unknown>>> = {
   "the header of an upgrade": async ({ ws }, token) => {
     const headers = { authorization: `Bearer ${token}` };
@@ -200,7 +200,7 @@ const KEYS: Readonly<Record<string, readonly [JwtKeys, CryptoKey | Uint8Array, k
 };
 
 for (const [what, [keys, key, kid]] of Object.entries(KEYS)) {
-  test(`jwt() with ${what} lets a good token in each way, and one of another key in no way`, async () => {
+  test(`jwt() with ${what} accepts a good token in each way, and rejects one of another key`, async () => {
     const { rpc, log } = testServer(keys);
     await using server = await serveHere(rpc);
     const alg = keys.algorithms.at(-1) ?? "";
@@ -214,7 +214,7 @@ for (const [what, [keys, key, kid]] of Object.entries(KEYS)) {
   });
 }
 
-test("jwt() gets the keys of a JWKS by URL, once, and again for a key that is not in it", async () => {
+test("jwt() fetches a JWKS once, and again for a key that is not in it", async () => {
   let fetched = 0;
   await using provider = await serveHere({ fetch: () => (fetched++, Response.json(jwkSet)) });
   const { rpc } = testServer({ jwks: new URL(`${provider.url}/jwks`), algorithms: ["ES256"] });
@@ -226,7 +226,7 @@ test("jwt() gets the keys of a JWKS by URL, once, and again for a key that is no
     "ada",
   );
   assertEquals(fetched, 1);
-  // Not with each: whoever makes ids up must not make the server ask all day.
+  // Not with each of them: a client that makes up key ids must not make the server fetch all the time.
   await assertEachWay(
     server,
     await sign(claims(), ec.privateKey, { alg: "ES256", kid: "new" }),
@@ -235,7 +235,7 @@ test("jwt() gets the keys of a JWKS by URL, once, and again for a key that is no
   assertEquals(fetched, 1);
 });
 
-test("jwt() admits nobody while the keys cannot be had, and logs it without the token", async () => {
+test("jwt() refuses every token while the keys cannot be fetched, and logs no token", async () => {
   await using provider = await serveHere({ fetch: () => new Response("down", { status: 503 }) });
   const { rpc, log } = testServer({ jwks: new URL(provider.url), algorithms: ["ES256"] });
   await using server = await serveHere(rpc);
@@ -322,7 +322,7 @@ async function hmac(header: string, payload: string): Promise<string> {
 }
 
 for (const [what, [token, keys = HS256]] of Object.entries(FORGERIES)) {
-  test(`jwt() refuses, each way, a token with ${what}`, async () => {
+  test(`jwt() rejects a token with ${what} in each way`, async () => {
     const { rpc, log } = testServer(keys);
     await using server = await serveHere(rpc);
     await assertEachWay(server, token, 401);
@@ -330,7 +330,7 @@ for (const [what, [token, keys = HS256]] of Object.entries(FORGERIES)) {
   });
 }
 
-test("jwt() refuses a token from the millisecond on in which it expires", async () => {
+test("jwt() rejects a token from the millisecond of its expiry", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   for (const way of Object.values(WAYS)) {
@@ -338,14 +338,14 @@ test("jwt() refuses a token from the millisecond on in which it expires", async 
   }
 });
 
-test("jwt() refuses a token that names an audience where it was told of none, and takes others", async () => {
+test("jwt() without an audience rejects tokens that name one, and accepts others", async () => {
   const rpc = new JsonRpc().use(jwt(HS256)).method("whoami", (_: unknown, { user }) => user?.name);
   await using server = await serveHere(rpc);
   await assertEachWay(server, await sign(), 401);
   await assertEachWay(server, await sign(claimsWithout("aud", "iss")), "ada");
 });
 
-test("jwt() takes any of several audiences and issuers", async () => {
+test("jwt() accepts any of several audiences and issuers", async () => {
   const several = { audience: ["a", "b"], issuer: ["c", "d"] };
   const { rpc } = testServer({ ...HS256, ...several });
   await using server = await serveHere(rpc);
@@ -354,7 +354,7 @@ test("jwt() takes any of several audiences and issuers", async () => {
   await assertEachWay(server, await sign(claims({ aud: "c", iss: "a" })), 401);
 });
 
-test("jwt() gives leewayMs to both ends of a token's time", async () => {
+test("jwt() applies leewayMs to the start and the end of a token's time", async () => {
   const { rpc } = testServer({ ...HS256, leewayMs: 60_000 });
   await using server = await serveHere(rpc);
   const late = await sign(claims({ exp: inSeconds(-20) }));
@@ -365,7 +365,7 @@ test("jwt() gives leewayMs to both ends of a token's time", async () => {
   await assertEachWay(server, await sign(claims({ nbf: inSeconds(90) })), 401);
 });
 
-test("jwt() refuses two tokens at once, and takes one that comes twice", async () => {
+test("jwt() rejects two different tokens at once, and accepts one that is sent twice", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const [one, other] = [await sign(), await sign(claims({ sub: "bob" }))];
@@ -381,7 +381,7 @@ test("jwt() refuses two tokens at once, and takes one that comes twice", async (
   assertEquals((await rawPost(server.url, "{}", joined)).status, 401);
 });
 
-test("jwt() reads the scheme in any case, and leaves other schemes alone", async () => {
+test("jwt() reads the scheme Bearer in upper and lower case, and ignores other schemes", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const token = await sign();
@@ -402,7 +402,7 @@ test("jwt() reads the scheme in any case, and leaves other schemes alone", async
   }
 });
 
-test("jwt() shows a token in no log, no answer and no error", async () => {
+test("no log, answer or error of jwt() contains a token", async () => {
   const { rpc, log } = testServer();
   rpc.method("fail", (_params: unknown, { user }) => {
     throw new Error(`not for ${user?.name}`);
@@ -424,7 +424,7 @@ test("jwt() shows a token in no log, no answer and no error", async () => {
   }
 });
 
-test("jwt() says back nothing of what it has read in a token that it refuses", async () => {
+test("jwt() quotes nothing of a token that it rejects", async () => {
   const { rpc, log } = testServer();
   await using server = await serveHere(rpc);
   const [name, claim] = ["x-secret-extension", "https://secret.example"];
@@ -455,7 +455,7 @@ test("jwt() adds no login over POST", async () => {
 
 // -- users --
 
-test("jwt() makes a user of sub, scope and permissions, and of nothing else", async () => {
+test("jwt() makes a user from sub, scope and permissions", async () => {
   const users: unknown[] = [];
   const { rpc } = testServer();
   rpc.method("user", (_: unknown, { user }) => void users.push(user));
@@ -479,7 +479,7 @@ test("jwt() makes a user of sub, scope and permissions, and of nothing else", as
   }
 });
 
-test("jwt() asks toUser, which may refuse, take its time, or fail", async () => {
+test("jwt() calls toUser, which may reject the token, be asynchronous, or fail", async () => {
   const outcomes: Record<string, unknown> = { bob: { name: "Bob" }, nobody: null, wrong: true };
   const { rpc, log } = testServer({
     ...HS256,
@@ -508,7 +508,7 @@ test("jwt() asks toUser, which may refuse, take its time, or fail", async () => 
 
 // -- required --
 
-test("jwt() that is not required lets those without a token stay, as nobody", async () => {
+test("jwt() that is not required lets peers without a token in, with no user", async () => {
   const { rpc } = testServer({ ...HS256, loginDeadlineMs: 1 });
   await using server = await serveHere(rpc);
   await using client = await connect(server.ws);
@@ -519,7 +519,7 @@ test("jwt() that is not required lets those without a token stay, as nobody", as
   assertEquals(await poster.call("whoami"), null);
 });
 
-test("jwt() that is required refuses a POST without a token, and says what it wants", async () => {
+test("jwt() that is required answers a POST without a token with 401 and a challenge", async () => {
   const { rpc, ran } = testServer({ ...HS256, required: true });
   await using server = await serveHere(rpc);
   const call = '{"jsonrpc":"2.0","method":"ping","id":1}';
@@ -542,7 +542,7 @@ test("jwt() that is required refuses a POST without a token, and says what it wa
   assertEquals(await client.call("ping"), "pong");
 });
 
-test("jwt() that is required lets no plugin answer a request without a token, whatever it offers", async () => {
+test("jwt() that is required lets no plugin answer a request without a token", async () => {
   const { rpc } = testServer({ ...HS256, required: true });
   rpc.use({ name: "test", fetch: () => new Response("a page") });
   const offers = [{}, { upgrade: "h2c" }, { upgrade: "any", connection: "upgrade" }];
@@ -554,7 +554,7 @@ test("jwt() that is required lets no plugin answer a request without a token, wh
   }
 });
 
-test("jwt() that is required has nothing but login for a WebSocket without a token", async () => {
+test("jwt() that is required offers only login to a WebSocket without a token", async () => {
   const { rpc, ran } = testServer({ ...HS256, required: true });
   rpc.stream("items", { unsubscribe: "items_end", notification: "item" }, () => {
     ran.push("items");
@@ -577,7 +577,7 @@ test("jwt() that is required has nothing but login for a WebSocket without a tok
   assert((await client.getMethods()).includes("ping"));
 });
 
-test("jwt() that is required closes who has not logged in within loginDeadlineMs, with 1008", async () => {
+test("jwt() that is required closes a WebSocket with 1008 that has not logged in within loginDeadlineMs", async () => {
   const { rpc, ran } = testServer({ ...HS256, required: true, loginDeadlineMs: 1500 });
   await using server = await serveHere(rpc);
   const token = await sign();
@@ -594,7 +594,7 @@ test("jwt() that is required closes who has not logged in within loginDeadlineMs
   assertEquals(ran, []);
 });
 
-test("jwt() that is required takes whom the program itself has logged in, early or late", async () => {
+test("jwt() that is required accepts a user that the program has set, before or after the opening", async () => {
   const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 1500 });
   const bob = { name: "bob", permissions: [], claims: {} };
   const [near, far] = linkedSockets();
@@ -609,7 +609,7 @@ test("jwt() that is required takes whom the program itself has logged in, early 
   assertEquals([await attached.call("whoami"), await late.call("whoami")], ["bob", "bob"]);
 });
 
-test("jwt() that is required leaves nothing to a connection that was logged out", async () => {
+test("jwt() that is required ends the subscriptions of a connection that was logged out", async () => {
   const { rpc } = testServer({ ...HS256, required: true, loginDeadlineMs: 1500 });
   rpc.method("logout", (_: unknown, { connection }) => (connection.logout(), "bye"));
   await using server = await serveHere(rpc);
@@ -627,7 +627,7 @@ test("jwt() that is required leaves nothing to a connection that was logged out"
 
 // -- expiry --
 
-test("jwt() closes with 4401 when the token expires, each way it came, and delivers nothing after", async () => {
+test("jwt() closes with 4401 when the token expires, and delivers nothing after", async () => {
   const { rpc, ran } = testServer();
   await using server = await serveHere(rpc);
   const token = await sign(claims({ exp: inSeconds(3) }));
@@ -647,11 +647,11 @@ test("jwt() closes with 4401 when the token expires, each way it came, and deliv
   assertEquals(rpc.publish("secrets", 2).deliveries, 0);
   await using poster = await connect(server.url, { token });
   const refused = await assertRejects(() => poster.call("secret"), RpcConnectionError);
-  assert((refused as Error).message.includes("it has expired"));
+  assert((refused as Error).message.includes("expired"));
   assertEquals([ran, await other.call("whoami")], [[], "ada"]);
 });
 
-test("login refreshes a live connection: it outlives its first token, and can become another's", async () => {
+test("login replaces the token of an open connection, and its user", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const short = await sign(claims({ exp: inSeconds(3) }));
@@ -664,7 +664,7 @@ test("login refreshes a live connection: it outlives its first token, and can be
   assertEquals([await client.call("whoami"), rpc.publish("secrets", 1).deliveries], ["bob", 1]);
 });
 
-test("login with a bad token keeps the old identity, its subscriptions, and its expiry", async () => {
+test("login with a bad token keeps the user, the subscriptions and the expiry", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const client = await connect(server.ws, {
@@ -688,7 +688,7 @@ test("login with a bad token keeps the old identity, its subscriptions, and its 
   assertEquals((await end).code, 4401);
 });
 
-test("jwt() looks at the expiry before each call: a timer may be late", async () => {
+test("jwt() checks the expiry before each call, since a timer may be late", async () => {
   const { rpc, ran } = testServer();
   const expiresAt = Date.now() + 2000;
   const [token, fresh] = [await sign(claims({ exp: expiresAt / 1000 })), await sign()];
@@ -709,7 +709,7 @@ test("jwt() looks at the expiry before each call: a timer may be late", async ()
   assertEquals(wires.map(({ received }) => received.length), [1, 1, 1]);
 });
 
-test("jwt() takes the user from calls that are still running when the token expires", async () => {
+test("jwt() removes the user from calls that still run when the token expires", async () => {
   const { rpc } = testServer();
   const { promise: passed, resolve: open } = deferred<RpcRequest>();
   rpc.method("slow", async (_: unknown, request) => {
@@ -728,7 +728,7 @@ test("jwt() takes the user from calls that are still running when the token expi
   assertEquals(request.user, null);
 });
 
-test("jwt() can wait longer than a timer can", async () => {
+test("jwt() closes a connection at an expiry that is further away than a timer can wait", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const tokens = [inSeconds(60 * DAY), inSeconds(1000 * 365 * DAY), 1e300];
@@ -742,7 +742,7 @@ test("jwt() can wait longer than a timer can", async () => {
   }
 });
 
-test("jwt() leaves a connection alone that was logged out before its token expired", async () => {
+test("jwt() does not close a connection that was logged out before its token expired", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const token = await sign(claims({ exp: inSeconds(3) }));
@@ -766,7 +766,7 @@ test("connection.login() with a changed user keeps the token's expiry", async ()
   assertEquals((await end).code, 4401);
 });
 
-test("login that is answered after the connection is gone starts nothing", async () => {
+test("login that is answered after the connection has ended sets no timer", async () => {
   const { promise: passed, resolve: open } = deferred();
   const asked = deferred();
   const { rpc } = testServer({
@@ -801,7 +801,7 @@ function fakeConnection(user: unknown) {
   return { connection: connection as unknown as RpcRequest["connection"], closed };
 }
 
-test("jwt() forgets its timers with their connections", async () => {
+test("jwt() removes its timers with their connections", async () => {
   const backend: Plugin = jwt({ ...HS256, required: true, loginDeadlineMs: 50 });
   const [gone, stays] = [fakeConnection(null), fakeConnection(null)];
   backend.onOpen?.(gone.connection);
@@ -811,7 +811,7 @@ test("jwt() forgets its timers with their connections", async () => {
   assertEquals([gone.closed, stays.closed], [[], [1008]]);
 });
 
-test("jwt() closes many at once, and each of them once", async () => {
+test("jwt() closes many connections at the same time, each of them once", async () => {
   const { rpc } = testServer();
   const token = await sign(claims({ exp: inSeconds(2) }));
   const wires = Array.from({ length: 200 }, () => bareClient(rpc));
@@ -875,14 +875,14 @@ const WRONG: Readonly<Record<string, readonly [object, typeof TypeError, message
   "no time to log in": [{ ...HS256, loginDeadlineMs: 0 }, RangeError, "loginDeadlineMs"],
 };
 
-test("jwt() throws when its options make no sense, and says so", () => {
+test("jwt() throws if an option is wrong, and names it", () => {
   for (const [what, [options, error, message]] of Object.entries(WRONG)) {
     const thrown = assertThrows(() => jwt(options as JwtOptions), error, message, what) as Error;
     assert(!thrown.message.includes("hunter2"), thrown.message);
   }
 });
 
-test("jwt() writes to none of its options, and does not follow changes of them", async () => {
+test("jwt() never writes to its options, and ignores later changes of them", async () => {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   const algorithms = ["HS256"];
   const jwk = await exportJWK(rsa.publicKey);
@@ -908,7 +908,7 @@ test("jwt() writes to none of its options, and does not follow changes of them",
 // -- the example --
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`examples/jwt.ts knows its callers, and lets a new token give them more, on ${name}`, async () => {
+  test(`examples/jwt.ts recognizes its callers, and a new token gives them more rights, on ${name}`, async () => {
     if (await runtime(name) === undefined) return;
     const PORT = String(await freePort());
     const server = await spawnServer(name, "examples/jwt.ts", [], { PORT });

@@ -12,7 +12,7 @@ const hex = (text: string) =>
   Uint8Array.from(text.match(/../g) ?? [], (byte) => parseInt(byte, 16));
 const wide = { concurrency: 100, maxWaiting: 0 };
 
-/** Stands for PBKDF2: takes no time, and counts the rounds. */
+/** In place of PBKDF2: takes no time, and counts the rounds. */
 function counted() {
   const counter = { rounds: 0, calls: 0 };
   const derive: Derive = (password, salt, rounds) => {
@@ -26,7 +26,7 @@ function counted() {
 
 // -- hashing --
 
-test("hash() gives what PBKDF2-HMAC-SHA256 has to (RFC 7914, section 11)", async () => {
+test("hash() agrees with the test vectors of PBKDF2-HMAC-SHA256 (RFC 7914, section 11)", async () => {
   for (
     const [password, salt, rounds, expected] of [
       ["passwd", "salt", 1, "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"],
@@ -43,7 +43,7 @@ test("hash() gives what PBKDF2-HMAC-SHA256 has to (RFC 7914, section 11)", async
   }
 });
 
-test("hash() takes a random salt of 16 bytes where none is given", async () => {
+test("hash() takes a random salt of 16 bytes if none is given", async () => {
   const hasher = new PasswordHasher({ ...wide, rounds: 1 });
   const [one, other] = [await hasher.hash("same"), await hasher.hash("same")];
   assertEquals([one.salt.length, other.salt.length], [16, 16]);
@@ -51,7 +51,7 @@ test("hash() takes a random salt of 16 bytes where none is given", async () => {
   assertEquals(equalBytes(one.hash, other.hash), false);
 });
 
-test("verify() admits the right password, of any text, and no other", async () => {
+test("verify() accepts the right password, any text, and no other", async () => {
   const hasher = new PasswordHasher({ ...wide, rounds: 10 });
   const text = fc.string({ unit: "grapheme" });
   await fc.assert(
@@ -64,7 +64,7 @@ test("verify() admits the right password, of any text, and no other", async () =
   );
 });
 
-test("verify() refuses where there is no such user, whatever the password", async () => {
+test("verify() refuses every password if there is no such user", async () => {
   // Derives the very bytes that stand in for the hash of nobody.
   const derive = () => Promise.resolve(new Uint8Array(32));
   const hasher = new PasswordHasher({ ...wide, rounds: 10, derive });
@@ -86,7 +86,7 @@ test("verify() does the same work for an unknown user, a wrong password and an o
   for (const stored of [undefined, kept, old, dear]) assertEquals(await workFor(stored, 900), 900);
 });
 
-test("verify() hashes nothing where its turn has come and the attempt is refused", async () => {
+test("verify() hashes nothing if the attempt is refused just before", async () => {
   const { counter, derive } = counted();
   const hasher = new PasswordHasher({ ...wide, rounds: 600, derive });
   const refuse = () => {
@@ -96,7 +96,7 @@ test("verify() hashes nothing where its turn has come and the attempt is refused
   assertEquals(counter.calls, 0);
 });
 
-test("a hash is outdated when it is cheaper than new ones", () => {
+test("a hash is outdated if it has fewer rounds than new ones", () => {
   const hasher = new PasswordHasher({ ...wide, rounds: 600 });
   const kept = (rounds: number) => ({ rounds, salt: bytes("salt"), hash: bytes("hash") });
   assertEquals([599, 600, 601].map((rounds) => hasher.isOutdated(kept(rounds))), [
@@ -116,7 +116,7 @@ test("hashing leaves the event loop free", async () => {
   await done;
 });
 
-test("equalBytes() compares all bytes, and lengths too", () => {
+test("equalBytes() compares all bytes and the lengths", () => {
   for (
     const [a, b, equal] of [
       ["", "", true],
@@ -135,7 +135,7 @@ test("equalBytes() compares all bytes, and lengths too", () => {
   }));
 });
 
-test("samePassword() holds for a password hashed anew at another cost, not for another one", () => {
+test("samePassword() is true for one password at two costs, and false for two passwords", () => {
   const kept = { rounds: 1, salt: bytes("salt"), hash: bytes("one") };
   assertEquals(samePassword(kept, { ...kept }), true);
   assertEquals(samePassword(kept, { ...kept, rounds: 2, hash: bytes("two") }), true);
@@ -194,7 +194,7 @@ test("a throttle doubles the wait after each wrong password, up to a bound", () 
   assertEquals(Math.max(...waits), 60_000);
 });
 
-test("a throttle forgets, so that rare mistakes never cost anything", () => {
+test("a throttle forgets, so that rare mistakes never cause a wait", () => {
   const { clock, throttle, waitMs } = slowly();
   for (let count = 0; count < 100; count++) {
     for (let mistake = 0; mistake < 2; mistake++) throttle.failed("ann", "1.2.3.4");
@@ -203,21 +203,21 @@ test("a throttle forgets, so that rare mistakes never cost anything", () => {
   }
 });
 
-test("a throttle holds back one account at one address, not it elsewhere, nor others there", () => {
+test("a throttle delays one account at one address, and neither it elsewhere nor others there", () => {
   const { throttle, waitMs } = slowly();
   for (let count = 0; count < 3; count++) throttle.failed("ann", "1.2.3.4");
   assertEquals(waitMs("ann", "1.2.3.4"), 1000);
   assertEquals([waitMs("ann", "5.6.7.8"), waitMs("bob", "1.2.3.4")], [0, 0]);
 });
 
-test("a throttle holds back an address that tries many accounts", () => {
+test("a throttle delays an address that tries many accounts", () => {
   const { throttle, waitMs } = slowly();
   for (let count = 0; count < 15; count++) throttle.failed(`user ${count}`, "1.2.3.4");
   assertEquals(waitMs("ann", "1.2.3.4"), 1000);
   assertEquals(waitMs("ann", "5.6.7.8"), 0);
 });
 
-test("a throttle holds back a crowd that tries one account, not its user where they are known", () => {
+test("a throttle delays many addresses that try one account, except where its user has logged in", () => {
   const { throttle, waitMs } = slowly();
   throttle.succeeded("ann", "home");
   for (let count = 0; count < 30; count++) throttle.failed("ann", `address ${count}`);
@@ -227,14 +227,14 @@ test("a throttle holds back a crowd that tries one account, not its user where t
   assertEquals(waitMs("ann", "home"), 1000);
 });
 
-test("a throttle counts for nobody else what goes wrong where the user is known", () => {
+test("wrong passwords at an address where the user has logged in delay no other address", () => {
   const { throttle, waitMs } = slowly();
   throttle.succeeded("ann", "home");
   for (let count = 0; count < 40; count++) throttle.failed("ann", "home");
   assertEquals(waitMs("ann", "elsewhere"), 0);
 });
 
-test("a right password is no way to clear the count of an address", () => {
+test("a right password does not clear the count of its address", () => {
   const { throttle, waitMs } = slowly();
   for (let count = 0; count < 15; count++) {
     throttle.failed(`user ${count}`, "1.2.3.4");
@@ -243,7 +243,7 @@ test("a right password is no way to clear the count of an address", () => {
   assertEquals(waitMs("ann", "1.2.3.4"), 1000);
 });
 
-test("a right password clears the count of its own account there", () => {
+test("a right password clears the count of its account at its address", () => {
   const { throttle, waitMs } = slowly();
   for (let count = 0; count < 2; count++) throttle.failed("ann", "1.2.3.4");
   throttle.succeeded("ann", "1.2.3.4");
@@ -251,7 +251,7 @@ test("a right password clears the count of its own account there", () => {
   assertEquals(waitMs("ann", "1.2.3.4"), 0);
 });
 
-test("a throttle remembers the latest 10,000, however many come", () => {
+test("a throttle remembers the latest 10,000 keys", () => {
   const { throttle, waitMs } = slowly({ attempts: 1 });
   throttle.failed("first", "address of first");
   for (let count = 0; count < 10_000; count++) throttle.failed(`user ${count}`, `address ${count}`);
@@ -260,7 +260,7 @@ test("a throttle remembers the latest 10,000, however many come", () => {
   assertEquals(waitMs("user 9999", "address 9999"), 1000);
 });
 
-test("an address and an account cannot be written so that they look like another pair", () => {
+test("no address and account can be written to look like another pair", () => {
   const { throttle, waitMs } = slowly({ attempts: 1 });
   for (const between of ["\n", " ", ",", ":", "|", "\0", '","', ""]) {
     throttle.failed(`b${between}c`, "a");
@@ -270,7 +270,7 @@ test("an address and an account cannot be written so that they look like another
   }
 });
 
-test("networkOf() is what a peer cannot vary: all of IPv4, the first half of IPv6", () => {
+test("networkOf() gives all of an IPv4 address and the first half of an IPv6 address", () => {
   for (
     const [address, network] of [
       ["192.0.2.7", "192.0.2.7"],

@@ -40,7 +40,7 @@ import { linkedSockets } from "@x/jsonrpc/testing";
 import { lockedWrite } from "../../src/auth/passwd/locked_write.ts";
 import { Accounts } from "../../src/auth/passwd/accounts.ts";
 import { PasswdFile } from "../../src/auth/passwd/file.ts";
-import { PasswdMethodSet } from "../../src/auth/passwd/methods.ts";
+import { PasswdLogins } from "../../src/auth/passwd/methods.ts";
 import { checkName, checkPermission, PasswdTable } from "../../src/auth/passwd/table.ts";
 import type { PasswdRecord } from "../../src/auth/passwd/table.ts";
 import { PasswordHasher } from "../../src/auth/passwd/hash.ts";
@@ -69,7 +69,7 @@ async function home(text?: string) {
 
 const WEAK = { rounds: 1000 };
 
-/** A server with what only some may use; its users have their names as passwords. */
+/** A server with guarded methods and topics. The password of each user is the name. */
 async function served(path: string, options: PasswdOptions = {}) {
   const users = passwd(path, { ...WEAK, ...options });
   await users.createUser("root", "root", { superuser: true });
@@ -85,7 +85,7 @@ async function served(path: string, options: PasswdOptions = {}) {
   return { users, rpc, logger };
 }
 
-/** A client that may call whatever it likes. */
+/** A client without types. */
 async function client(
   rpc: Pick<JsonRpc, "attach">,
   remoteAddress?: string,
@@ -99,7 +99,7 @@ function login(who: JsonRpcClient, username: string, password = username): Promi
   return who.call("login", { username, password });
 }
 
-/** Code and data of what a call is refused with. */
+/** The code and the data of the error that a call is answered with. */
 async function refusal(call: Promise<unknown>): Promise<[code: number, data: unknown]> {
   const error = await assertRejects(() => call);
   assertInstanceOf(error, RpcError);
@@ -107,16 +107,16 @@ async function refusal(call: Promise<unknown>): Promise<[code: number, data: unk
   return [code, data];
 }
 
-/** Stands for PBKDF2: takes no time. */
+/** In place of PBKDF2: takes no time. */
 const quick: Derive = (password, salt, rounds) => {
   const mixed = new TextEncoder().encode(`${password} ${salt.join()} ${rounds}`);
   return Promise.resolve(new Uint8Array(32).map((_, index) => mixed[index] ?? 0));
 };
 
-/** A server whose passwords are hashed in a way of the test's own. */
+/** A server that hashes passwords as the test says. */
 function mounted(path: string, derive: Derive, bounds = { concurrency: 100, maxWaiting: 100 }) {
   const hooks = { written() {} };
-  const file = new PasswdFile(path, () => live.refresh());
+  const file = new PasswdFile(path, () => logins.refresh());
   const update = file.update;
   file.update = (change, written) =>
     update.call(file, change, () => {
@@ -125,13 +125,13 @@ function mounted(path: string, derive: Derive, bounds = { concurrency: 100, maxW
     });
   const accounts = new Accounts(file, new PasswordHasher({ ...bounds, rounds: 1000, derive }));
   const throttle = new Throttle({ attempts: 10, firstWaitMs: 1000, maxWaitMs: 60_000 });
-  const live = new PasswdMethodSet({ accounts, throttle, addressOf: (from) => from.remoteAddress });
+  const logins = new PasswdLogins({ accounts, throttle, addressOf: (from) => from.remoteAddress });
   const rpc = new JsonRpc({ logger: silentLog() })
     .use({
       name: "test",
-      methods: live.methods(),
-      onUserChange: (connection) => live.userChanged(connection),
-      onClose: (connection) => live.ended(connection),
+      methods: logins.methods(),
+      onUserChange: (connection) => logins.userChanged(connection),
+      onClose: (connection) => logins.closed(connection),
     })
     .method("whoami", (_: unknown, { user }) => (user as PasswdUser | null)?.name ?? null);
   return { accounts, rpc, hooks };
@@ -159,12 +159,12 @@ const SALT = "00112233445566778899aabbccddeeff";
 // -- the file's format --
 
 // As aiohttp-json-rpc 0.13 writes it; the hashes by Python's hashlib.pbkdf2_hmac.
-const ANCESTORS_FILE = `ann:${HASH}:${SALT}:100000:
+const AIOHTTP_FILE = `ann:${HASH}:${SALT}:100000:
 bob:e8c937fefb1334bf14f486460619fd807e4dbd87f1a0a6b02ee8201ef7439d77:ffeeddccbbaa99887766554433221100:100000:operate,create_user
 `;
 
 test("users of aiohttp-json-rpc's file log in with their passwords and permissions", async () => {
-  await using place = await home(ANCESTORS_FILE);
+  await using place = await home(AIOHTTP_FILE);
   const rpc = new JsonRpc().use(passwd(place.path, WEAK))
     .method("me", (_: unknown, { user }) => user && [user.name, ...user.permissions]);
   await using someone = await client(rpc);
@@ -172,27 +172,27 @@ test("users of aiohttp-json-rpc's file log in with their passwords and permissio
   assertEquals(await someone.call("me"), ["ann"]);
   assertEquals(await login(someone, "bob", "pässwörd"), true);
   assertEquals(await someone.call("me"), ["bob", "operate", "create_user"]);
-  assertEquals(await place.read(), ANCESTORS_FILE);
+  assertEquals(await place.read(), AIOHTTP_FILE);
 });
 
 test("the first five fields of a line are those of aiohttp-json-rpc", async () => {
-  await using place = await home(ANCESTORS_FILE);
+  await using place = await home(AIOHTTP_FILE);
   const users = passwd(place.path, WEAK);
   await users.setPermissions("bob", { superuser: true });
   const [ann, bob, ...rest] = (await place.read()).split("\n");
-  const [before] = ANCESTORS_FILE.split("\n").slice(1);
+  const [before] = AIOHTTP_FILE.split("\n").slice(1);
   assertEquals(ann, `ann:${HASH}:${SALT}:100000::pbkdf2-sha256`);
   assertEquals(bob, `${before}:pbkdf2-sha256:superuser`);
   assertEquals(rest, [""]);
 });
 
-test("new hashes have 600,000 rounds, and the line says so", async () => {
+test("new hashes have 600,000 rounds, and the line has that number", async () => {
   await using place = await home();
   await passwd(place.path).createUser("ann", "ann");
   assertEquals((await place.table()).get("ann")?.rounds, 600_000);
 });
 
-test("a cheap hash is renewed when its user logs in, and nobody is logged out by that", async () => {
+test("a hash with few rounds is renewed when its user logs in, and no connection is logged out", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using before = await client(rpc);
@@ -215,19 +215,19 @@ test("a cheap hash is renewed when its user logs in, and nobody is logged out by
   assertEquals((await place.table()).get("bob")?.rounds, 2000); // never made cheaper
 });
 
-test("a hash is not renewed over a password that was set in the meantime", async () => {
+test("renewing a hash does not overwrite a password that was set in the meantime", async () => {
   await using place = await home();
   const users = accountsOf(place.path);
   await users.create("ann", "old", {});
-  const proven = (await place.table()).get("ann") as PasswdRecord;
+  const verified = (await place.table()).get("ann") as PasswdRecord;
   await users.setPassword("ann", "new");
   const before = await place.read();
   const dearer = new PasswordHasher({ rounds: 2000, concurrency: 1, maxWaiting: 1, derive: quick });
-  await new Accounts(new PasswdFile(place.path), dearer).renew(proven, "old");
+  await new Accounts(new PasswdFile(place.path), dearer).renew(verified, "old");
   assertEquals(await place.read(), before);
 });
 
-test("a hash that cannot be renewed keeps nobody out", async () => {
+test("a user can log in although the hash cannot be renewed", async () => {
   await using place = await home();
   await served(place.path);
   await writeFile(`${place.path}.lock`, "no folder: nothing can be written");
@@ -238,7 +238,7 @@ test("a hash that cannot be renewed keeps nobody out", async () => {
   assertStringIncludes(logger.text, "warn: Cannot renew the hash of a password");
 });
 
-test("remarks and empty lines stay where they are", async () => {
+test("comments and empty lines stay where they are", async () => {
   const text = `# those who may\r\nann:${HASH}:${SALT}:1000:x\n\n#bob:${HASH}:${SALT}:1000:\n# end`;
   await using place = await home(text);
   const users = passwd(place.path, WEAK);
@@ -255,7 +255,7 @@ test("remarks and empty lines stay where they are", async () => {
   assertEquals(await users.createUser("bob", "bob"), true);
 });
 
-test("a line that makes no sense is named, and nothing is written over it", async () => {
+test("an error names the bad line of the file, and the file is not overwritten", async () => {
   const good = `ann:${HASH}:${SALT}:1000:`;
   for (
     const [line, why] of [
@@ -275,7 +275,7 @@ test("a line that makes no sense is named, and nothing is written over it", asyn
       [`bob:${HASH}:${SALT}:1000::md5`, "expected the algorithm"],
       [`bob:${HASH}:${SALT}:1000::pbkdf2-sha256:root`, 'expected "superuser"'],
       [`bob:${HASH}:${SALT}:1000:a\u0001b`, "not printable"],
-      [good, "the name is there twice"],
+      [good, "two lines have this name"],
     ] as const
   ) {
     const text = `# users\n${good}\n${line}\n`;
@@ -290,7 +290,7 @@ test("a line that makes no sense is named, and nothing is written over it", asyn
   }
 });
 
-test("a file that is no UTF-8 is not read, since it would be written back as another", async () => {
+test("a file that is not UTF-8 is not read, since writing it would change it", async () => {
   await using place = await home();
   await writeFile(place.path, new Uint8Array([0x23, 0x0a, 0x23, 0xff, 0x0a]));
   await assertRejects(() => passwd(place.path, WEAK).reload(), Error, "line 2: expected UTF-8");
@@ -320,7 +320,7 @@ const texts = fc.oneof(
     .map((parts) => parts.join("")),
 );
 
-test("any name and permission comes back from the file as it was, or is refused", () => {
+test("every name and permission is read from the file as it was written, or is refused", () => {
   fc.assert(
     fc.property(texts, texts, (name, permission) => {
       try {
@@ -363,7 +363,7 @@ test("createUser() and setPermissions() refuse what the file cannot hold, and wr
   );
 });
 
-test("names, permissions and passwords that cannot be kept are -32602, and say why", async () => {
+test("names, permissions and passwords that the file cannot hold are answered with -32602 and a reason", async () => {
   await using place = await home();
   const { users } = await served(place.path);
   const before = await place.read();
@@ -394,8 +394,8 @@ test("names, permissions and passwords that cannot be kept are -32602, and say w
 
 // -- the file itself --
 
-test("the file is for its owner alone, whatever it was before", async () => {
-  await using place = await home(ANCESTORS_FILE);
+test("the file gets mode 0600, whatever its mode was", async () => {
+  await using place = await home(AIOHTTP_FILE);
   assertEquals((await stat(place.path)).mode & 0o777, 0o644);
   const users = passwd(place.path, WEAK);
   await users.createUser("cleo", "cleo");
@@ -403,8 +403,8 @@ test("the file is for its owner alone, whatever it was before", async () => {
   assertEquals(await readdir(place.folder), ["users.txt"]);
 });
 
-test("the file may be named by a URL, and may be a link", async () => {
-  await using place = await home(ANCESTORS_FILE);
+test("the path may be a URL, and the file a link", async () => {
+  await using place = await home(AIOHTTP_FILE);
   const link = join(place.folder, "link.txt");
   await symlink(place.path, link);
   assertEquals(await passwd(pathToFileURL(link), WEAK).createUser("cleo", "cleo"), true);
@@ -412,7 +412,7 @@ test("the file may be named by a URL, and may be a link", async () => {
   assertEquals(await readFile(link, "utf8"), await place.read());
 });
 
-test("what code does to users answers whether it was done", async () => {
+test("the functions of the backend return whether they changed something", async () => {
   await using place = await home();
   const users = passwd(place.path, WEAK);
   assertEquals(await users.createUser("ann", "one", { permissions: new Set(["x"]) }), true);
@@ -428,7 +428,7 @@ test("what code does to users answers whether it was done", async () => {
   assertEquals(await place.read(), "");
 });
 
-test("what another program wrote is seen at the next look, also within one tick of its clock", async () => {
+test("a change by another program is seen at the next look, even within one tick of the clock", async () => {
   await using place = await home(`ann:${HASH}:${SALT}:1000:x\n`);
   const file = new PasswdFile(place.path);
   const { atime, mtime } = await stat(place.path);
@@ -440,7 +440,7 @@ test("what another program wrote is seen at the next look, also within one tick 
   assertEquals((await file.read()).get("ann"), undefined);
 });
 
-test("a file is read again when it has changed, and not before", async () => {
+test("a file is read again only if it has changed", async () => {
   await using place = await home(`ann:${HASH}:${SALT}:1000:x\n`);
   let reads = 0;
   const file = new PasswdFile(place.path, () => reads++);
@@ -477,7 +477,7 @@ test("two servers on one file see each other's users, and lose none", async () =
 
 // -- writers that race, and writers that die --
 
-test("writers that race lose no user, and create each once", async () => {
+test("writers that race lose no user, and create each user once", async () => {
   const name = fc.constantFrom("a", "b", "c", "d", "e", "f", "g", "h");
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uniqueArray(name), { maxLength: 4 }), async (lists) => {
@@ -543,7 +543,7 @@ test("processes that race lose no user", async () => {
   assertEquals([...(await place.table()).lines.keys()].sort(), told.sort());
 });
 
-test("a process that is killed while it writes leaves a whole file, and stops nobody for long", async () => {
+test("a process that is killed while it writes leaves a whole file, and others go on", async () => {
   await using place = await home();
   await using script = await writerScript();
   const all: string[] = [];
@@ -575,7 +575,7 @@ test("the lock of a dead writer is broken", async () => {
   assertEquals(await readdir(place.folder), ["users.txt"]);
 });
 
-test("a writer that was only slow begins again, and loses nothing of what came in between", async () => {
+test("a writer that was only slow starts again, and overwrites no change that came in between", async () => {
   await using place = await home("");
   const held = deferred();
   let readings = 0;
@@ -596,7 +596,7 @@ test("a writer that was only slow begins again, and loses nothing of what came i
   assertEquals(await readdir(place.folder), ["users.txt"]);
 });
 
-test("a writer that fails, or has nothing to write, leaves no lock", async () => {
+test("a writer that fails or has nothing to write leaves no lock", async () => {
   await using place = await home("old");
   await assertRejects(
     () => lockedWrite(place.path, () => Promise.reject(new RangeError()), 50),
@@ -609,7 +609,7 @@ test("a writer that fails, or has nothing to write, leaves no lock", async () =>
 
 // -- calls --
 
-test("login answers whether name and password fit, by name and by position", async () => {
+test("login answers whether the password is right, with params by name and by position", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using someone = await client(rpc);
@@ -628,7 +628,7 @@ test("login answers whether name and password fit, by name and by position", asy
   ) assertEquals((await refusal(someone.call("login", params)))[0], -32602);
 });
 
-test("request.user is a PasswdUser or null, and narrowed behind a guard", async () => {
+test("request.user is a PasswdUser or null, and its type is narrowed by a guard", async () => {
   await using place = await home();
   const rpc = new JsonRpc().use(passwd(place.path, WEAK))
     .method("open", (_: unknown, { user }) => {
@@ -647,7 +647,7 @@ test("request.user is a PasswdUser or null, and narrowed behind a guard", async 
   assertEquals(rpc.connections.size, 0);
 });
 
-test("each sees the methods that it may use, and no others", async () => {
+test("each connection sees the methods that it may call, and no others", async () => {
   await using place = await home();
   const { rpc, users } = await served(place.path);
   await users.createUser("clerk", "clerk", { permissions: ["create_user", "delete_user"] });
@@ -665,7 +665,7 @@ test("each sees the methods that it may use, and no others", async () => {
   assertEquals(await seen(), ["login"]);
 });
 
-test("what a stranger may not call is missing, alone and in a batch, and nothing exists over POST", async () => {
+test("methods that a caller may not call are missing, alone and in a batch, and all of them over POST", async () => {
   await using place = await home();
   const { rpc, logger } = await served(place.path);
   const before = await place.read();
@@ -701,7 +701,7 @@ test("what a stranger may not call is missing, alone and in a batch, and nothing
   assertEquals(logger.text, "");
 });
 
-test("who may create, delete and reset whom", async () => {
+test("create_user, delete_user and set_password need their permission, and a superuser for superusers", async () => {
   await using place = await home();
   const { rpc, users } = await served(place.path);
   for (const permission of ["create_user", "delete_user", "set_password"]) {
@@ -745,7 +745,7 @@ test("who may create, delete and reset whom", async () => {
   }
 });
 
-test("without the permission nobody learns which other users there are", async () => {
+test("a caller without the permission cannot find out which users exist", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using someone = await client(rpc);
@@ -756,7 +756,7 @@ test("without the permission nobody learns which other users there are", async (
   }
 });
 
-test("create_user and delete_user answer false where there is nothing to do", async () => {
+test("create_user and delete_user answer false if there is nothing to do", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using root = await client(rpc);
@@ -778,7 +778,7 @@ test("create_user and delete_user answer false where there is nothing to do", as
   assertEquals(code, -32602);
 });
 
-test("one's own password needs the old one, a superuser's too", async () => {
+test("set_password for the own account needs the old password, of superusers too", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   for (const name of ["ann", "root"]) {
@@ -803,7 +803,7 @@ test("one's own password needs the old one, a superuser's too", async () => {
   }
 });
 
-test("an old password that is given for another is looked at", async () => {
+test("set_password checks the old password of another user if it is given", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using root = await client(rpc);
@@ -814,7 +814,7 @@ test("an old password that is given for another is looked at", async () => {
   assertEquals(await root.call("set_password", { ...params, old_password: "" }), true);
 });
 
-test("a failed login leaves the user that was", async () => {
+test("a failed login keeps the user of the connection", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using someone = await client(rpc);
@@ -826,7 +826,7 @@ test("a failed login leaves the user that was", async () => {
   assertEquals(await someone.getSubscriptions(), ["alarms"]);
 });
 
-test("a file that cannot be read admits nobody, and keeps those who are in", async () => {
+test("while the file cannot be read, nobody can log in and nobody is logged out", async () => {
   await using place = await home();
   const { rpc, logger } = await served(place.path);
   await using inside = await client(rpc);
@@ -842,7 +842,7 @@ test("a file that cannot be read admits nobody, and keeps those who are in", asy
 
 // -- changes on open connections --
 
-test("logout keeps the connection open, and takes what a stranger may not have", async () => {
+test("logout keeps the connection open, and ends subscriptions that need a user", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using someone = await client(rpc);
@@ -860,7 +860,7 @@ test("logout keeps the connection open, and takes what a stranger may not have",
   assertEquals(await refusal(someone.call("restart")), [-32601, undefined]);
 });
 
-test("changed permissions hold at once, on all connections of the user and on no other", async () => {
+test("changed permissions hold at once on all connections of the user, and on no others", async () => {
   await using place = await home();
   const { rpc, users } = await served(place.path);
   await using one = await client(rpc);
@@ -881,7 +881,7 @@ test("changed permissions hold at once, on all connections of the user and on no
   assertEquals(await root.getSubscriptions(), ["alarms"]);
 });
 
-test("who is deleted is logged out at once, on all connections", async () => {
+test("a deleted user is logged out at once, on all connections", async () => {
   await using place = await home();
   const { rpc, users } = await served(place.path);
   await using one = await client(rpc);
@@ -902,7 +902,7 @@ test("who is deleted is logged out at once, on all connections", async () => {
   assertEquals(await refusal(other.call("whoami")), [-32601, undefined]);
 });
 
-test("a new password logs out all connections of the user, but the one that set it", async () => {
+test("a new password logs out all connections of the user except the one that set it", async () => {
   await using place = await home();
   const { rpc, users } = await served(place.path);
   await using one = await client(rpc);
@@ -923,7 +923,7 @@ test("a new password logs out all connections of the user, but the one that set 
   assertEquals(await root.call("whoami"), "root");
 });
 
-test("a connection that another backend gave a user is left alone", async () => {
+test("passwd does not touch a connection whose user another backend has set", async () => {
   await using place = await home();
   const { rpc, users } = await served(place.path);
   await using someone = await client(rpc);
@@ -953,7 +953,7 @@ test("a connection that has ended is forgotten", async () => {
   assertEquals(ended.map(({ user }) => user?.name), ["ann", "ann"]);
 });
 
-test("a plugin that fails over a changed user keeps nobody logged in", async () => {
+test("users are logged out even if another plugin throws when they are", async () => {
   await using place = await home();
   const { rpc, users, logger } = await served(place.path);
   const faulty = { on: false };
@@ -974,7 +974,7 @@ test("a plugin that fails over a changed user keeps nobody logged in", async () 
   assertStringIncludes(logger.text, "RangeError: broken plugin");
 });
 
-/** A server where each hash waits for a door. */
+/** A server on which each hash waits until the test lets it go on. */
 async function gated(place: { path: string }) {
   const users = accountsOf(place.path);
   for (const name of ["ann", "bob"]) await users.create(name, name, {});
@@ -1001,7 +1001,7 @@ async function gated(place: { path: string }) {
   return { ...server, users, during };
 }
 
-test("a user who is deleted while the password is checked does not get in", async () => {
+test("a user who is deleted while the password is checked is not logged in", async () => {
   await using place = await home();
   const { rpc, accounts, during } = await gated(place);
   await using someone = await client(rpc);
@@ -1011,7 +1011,7 @@ test("a user who is deleted while the password is checked does not get in", asyn
   assertEquals(await someone.call("whoami"), null);
 });
 
-test("an old password does not get in where it was changed while it was checked", async () => {
+test("a password that is changed while it is checked does not log in", async () => {
   await using place = await home();
   const { rpc, accounts, users, during } = await gated(place);
   await using someone = await client(rpc);
@@ -1022,7 +1022,7 @@ test("an old password does not get in where it was changed while it was checked"
   assertEquals(await someone.call("whoami"), null);
 });
 
-test("a login gets the permissions of its end, not of its beginning", async () => {
+test("a login gets the permissions that hold when it ends", async () => {
   await using place = await home();
   const { rpc, accounts, during } = await gated(place);
   await using someone = await client(rpc);
@@ -1049,7 +1049,7 @@ test("a login that was cancelled does not log in later", async () => {
   assertEquals(await someone.call("whoami"), null);
 });
 
-test("a permission that is lost while the password is hashed is missing in the end", async () => {
+test("a permission that is lost while the password is hashed no longer counts", async () => {
   await using place = await home();
   const { rpc, accounts, during } = await gated(place);
   await using clerk = await client(rpc);
@@ -1065,7 +1065,7 @@ test("a permission that is lost while the password is hashed is missing in the e
   assertEquals((await place.table()).get("new"), undefined);
 });
 
-test("one's own password is not set where one has logged out, or it was set, in the meantime", async () => {
+test("the own password is not set if the user has logged out, or it has changed, in the meantime", async () => {
   await using place = await home();
   const { rpc, users, during } = await gated(place);
   await using someone = await client(rpc);
@@ -1085,7 +1085,7 @@ test("one's own password is not set where one has logged out, or it was set, in 
   assertEquals(await other.call("whoami"), null);
 });
 
-test("who logs out while the own password is written stays logged out", async () => {
+test("a user who logs out while the own password is written stays logged out", async () => {
   await using place = await home();
   const { rpc, accounts, hooks } = mounted(place.path, quick);
   await accounts.create("ann", "ann", {});
@@ -1099,7 +1099,7 @@ test("who logs out while the own password is written stays logged out", async ()
 // -- guessing --
 
 test("an unknown user costs the same hash as a wrong password, and answers the same", async () => {
-  await using place = await home(ANCESTORS_FILE);
+  await using place = await home(AIOHTTP_FILE);
   await accountsOf(place.path).create("cheap", "cheap", {});
   let rounds = 0;
   const { rpc } = mounted(place.path, (...args) => {
@@ -1114,7 +1114,7 @@ test("an unknown user costs the same hash as a wrong password, and answers the s
   }
 });
 
-test("ten wrong passwords are refused with the time to wait, the right one elsewhere is not", async () => {
+test("after ten wrong passwords an address has to wait, and another address does not", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using mallory = await client(rpc, "192.0.2.66");
@@ -1135,7 +1135,7 @@ test("ten wrong passwords are refused with the time to wait, the right one elsew
   assertEquals(await login(ann, "ann"), true);
 });
 
-test("old passwords cannot be guessed either", async () => {
+test("set_password is throttled as login is", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   await using stolen = await client(rpc, "192.0.2.66");
@@ -1148,7 +1148,7 @@ test("old passwords cannot be guessed either", async () => {
   assertEquals((await refusal(stolen.call("set_password", right)))[0], -32005);
 });
 
-test("guesses that come all at once are no more than those that come one by one", async () => {
+test("guesses that come at the same time are throttled as those that come one by one", async () => {
   await using place = await home();
   const { rpc } = await served(place.path, { maxHashes: 2 });
   const wire = bareClient(rpc);
@@ -1164,7 +1164,7 @@ test("guesses that come all at once are no more than those that come one by one"
   wire.close();
 });
 
-test("who has to wait takes no place from others", async () => {
+test("an attempt that is refused takes no place among those that wait", async () => {
   await using place = await home();
   const held = deferred();
   let closed = false;
@@ -1189,7 +1189,7 @@ test("who has to wait takes no place from others", async () => {
   assertEquals([await first, await second], [true, true]);
 });
 
-test("right passwords may come all at once", async () => {
+test("many right passwords may come at the same time", async () => {
   await using place = await home();
   const { rpc } = await served(place.path);
   const clients = await Promise.all(Array.from({ length: 50 }, () => client(rpc, "192.0.2.1")));
@@ -1198,7 +1198,7 @@ test("right passwords may come all at once", async () => {
   await Promise.all(clients.map((each) => each.close()));
 });
 
-test("few passwords are hashed at once, few wait, and what is too much is -32009", async () => {
+test("maxHashes and maxWaiting bound the passwords that are hashed and that wait; more get -32009", async () => {
   await using place = await home();
   const { rpc } = await served(place.path, { rounds: 200_000, maxHashes: 1, maxWaiting: 2 });
   const clients = await Promise.all(Array.from({ length: 6 }, () => client(rpc)));
@@ -1215,7 +1215,7 @@ test("few passwords are hashed at once, few wait, and what is too much is -32009
   await Promise.all(clients.map((each) => each.close()));
 });
 
-test("a server that hashes answers other calls", async () => {
+test("a server answers other calls while it hashes", async () => {
   await using place = await home();
   const { rpc } = await served(place.path, { rounds: 600_000 });
   await using someone = await client(rpc);
@@ -1229,7 +1229,7 @@ test("a server that hashes answers other calls", async () => {
   await logins;
 });
 
-test("addressOf tells peers behind a proxy apart", async () => {
+test("addressOf distinguishes peers behind a proxy", async () => {
   await using place = await home();
   const { rpc } = await served(place.path, {
     addressOf: ({ headers }) => headers.get("x-real-ip") ?? undefined,
@@ -1247,15 +1247,15 @@ test("addressOf tells peers behind a proxy apart", async () => {
   assertEquals(await login(other, "ann"), true);
 });
 
-test("the log tells of a wrong password who and whence, and never which", async () => {
+test("the log has the name and address of a failed login, and never the password", async () => {
   await using place = await home();
   const { rpc, logger, users } = await served(place.path);
   await using someone = await client(rpc, "192.0.2.66");
   await login(someone, "ann\nroot", "pa55word");
   await login(someone, "ann", "pa55word");
   assertEquals(logger.lines, [
-    String.raw`info: Wrong password or user "ann\nroot", from 192.0.2.66`,
-    'info: Wrong password or user "ann", from 192.0.2.66',
+    String.raw`info: Login failed: wrong password or user "ann\nroot", from 192.0.2.66`,
+    'info: Login failed: wrong password or user "ann", from 192.0.2.66',
   ]);
   await login(someone, "x".repeat(100_000), "pa55word");
   assert((logger.lines[2] as string).length < 400);
@@ -1268,7 +1268,7 @@ test("the log tells of a wrong password who and whence, and never which", async 
 
 // -- options --
 
-test("passwd() checks its options at once, and does not write to them", () => {
+test("passwd() checks its options when it is called, and never writes to them", () => {
   for (
     const options of [
       { rounds: 999 },

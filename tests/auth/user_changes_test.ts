@@ -114,7 +114,7 @@ async function get({ url }: LocalServer, who: string, method: string): Promise<M
   return JSON.parse((await rawRequest(url, { path, headers: { connection: "close" } })).body);
 }
 
-// -- the onion, at each door --
+// -- middleware, over each carrier --
 
 const BUILT_IN = ["get_methods", "get_topics", "rpc.discover"];
 const SOCKET_ONLY = [
@@ -126,7 +126,7 @@ const SOCKET_ONLY = [
 ];
 const NAMES = ["ping", "note", "secret", "unknown", "constructor", ...BUILT_IN, ...SOCKET_ONLY];
 
-/** All kinds of calls, each alone, told, and in a batch. */
+/** All kinds of calls: alone, as a notification, and in a batch. */
 function everyKind(): unknown[] {
   return [
     ...NAMES.map((name) => call(name, name, ["news"])),
@@ -160,10 +160,10 @@ async function postEveryKind(server: LocalServer, who: string): Promise<unknown[
   return answers.flat().filter((answer) => answer !== undefined);
 }
 
-const DOORS = { WebSocket: sayEveryKind, POST: postEveryKind };
+const CARRIERS = { WebSocket: sayEveryKind, POST: postEveryKind };
 
-for (const [door, sayTo] of Object.entries(DOORS)) {
-  test(`a layer sees every kind of call, with its user, over ${door}`, async () => {
+for (const [carrier, sayTo] of Object.entries(CARRIERS)) {
+  test(`a middleware gets every kind of call, with its user, over ${carrier}`, async () => {
     const { rpc } = testServer();
     const seen: unknown[] = [];
     rpc.use(({ method, user }, next) => (seen.push([method, (user as User).name]), next()));
@@ -179,7 +179,7 @@ for (const [door, sayTo] of Object.entries(DOORS)) {
       ["that is a guard", loginRequired, -32601],
     ] as [string, CallMiddleware, number][]
   ) {
-    test(`a layer ${what} stops every kind of call over ${door}`, async () => {
+    test(`a middleware ${what} stops every kind of call over ${carrier}`, async () => {
       const { rpc, ran } = testServer();
       rpc.use(layer);
       await using server = await serveHere(rpc);
@@ -192,11 +192,11 @@ for (const [door, sayTo] of Object.entries(DOORS)) {
     });
   }
 
-  test(`a guarded method and a guarded topic cannot be told from missing ones over ${door}`, async () => {
+  test(`a guarded method and topic look like missing ones over ${carrier}`, async () => {
     const { rpc, ran } = testServer();
     await using server = await serveHere(rpc);
     const ask = async (message: Message): Promise<string> => {
-      if (door === "POST") return JSON.stringify(await post(server, "nobody", message));
+      if (carrier === "POST") return JSON.stringify(await post(server, "nobody", message));
       const line = await as("nobody", server);
       const answer = await line.ask(message);
       line.hangUp();
@@ -213,7 +213,7 @@ for (const [door, sayTo] of Object.entries(DOORS)) {
   });
 }
 
-// -- one list of handshake functions, two doors --
+// -- one list of handshake checks for WebSocket and HTTP --
 
 const no = () => new Response("Go away", { status: 403 });
 const REFUSING: Readonly<Record<string, readonly [HandshakeCheck, status: number]>> = {
@@ -230,7 +230,7 @@ const REFUSING: Readonly<Record<string, readonly [HandshakeCheck, status: number
 };
 
 for (const [what, [refuse, status]] of Object.entries(REFUSING)) {
-  test(`a handshake function that ${what} refuses at each door, before anything runs`, async () => {
+  test(`a handshake check that ${what} refuses WebSocket and POST, before anything runs`, async () => {
     const { rpc, ran } = testServer();
     const asked: string[] = [];
     const check = (name: string): Plugin => ({ name, handshake: () => void asked.push(name) });
@@ -253,7 +253,7 @@ for (const [what, [refuse, status]] of Object.entries(REFUSING)) {
   });
 }
 
-test("handshake functions say who somebody is, the same at each door", async () => {
+test("handshake checks set the user, over WebSocket and POST alike", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   for (const [who, name, secret] of [["ada", "ada", 42], ["nobody", null, undefined]] as const) {
@@ -268,13 +268,13 @@ test("handshake functions say who somebody is, the same at each door", async () 
   }
 });
 
-// -- changes on a live connection --
+// -- changes on an open connection --
 
 const FOR_ALL = ["ping", "whoami", "note", "login_as", "log_out", "items", "items_end"];
 const FOR_USERS = ["secret", "secret_items", "secret_items_end"];
 const FOR_OPERATORS = ["operate", "operated_items", "operated_items_end"];
 
-/** What is listed for somebody: own methods, and topics. */
+/** The methods and topics that a user sees. */
 async function listings(line: RawSocket): Promise<{ methods: unknown[]; topics: unknown }> {
   const own = (name: unknown) => !/^(?:get_|rpc\.|(?:un)?subscribe)/.test(name as string);
   const methods = (await answersTo(line, "get_methods") as unknown[]).filter(own);
@@ -292,7 +292,7 @@ const LISTED = {
   },
 };
 
-test("login, another user and logout change at once what is listed and what can be called", async () => {
+test("a login, another user and a logout change at once what is listed and what can be called", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const line = await RawSocket.open(server.url);
@@ -302,7 +302,7 @@ test("login, another user and logout change at once what is listed and what can 
     assertEquals(await listings(line), LISTED[who]);
     assertEquals(await answersTo(line, "operate"), who === "ada" ? 1 : -32601);
     assertEquals(await answersTo(line, "secret"), 42);
-    // Nobody else becomes somebody.
+    // No other connection changes its user.
     assertEquals(await listings(other), LISTED.nobody);
   }
   assertEquals(await answersTo(line, "log_out"), true);
@@ -329,7 +329,7 @@ test("a change by the program, from outside of any call, holds at once", async (
   await line.leave();
 });
 
-test("a change holds for the entries of a batch that come after it, and was not for those before", async () => {
+test("a change holds for the later entries of a batch, and not for the earlier ones", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const line = await RawSocket.open(server.url);
@@ -353,7 +353,7 @@ test("a change over POST ends with its request", async () => {
   assertEquals(await post(server, "nobody", call("secret", 3)), failure(3, -32601));
 });
 
-test("a change holds at the next step of calls in flight: for their user, and for guards further in", async () => {
+test("a change holds at the next step of calls that run: for their user, and for inner guards", async () => {
   const { rpc, ran } = testServer();
   const waiting = deferred();
   let held = 0;
@@ -408,7 +408,7 @@ async function byId(line: RawSocket, count: number): Promise<Record<string, unkn
 
 const TOPICS = ["news", "secrets", "orders", "room.1", "room.2"] as const;
 
-/** Sends one event to each topic; answers those that somebody heard. */
+/** Publishes one event to each topic. Returns the topics that had a subscriber. */
 function publish(rpc: TestServer, data: unknown): string[] {
   return TOPICS.filter((topic) => rpc.publish(topic, data).deliveries > 0);
 }
@@ -466,7 +466,7 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
     ready.resolve();
     for (const [index, line] of lines.entries()) {
       line.send(call("leave", "leave"));
-      // Everybody who has not left yet hears all of it.
+      // Connections that are still open get every event.
       for (let before = 0; before < 3 * index; before++) await line.next();
       assertEquals(await line.next(), notice("secrets", "before"));
       assertEquals(await line.next(), result("leave", "bye"));
@@ -478,7 +478,7 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
 }
 
 for (const order of ["before", "after"] as const) {
-  test(`a subscription that is asked for right ${order} a logout does not outlive it`, async () => {
+  test(`a subscription that is begun just ${order} a logout ends with it`, async () => {
     const { rpc } = testServer();
     rpc.publish("secrets", "the last event");
     await using server = await serveHere(rpc);
@@ -494,7 +494,7 @@ for (const order of ["before", "after"] as const) {
 }
 
 for (const change of ["a logout", "another user"] as const) {
-  test(`a guard for the whole server drops subscriptions with ${change}, too`, async () => {
+  test(`a guard for the whole server ends subscriptions with ${change}, too`, async () => {
     const { rpc } = testServer();
     rpc.use(userPassesTest((user: User) => user.name !== "bob"));
     await using server = await serveHere(rpc);
@@ -511,7 +511,7 @@ for (const change of ["a logout", "another user"] as const) {
   });
 }
 
-test("subscriptions by id end with the right to them, and their generators with them", async () => {
+test("subscriptions by id end when a guard refuses them, and their generators with them", async () => {
   const { rpc, ended } = testServer();
   await using server = await serveHere(rpc);
   const line = await as("ada", server);
@@ -540,7 +540,7 @@ test("subscriptions by id end with the right to them, and their generators with 
   await until(() => ended.length === 4);
 });
 
-test("a subscription by id that is asked for beside a logout sends nothing", async () => {
+test("a subscription by id that is begun beside a logout sends nothing", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   const line = await as("ada", server);
@@ -551,7 +551,7 @@ test("a subscription by id that is asked for beside a logout sends nothing", asy
 
 // -- revoke --
 
-test("revoke() ends at once all that a connection has: calls both ways, topics, subscriptions by id", async () => {
+test("revoke() ends calls in both directions, topics and subscriptions by id at once", async () => {
   const { rpc, ended, log } = testServer();
   const [waits, aborted] = [deferred(), deferred<unknown>()];
   rpc.method("wait", (_params: unknown, { signal }) => {
@@ -586,7 +586,7 @@ test("revoke() ends at once all that a connection has: calls both ways, topics, 
   await bob.leave();
 });
 
-test("revoke() holds for those whose handshake is still under way", async () => {
+test("revoke() holds for connections whose handshake still runs", async () => {
   const { rpc } = testServer();
   const arrived: Handshake[] = [];
   const waiting = deferred();

@@ -19,64 +19,68 @@ import { checkMs } from "../../util/check_option.ts";
 export type { JwtKeys } from "./keys.ts";
 export type { JwtRules, ToUser } from "./verify.ts";
 
-/** How {@linkcode jwt} behaves: keys, which tokens are good, and these. */
+/** Options of {@linkcode jwt}: the keys, which tokens are accepted, and the ones listed here. */
 export interface JwtOptions<User extends object = JwtUser> extends JwtRules {
   /**
-   * Makes the user of the claims of a good token; `null` refuses the token.
+   * Makes a user from the claims of a valid token; `null` rejects the token.
    *
-   * @default {the claims as a JwtUser}
+   * @default {makes a JwtUser}
    */
   readonly toUser?: ToUser<User>;
   /**
-   * Whether nobody gets in without a token: a POST, and any other request but an upgrade, is refused
-   * with 401; a WebSocket can do nothing but call `login`, and is closed with 1008 unless it does so
-   * in time. Whom a backend that was mounted before this one has let in needs no token.
+   * Whether every peer needs a token. If so, the server answers a POST without one, and any other
+   * request except an upgrade, with 401. A WebSocket without a token can only call `login`, and the
+   * server closes it with 1008 if it does not do so in time. A peer that already has a user, from a
+   * backend that was mounted before this one, needs no token.
    *
-   * @default {false, who has none is nobody}
+   * @default {false, a peer without a token has the user null}
    */
   readonly required?: boolean;
   /**
-   * Milliseconds in which a WebSocket has to log in where `required` is set.
+   * Milliseconds that a WebSocket has to log in if `required` is set.
    *
    * @default {10000}
    */
   readonly loginDeadlineMs?: number;
 }
 
-/** What a token's user is unless `toUser` makes another. */
+/** The user of a token, unless `toUser` makes another. */
 export interface JwtUser {
   /** The token's `sub`. */
   readonly name: string;
-  /** What `permissionRequired` asks for: the words of `scope`, and those listed in `permissions`. */
+  /** What `permissionRequired` reads: the words of `scope`, and the entries of `permissions`. */
   readonly permissions: readonly string[];
-  /** All that the token says. */
+  /** All claims of the token. */
   readonly claims: JWTPayload;
 }
 
-/** What clients may call. */
+/** The methods that clients may call. */
 export interface JwtMethods {
-  /** Answers `true`; rejects where the token is refused. */
+  /** Sets the user of the connection. Answers `true`, or fails if the token is rejected. */
   readonly login: (params: { token: string } | [token: string]) => true;
 }
 
 /**
- * A backend for JSON Web Tokens. A peer proves who it is
+ * A backend for JSON Web Tokens. A peer sends its token
  *
- * - with `Authorization: Bearer TOKEN`, on a POST or an upgrade to WebSocket,
- * - with the subprotocols `jsonrpc` and `bearer.TOKEN`, which is what a browser can send, and what
- *   the option `token` of a client does,
+ * - in `Authorization: Bearer TOKEN`, with a POST or an upgrade to WebSocket,
+ * - in the subprotocols `jsonrpc` and `bearer.TOKEN`, which browsers can send and the option `token`
+ *   of a client does send,
  * - or by calling `login` with `{ token }` on a WebSocket.
  *
- * A bad token is refused with 401, and by `login` with -32602; nothing of it is logged or said back.
- * When a token expires its WebSocket is closed with 4401, unless `login` has brought a new one
- * before. A `login` that fails leaves all as it was.
+ * The server answers a bad token with 401, and `login` answers it with -32602. No log and no answer
+ * contains any part of a token. When a token expires, the server closes the WebSocket with 4401,
+ * unless `login` brought a new token before. A `login` that fails changes nothing.
  *
- * @typeParam User What users are.
- * @param options Keys, and which tokens are good.
- * @throws {TypeError} Where keys, algorithms or names do not fit together.
- * @throws {RangeError} Where a number makes no sense, or a secret is too short.
+ * @typeParam User The type of users.
+ * @param options The keys, and which tokens are accepted.
+ * @returns The backend, to be passed to `rpc.use()`: from then on `request.user` is a user of a token
+ * or `null`.
+ * @throws {TypeError} If keys and algorithms do not fit together, or a name is empty.
+ * @throws {RangeError} If a number is out of bounds, or a secret is too short.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc8725 | RFC 8725, best practices for JWT}
  *
- * @example A secret that the issuer has too
+ * @example A secret that the issuer shares
  * ```ts
  * import { SignJWT } from "jose";
  * import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
@@ -122,104 +126,109 @@ export function jwt<User extends object = JwtUser>(
   const { required = false } = options;
   const loginDeadlineMs = checkMs("loginDeadlineMs", options.loginDeadlineMs ?? 10_000, 1);
   const verify = createVerifier(options, options.toUser ?? toJwtUser as ToUser<User>);
-  const stay = new TokenExpiry(required ? loginDeadlineMs : Infinity);
+  const expiry = new TokenExpiry(required ? loginDeadlineMs : Infinity);
 
   async function handshake(handshake: Handshake): Promise<Response | undefined> {
     try {
       const token = bearerToken(handshake);
-      if (token !== undefined) stay.admit(handshake, await verify(token));
+      if (token !== undefined) expiry.authenticate(handshake, await verify(token));
     } catch (error) {
       if (error instanceof TokenError) return unauthorized(error);
       throw error;
     }
-    // On a WebSocket the token may still come, with the first message.
-    const mayStillCome = handshake.isUpgrade === true;
-    return required && handshake.user === null && !mayStillCome ? unauthorized() : undefined;
+    // A WebSocket may still send its token, with the first message.
+    const mayLogIn = handshake.isUpgrade === true;
+    return required && handshake.user === null && !mayLogIn ? unauthorized() : undefined;
   }
 
   async function login(params: unknown, { connection }: RpcRequest): Promise<true> {
     try {
-      stay.login(connection, await verify(tokenIn(params)));
+      expiry.login(connection, await verify(tokenIn(params)));
       return true;
     } catch (error) {
       if (!(error instanceof TokenError)) throw error;
-      throw new RpcInvalidParamsError({ data: `Token refused: ${error.message}` });
+      throw new RpcInvalidParamsError({ data: `Token rejected: ${error.message}` });
     }
   }
 
   return {
     name: "jwt",
     handshake,
-    // A guard: who may not stay sees nothing in any list either.
+    // A guard and no plain middleware, so that the lists of methods and topics are empty as well.
     middleware: guard(({ connection, name }) =>
-      !stay.isOver(connection) && (!required || name === "login" || connection.user !== null)
+      !expiry.isExpired(connection) && (!required || name === "login" || connection.user !== null)
     ),
     methods: { login: { handler: login, names: ["token"], socketOnly: true } },
-    onOpen: (connection) => stay.begin(connection),
-    onClose: (connection) => stay.end(connection),
+    onOpen: (connection) => expiry.opened(connection),
+    onClose: (connection) => expiry.closed(connection),
     onUserChange(connection) {
-      if (connection.user === null) stay.awaitLogin(connection);
+      if (connection.user === null) expiry.awaitLogin(connection);
     },
   };
 }
 
-/** How long each WebSocket may stay: until its token expires, or until it should have logged in. */
+/** Closes connections when their token expires, or when they have not logged in in time. */
 class TokenExpiry {
   readonly #loginDeadlineMs: number;
-  readonly #arrivals = new WeakMap<Handshake, number>();
-  readonly #expiries = new WeakMap<Connection, number>();
+  readonly #handshakes = new WeakMap<Handshake, number>();
+  readonly #connections = new WeakMap<Connection, number>();
   readonly #timers = new ConnectionTimers();
 
+  /** @param loginDeadlineMs Milliseconds that a connection without a user has to log in. */
   constructor(loginDeadlineMs: number) {
     this.#loginDeadlineMs = loginDeadlineMs;
   }
 
-  admit(handshake: Handshake, { user, expiresAt }: Identity<object>): void {
+  /** Sets the user of a handshake, and notes when the token expires. */
+  authenticate(handshake: Handshake, { user, expiresAt }: Identity<object>): void {
     handshake.user = user;
-    this.#arrivals.set(handshake, expiresAt);
+    this.#handshakes.set(handshake, expiresAt);
   }
 
-  begin(connection: Connection): void {
-    const expiresAt = this.#arrivals.get(connection.handshake);
-    if (expiresAt !== undefined) this.#until(expiresAt, connection);
+  /** Starts the timer of a connection that has opened. */
+  opened(connection: Connection): void {
+    const expiresAt = this.#handshakes.get(connection.handshake);
+    if (expiresAt !== undefined) this.#expireAt(expiresAt, connection);
     else if (connection.user === null) this.awaitLogin(connection);
   }
 
+  /** Sets the user of an open connection; the new token's expiry replaces that of the old one. */
   login(connection: Connection, { user, expiresAt }: Identity<object>): void {
     if (!connection.isOpen) return;
-    this.#until(expiresAt, connection);
+    this.#expireAt(expiresAt, connection);
     connection.login(user);
   }
 
-  /** Begins the time in which a connection without a user has to get one. */
+  /** Starts the time that a connection without a user has to log in. */
   awaitLogin(connection: Connection): void {
     if (!connection.isOpen) return;
-    this.#expiries.delete(connection);
+    this.#connections.delete(connection);
     this.#timers.set(connection, Date.now() + this.#loginDeadlineMs, () => {
       if (connection.user === null) connection.close(1008, "Login required");
     });
   }
 
-  /** Whether the time is over, asked before each call: a timer may be late. */
-  isOver(connection: Connection): boolean {
-    const over = Date.now() >= (this.#expiries.get(connection) ?? Infinity);
-    if (over) this.#expire(connection);
-    return over;
+  /** Whether the token has expired. Asked before each call, since a timer may fire late. */
+  isExpired(connection: Connection): boolean {
+    const expired = Date.now() >= (this.#connections.get(connection) ?? Infinity);
+    if (expired) this.#expire(connection);
+    return expired;
   }
 
-  end(connection: Connection): void {
+  /** Removes the timer of a connection that has ended. */
+  closed(connection: Connection): void {
     this.#timers.clear(connection);
   }
 
-  #until(expiresAt: number, connection: Connection): void {
-    this.#expiries.set(connection, expiresAt);
+  #expireAt(expiresAt: number, connection: Connection): void {
+    this.#connections.set(connection, expiresAt);
     this.#timers.set(connection, expiresAt, () => this.#expire(connection));
   }
 
   #expire(connection: Connection): void {
     if (!connection.isOpen) return;
     connection.close(4401, "Token expired");
-    connection.logout(); // for handlers that still run
+    connection.logout(); // handlers that still run must not act for the user
   }
 }
 
@@ -227,10 +236,10 @@ function toJwtUser({ ...claims }: JWTPayload): JwtUser | null {
   const { sub: name, scope, permissions } = claims;
   if (typeof name !== "string" || name === "") return null;
   const words = typeof scope === "string" ? scope.split(" ") : scope;
-  return { name, permissions: [...texts(words), ...texts(permissions)], claims };
+  return { name, permissions: [...stringsIn(words), ...stringsIn(permissions)], claims };
 }
 
-function texts(value: unknown): string[] {
+function stringsIn(value: unknown): string[] {
   if (!Array.isArray(value)) return [];
   return value.filter((each) => typeof each === "string" && each !== "");
 }
@@ -238,5 +247,5 @@ function texts(value: unknown): string[] {
 function tokenIn(params: unknown): string {
   const { token } = params as { token?: unknown } | undefined ?? {};
   if (typeof token === "string") return token;
-  throw new TokenError("expected { token }");
+  throw new TokenError("expected params { token }");
 }

@@ -1,5 +1,5 @@
 /**
- * From a token to the user that it stands for, or to the reason why it is refused.
+ * Verifies a token, and makes its user.
  *
  * @module
  */
@@ -11,43 +11,46 @@ import { resolveKeys } from "./keys.ts";
 import type { JwtKeys } from "./keys.ts";
 import { checkMs } from "../../util/check_option.ts";
 
-/** Which tokens are good. */
+/** Which tokens are accepted. */
 export interface JwtRules extends JwtKeys {
   /**
-   * Whom tokens must be meant for: their `aud` is or has one of these. Without it a token that
-   * names an audience is refused, since it is meant for somebody else.
+   * The audience, or several: a token must name one of them in `aud`. Without this option the server
+   * rejects every token that has an `aud`, because it was made for another server.
    */
   readonly audience?: string | readonly string[];
-  /** Who must have made the tokens: their `iss` is one of these. Without it `iss` is not looked at. */
+  /** The issuer, or several: the `iss` of a token must be one of them. Without it `iss` is ignored. */
   readonly issuer?: string | readonly string[];
   /**
-   * Milliseconds by which clocks may differ: a token is good that much longer, and earlier. At
-   * most 60000.
+   * Milliseconds by which the clocks of issuer and server may differ: the server accepts a token that
+   * much earlier and longer. At most 60000.
    *
    * @default {0}
    */
   readonly leewayMs?: number;
 }
 
-/** Makes the user of the claims of a good token. `null` refuses the token. */
+/** Makes a user from the claims of a valid token. `null` rejects the token. */
 export type ToUser<User extends object> = (
   claims: JWTPayload,
 ) => User | null | Promise<User | null>;
 
-/** Whom a token stands for, and until when. */
+/** The user of a token, and when the token expires. */
 export interface Identity<User extends object> {
   /** The user. */
   readonly user: User;
-  /** When the token is no longer good, leeway included: milliseconds of the epoch. */
+  /** When the token expires, leeway included, in milliseconds of the epoch. */
   readonly expiresAt: number;
 }
 
 /**
- * Makes the function that verifies tokens. That rejects with {@linkcode TokenError} where the token
- * is not good, and with anything else where the fault is on this side.
+ * Makes the function that verifies tokens.
  *
- * @throws {TypeError} Where the rules contradict each other.
- * @throws {RangeError} Where a number makes no sense.
+ * @param rules The keys, and which tokens are accepted.
+ * @param toUser Makes the user of a token.
+ * @returns A function that gives the user of a token. It rejects with {@linkcode TokenError} if the
+ * token is bad, and with another error if this server or the key server failed.
+ * @throws {TypeError} If the rules contradict each other.
+ * @throws {RangeError} If a number is out of bounds.
  */
 export function createVerifier<User extends object>(
   rules: JwtRules,
@@ -58,31 +61,31 @@ export function createVerifier<User extends object>(
   const leewayMs = options.clockTolerance * 1000;
 
   async function claimsOf(token: string): Promise<JWTPayload & { exp: number }> {
-    if (token.length > MAX_TOKEN_LENGTH) throw new TokenError("it is too long");
+    if (token.length > MAX_TOKEN_LENGTH) throw new TokenError("too long");
     try {
       const { payload } = await jwtVerify<{ exp: number }>(token, keys, options);
       return payload;
     } catch (error) {
-      throw isRefusal(error) ? new TokenError(reasonOf(error)) : error;
+      throw isTokenFault(error) ? new TokenError(reasonOf(error)) : error;
     }
   }
 
   return async function verify(token) {
     const claims = await claimsOf(token);
     const expiresAt = claims.exp * 1000 + leewayMs;
-    // To the millisecond: until here it was to the second.
-    if (Date.now() >= expiresAt) throw new TokenError("it has expired");
+    // jose compares seconds; this compares milliseconds.
+    if (Date.now() >= expiresAt) throw new TokenError("expired");
     if (claims.aud !== undefined && options.audience === undefined) {
-      throw new TokenError('its "aud" is not for this server');
+      throw new TokenError('its "aud" does not match');
     }
     const user = await toUser(claims);
-    if (user === null) throw new TokenError("its user is not known");
+    if (user === null) throw new TokenError("unknown user");
     if (typeof user === "object") return { user, expiresAt };
     throw new TypeError(`Expected \`toUser\` to give an object or null, got a ${typeof user}`);
   };
 }
 
-// Longer than any that fits in the headers that common proxies take.
+// As much as common proxies accept in one header.
 const MAX_TOKEN_LENGTH = 8192;
 
 function resolveRules(rules: JwtRules) {
@@ -95,32 +98,37 @@ function resolveRules(rules: JwtRules) {
   };
 }
 
-/** One name or several. Nothing is not the same as left out: it may come of a setting that is missing. */
+/**
+ * One name or several. An option that is given as `undefined` is an error and not the same as leaving
+ * it out: it may come from a setting that is missing, and would then accept tokens of any issuer.
+ */
 function names(option: string, value: string | readonly string[] | undefined): string[] {
   const list = typeof value === "string" ? [value] : value ?? [];
-  const good = list.length > 0 && list.every((each) => typeof each === "string" && each !== "");
-  if (good) return [...list];
-  throw new TypeError(`Expected \`${option}\` to be a text or a list of texts, got \`${value}\``);
+  const valid = list.length > 0 && list.every((each) => typeof each === "string" && each !== "");
+  if (valid) return [...list];
+  throw new TypeError(
+    `Expected \`${option}\` to be a string or a list of strings, got \`${value}\``,
+  );
 }
 
-/** Whether the token is at fault, and not the keys or the way to them. */
-function isRefusal(error: unknown): error is errors.JOSEError {
-  return error instanceof errors.JOSEError && !OUR_FAULTS.has(error.code);
+/** Whether the token is at fault, and neither the keys nor the server that has them. */
+function isTokenFault(error: unknown): error is errors.JOSEError {
+  return error instanceof errors.JOSEError && !SERVER_FAULTS.has(error.code);
 }
 
-const OUR_FAULTS: ReadonlySet<string> = new Set([
+const SERVER_FAULTS: ReadonlySet<string> = new Set([
   errors.JOSEError.code,
   errors.JWKInvalid.code,
   errors.JWKSInvalid.code,
   errors.JWKSTimeout.code,
 ]);
 
-/** Made of fixed words: what jose says may hold a piece of the token. */
+/** A reason in fixed words: the message of jose's error may quote a part of the token. */
 function reasonOf(error: errors.JOSEError): string {
-  if (error instanceof errors.JWTExpired) return "it has expired";
-  if (!(error instanceof errors.JWTClaimValidationFailed)) return "its form or its signature";
-  if (error.claim === "nbf" && error.reason === "check_failed") return "it is not good yet";
+  if (error instanceof errors.JWTExpired) return "expired";
+  if (!(error instanceof errors.JWTClaimValidationFailed)) return "malformed or bad signature";
+  if (error.claim === "nbf" && error.reason === "check_failed") return "not valid yet";
   return error.reason === "missing"
-    ? `it has no "${error.claim}"`
-    : `its "${error.claim}" is not for this server`;
+    ? `"${error.claim}" is missing`
+    : `its "${error.claim}" does not match`;
 }

@@ -1,5 +1,6 @@
 /**
- * What can be done with the users of a file. Knows no connections.
+ * Creating, changing and deleting the users of a file, and checking their passwords. Knows nothing of
+ * connections.
  *
  * @module
  */
@@ -11,22 +12,22 @@ import type { PasswdRecord } from "./table.ts";
 import { samePassword } from "./hash.ts";
 import type { PasswordHasher } from "./hash.ts";
 
-/** What a user may do. */
+/** The rights of a user. */
 export interface PasswdRights {
-  /** Permissions by name: yours, and `create_user`, `delete_user` and `set_password`. */
+  /** Names of permissions: your own, and `create_user`, `delete_user` and `set_password`. */
   readonly permissions?: readonly string[] | ReadonlySet<string>;
-  /** Whether they may do everything. */
+  /** Whether the user has every permission. */
   readonly superuser?: boolean;
 }
 
-/** Who has a say in a change. */
+/** How a change of one user is checked and announced. */
 export interface UpdateOptions {
   /**
-   * Whether the change may be made to a user: asked before the work and again before the file is
-   * written. May throw. @default {every change}
+   * Whether the user may be changed. Called before the password is hashed, and again before the file
+   * is written, since a permission may be lost in between. May throw. @default {always `true`}
    */
   readonly permits?: (record: PasswdRecord) => boolean;
-  /** Called when the file is written, before anybody is told. */
+  /** Called when the file is written, before other connections of the user are logged out. */
   readonly written?: () => void;
 }
 
@@ -36,54 +37,67 @@ export class Accounts {
   readonly #hasher: PasswordHasher;
 
   /**
-   * @param file Where they are kept.
-   * @param hasher What hashes their passwords.
+   * @param file The file.
+   * @param hasher Hashes and checks passwords.
    */
   constructor(file: PasswdFile, hasher: PasswordHasher) {
     this.#file = file;
     this.#hasher = hasher;
   }
 
-  /** The user of a name, as far as is known without looking at the file. */
+  /** The user of a name, as of the last look at the file. */
   get(name: string): PasswdRecord | undefined {
     return this.#file.table.get(name);
   }
 
-  /** Looks whether somebody else has changed the file. */
+  /** Reads the file again if another program has changed it. */
   async reload(): Promise<void> {
     await this.#file.read();
   }
 
   /**
-   * Finds the user whose password it is.
+   * Checks the password of a user.
    *
-   * @param beginning Called when the turn has come; what it throws rejects, and nothing is checked.
+   * @param beforeHash Called just before the password is hashed, perhaps after a wait. If it throws,
+   * the password is not checked.
+   * @returns The user if the password is right, else `undefined`. Rejects with what `beforeHash`
+   * throws, and if the file cannot be read.
    */
   async verifyPassword(
     name: string,
     password: string,
-    beginning: () => void,
+    beforeHash: () => void,
   ): Promise<PasswdRecord | undefined> {
     const table = await this.#file.read();
     const record = table.get(name);
-    const right = await this.#hasher.verify(password, record, table.mostRounds, beginning);
+    const right = await this.#hasher.verify(password, record, table.maxRounds, beforeHash);
     return right ? record : undefined;
   }
 
-  /** Hashes a right password anew where its hash is cheaper than new ones are. */
-  async renew(proven: PasswdRecord, password: string): Promise<void> {
-    if (!this.#hasher.isOutdated(proven)) return;
-    // A new salt would say that the password is another.
-    const hash = await this.#hasher.hash(password, proven.salt);
+  /**
+   * Hashes a password again if its hash has fewer rounds than new hashes get.
+   *
+   * @param verified The user whose password was just checked.
+   * @param password That password.
+   */
+  async renew(verified: PasswdRecord, password: string): Promise<void> {
+    if (!this.#hasher.isOutdated(verified)) return;
+    // The salt stays: a new one means that the password has changed, which logs the user out.
+    const hash = await this.#hasher.hash(password, verified.salt);
     await this.#file.update((table) => {
-      const record = table.get(proven.name);
-      if (record === undefined || !samePassword(record, proven)) return false;
+      const record = table.get(verified.name);
+      if (record === undefined || !samePassword(record, verified)) return false;
       table.set({ ...record, ...hash });
       return true;
     });
   }
 
-  /** Adds a user; answers `false` where there is one of that name. */
+  /**
+   * Adds a user.
+   *
+   * @param permits Throws if the user may no longer be added. Called before the file is written.
+   * @returns `false` if the name is taken.
+   */
   async create(
     name: string,
     password: string,
@@ -103,7 +117,7 @@ export class Accounts {
     });
   }
 
-  /** Takes a user away; answers `false` where there is none of that name. */
+  /** Deletes a user. @returns `false` if there is no such user, or `permits` says no. */
   delete(name: string, { permits = always }: UpdateOptions = {}): Promise<boolean> {
     return this.#file.update((table) => {
       const record = table.get(name);
@@ -111,9 +125,9 @@ export class Accounts {
     });
   }
 
-  /** Gives a user another password; answers `false` where there is none of that name. */
-  async setPassword(name: string, password: string, consent: UpdateOptions = {}): Promise<boolean> {
-    const { permits = always, written } = consent;
+  /** Changes a password. @returns `false` if there is no such user, or `permits` says no. */
+  async setPassword(name: string, password: string, options: UpdateOptions = {}): Promise<boolean> {
+    const { permits = always, written } = options;
     checkPassword(password);
     const known = (await this.#file.read()).get(name);
     if (known === undefined || !permits(known)) return false;
@@ -126,7 +140,7 @@ export class Accounts {
     }, written);
   }
 
-  /** Changes what a user may do; answers `false` where there is none of that name. */
+  /** Changes the rights of a user. @returns `false` if there is no such user. */
   async setRights(name: string, rights: PasswdRights): Promise<boolean> {
     const permissions = rights.permissions && checkAll(rights.permissions);
     return await this.#file.update((table) => {
@@ -139,7 +153,7 @@ export class Accounts {
   }
 }
 
-/** Whether two users may do the same. */
+/** Whether two users have the same rights. */
 export function sameRights(a: PasswdRecord, b: PasswdRecord): boolean {
   return a.superuser === b.superuser && a.permissions.size === b.permissions.size &&
     [...a.permissions].every((permission) => b.permissions.has(permission));
@@ -155,6 +169,6 @@ function checkAll(permissions: Iterable<string>): Set<string> {
 
 function checkPassword(password: string): void {
   if (typeof password === "string" && password !== "" && password.isWellFormed()) return;
-  const message = password === "" ? "The password is empty" : "The password is no text";
+  const message = password === "" ? "The password is empty" : "The password is not valid text";
   throw new RpcInvalidParamsError({ message });
 }

@@ -1,5 +1,5 @@
 /**
- * The users of one file: read again whenever somebody else has changed it, written as a whole.
+ * A file of users: read again whenever another program has changed it, and replaced as a whole.
  *
  * @module
  */
@@ -9,64 +9,64 @@ import type { FileHandle } from "node:fs/promises";
 import { lockedWrite } from "./locked_write.ts";
 import { PasswdTable } from "./table.ts";
 
-/** A file of users. It may be missing: then there are none. */
+/** A file of users. If the file is missing, there are no users. */
 export class PasswdFile {
   readonly #path: string;
   readonly #changed: () => void;
   readonly #lockTimeoutMs: number;
   #table = new PasswdTable();
   #stamp = "";
-  // What was asked of the file goes one after the other: nothing old overtakes something new.
+  // Reads and writes run one after the other, so that an old result never replaces a newer one.
   #last: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param path Where it is.
-   * @param changed Called each time the table is another than before.
-   * @param patienceMs Milliseconds for which another writer may keep the file locked before it
-   * counts as dead.
+   * @param path The path of the file.
+   * @param changed Called each time the users were read or written.
+   * @param lockTimeoutMs Milliseconds that another writer may keep the file locked before this one
+   * takes it for dead and breaks its lock.
    */
-  constructor(path: string, changed: () => void = () => {}, patienceMs = 5000) {
+  constructor(path: string, changed: () => void = () => {}, lockTimeoutMs = 5000) {
     this.#path = path;
     this.#changed = changed;
-    this.#lockTimeoutMs = patienceMs;
+    this.#lockTimeoutMs = lockTimeoutMs;
   }
 
-  /** The users, as they were when the file was looked at last. */
+  /** The users, as of the last look at the file. */
   get table(): PasswdTable {
     return this.#table;
   }
 
   /**
-   * Looks whether the file was changed, and reads it if so.
+   * Reads the file if it has changed.
    *
-   * @returns The users. Rejects where the file cannot be read, or a line of it makes no sense; the
-   * users are then those of before.
+   * @returns The users. Rejects if the file cannot be read or one of its lines is not valid; the
+   * users of before stay then.
    */
   async read(): Promise<PasswdTable> {
-    await this.#inTurn(() => this.#look());
+    await this.#queue(() => this.#refresh());
     return this.#table;
   }
 
   /**
    * Changes the file.
    *
-   * @param change Changes the table, which holds what the file holds now; answers `false` to leave
-   * the file as it is. May be called again, with another table.
-   * @param written Called when the file is written, before anybody is told.
-   * @returns What `change` answered. Rejects with what it throws, and where the file cannot be
-   * written.
+   * @param change Changes the table, which holds the users that are in the file now. Returns `false`
+   * to leave the file as it is. May be called again with another table, if another writer came first.
+   * @param written Called when the file is written, before `changed` is called.
+   * @returns What `change` returned. Rejects with what it throws, and if the file cannot be written.
    */
   update(
     change: (table: PasswdTable) => boolean,
     written: () => void = () => {},
   ): Promise<boolean> {
-    return this.#inTurn(async () => {
-      // Beside the file itself, not beside a link to it: that is where other writers look.
+    return this.#queue(async () => {
+      // The lock is made beside the file itself and not beside a link to it, where other writers
+      // would not find it.
       const path = await realpath(this.#path).catch(() => this.#path);
       let table = this.#table;
       const done = await lockedWrite(path, async () => {
         this.#stamp = "";
-        await this.#look();
+        await this.#refresh();
         table = new PasswdTable(this.#table.lines);
         return change(table) ? String(table) : undefined;
       }, this.#lockTimeoutMs);
@@ -79,13 +79,13 @@ export class PasswdFile {
     });
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+  #queue<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work);
     this.#last = result.catch(() => {});
     return result;
   }
 
-  async #look(): Promise<void> {
+  async #refresh(): Promise<void> {
     const file = await this.#open();
     try {
       const stamp = file === undefined ? "missing" : await stampOf(file);
@@ -117,10 +117,10 @@ export class PasswdFile {
   }
 }
 
-// A file that was changed this short ago may be changed again without looking any different.
+// A file that changed less than this long ago can change again within the same tick of its clock.
 const YOUNG_MS = 100;
 
-/** What differs where a file does; empty where that is not certain. */
+/** A text that differs if the file does; empty for a file that is too young to tell. */
 async function stampOf(file: FileHandle): Promise<string> {
   const { ino, size, mtimeMs, ctimeMs } = await file.stat();
   return Date.now() - Math.max(mtimeMs, ctimeMs) > YOUNG_MS

@@ -1,6 +1,5 @@
 /**
- * Passwords and what is kept of them: PBKDF2-HMAC-SHA256 by WebCrypto, which works on a thread of
- * its own.
+ * Hashing passwords with PBKDF2-HMAC-SHA256. WebCrypto does the work on another thread.
  *
  * @module
  */
@@ -9,13 +8,13 @@ import { ErrorCode, RpcServerError } from "../../protocol/errors.ts";
 import { Semaphore } from "../../util/semaphore.ts";
 import type { SemaphoreOptions } from "../../util/semaphore.ts";
 
-/** What is kept of a password. */
+/** The hash of a password, as it is stored. */
 export interface PasswordHash {
-  /** Iterations of PBKDF2: what one guess costs. */
+  /** Iterations of PBKDF2: the cost of one guess. */
   readonly rounds: number;
-  /** What makes equal passwords differ. */
+  /** Random bytes, so that equal passwords have different hashes. */
   readonly salt: Uint8Array<ArrayBuffer>;
-  /** The 32 bytes that the password and the salt give. */
+  /** The 32 bytes derived from the password and the salt. */
   readonly hash: Uint8Array<ArrayBuffer>;
 }
 
@@ -30,17 +29,17 @@ export type Derive = (
 export interface PasswordHasherOptions extends Omit<SemaphoreOptions, "full"> {
   /** Iterations for new hashes. */
   readonly rounds: number;
-  /** What derives. @default {PBKDF2-HMAC-SHA256} */
+  /** Derives the bytes of a hash. @default {PBKDF2-HMAC-SHA256} */
   readonly derive?: Derive;
 }
 
-/** Hashes passwords and checks them, few at once. */
+/** Hashes and checks passwords, only a few at the same time. */
 export class PasswordHasher {
   readonly #rounds: number;
   readonly #derive: Derive;
   readonly #semaphore: Semaphore;
 
-  /** @param options Cost and bounds. */
+  /** @param options The cost of a hash, and how many run and wait. */
   constructor(options: PasswordHasherOptions) {
     this.#rounds = options.rounds;
     this.#derive = options.derive ?? pbkdf2;
@@ -56,8 +55,8 @@ export class PasswordHasher {
   /**
    * Hashes a password.
    *
-   * @param salt Random where none is given.
-   * @returns Rejects with `-32009` where too many wait already.
+   * @param salt The salt. @default {16 random bytes}
+   * @returns The hash. Rejects with -32009 if too many wait already.
    */
   hash(password: string, salt: PasswordHash["salt"] = randomSalt()): Promise<PasswordHash> {
     const rounds = this.#rounds;
@@ -67,41 +66,42 @@ export class PasswordHasher {
   }
 
   /**
-   * Checks a password. A refusal costs the same rounds whatever was kept, nothing at all included:
-   * its time does not tell whether there is such a user, or how old the hash is.
+   * Checks a password. Every refusal costs the same number of rounds, whether or not the user exists
+   * and however cheap the stored hash is, so that the time it takes reveals neither.
    *
-   * @param kept What is kept of the right password; `undefined` where there is no such user.
-   * @param mostRounds The highest cost among all that is kept.
-   * @param beginning Called when the turn has come; what it throws rejects, and nothing is hashed.
-   * @returns Rejects with `-32009` where too many wait already.
+   * @param stored The hash of the right password; `undefined` if there is no such user.
+   * @param maxRounds The highest cost among all stored hashes.
+   * @param beforeHash Called when the password is about to be hashed. If it throws, nothing is hashed.
+   * @returns Whether the password is right. Rejects with what `beforeHash` throws, and with
+   * -32009 if too many wait already.
    */
   verify(
     password: string,
-    kept: PasswordHash | undefined,
-    mostRounds: number,
-    beginning: () => void,
+    stored: PasswordHash | undefined,
+    maxRounds: number,
+    beforeHash: () => void,
   ): Promise<boolean> {
-    const cost = Math.max(this.#rounds, mostRounds);
-    const { rounds, salt, hash } = kept ?? { ...NOBODY, rounds: cost };
+    const cost = Math.max(this.#rounds, maxRounds);
+    const { rounds, salt, hash } = stored ?? { ...NO_USER, rounds: cost };
     return this.#semaphore.run(async () => {
-      beginning();
+      beforeHash();
       const derived = await this.#derive(password, salt, rounds);
-      if (equalBytes(derived, hash) && kept !== undefined) return true;
-      if (rounds < cost) await this.#derive(password, NOBODY.salt, cost - rounds);
+      if (equalBytes(derived, hash) && stored !== undefined) return true;
+      if (rounds < cost) await this.#derive(password, NO_USER.salt, cost - rounds);
       return false;
     });
   }
 
-  /** Whether a hash is cheaper to guess at than a new one would be. */
-  isOutdated(kept: PasswordHash): boolean {
-    return kept.rounds < this.#rounds;
+  /** Whether a hash has fewer rounds than a new one would get. */
+  isOutdated(stored: PasswordHash): boolean {
+    return stored.rounds < this.#rounds;
   }
 }
 
-/** Bytes of a hash: those of SHA-256. */
+/** The length of a hash in bytes: that of SHA-256. */
 export const HASH_BYTES = 32;
 
-/** Compares in a time that depends on the lengths alone. */
+/** Compares two byte strings in a time that depends on their lengths alone. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   let difference = a.length ^ b.length;
   for (let index = 0; index < a.length; index++) {
@@ -110,13 +110,13 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0;
 }
 
-/** Whether two hashes are of one password: hashed anew at another cost, it keeps its salt. */
+/** Whether two hashes belong to one password. It keeps its salt if it is hashed again at another cost. */
 export function samePassword(a: PasswordHash, b: PasswordHash): boolean {
   return equalBytes(a.salt, b.salt) && (a.rounds !== b.rounds || equalBytes(a.hash, b.hash));
 }
 
-// What is checked where there is no such user.
-const NOBODY = { salt: new Uint8Array(16), hash: new Uint8Array(HASH_BYTES) };
+// Checked in place of a hash if there is no such user.
+const NO_USER = { salt: new Uint8Array(16), hash: new Uint8Array(HASH_BYTES) };
 
 function randomSalt(): PasswordHash["salt"] {
   return crypto.getRandomValues(new Uint8Array(16));

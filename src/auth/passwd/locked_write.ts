@@ -1,11 +1,12 @@
 /**
- * Replacing a file so that no other writer comes between reading and writing, nothing is lost when
- * a writer dies, and readers always find a whole file.
+ * Replacing a file so that no other writer gets between reading and writing, a writer that dies loses
+ * nothing, and readers always find a whole file.
  *
- * The lock is a folder `FILE.lock` with one file in it: what its owner is about to write. Moving
- * that file into place is at once the write and the release, since an empty lock is nobody's. The
- * lock of a dead writer is broken by deleting that file; should the writer only have been slow, it
- * has nothing left to move and begins again. So no clock is trusted with more than patience.
+ * The lock is a folder `FILE.lock` with one file in it, the draft of the new content. Moving the draft
+ * into place is the write and the release in one step, because an empty lock belongs to nobody. The
+ * lock of a dead writer is broken by deleting its draft. If that writer was only slow, it finds that
+ * it has nothing left to move, and starts again. A wrong clock or timeout can therefore cost time, but
+ * never a change.
  *
  * @module
  */
@@ -14,23 +15,23 @@ import { mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/prom
 import { dirname, join } from "node:path";
 
 /**
- * Replaces a file by what is made of it.
+ * Replaces a file.
  *
- * @param path The file; it may be missing, its folder may not.
- * @param rewrite Reads the file and gives its new text, or `undefined` to leave it. Called again
- * where another writer has lost patience in the meantime.
- * @param patienceMs Milliseconds for which one lock may stand before its writer counts as dead.
- * @returns Whether the file was replaced. Rejects with what `rewrite` throws, and where the file
- * cannot be written.
+ * @param path The path of the file. The file may be missing, its folder must exist.
+ * @param rewrite Reads the file and gives its new text, or `undefined` to leave it. Called again if
+ * another writer has broken the lock in the meantime.
+ * @param lockTimeoutMs Milliseconds that one lock may stand before its writer counts as dead.
+ * @returns Whether the file was replaced. Rejects with what `rewrite` throws, and if the file cannot
+ * be written.
  */
 export async function lockedWrite(
   path: string,
   rewrite: () => Promise<string | undefined>,
-  patienceMs: number,
+  lockTimeoutMs: number,
 ): Promise<boolean> {
   const lock = `${path}.lock`;
   for (;;) {
-    const token = await acquire(lock, patienceMs);
+    const token = await acquire(lock, lockTimeoutMs);
     const draft = join(lock, token);
     try {
       const text = await rewrite();
@@ -43,26 +44,28 @@ export async function lockedWrite(
   }
 }
 
-// Between two looks at a lock of somebody else's; not the same for all who wait.
-const LOOK_MS = 10;
+// The mean time between two looks at a lock; random, so that waiting writers do not move in step.
+const POLL_MS = 10;
 
-/** Waits for the lock and takes it; gives the name of the file in it. */
-async function acquire(lock: string, patienceMs: number): Promise<string> {
+/** Waits for the lock and takes it. Returns the name of the draft in it. */
+async function acquire(lock: string, lockTimeoutMs: number): Promise<string> {
   for (;;) {
-    await untilFree(lock, patienceMs);
+    await untilFree(lock, lockTimeoutMs);
     const token = crypto.randomUUID();
     if (await take(lock, token)) return token;
   }
 }
 
-async function untilFree(lock: string, patienceMs: number): Promise<void> {
+async function untilFree(lock: string, lockTimeoutMs: number): Promise<void> {
   let since = performance.now();
   let owner = await ownerOf(lock);
   while (owner !== undefined) {
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS * (0.5 + Math.random())));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS * (0.5 + Math.random())));
     const next = await ownerOf(lock);
     if (next !== owner) since = performance.now();
-    else if (performance.now() - since > patienceMs) await rm(join(lock, owner), { force: true });
+    else if (performance.now() - since > lockTimeoutMs) {
+      await rm(join(lock, owner), { force: true });
+    }
     owner = next;
   }
 }
@@ -72,7 +75,10 @@ async function ownerOf(lock: string): Promise<string | undefined> {
   return owner;
 }
 
-/** Moves a folder that has its file already to where the lock is: it fits only over an empty one. */
+/**
+ * Makes a folder with a draft in it and moves it to where the lock is. That fails if another writer
+ * holds the lock, since a folder can only replace an empty one.
+ */
 async function take(lock: string, token: string): Promise<boolean> {
   const folder = `${lock}.${token}`;
   await mkdir(folder, { mode: 0o700 });
@@ -88,7 +94,7 @@ async function take(lock: string, token: string): Promise<boolean> {
   }
 }
 
-/** Writes the draft and moves it into place; answers `false` where it is no longer there. */
+/** Writes the draft and moves it into place. Returns `false` if another writer has deleted it. */
 async function commit(draft: string, text: string, path: string): Promise<boolean> {
   try {
     const file = await open(draft, "r+");
@@ -107,7 +113,7 @@ async function commit(draft: string, text: string, path: string): Promise<boolea
   return true;
 }
 
-/** Makes the new name last, where the system can: some cannot open folders. */
+/** Writes the folder to disk, so that the new file outlives a power cut. Some systems cannot. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r").catch(() => undefined);
   await folder?.sync().catch(() => {});
@@ -118,7 +124,7 @@ async function removeEmpty(folder: string): Promise<void> {
   await rmdir(folder).catch(unless("ENOENT", "ENOTEMPTY", "EEXIST"));
 }
 
-/** Passes over errors that were to be expected. */
+/** Makes a handler that ignores errors with one of these codes and throws all others. */
 function unless(...codes: string[]): (error: unknown) => undefined {
   return (error) => {
     if (!codes.includes((error as { code?: string }).code ?? "")) throw error;

@@ -1,5 +1,5 @@
 /**
- * Users of a file on open connections: the methods that they call, and what a change does to them.
+ * The methods that passwd adds, and the connections on which users of the file are logged in.
  *
  * @module
  */
@@ -24,43 +24,43 @@ import { samePassword } from "./hash.ts";
 import { networkOf } from "./throttle.ts";
 import type { Throttle } from "./throttle.ts";
 
-/** Somebody who has logged in with a password. */
+/** A user who has logged in with a password. */
 export interface PasswdUser {
-  /** What they are called. */
+  /** The user's name. */
   readonly name: string;
-  /** What they may do. */
+  /** The names of the user's permissions. */
   readonly permissions: ReadonlySet<string>;
-  /** Whether they may do everything. */
+  /** Whether the user has every permission. */
   readonly superuser: boolean;
 }
 
-/** What {@linkcode PasswdMethodSet} is made of. */
-export interface PasswdMethodsOptions {
+/** What {@linkcode PasswdLogins} works with. */
+export interface PasswdLoginsOptions {
   /** The users. */
   readonly accounts: Accounts;
-  /** What slows guessing down. */
+  /** Slows down clients that guess passwords. */
   readonly throttle: Throttle;
-  /** Tells the address of a peer. */
+  /** Gives the address of a peer. */
   readonly addressOf: (handshake: Handshake) => string | undefined;
 }
 
-/** Who is logged in where. */
-export class PasswdMethodSet {
+/** Logs users in and out, and keeps the users of open connections up to date. */
+export class PasswdLogins {
   readonly #accounts: Accounts;
   readonly #throttle: Throttle;
-  readonly #addressOf: PasswdMethodsOptions["addressOf"];
-  // What each user on a connection was made of.
+  readonly #addressOf: PasswdLoginsOptions["addressOf"];
+  // The record that each user object was made from.
   readonly #records = new WeakMap<object, PasswdRecord>();
-  readonly #live = new Set<Connection>();
+  readonly #connections = new Set<Connection>();
 
-  /** @param parts What it is made of. */
-  constructor({ accounts, throttle, addressOf }: PasswdMethodsOptions) {
+  /** @param options The users, the throttle, and how addresses are found. */
+  constructor({ accounts, throttle, addressOf }: PasswdLoginsOptions) {
     this.#accounts = accounts;
     this.#throttle = throttle;
     this.#addressOf = addressOf;
   }
 
-  /** What can be called. */
+  /** The methods that clients may call. */
   methods(): Readonly<Record<string, PluginMethod>> {
     const socketOnly = true;
     return {
@@ -77,13 +77,13 @@ export class PasswdMethodSet {
       create_user: {
         handler: (params: unknown, request: RpcRequest) => this.#create(params, request),
         names: ["username", "password"],
-        use: [mayCreate],
+        use: [canCreate],
         socketOnly,
       },
       delete_user: {
         handler: (params: unknown, request: RpcRequest) => this.#delete(params, request),
         names: ["username"],
-        use: [mayDelete],
+        use: [canDelete],
         socketOnly,
       },
       set_password: {
@@ -95,24 +95,24 @@ export class PasswdMethodSet {
     };
   }
 
-  /** Follows a connection while its user is one of these. */
+  /** Keeps the connection up to date for as long as its user is one of the file. */
   userChanged(connection: Connection): void {
-    if (connection.isOpen && this.#recordOf(connection)) this.#live.add(connection);
-    else this.#live.delete(connection);
+    if (connection.isOpen && this.#recordOf(connection)) this.#connections.add(connection);
+    else this.#connections.delete(connection);
   }
 
-  /** Forgets a connection. */
-  ended(connection: Connection): void {
-    this.#live.delete(connection);
+  /** Forgets a connection that has ended. */
+  closed(connection: Connection): void {
+    this.#connections.delete(connection);
   }
 
-  /** Gives each open connection what its user is now. */
+  /** Gives each connection the current rights of its user; logs it out if the user has gone. */
   refresh(): void {
-    for (const connection of this.#live) {
+    for (const connection of this.#connections) {
       try {
         this.#refresh(connection);
       } catch (error) {
-        // Another plugin's fault: those that come after must not keep what is taken from them.
+        // Another plugin threw. Go on: the other connections must not keep rights that they have lost.
         connection.logger.error(`Cannot change the user of a connection: ${describeError(error)}`);
       }
     }
@@ -129,9 +129,9 @@ export class PasswdMethodSet {
     const { connection } = request;
     const name = textOf(params, "username");
     const password = textOf(params, "password");
-    const proven = await this.#verifyPassword(name, password, connection);
-    // From here to the login nothing is waited for: what was changed meanwhile is seen.
-    const record = proven && this.#current(proven);
+    const verified = await this.#verifyPassword(name, password, connection);
+    // There is no await from here to the login, so that no change of the user can be missed.
+    const record = verified && this.#current(verified);
     if (record === undefined || request.signal.aborted) return false;
     connection.login(this.#userOf(record));
     await this.#accounts.renew(record, password).catch((error) => {
@@ -147,12 +147,12 @@ export class PasswdMethodSet {
       name,
       password,
       {},
-      () => requirePermission(mayCreate, connection),
+      () => requirePermission(canCreate, connection),
     );
   }
 
   #delete(params: unknown, { connection }: RpcRequest): Promise<boolean> {
-    const permits = (record: PasswdRecord) => requirePermission(mayDelete, connection, record);
+    const permits = (record: PasswdRecord) => requirePermission(canDelete, connection, record);
     return this.#accounts.delete(textOf(params, "username"), { permits });
   }
 
@@ -161,10 +161,10 @@ export class PasswdMethodSet {
     const name = optionalText(params, "username") ?? own ?? textOf(params, "username");
     const password = textOf(params, "password");
     if (name === own) return await this.#setOwn(name, password, params, connection);
-    const permits = (record?: PasswdRecord) => requirePermission(mayReset, connection, record);
+    const permits = (record?: PasswdRecord) => requirePermission(canReset, connection, record);
     permits();
     const old = optionalText(params, "old_password") ?? "";
-    // Needless here, but whoever says it expects that it is looked at.
+    // The permission is enough, but a caller who sends the old password expects that it is checked.
     if (old !== "" && await this.#verifyPassword(name, old, connection) === undefined) return false;
     return await this.#accounts.setPassword(name, password, { permits });
   }
@@ -177,12 +177,12 @@ export class PasswdMethodSet {
   ): Promise<boolean> {
     const old = textOf(params, "old_password");
     if (await this.#verifyPassword(name, old, connection) === undefined) return false;
-    const isStill = () => this.#recordOf(connection)?.name === name;
+    const isStillLoggedIn = () => this.#recordOf(connection)?.name === name;
     return await this.#accounts.setPassword(name, password, {
-      permits: isStill,
+      permits: isStillLoggedIn,
       written: () => {
         const record = this.#accounts.get(name);
-        if (record !== undefined && isStill()) connection.login(this.#userOf(record));
+        if (record !== undefined && isStillLoggedIn()) connection.login(this.#userOf(record));
       },
     });
   }
@@ -192,7 +192,7 @@ export class PasswdMethodSet {
     password: string,
     { handshake, logger }: Connection,
   ): Promise<PasswdRecord | undefined> {
-    // No account has a longer name, and a stranger shall not fill the memory.
+    // Cut off: no account has a longer name, and strangers must not fill the memory with names.
     const account = name.slice(0, MAX_LENGTH);
     const address = networkOf(this.#addressOf(handshake));
     const check = () => this.#throttle.check(account, address);
@@ -202,13 +202,13 @@ export class PasswdMethodSet {
       this.#throttle.succeeded(account, address);
     } else {
       this.#throttle.failed(account, address);
-      const whence = address === "" ? "an unknown address" : address;
-      logger.info(`Wrong password or user ${JSON.stringify(account)}, from ${whence}`);
+      const from = address === "" ? "an unknown address" : address;
+      logger.info(`Login failed: wrong password or user ${JSON.stringify(account)}, from ${from}`);
     }
     return record;
   }
 
-  /** What a user is now; `undefined` where they are gone, or their password is another. */
+  /** The user as of now; `undefined` if the user was deleted, or the password has changed. */
   #current(record: PasswdRecord): PasswdRecord | undefined {
     const now = this.#accounts.get(record.name);
     return now && samePassword(now, record) ? now : undefined;
@@ -226,19 +226,23 @@ export class PasswdMethodSet {
   }
 }
 
-const mayCreate = permissionRequired("create_user");
-const mayDelete = permissionRequired("delete_user");
-const mayReset = permissionRequired("set_password");
+const canCreate = permissionRequired("create_user");
+const canDelete = permissionRequired("delete_user");
+const canReset = permissionRequired("set_password");
 
 /**
- * Insists that the user of a connection may, now, do something, to a user if one is given.
+ * Checks that the user of a connection has a permission at this moment.
  *
- * @throws {RpcServerError} `-32003` where not.
+ * @param guard The guard of the permission.
+ * @param connection The connection.
+ * @param record The user who is to be changed, if there is one: only superusers change superusers.
+ * @returns `true`.
+ * @throws {RpcServerError} If the user lacks the permission: -32003.
  */
 function requirePermission(guard: Guard, connection: Connection, record?: PasswdRecord): true {
   const user = connection.user as PermittedUser | null;
-  const may = guard.admits({ user, connection, name: "", kind: "method" }) === true;
-  if (may && (record?.superuser !== true || user?.superuser === true)) return true;
+  const isPermitted = guard.admits({ user, connection, name: "", kind: "method" }) === true;
+  if (isPermitted && (record?.superuser !== true || user?.superuser === true)) return true;
   throw new RpcServerError(ErrorCode.forbidden, "Permission denied");
 }
 
@@ -252,5 +256,5 @@ function optionalText(params: unknown, name: string): string | undefined {
   const given = params !== undefined && Object.hasOwn(params as object, name);
   const value = given ? (params as Record<string, unknown>)[name] ?? undefined : undefined;
   if (value === undefined || typeof value === "string") return value;
-  throw new RpcInvalidParamsError({ data: `Expected \`${name}\` to be a text` });
+  throw new RpcInvalidParamsError({ data: `Expected \`${name}\` to be a string` });
 }

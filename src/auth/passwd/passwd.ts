@@ -2,36 +2,36 @@
  * Users in a file, who log in with a password: the successor of aiohttp-json-rpc's
  * `PasswdAuthBackend`. It has the same methods and reads the same files.
  *
- * Every connection may call `login`. Whoever is logged in may call `logout`, and `set_password` for
- * themselves, with the old password. To create or delete users, or to set the password of another,
- * a user needs the permission `create_user`, `delete_user` or `set_password`, or has to be a
- * superuser; only superusers may do it to superusers. (In aiohttp-json-rpc every user may do all of
- * it.) What needs a permission does not exist for those who lack it. Whoever has `set_password` can
- * log in as anybody but a superuser: give it with care.
+ * Every connection may call `login`. A user who is logged in may call `logout`, and `set_password`
+ * for the own account, with the old password. A user needs the permission `create_user`,
+ * `delete_user` or `set_password` to create users, to delete them, or to set the password of another
+ * user; superusers need none, and only superusers may do it to superusers. (In aiohttp-json-rpc every
+ * user may do all of it.) For a caller who lacks a permission the method does not exist. A user with
+ * `set_password` can log in as every user who is not a superuser: give it with care.
  *
- * | method         | params                                   | answer                              |
- * | -------------- | ---------------------------------------- | ----------------------------------- |
- * | `login`        | `username`, `password`                   | whether they fit                    |
- * | `logout`       |                                          | `true`                              |
- * | `create_user`  | `username`, `password`                   | `false` where the name is taken     |
- * | `delete_user`  | `username`                               | `false` where there is no such user |
- * | `set_password` | `username`?, `password`, `old_password`? | `false` where one of them is wrong  |
+ * | method         | params                                   | answer                                 |
+ * | -------------- | ---------------------------------------- | -------------------------------------- |
+ * | `login`        | `username`, `password`                   | whether the password is right          |
+ * | `logout`       |                                          | `true`                                 |
+ * | `create_user`  | `username`, `password`                   | `false` if the name is taken           |
+ * | `delete_user`  | `username`                               | `false` if there is no such user       |
+ * | `set_password` | `username`?, `password`, `old_password`? | `false` if the user or `old_password` is wrong |
  *
- * They need a connection that lasts: over HTTP POST they do not exist. Errors: `-32602` for what the
- * file cannot hold, `-32003` where a permission is missing, `-32005` with `data.retryAfterMs` after
- * too many wrong passwords, `-32009` while too many passwords wait to be checked.
+ * They need a WebSocket: over HTTP POST these methods do not exist. Errors: -32602 if the file cannot
+ * hold a name or password, -32003 if a permission is missing, -32005 with `data.retryAfterMs` after
+ * too many wrong passwords, -32009 while too many passwords wait to be checked.
  *
- * A change is felt at once, on all open connections of the user: who is deleted is logged out; a new
- * password logs out all connections but the one that set it; permissions that are taken away take
- * their subscriptions with them. A failed login leaves everything as it was.
+ * A change takes effect at once on all open connections of the user. A deleted user is logged out. A
+ * new password logs out all connections but the one that has set it. A permission that is taken away
+ * ends the subscriptions that need it. A failed login changes nothing.
  *
  * A line of the file is `name:hash:salt:rounds:permission,permission:pbkdf2-sha256:superuser`. The
  * last two fields are new. Files without them are read, and aiohttp-json-rpc reads files with them,
- * but drops them when it writes: superusers are then users. Hashes that are cheaper than `rounds`
- * are renewed when their user logs in. The file is written with mode 0600 and replaced as a whole;
- * several servers may share it, each looks at it whenever a password is checked and whenever
- * something is changed. Programs that write into the file in place, as aiohttp-json-rpc does, must
- * not do so while a server runs.
+ * but drops them when it writes: superusers lose that right. A hash with fewer rounds than `rounds`
+ * is renewed when its user logs in. The file has mode 0600 and is replaced as a whole. Several servers
+ * may share it: each reads it again, if it has changed, whenever it checks a password or changes
+ * something. Programs that write into the file in place, as aiohttp-json-rpc does, must not do so
+ * while a server runs.
  *
  * @module
  */
@@ -43,81 +43,81 @@ import type { Handshake } from "../../core/connection.ts";
 import { Accounts } from "./accounts.ts";
 import type { PasswdRights } from "./accounts.ts";
 import { PasswdFile } from "./file.ts";
-import { PasswdMethodSet } from "./methods.ts";
+import { PasswdLogins } from "./methods.ts";
 import type { PasswdUser } from "./methods.ts";
 import { PasswordHasher } from "./hash.ts";
 import { Throttle } from "./throttle.ts";
+import { checkWhole } from "../../util/check_option.ts";
 
 export type { PasswdRights } from "./accounts.ts";
 export type { PasswdUser } from "./methods.ts";
 
-/** How passwords are kept, and how guessing is slowed down. */
+/** Options of {@linkcode passwd}: how passwords are hashed, and how guessing is slowed down. */
 export interface PasswdOptions {
   /**
-   * Iterations of PBKDF2-HMAC-SHA256 for new hashes, from 1,000: what each guess costs, and each
-   * login. Fewer than the default only in tests.
+   * Iterations of PBKDF2-HMAC-SHA256 for new hashes, at least 1,000: the cost of each guess, and of
+   * each login. Use fewer than the default only in tests.
    *
    * @default {600000}
    */
   readonly rounds?: number;
   /**
-   * Passwords that are hashed at the same time, each on a thread of its own.
+   * How many passwords are hashed at the same time, each on its own thread.
    *
    * @default {2}
    */
   readonly maxHashes?: number;
   /**
-   * Passwords that wait to be hashed. A further one is answered with -32009.
+   * How many passwords may wait to be hashed. The server answers a further one with -32009.
    *
    * @default {64}
    */
   readonly maxWaiting?: number;
   /**
-   * Wrong passwords that cost nothing, for one account from one address. It is five times as many
-   * for all accounts from one address, and ten times as many for one account from all addresses;
-   * the last does not hold for addresses from which the account was logged in before.
+   * Wrong passwords without a wait, for one account from one address; five times as many for all
+   * accounts from one address, and ten times as many for one account from all addresses. The last
+   * count is ignored for addresses from which the account has logged in before.
    *
    * @default {10}
    */
   readonly attempts?: number;
   /**
-   * Milliseconds to wait after one wrong password more; each further doubles them.
+   * Milliseconds to wait after one more wrong password. Each further one doubles the wait.
    *
    * @default {1000}
    */
   readonly firstWaitMs?: number;
   /**
-   * The longest such wait, in milliseconds. Each time it has passed, one wrong password is
-   * forgotten.
+   * The longest wait, in milliseconds. Each time it has passed, one wrong password is forgotten.
    *
    * @default {900000}
    */
   readonly maxWaitMs?: number;
   /**
-   * Tells the address of a peer. Behind a proxy all peers have that of the proxy: read the header
-   * that it sets, and that it does not take over from the peer. Those that have no address count as
-   * one.
+   * Gives the address of a peer, for the throttle and the log. Behind a proxy every peer has the
+   * address of the proxy: read the header that the proxy sets, and make sure that it overwrites the
+   * one that a peer sends. All peers without an address count as one.
    *
    * @default {handshake.remoteAddress}
    */
   readonly addressOf?: (handshake: Handshake) => string | undefined;
 }
 
-/** What clients may call. Each takes its params by position, too. */
+/** The methods that clients may call. Each takes its params by name or by position. */
 export interface PasswdMethods {
-  /** Answers whether they fit. */
+  /** Answers whether the password is right. */
   readonly login: (
     params: { username: string; password: string } | [username: string, password: string],
   ) => boolean;
-  /** Answers `true`. */
+  /** Removes the user of the connection. Answers `true`. */
   readonly logout: (params?: unknown) => boolean;
-  /** Answers `false` where the name is taken. */
+  /** Adds a user. Answers `false` if the name is taken. */
   readonly create_user: (
     params: { username: string; password: string } | [username: string, password: string],
   ) => boolean;
-  /** Answers `false` where there is no such user. */
+  /** Deletes a user. Answers `false` if there is no such user. */
   readonly delete_user: (params: { username: string } | [username: string]) => boolean;
-  /** Answers `false` where one of them is wrong. */
+  /** Changes a password. Answers `false` if the user or the old password is wrong. */
   readonly set_password: (
     params:
       | { username?: string; password: string; old_password?: string }
@@ -125,45 +125,48 @@ export interface PasswdMethods {
   ) => boolean;
 }
 
-/** Users in a file, to be mounted on a server. */
+/** A backend for users in a file, to be mounted with `rpc.use()`. */
 export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> {
   /**
-   * Adds a user: the first one, for who else could create it?
+   * Adds a user. Use it for the first user: `create_user` needs one who may call it.
    *
-   * @param name From 1 to 255 characters: no `:`, no `#` in front, nothing that is not printable.
+   * @param name 1 to 255 printable characters, without `:`, and without `#` at the start.
    * @param password At least one character.
-   * @param rights What they may do: nothing, unless told. Permissions are as names are, without `,`.
-   * @returns `false` where there is one of that name, and nothing was changed. Rejects with
-   * {@linkcode RpcInvalidParamsError} where the file cannot hold it, with {@linkcode RpcServerError}
-   * (-32009) while too many passwords wait to be hashed, and where the file cannot be read or
-   * written. So do the others.
+   * @param rights The user's permissions, named as users are but without `,`. @default {none}
+   * @returns `false` if the name is taken. Rejects with {@linkcode RpcInvalidParamsError} if the file
+   * cannot hold the user, with {@linkcode RpcServerError} (-32009) while too many passwords wait to be
+   * hashed, and if the file cannot be read or written. The other functions reject likewise.
    */
   createUser(name: string, password: string, rights?: PasswdRights): Promise<boolean>;
   /**
-   * Takes a user away, and logs all of their connections out.
+   * Deletes a user, and logs all of the user's connections out.
    *
-   * @returns `false` where there is none of that name.
+   * @param name The user's name.
+   * @returns `false` if there is no such user.
    */
   deleteUser(name: string): Promise<boolean>;
   /**
-   * Gives a user another password, and logs all of their connections out.
+   * Changes the password of a user, and logs all of the user's connections out.
    *
-   * @returns `false` where there is none of that name.
+   * @param name The user's name.
+   * @param password The new password.
+   * @returns `false` if there is no such user.
    */
   setPassword(name: string, password: string): Promise<boolean>;
   /**
-   * Changes what a user may do, at once, on all of their connections.
+   * Changes the rights of a user, at once, on all of the user's connections.
    *
-   * @param rights What is left out stays as it is.
-   * @returns `false` where there is none of that name.
+   * @param name The user's name.
+   * @param rights The new rights. A member that is left out stays as it is.
+   * @returns `false` if there is no such user.
    */
   setPermissions(name: string, rights: PasswdRights): Promise<boolean>;
   /**
-   * Looks whether somebody else has changed the file. Call it at the start, to learn of a line that
-   * makes no sense before the first user does, and after you have edited the file.
+   * Reads the file again if another program has changed it. Call it when the server starts, to find
+   * a bad line before the first user does, and after you have edited the file.
    *
-   * @returns Rejects where the file cannot be read, with the number of the line. The users are then
-   * those of before.
+   * @returns Rejects if the file cannot be read, with the number of the bad line. The users of before
+   * stay then.
    */
   reload(): Promise<void>;
 }
@@ -171,15 +174,15 @@ export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> 
 /**
  * Makes a backend for users in a file.
  *
- * @param path The file. It may be missing, and is then made with the first user; its folder has to
- * be there, and to be writable, since the file is replaced as a whole.
- * @param options How passwords are kept, and how guessing is slowed down.
- * @returns What to pass to `rpc.use()`: from then on `request.user` is a {@linkcode PasswdUser} or
- * `null`.
- * @throws {TypeError} Where the path is empty.
- * @throws {RangeError} Where an option makes no sense.
+ * @param path The file. If it is missing, it is made with the first user. Its folder must exist and
+ * be writable, since the file is replaced as a whole.
+ * @param options How passwords are hashed, and how guessing is slowed down.
+ * @returns The backend, to be passed to `rpc.use()`: from then on `request.user` is a
+ * {@linkcode PasswdUser} or `null`.
+ * @throws {TypeError} If the path is empty.
+ * @throws {RangeError} If an option is out of bounds.
  *
- * @example
+ * @example A user logs in
  * ```ts
  * import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
  * import { passwd } from "@x/jsonrpc/passwd";
@@ -197,26 +200,29 @@ export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> 
  * const [near, far] = linkedSockets();
  * rpc.attach(far);
  * const client = await connect(near);
- * const proof = { username: "ann", password: "correct horse" };
- * console.assert(await client.call("login", proof) === true);
+ * const credentials = { username: "ann", password: "correct horse" };
+ * console.assert(await client.call("login", credentials) === true);
  * console.assert(await client.call("whoami") === "ann");
  * await client.close();
  * await rm(folder, { recursive: true });
  * ```
  */
 export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdBackend {
-  if (path === "") throw new TypeError("Cannot keep users: the path of the file is empty");
-  const where = resolve(path instanceof URL ? fileURLToPath(path) : path);
+  if (path === "") {
+    throw new TypeError("Expected the path of the file of users, got an empty string");
+  }
+  const fullPath = resolve(path instanceof URL ? fileURLToPath(path) : path);
   const { addressOf = ({ remoteAddress }) => remoteAddress } = options;
   const { maxHashes: concurrency, ...bounds } = resolvePasswdBounds(options);
-  const file = new PasswdFile(where, () => live.refresh());
-  const accounts = new Accounts(file, new PasswordHasher({ ...bounds, concurrency }));
-  const live = new PasswdMethodSet({ accounts, throttle: new Throttle(bounds), addressOf });
+  const hasher = new PasswordHasher({ ...bounds, concurrency });
+  const file = new PasswdFile(fullPath, () => logins.refresh());
+  const accounts = new Accounts(file, hasher);
+  const logins = new PasswdLogins({ accounts, throttle: new Throttle(bounds), addressOf });
   return {
     name: "passwd",
-    methods: live.methods(),
-    onUserChange: (connection) => live.userChanged(connection),
-    onClose: (connection) => live.ended(connection),
+    methods: logins.methods(),
+    onUserChange: (connection) => logins.userChanged(connection),
+    onClose: (connection) => logins.closed(connection),
     createUser: (name, password, rights = {}) => accounts.create(name, password, rights),
     deleteUser: (name) => accounts.delete(name),
     setPassword: (name, password) => accounts.setPassword(name, password),
@@ -235,20 +241,14 @@ const DEFAULTS: Bounds = Object.freeze({
   firstWaitMs: 1000,
   maxWaitMs: 15 * 60_000,
 });
-const LEAST_ROUNDS = 1000;
-const MOST = 2 ** 31 - 1;
+const MIN_ROUNDS = 1000;
+const MAX = 2 ** 31 - 1;
 
 function resolvePasswdBounds(options: PasswdOptions): Bounds {
   const bounds = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as (keyof Bounds)[]) {
-    const value = options[name] ?? DEFAULTS[name];
-    const least = name === "rounds" ? LEAST_ROUNDS : 1;
-    if (!Number.isSafeInteger(value) || value < least || value > MOST) {
-      throw new RangeError(
-        `Expected \`${name}\` to be a whole number from ${least} to ${MOST}, got \`${value}\``,
-      );
-    }
-    bounds[name] = value;
+    const least = name === "rounds" ? MIN_ROUNDS : 1;
+    bounds[name] = checkWhole(name, options[name] ?? DEFAULTS[name], least, MAX);
   }
   return bounds;
 }

@@ -1,11 +1,11 @@
 /**
- * Users as lines of text: the format of aiohttp-json-rpc's `PasswdAuthBackend`, with room for more.
+ * Users as lines of text: the format of aiohttp-json-rpc's `PasswdAuthBackend`, with two more fields.
  *
  *     name:hash:salt:rounds:permission,permission:algorithm:superuser
  *
- * Hash and salt are hexadecimal. The last two fields are not in the ancestor's files and may be
- * missing: the algorithm is then, as always so far, `pbkdf2-sha256`. The ancestor reads lines that
- * have them, and drops them when it writes. Empty lines and those that start with `#` are kept.
+ * Hash and salt are hexadecimal. The last two fields may be missing, as in files of aiohttp-json-rpc:
+ * the algorithm is then `pbkdf2-sha256`, the only one so far. aiohttp-json-rpc reads lines that have
+ * them, and drops the two fields when it writes. Empty lines and lines that start with `#` are kept.
  *
  * @module
  */
@@ -14,30 +14,32 @@ import { RpcInvalidParamsError } from "../../protocol/errors.ts";
 import { HASH_BYTES } from "./hash.ts";
 import type { PasswordHash } from "./hash.ts";
 
-/** One user, as the file has them. */
+/** One user, as stored in the file. */
 export interface PasswdRecord extends PasswordHash {
-  /** Whom it is about. */
+  /** The user's name. */
   readonly name: string;
-  /** What they may do. */
+  /** The names of the user's permissions. */
   readonly permissions: ReadonlySet<string>;
-  /** Whether they may do everything. */
+  /** Whether the user has every permission. */
   readonly superuser: boolean;
 }
 
-/** The users of one file, and its remarks, in their order. */
+/** The users and comment lines of one file, in order. */
 export class PasswdTable {
-  // A line that is no user is kept under its number: no name is a number.
+  // Comment lines have their number as key. Names are strings, so the two cannot collide.
   readonly #lines: Map<string | number, PasswdRecord | string>;
 
-  /** @param lines Those of another table. */
+  /** @param lines The lines of another table, to be copied. @default {none} */
   constructor(lines: PasswdTable["lines"] = new Map()) {
     this.#lines = new Map(lines);
   }
 
   /**
-   * Reads a text.
+   * Parses the text of a file.
    *
-   * @throws {SyntaxError} Where a line makes no sense; the message has its number.
+   * @param text The text.
+   * @returns The table.
+   * @throws {SyntaxError} If a line is not valid. The message has its number.
    */
   static parse(text: string): PasswdTable {
     const table = new PasswdTable();
@@ -53,90 +55,95 @@ export class PasswdTable {
     return table;
   }
 
-  /** Users by name, and other lines by number. */
+  /** Users by name, and comment lines by number. */
   get lines(): ReadonlyMap<string | number, PasswdRecord | string> {
     return this.#lines;
   }
 
-  /** The highest cost of a hash. */
-  get mostRounds(): number {
-    let most = 0;
+  /** The highest number of rounds among all users. */
+  get maxRounds(): number {
+    let max = 0;
     for (const line of this.#lines.values()) {
-      if (typeof line !== "string") most = Math.max(most, line.rounds);
+      if (typeof line !== "string") max = Math.max(max, line.rounds);
     }
-    return most;
+    return max;
   }
 
-  /** The user of a name. */
+  /** The user of a name, if there is one. */
   get(name: string): PasswdRecord | undefined {
     return this.#lines.get(name) as PasswdRecord | undefined;
   }
 
-  /** Adds a user, or puts them in the place of the one of that name. */
+  /** Adds a user, or replaces the user of that name. */
   set(record: PasswdRecord): void {
     this.#lines.set(record.name, record);
   }
 
-  /** Takes a user away. Answers whether there was one. */
+  /** Deletes a user. Returns whether there was one. */
   delete(name: string): boolean {
     return this.#lines.delete(name);
   }
 
-  /** The text of all. */
+  /** The text of the file. */
   toString(): string {
     return Array.from(this.#lines.values(), (line) => `${toLine(line)}\n`).join("");
   }
 
   #add(line: string, number: number): void {
     if (line.includes("\ufffd")) throw new SyntaxError("expected UTF-8");
-    const remark = line.trim() === "" || line.startsWith("#");
-    const entry = remark ? line : parseRecord(line);
+    const isComment = line.trim() === "" || line.startsWith("#");
+    const entry = isComment ? line : parseRecord(line);
     const key = typeof entry === "string" ? number : entry.name;
-    if (this.#lines.has(key)) throw new SyntaxError("the name is there twice");
+    if (this.#lines.has(key)) throw new SyntaxError("two lines have this name");
     this.#lines.set(key, entry);
   }
 }
 
 /**
- * Checks what a new user shall be called.
+ * Checks the name of a user.
  *
- * @throws {RpcInvalidParamsError} Where a line of the file cannot hold it.
+ * @param name The name.
+ * @returns The name.
+ * @throws {RpcInvalidParamsError} If a line of the file cannot hold it.
  */
 export function checkName(name: string): string {
   checkWord(name, "name", /:/);
-  if (name.startsWith("#")) throw unfit("name", "starts with `#`");
+  if (name.startsWith("#")) throw invalid("name", "starts with `#`");
   return name;
 }
 
 /**
- * Checks a permission.
+ * Checks the name of a permission.
  *
- * @throws {RpcInvalidParamsError} Where a line of the file cannot hold it.
+ * @param permission The name.
+ * @returns The name.
+ * @throws {RpcInvalidParamsError} If a line of the file cannot hold it.
  */
 export function checkPermission(permission: string): string {
   return checkWord(permission, "permission", /[:,]/);
 }
 
-/** The most characters that a name or a permission may have. */
+/** The longest name or permission, in UTF-16 characters. */
 export const MAX_LENGTH = 255;
 
 const ALGORITHM = "pbkdf2-sha256";
 const SUPERUSER = "superuser";
 const MAX_ROUNDS = 2 ** 31 - 1;
-// Controls, line breaks of all kinds, halves of characters, and what a decoder drops or puts in.
+// Control characters, line and paragraph separators, lone surrogates, and the two characters that a
+// UTF-8 decoder removes or inserts.
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffd]/u;
 
 function checkWord(word: string, what: string, separator: RegExp): string {
-  if (typeof word !== "string") throw unfit(what, `is a ${typeof word}`);
-  if (word === "") throw unfit(what, "is empty");
-  if (word.length > MAX_LENGTH) throw unfit(what, `has over ${MAX_LENGTH} characters`);
+  if (typeof word !== "string") throw invalid(what, `is a ${typeof word}`);
+  if (word === "") throw invalid(what, "is empty");
+  if (word.length > MAX_LENGTH) throw invalid(what, `has over ${MAX_LENGTH} characters`);
   const [character] = separator.exec(word) ?? [];
-  if (character !== undefined) throw unfit(what, `contains \`${character}\``);
-  if (UNPRINTABLE.test(word)) throw unfit(what, "contains a character that is not printable");
+  if (character !== undefined) throw invalid(what, `contains \`${character}\``);
+  if (UNPRINTABLE.test(word)) throw invalid(what, "contains a character that is not printable");
   return word;
 }
 
-function unfit(what: string, why: string): RpcInvalidParamsError {
+function invalid(what: string, why: string): RpcInvalidParamsError {
   return new RpcInvalidParamsError({ message: `The ${what} ${why}` });
 }
 
@@ -149,7 +156,7 @@ function parseRecord(line: string): PasswdRecord {
   const [algorithm = ALGORITHM, flag = ""] = fields.slice(5);
   if (algorithm !== ALGORITHM) throw new SyntaxError(`expected the algorithm ${ALGORITHM}`);
   if (flag !== "" && flag !== SUPERUSER) {
-    throw new SyntaxError(`expected "${SUPERUSER}" or nothing`);
+    throw new SyntaxError(`expected "${SUPERUSER}" or nothing in the last field`);
   }
   return {
     name: checkName(name),

@@ -1,25 +1,25 @@
 /**
- * Slows down whoever guesses passwords, and nobody else.
+ * Slows down clients that guess passwords, and no others.
  *
  * @module
  */
 
 import { ErrorCode, RpcServerError } from "../../protocol/errors.ts";
 
-/** How guessing is slowed down. */
+/** The bounds of a {@linkcode Throttle}. */
 export interface ThrottleOptions {
-  /** Wrong passwords that cost nothing, for one account from one address. */
+  /** Wrong passwords without a wait, for one account from one address. */
   readonly attempts: number;
-  /** Milliseconds to wait after the next one; each further doubles them. */
+  /** Milliseconds to wait after one more wrong password. Each further one doubles the wait. */
   readonly firstWaitMs: number;
-  /** The longest wait, in milliseconds. After each such time one wrong password is forgotten. */
+  /** The longest wait, in milliseconds. Each time it has passed, one wrong password is forgotten. */
   readonly maxWaitMs: number;
 }
 
 /**
  * Counts wrong passwords three times: for one account at one address, for one address, and for one
- * account. The last count does not hold where the account's user has logged in before, so that a
- * crowd that guesses cannot lock them out.
+ * account. The last count is ignored at addresses from which the user has logged in before, so that
+ * many clients who guess at an account together cannot lock its user out.
  */
 export class Throttle {
   readonly #pairs: Failures;
@@ -28,8 +28,8 @@ export class Throttle {
   readonly #known = new Recent<true>();
 
   /**
-   * @param options How guessing is slowed down.
-   * @param now A clock, in milliseconds.
+   * @param options The bounds.
+   * @param now The clock, in milliseconds. @default {performance.now}
    */
   constructor(options: ThrottleOptions, now: () => number = () => performance.now()) {
     const { attempts } = options;
@@ -39,9 +39,11 @@ export class Throttle {
   }
 
   /**
-   * Lets an attempt begin, or refuses it.
+   * Refuses an attempt that comes too early.
    *
-   * @throws {RpcServerError} `-32005`, with `retryAfterMs` in its data.
+   * @param account The name of the account, whether or not it exists.
+   * @param address The address of the client, see {@linkcode networkOf}.
+   * @throws {RpcServerError} If the client has to wait: -32005, with `retryAfterMs` in its data.
    */
   check(account: string, address: string): void {
     const pair = pairOf(account, address);
@@ -55,7 +57,7 @@ export class Throttle {
     throw new RpcServerError(ErrorCode.limitExceeded, "Too many wrong passwords", { data });
   }
 
-  /** Counts an attempt that has failed. */
+  /** Counts a wrong password. */
   failed(account: string, address: string): void {
     const pair = pairOf(account, address);
     this.#pairs.add(pair);
@@ -63,7 +65,10 @@ export class Throttle {
     if (!this.#known.get(pair)) this.#accounts.add(account);
   }
 
-  /** Remembers that the account's user is at the address. What the address did stays counted. */
+  /**
+   * Remembers that the user of the account is at this address. The count of the address stays: with
+   * an account of one's own, guessing at others' would be free.
+   */
   succeeded(account: string, address: string): void {
     const pair = pairOf(account, address);
     this.#pairs.delete(pair);
@@ -72,9 +77,10 @@ export class Throttle {
 }
 
 /**
- * The part of an address that its owner cannot vary at will: all of IPv4, the first 64 bits of IPv6.
+ * The part of an address that its owner cannot change at will: all of IPv4, the first 64 bits of IPv6.
  *
- * @param address `undefined` where nobody told: all such peers are one.
+ * @param address The address; `undefined` if it is not known. All such clients count as one.
+ * @returns A key for the counts.
  */
 export function networkOf(address = ""): string {
   const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
@@ -89,7 +95,6 @@ export function networkOf(address = ""): string {
 
 const PER_ADDRESS = 5;
 const PER_ACCOUNT = 10;
-// "Limit exceeded", as Ethereum's nodes number it (EIP-1474).
 const MAX_KEY = 255;
 const MAX_KEYS = 10_000;
 
@@ -102,7 +107,7 @@ interface Failure {
   readonly at: number;
 }
 
-/** Failures by key. They fade: one is forgotten in each `maxWaitMs`. */
+/** Wrong passwords by key. One of them is forgotten in each `maxWaitMs`. */
 class Failures {
   readonly #options: ThrottleOptions;
   readonly #now: () => number;
@@ -133,7 +138,7 @@ class Failures {
   }
 }
 
-/** A map that forgets what was set longest ago: its keys come from strangers. */
+/** A map of bounded size, since strangers choose its keys: it forgets the entry that was set first. */
 class Recent<T> {
   readonly #values = new Map<string, T>();
 
