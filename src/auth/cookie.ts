@@ -9,13 +9,16 @@
 import type { Handshake } from "../core/connection.ts";
 
 /**
- * Reads one cookie of a peer. The value is what the peer sent, to the letter: nothing is decoded,
- * quotes stay. Where several have the name, it is that of the first; a name that starts with
- * `__Host-` keeps browsers from taking such a second one from another host.
+ * Reads one cookie of a peer. The value is exactly what the peer sent: nothing is decoded, and quotes
+ * stay.
  *
- * @param handshake What is known of the peer.
+ * A cookie whose name comes twice counts as missing, because the header does not say which of them
+ * this site has set: another host of the domain may have added one. Prefer a name that starts with
+ * `__Host-`, which browsers accept from the site itself alone.
+ *
+ * @param handshake How the peer connected.
  * @param name The cookie's name; upper and lower case matter.
- * @returns The value, perhaps empty; `undefined` where there is no such cookie.
+ * @returns The value, perhaps empty; `undefined` if there is no such cookie, or more than one.
  *
  * @example
  * ```ts
@@ -28,11 +31,20 @@ import type { Handshake } from "../core/connection.ts";
  * ```
  */
 export function cookie({ headers }: Handshake, name: string): string | undefined {
+  let found: string | undefined;
   for (const pair of headers.get("cookie")?.split(";") ?? []) {
     const equals = pair.indexOf("=");
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
-      return pair.slice(equals + 1).trim();
-    }
+    if (equals === -1 || trimBlanks(pair.slice(0, equals)) !== name) continue;
+    if (found !== undefined) return undefined;
+    found = trimBlanks(pair.slice(equals + 1));
   }
-  return undefined;
+  return found;
+}
+
+/**
+ * Strips spaces and tabs, as browsers do, and nothing else. `trim()` would also strip U+00A0, and so
+ * take a cookie named U+00A0 + `__Host-sid`, which any host of the domain can set, for `__Host-sid`.
+ */
+function trimBlanks(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, "");
 }

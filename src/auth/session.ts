@@ -1,5 +1,5 @@
 /**
- * Users from sessions that something else keeps: a web framework, a store, a cookie.
+ * Users from sessions that your own code keeps: a web framework, a store, a cookie.
  *
  * @module
  */
@@ -12,43 +12,48 @@ import { checkMs } from "../util/check_option.ts";
 
 export { cookie } from "./cookie.ts";
 
-/** How {@linkcode session} behaves. */
+/** Options of {@linkcode session}. */
 export interface SessionAuthOptions {
   /**
-   * Milliseconds after which `load` is asked again for each open WebSocket. Where it then gives
-   * `null` the connection is closed with 4401; where it throws, with 1011; else the connection
-   * belongs from then on to the user that it gives. OWASP recommends at most 30 minutes.
+   * Milliseconds after which the server calls `load` again for each open connection. If `load` then
+   * gives `null`, the server closes the connection with 4401; if it throws, with 1011. Otherwise the
+   * connection gets the user that `load` gives. OWASP recommends at most 30 minutes.
    *
-   * @default {Infinity, not asked again}
+   * @default {Infinity, never again}
    */
   readonly recheckMs?: number;
 }
 
 /**
- * Looks up whom a peer's session belongs to.
+ * Looks up the user of a peer's session.
  *
- * @typeParam User What users are.
- * @param handshake What is known of the peer; see {@linkcode cookie}.
- * @returns The user, or `null` where the peer has no session. Throwing refuses the peer: with a
- * `Response` of yours, else with 500, and it is logged.
+ * @typeParam User The type of users.
+ * @param handshake How the peer connected; see {@linkcode cookie}.
+ * @returns The user, or `null` if the peer has no session. If it throws a `Response`, the server
+ * refuses the peer with that; if it throws anything else, with 500, and logs the error.
  */
 export type LoadSession<User extends object> = (
   handshake: Handshake,
 ) => User | null | undefined | Promise<User | null | undefined>;
 
 /**
- * A backend for sessions: asks before each WebSocket and each POST whom the peer belongs to. Whom
- * an earlier backend has let in stays who it is.
+ * A backend for sessions. It asks `load` for the user before each WebSocket, event stream and POST.
  *
- * It only reads: what it does not know is nobody, and no session is ever made of an id that a peer
- * brings. Make ids of at least 128 random bits, a new one with each login, and forget the old one.
+ * It reads sessions and never makes one: a peer with an unknown id has no user. Make ids of at least
+ * 128 random bits, make a new one with each login, and forget the old one.
  *
- * A logout has to end what is open, too: with `rpc.revoke`, all connections of the session at once.
+ * When a user logs out, end the open connections of the session as well, with `rpc.revoke`.
+ *
+ * **Beside other backends**: the one that is mounted first decides. `session` does not call `load`
+ * for a peer that has a user already. As soon as another backend or your own code sets the user of an
+ * open connection, the connection no longer belongs to the session: the server does not call `load`
+ * for it again, neither to change its user nor to close it.
  *
  * @param load Looks the session up.
- * @param options Whether to look again.
- * @throws {TypeError} Where `load` is no function.
- * @throws {RangeError} Where `recheckMs` makes no sense.
+ * @param options Whether and when to look it up again.
+ * @returns The backend, to be passed to `rpc.use()`: from then on `request.user` is what `load` gave.
+ * @throws {TypeError} If `load` is not a function.
+ * @throws {RangeError} If `recheckMs` is not a number from 1.
  *
  * @example A session by cookie, and its end
  * ```ts
@@ -87,9 +92,11 @@ export function session<User extends object>(
   if (typeof load !== "function") {
     throw new TypeError(`Expected \`load\` to be a function, got a ${typeof load}`);
   }
-  const alarms = new ConnectionTimers();
-  // Whom this backend has let in: others' users are not its to check.
-  const admitted = new WeakMap<Handshake, User>();
+  const timers = new ConnectionTimers();
+  const loaded = new WeakMap<Handshake, User>();
+  // The user that this backend has given each connection. A connection with another user is not its
+  // to check: a backend that logged in a user with fewer rights must not lose to an older session.
+  const current = new WeakMap<Connection, User>();
 
   async function find(handshake: Handshake): Promise<User | null> {
     const user = await load(handshake) ?? null;
@@ -101,30 +108,31 @@ export function session<User extends object>(
     if (handshake.user !== null) return;
     const user = await find(handshake);
     handshake.user = user;
-    if (user !== null) admitted.set(handshake, user);
+    if (user !== null) loaded.set(handshake, user);
   }
 
   function onOpen(connection: Connection): void {
-    const user = admitted.get(connection.handshake);
-    if (user !== undefined && user === connection.user) watch(connection);
+    const user = loaded.get(connection.handshake);
+    if (user !== undefined && user === connection.user) watch(connection, user);
   }
 
-  function watch(connection: Connection): void {
-    alarms.set(connection, Date.now() + recheckMs, () => void recheck(connection));
+  function watch(connection: Connection, user: User): void {
+    current.set(connection, user);
+    timers.set(connection, Date.now() + recheckMs, () => void recheck(connection, user));
   }
 
-  async function recheck(connection: Connection): Promise<void> {
-    const before = connection.user;
+  async function recheck(connection: Connection, before: User): Promise<void> {
+    // Whether the connection ended, or got another user, while `load` was running.
+    const isOver = () => !connection.isOpen || connection.user !== before;
     try {
       const user = await find(connection.handshake);
-      if (!connection.isOpen || connection.user === null) return; // gone, or logged out
+      if (isOver()) return;
       if (user === null) return end(connection, 4401, "Session expired");
-      // Not what was loaded for a user who was changed meanwhile: that may be older.
-      if (connection.user === before) connection.login(user);
-      watch(connection);
+      watch(connection, user);
+      connection.login(user);
     } catch (error) {
-      connection.logger.error(`A session could not be checked: ${describeError(error)}`);
-      end(connection, 1011, "The session could not be checked");
+      connection.logger.error(`Cannot check a session again: ${describeError(error)}`);
+      if (!isOver()) end(connection, 1011, "The session could not be checked");
     }
   }
 
@@ -132,14 +140,14 @@ export function session<User extends object>(
     name: "session",
     handshake,
     onOpen,
-    onClose: (connection) => alarms.clear(connection),
+    onClose: (connection) => timers.clear(connection),
     onUserChange(connection) {
-      if (connection.user === null) alarms.clear(connection);
+      if (connection.user !== current.get(connection)) timers.clear(connection);
     },
   };
 }
 
 function end(connection: Connection, code: number, reason: string): void {
   connection.close(code, reason);
-  connection.logout(); // for handlers that still run
+  connection.logout(); // handlers that still run must not act for the user
 }
