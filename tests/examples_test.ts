@@ -19,50 +19,64 @@ import WebSocket from "ws";
 import { connect, RpcInvalidParamsError, RpcMethodNotFoundError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
 import { RawSocket } from "./helpers/raw_client.ts";
-import { hasEngine } from "./helpers/brokers/engine.ts";
 import { EventReader } from "./helpers/event_reader.ts";
 import { until } from "./helpers/deferred.ts";
 import { call, result } from "./helpers/messages.ts";
 import { freePort } from "./helpers/ports.ts";
+import { programPath } from "./helpers/programs.ts";
 import { runtime } from "./helpers/runtimes.ts";
 import type { RuntimeName } from "./helpers/runtimes.ts";
 import { spawnServer } from "./helpers/spawn_server.ts";
 import type { SpawnedServer } from "./helpers/spawn_server.ts";
+import { needs, skipUnless } from "./helpers/needs.ts";
+
+const deno = await needs("deno");
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-test("examples/server.ts serves examples/client.ts, which calls, is asked and hears the clock", async () => {
-  await withExample("deno", "server.ts", async ({ url }) => {
-    const said = await run("deno", "examples/client.ts", url.replace("http:", "ws:"));
-    assertStringIncludes(said, "ping: pong\n1 + 2: 3\n");
-    assertStringIncludes(said, "1 + two: -32602 Invalid params - Expected two numbers");
-    assertStringIncludes(
-      said,
-      "The server asks: Really format the disk?\nthe disk was kept as it is",
-    );
-    assertEquals(said.match(/^clock: \d{4}-/gm)?.length, 3);
-  });
-});
+test(
+  "examples/server.ts serves examples/client.ts, which calls, is asked and hears the clock",
+  deno,
+  async () => {
+    await withExample("deno", "server.ts", async ({ url }) => {
+      const said = await run("deno", "examples/client.ts", url.replace("http:", "ws:"));
+      assertStringIncludes(said, "ping: pong\n1 + 2: 3\n");
+      assertStringIncludes(said, "1 + two: -32602 Invalid params - Expected two numbers");
+      assertStringIncludes(
+        said,
+        "The server asks: Really format the disk?\nthe disk was kept as it is",
+      );
+      assertEquals(said.match(/^clock: \d{4}-/gm)?.length, 3);
+    });
+  },
+);
+
+const withoutDeno = (process.env.PATH ?? "").split(delimiter)
+  .filter((folder) => !existsSync(join(folder, "deno")));
+const npxAlone = skipUnless(
+  withoutDeno.some((folder) => existsSync(join(folder, "npx"))),
+  "npx is in the folder of Deno only",
+);
 
 for (const name of ["bun", "node"] as const) {
-  test(`examples/server.ts makes its page on ${name} where no Deno is beside it`, async () => {
-    const folders = (process.env.PATH ?? "").split(delimiter);
-    const others = folders.filter((folder) => !existsSync(join(folder, "deno")));
-    if (!others.some((folder) => existsSync(join(folder, "npx")))) {
-      return console.error("SKIPPED: no npx but in the folder of Deno");
-    }
-    const PATH = others.join(delimiter);
-    await withExample(
-      name,
-      "server.ts",
-      async ({ url }) => {
-        const client = await (await fetch(`${url}/client.js`)).text();
-        assertStringIncludes(client, "JsonRpcClient");
-      },
-      [],
-      { PATH },
-    );
-  });
+  const needed = npxAlone.skip ? npxAlone : await needs("deno", name);
+  test(
+    `examples/server.ts bundles its page on ${name} if no Deno is on the PATH`,
+    needed,
+    async () => {
+      const PATH = withoutDeno.join(delimiter);
+      await withExample(
+        name,
+        "server.ts",
+        async ({ url }) => {
+          const client = await (await fetch(`${url}/client.js`)).text();
+          assertStringIncludes(client, "JsonRpcClient");
+        },
+        [],
+        { PATH },
+      );
+    },
+  );
 }
 
 for (
@@ -74,29 +88,31 @@ for (
     ["bun", "ping_node.ts"],
   ] as const
 ) {
-  test(`examples/${file} answers over WebSocket and POST on ${name}`, async () => {
-    await withExample(name, file, ({ url }) => assertPong(url));
-  });
+  test(
+    `examples/${file} answers over WebSocket and POST on ${name}`,
+    await needs("deno", name),
+    async () => {
+      await withExample(name, file, ({ url }) => assertPong(url));
+    },
+  );
 }
 
-test("examples/ping_default_export.ts is served by bun alone", async () => {
-  const bun = await runtime("bun");
-  if (bun === undefined) return;
+test("examples/ping_default_export.ts is served by bun alone", await needs("bun"), async () => {
+  const { command: [bunProgram] } = await runtime("bun");
   const port = await freePort();
   const env = { PORT: String(port) };
-  await withProgram([bun.command[0], "examples/ping_default_export.ts"], port, env);
+  await withProgram([bunProgram, "examples/ping_default_export.ts"], port, env);
 });
 
-test("examples/ping_default_export.ts is served by deno serve", async () => {
-  const deno = await runtime("deno");
-  if (deno === undefined) return;
+test("examples/ping_default_export.ts is served by deno serve", deno, async () => {
+  const { command: [denoProgram] } = await runtime("deno");
   const port = await freePort();
   const where = ["--port", String(port), "--host", "127.0.0.1"];
   const args = ["serve", "-A", ...where, "examples/ping_default_export.ts"];
-  await withProgram([deno.command[0], ...args], port);
+  await withProgram([denoProgram, ...args], port);
 });
 
-test("examples/clock.ts tells its clients the time, newcomers at once", async () => {
+test("examples/clock.ts tells its clients the time, newcomers at once", deno, async () => {
   await withExample("deno", "clock.ts", async (server) => {
     await until(() => /^kitchen \d{4}-.*$\n^cellar \d{4}-/m.test(server.output()));
     const client = await connect(server.url.replace("http:", "ws:"));
@@ -109,7 +125,7 @@ test("examples/clock.ts tells its clients the time, newcomers at once", async ()
   });
 });
 
-test("examples/chat.ts keeps rooms apart, and tells who is in each", async () => {
+test("examples/chat.ts keeps rooms apart, and tells who is in each", deno, async () => {
   await withExample("deno", "chat.ts", async (server) => {
     const ada = await guest(server);
     const bob = await guest(server);
@@ -132,7 +148,7 @@ test("examples/chat.ts keeps rooms apart, and tells who is in each", async () =>
   });
 });
 
-test("examples/ask.ts is asked by its server before anything is deleted", async () => {
+test("examples/ask.ts is asked by its server before anything is deleted", deno, async () => {
   await withExample("deno", "ask.ts", async (server) => {
     await until(() => server.output().includes("Kept:"));
     assertStringIncludes(
@@ -142,46 +158,53 @@ test("examples/ask.ts is asked by its server before anything is deleted", async 
   });
 });
 
-test("examples/counter.ts offers the methods of an instance, and no private ones", async () => {
-  await withExample("deno", "counter.ts", async (server) => {
-    await until(() => server.output().includes("after reset: 1"));
-    assertStringIncludes(server.output(), "add 2: 2\nadd 3: 5\n");
-    const client = await connect(server.url);
-    const methods = (await client.getMethods()).filter((name) => name.startsWith("counter."));
-    assertEquals(methods.toSorted(), ["counter.add", "counter.reset"]);
-    await client.close();
-  });
-});
+test(
+  "examples/counter.ts offers the methods of an instance, and no private ones",
+  deno,
+  async () => {
+    await withExample("deno", "counter.ts", async (server) => {
+      await until(() => server.output().includes("after reset: 1"));
+      assertStringIncludes(server.output(), "add 2: 2\nadd 3: 5\n");
+      const client = await connect(server.url);
+      const methods = (await client.getMethods()).filter((name) => name.startsWith("counter."));
+      assertEquals(methods.toSorted(), ["counter.add", "counter.reset"]);
+      await client.close();
+    });
+  },
+);
 
-test("examples/hono_mount.ts answers at its route", async () => {
+test("examples/hono_mount.ts answers at its route", deno, async () => {
   await withExample("deno", "hono_mount.ts", ({ url }) => assertPong(`${url}/rpc`));
 });
 
-test("examples/tls_node.ts answers over https and wss", async () => {
-  const files = await certificate();
-  if (files === undefined) return;
-  try {
-    await withExample("node", "tls_node.ts", async ({ url }) => {
-      assertMatch(url, /^https:/);
-      const ca = await readFile(files.cert, "utf8");
-      assertEquals((await securePing(url, ca)).result, "pong");
+test(
+  "examples/tls_node.ts answers over https and wss",
+  await needs("deno", "node", "openssl"),
+  async () => {
+    const files = await certificate();
+    try {
+      await withExample("node", "tls_node.ts", async ({ url }) => {
+        assertMatch(url, /^https:/);
+        const ca = await readFile(files.cert, "utf8");
+        assertEquals((await securePing(url, ca)).result, "pong");
 
-      class TrustingSocket extends WebSocket {
-        constructor(target: string, protocols?: string[]) {
-          // Bun's has `tls`, the library `ca`.
-          super(target, protocols, { ca, tls: { ca } } as object);
+        class TrustingSocket extends WebSocket {
+          constructor(target: string, protocols?: string[]) {
+            // Bun's has `tls`, the library `ca`.
+            super(target, protocols, { ca, tls: { ca } } as object);
+          }
         }
-      }
-      const client = await connect(url.replace("https:", "wss:"), { WebSocket: TrustingSocket });
-      assertEquals(await client.call("ping"), "pong");
-      await client.close();
-    }, [files.key, files.cert]);
-  } finally {
-    await rm(files.folder, { recursive: true });
-  }
-});
+        const client = await connect(url.replace("https:", "wss:"), { WebSocket: TrustingSocket });
+        assertEquals(await client.call("ping"), "pong");
+        await client.close();
+      }, [files.key, files.cert]);
+    } finally {
+      await rm(files.folder, { recursive: true });
+    }
+  },
+);
 
-test("examples/passwd.ts lets an operator restart, and takes it away at once", async () => {
+test("examples/passwd.ts lets an operator restart, and takes it away at once", deno, async () => {
   await withExample("deno", "passwd.ts", async (server) => {
     await until(() => server.output().includes("new: true"));
     assertStringIncludes(server.output(), "a wrong password: false\nann: true\nwhoami: ann\n");
@@ -190,7 +213,7 @@ test("examples/passwd.ts lets an operator restart, and takes it away at once", a
   });
 });
 
-test("examples/guarded_group.ts shows its group to those with the key only", async () => {
+test("examples/guarded_group.ts shows its group to those with the key only", deno, async () => {
   await withExample("deno", "guarded_group.ts", async (server) => {
     await until(() => server.output().includes("mechanic"));
     assertStringIncludes(server.output(), "stranger: 0 valve methods, open: Method not found\n");
@@ -198,14 +221,14 @@ test("examples/guarded_group.ts shows its group to those with the key only", asy
   });
 });
 
-test("examples/zod.ts says what is wrong with an order", async () => {
+test("examples/zod.ts says what is wrong with an order", deno, async () => {
   await withExample("deno", "zod.ts", async (server) => {
     await until(() => server.output().includes("count: "));
     assertStringIncludes(server.output(), "by name: 2 × tea\nitem: ");
   });
 });
 
-test("examples/jwt.ts knows its users over WebSocket and POST", async () => {
+test("examples/jwt.ts knows its users over WebSocket and POST", deno, async () => {
   await withExample("deno", "jwt.ts", async (server) => {
     await until(() => server.output().includes("over POST: ada"));
     assertStringIncludes(
@@ -215,7 +238,7 @@ test("examples/jwt.ts knows its users over WebSocket and POST", async () => {
   });
 });
 
-test("examples/hono_session.ts knows who has logged in, until they log out", async () => {
+test("examples/hono_session.ts knows who has logged in, until they log out", deno, async () => {
   await withExample("deno", "hono_session.ts", async ({ url }) => {
     const init = { method: "POST", headers: { "content-type": "application/json" } };
     const body = JSON.stringify({ name: "ada", password: "secret" });
@@ -234,7 +257,7 @@ test("examples/hono_session.ts knows who has logged in, until they log out", asy
   });
 });
 
-test("examples/publish.ts lets those publish who may, and anybody hear", async () => {
+test("examples/publish.ts lets those publish who may, and anybody hear", deno, async () => {
   await withExample("deno", "publish.ts", async ({ url }) => {
     const reader = await EventReader.open(url, "topics=alarms");
     await reader.block();
@@ -253,45 +276,52 @@ test("examples/publish.ts lets those publish who may, and anybody hear", async (
 });
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`examples/graceful.ts answers what is under way when it gets SIGTERM, on ${name}`, async () => {
-    await withExample(name, "graceful.ts", async (server) => {
-      const line = await RawSocket.open(server.url);
-      line.send(call("count", 1, [5]));
-      assertEquals((await line.next()).method, "$/progress");
-      process.kill(server.pid, "SIGTERM");
-      await until(() => server.output().includes("draining"));
-      const messages = [];
-      do messages.push(await line.next()); while (messages.at(-1)?.id === undefined);
-      assertEquals(messages.at(-1), result(1, 5));
-      const { code, reason } = await line.closed();
-      assertEquals(code, 1012);
-      assertMatch(reason, /^retry-after=[5-9]\d\d$|^retry-after=1000$/);
-      assertEquals(await server.ended, "it ended with 0");
-      assertStringIncludes(server.output(), "drained\n");
-    });
-  });
+  test(
+    `examples/graceful.ts answers what is under way when it gets SIGTERM, on ${name}`,
+    await needs("deno", name),
+    async () => {
+      await withExample(name, "graceful.ts", async (server) => {
+        const line = await RawSocket.open(server.url);
+        line.send(call("count", 1, [5]));
+        assertEquals((await line.next()).method, "$/progress");
+        process.kill(server.pid, "SIGTERM");
+        await until(() => server.output().includes("draining"));
+        const messages = [];
+        do messages.push(await line.next()); while (messages.at(-1)?.id === undefined);
+        assertEquals(messages.at(-1), result(1, 5));
+        const { code, reason } = await line.closed();
+        assertEquals(code, 1012);
+        assertMatch(reason, /^retry-after=[5-9]\d\d$|^retry-after=1000$/);
+        assertEquals(await server.ended, "it ended with 0");
+        assertStringIncludes(server.output(), "drained\n");
+      });
+    },
+  );
 }
 
 for (
   const [file, engine] of [["cluster_redis.ts", "redis"], ["cluster_nats.ts", "nats"]] as const
 ) {
-  test(`examples/${file} plays examples/cluster.ts: a server is killed, and nothing is lost`, async () => {
-    if (!hasEngine(engine) || await runtime("deno") === undefined) return;
-    const said = await run("deno", `examples/${file}`);
-    assertStringIncludes(said, "-- Ada's server is killed; Bob goes on publishing --\n");
-    assertStringIncludes(said, "-- Ada is back --\n");
-    for (const name of ["Ada", "Bob"]) {
-      assertStringIncludes(said, `${name} heard 30 of 30: nothing lost\n`);
-      const heard = said.match(RegExp(`^${name} \\d+$`, "gm"));
-      assertEquals(heard, Array.from({ length: 30 }, (_, index) => `${name} ${index + 1}`));
-    }
-  });
+  test(
+    `examples/${file} plays examples/cluster.ts: a server is killed, and nothing is lost`,
+    await needs("deno", `${engine}-server`),
+    async () => {
+      const said = await run("deno", `examples/${file}`);
+      assertStringIncludes(said, "-- Ada's server is killed; Bob goes on publishing --\n");
+      assertStringIncludes(said, "-- Ada is back --\n");
+      for (const name of ["Ada", "Bob"]) {
+        assertStringIncludes(said, `${name} heard 30 of 30: nothing lost\n`);
+        const heard = said.match(RegExp(`^${name} \\d+$`, "gm"));
+        assertEquals(heard, Array.from({ length: 30 }, (_, index) => `${name} ${index + 1}`));
+      }
+    },
+  );
 }
 
 test("every example says what it is and how to run it, and is run by a test", async () => {
   // It needs JSR, which cannot be reached from every machine that runs the tests.
   const untested = ["std_log.ts"];
-  const suites = ["examples_test.ts", "page_test.ts", "mount_test.ts"];
+  const suites = ["examples_test.ts", "page_test.ts", "runtimes/mount_test.ts"];
   const tests = await Promise.all(
     suites.map((file) => readFile(join(root, "tests", file), "utf8")),
   );
@@ -305,7 +335,7 @@ test("every example says what it is and how to run it, and is run by a test", as
   }
 });
 
-/** Starts an example, if its runtime is there, and ends it. */
+/** Starts an example, and ends it. */
 async function withExample(
   name: RuntimeName,
   file: string,
@@ -313,10 +343,9 @@ async function withExample(
   args: readonly string[] = [],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const deno = await runtime("deno");
-  if (deno === undefined || await runtime(name) === undefined) return;
+  const { command: [denoProgram] } = await runtime("deno");
   // Pages are bundled by Deno.
-  const PATH = `${dirname(deno.command[0])}:${process.env.PATH}`;
+  const PATH = `${dirname(denoProgram)}:${process.env.PATH}`;
   const PORT = String(await freePort());
   const env = { PATH, PORT, NO_COLOR: "1", ...environment };
   const server = await spawnServer(name, `examples/${file}`, args, env);
@@ -370,7 +399,7 @@ async function assertPong(url: string): Promise<void> {
 }
 
 async function run(name: RuntimeName, ...args: string[]): Promise<string> {
-  const [program, ...flags] = (await runtime(name))?.command ?? ["none"];
+  const [program, ...flags] = (await runtime(name)).command;
   const { stdout } = await promisify(execFile)(program, [...flags, ...args], { cwd: root });
   return stdout;
 }
@@ -400,15 +429,8 @@ async function certificate() {
   const [, command = ""] = /(openssl req (?:.*\\\n)*.*)/.exec(text) ?? [];
   const args = command.replaceAll(/\\\n \*/g, " ").trim().split(/\s+/).slice(1);
   const names: Record<string, string> = { "key.pem": key, "cert.pem": cert };
-  try {
-    await promisify(execFile)("openssl", args.map((arg) => names[arg] ?? arg));
-    return { folder, key, cert };
-  } catch (error) {
-    await rm(folder, { recursive: true });
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    console.error("SKIPPED: no openssl (apt-get install openssl)");
-    return undefined;
-  }
+  await promisify(execFile)(programPath("openssl"), args.map((arg) => names[arg] ?? arg));
+  return { folder, key, cert };
 }
 
 /** A POST that trusts a certificate, which `fetch` cannot be told on every runtime. */

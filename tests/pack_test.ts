@@ -1,13 +1,16 @@
 /**
  * The npm package: what is in it, and that it installs, runs and type-checks in new projects. It is the same
- * whichever runtime runs the suite, so that only Deno, which builds it, does this work.
+ * whichever runtime runs the suite, so these tests run on Deno alone, which builds it.
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { newProject, nodeProgram } from "./helpers/project.ts";
+import { needs } from "./helpers/needs.ts";
+import { newProject } from "./helpers/project.ts";
 import type { Project } from "./helpers/project.ts";
-import { runtime } from "./helpers/runtimes.ts";
+import { findNode, runtime } from "./helpers/runtimes.ts";
+
+const onDeno = await needs("on deno");
 
 const CONSUMER_SAYS = "3 4 seen 6\n12:00\ntrue\n5\n";
 const CONSUMER_NODE_SAYS = "3 7 true 12:00\nRpcConnectionError 2\n";
@@ -18,9 +21,8 @@ const PEERS = [
 // What a file of the package may import: others of it, Node's own, and the peers.
 const IMPORTED = RegExp(`^(\\.\\.?/[\\w./]+\\.js|node:[\\w/]+|${PEERS.join("|")})$`);
 
-test("the npm package says what npm needs to know, and depends on nothing", async () => {
+test("the npm package says what npm needs to know, and depends on nothing", onDeno, async () => {
   await using project = await newProject();
-  if (project === undefined) return;
   const files = await unpack(project);
   const manifest = JSON.parse(await project.read("package/package.json"));
   const { name, version, exports } = JSON.parse(
@@ -39,79 +41,92 @@ test("the npm package says what npm needs to know, and depends on nothing", asyn
   }
 });
 
-test("the npm package holds the module, its papers and its guides, and nothing of where it was built", async () => {
-  await using project = await newProject();
-  if (project === undefined) return;
-  const files = await unpack(project);
-  const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
-  assertEquals(papers.filter((paper) => !files.includes(paper)), []);
-  const guides = (await readdir(new URL("../docs", import.meta.url))).map((name) => `docs/${name}`);
-  assertEquals(guides.filter((guide) => !files.includes(guide)), []);
-  for (const path of files.filter((path) => ![...papers, ...guides].includes(path))) {
-    assertMatch(path, /^(mod|src\/.+)\.(js|d\.ts)$/);
-    const code = await project.read(`package/${path}`);
-    for (
-      const [, from = ""] of code.matchAll(/^[^*\n]*(?:\*\/ )?(?:im|ex)port .* from "(.+)";$/gm)
-    ) {
-      assertMatch(from, IMPORTED, path);
+test(
+  "the npm package holds the module, its papers and its guides, and nothing of where it was built",
+  onDeno,
+  async () => {
+    await using project = await newProject();
+    const files = await unpack(project);
+    const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+    assertEquals(papers.filter((paper) => !files.includes(paper)), []);
+    const guides = (await readdir(new URL("../docs", import.meta.url))).map((name) =>
+      `docs/${name}`
+    );
+    assertEquals(guides.filter((guide) => !files.includes(guide)), []);
+    for (const path of files.filter((path) => ![...papers, ...guides].includes(path))) {
+      assertMatch(path, /^(mod|src\/.+)\.(js|d\.ts)$/);
+      const code = await project.read(`package/${path}`);
+      for (
+        const [, from = ""] of code.matchAll(/^[^*\n]*(?:\*\/ )?(?:im|ex)port .* from "(.+)";$/gm)
+      ) {
+        assertMatch(from, IMPORTED, path);
+      }
+      assertEquals(/file:\/\/|sourceMappingURL|\b(?:npm|jsr):/.exec(code), null, path);
     }
-    assertEquals(/file:\/\/|sourceMappingURL|\b(?:npm|jsr):/.exec(code), null, path);
-  }
-});
+  },
+);
 
-test("the npm package works in a new project on Node 22, 24 and 26, alone and with its peers", async () => {
-  await using project = await newProject();
-  if (project === undefined) return;
-  const nodes = (await Promise.all([22, 24, 26].map(nodeProgram))).filter((node) => node !== "");
-  await npmInstall(project, project.tarball);
-  assertEquals(await project.installed(), ["@x/jsonrpc"]);
-  for (const node of nodes) {
-    const said = await project.run(node, "consumer.ts");
+for (const major of [22, 24, 26]) {
+  const needed = await needs("on deno", `node@${major}`);
+  test(
+    `the npm package works in a new project on Node ${major}, alone and with its peers`,
+    needed,
+    async () => {
+      await using project = await newProject();
+      const node = await findNode(major) as string;
+      await npmInstall(project, project.tarball);
+      assertEquals(await project.installed(), ["@x/jsonrpc"]);
+      const said = await project.run(node, "consumer.ts");
+      assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
+      assertStringIncludes(said, "Cannot find package '@hono/node-server'");
+
+      await npmInstall(project, ...await peersOf(project));
+      await project.write("consumer_brokers.ts", CONSUMER_BROKERS);
+      assertEquals(await project.run(node, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
+      assertEquals(await project.run(node, "consumer_node.ts"), CONSUMER_NODE_SAYS);
+      assertEquals(await project.run(node, "consumer_brokers.ts"), "brokers load\n");
+    },
+  );
+}
+
+test(
+  "the npm package works in a new project on Bun, alone and with its peers",
+  await needs("on deno", "bun"),
+  async () => {
+    const { command: [bun] } = await runtime("bun");
+    await using project = await newProject();
+    await project.run(bun, "add", project.tarball);
+    assertEquals(await project.installed(), ["@x/jsonrpc"]);
+    const said = await project.run(bun, "consumer.ts");
     assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
-    assertStringIncludes(said, "Cannot find package '@hono/node-server'");
-  }
+    assertStringIncludes(said, "@hono/node-server");
+    await project.write("consumer_bun.ts", CONSUMER_BUN);
+    assertEquals(await project.run(bun, "consumer_bun.ts"), "pong\n");
 
-  await npmInstall(project, ...await peersOf(project));
-  await project.write("consumer_brokers.ts", CONSUMER_BROKERS);
-  for (const node of nodes) {
-    assertEquals(await project.run(node, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
-    assertEquals(await project.run(node, "consumer_node.ts"), CONSUMER_NODE_SAYS);
-    assertEquals(await project.run(node, "consumer_brokers.ts"), "brokers load\n");
-  }
-});
+    await project.run(bun, "add", ...await peersOf(project));
+    assertEquals(await project.run(bun, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
+    assertEquals(await project.run(bun, "consumer_node.ts"), CONSUMER_NODE_SAYS);
+  },
+);
 
-test("the npm package works in a new project on Bun, alone and with its peers", async () => {
-  const bun = (await runtime("bun"))?.command[0];
-  await using project = await newProject();
-  if (bun === undefined || project === undefined) return;
-  await project.run(bun, "add", project.tarball);
-  assertEquals(await project.installed(), ["@x/jsonrpc"]);
-  const said = await project.run(bun, "consumer.ts");
-  assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
-  assertStringIncludes(said, "@hono/node-server");
-  await project.write("consumer_bun.ts", CONSUMER_BUN);
-  assertEquals(await project.run(bun, "consumer_bun.ts"), "pong\n");
-
-  await project.run(bun, "add", ...await peersOf(project));
-  assertEquals(await project.run(bun, "consumer.ts"), `${CONSUMER_SAYS}./node loads\n`);
-  assertEquals(await project.run(bun, "consumer_node.ts"), CONSUMER_NODE_SAYS);
-});
-
-test("the npm package has types that hold in strict projects for Node, Bun and browsers", async () => {
-  await using project = await newProject();
-  if (project === undefined) return;
-  await npmInstall(project, project.tarball, "typescript", "@types/node", "@types/bun");
-  await project.write("consumer_bun.ts", CONSUMER_BUN);
-  await project.write("consumer_page.ts", CONSUMER_PAGE);
-  const tsc = project.path("node_modules/.bin/tsc");
-  const nodenext = [...STRICT, "--module", "nodenext"];
-  const bundler = [...STRICT, "--module", "esnext", "--moduleResolution", "bundler"];
-  const onNode = ["--types", "node", "consumer.ts", "consumer_node.ts"];
-  assertEquals(await project.run(tsc, ...nodenext, "--lib", "es2022", ...onNode), "");
-  const onBun = ["--types", "bun", "consumer.ts", "consumer_node.ts", "consumer_bun.ts"];
-  assertEquals(await project.run(tsc, ...bundler, ...onBun), "");
-  assertEquals(await project.run(tsc, ...bundler, "--lib", "es2022,dom", "consumer_page.ts"), "");
-});
+test(
+  "the npm package has types that hold in strict projects for Node, Bun and browsers",
+  onDeno,
+  async () => {
+    await using project = await newProject();
+    await npmInstall(project, project.tarball, "typescript", "@types/node", "@types/bun");
+    await project.write("consumer_bun.ts", CONSUMER_BUN);
+    await project.write("consumer_page.ts", CONSUMER_PAGE);
+    const tsc = project.path("node_modules/.bin/tsc");
+    const nodenext = [...STRICT, "--module", "nodenext"];
+    const bundler = [...STRICT, "--module", "esnext", "--moduleResolution", "bundler"];
+    const onNode = ["--types", "node", "consumer.ts", "consumer_node.ts"];
+    assertEquals(await project.run(tsc, ...nodenext, "--lib", "es2022", ...onNode), "");
+    const onBun = ["--types", "bun", "consumer.ts", "consumer_node.ts", "consumer_bun.ts"];
+    assertEquals(await project.run(tsc, ...bundler, ...onBun), "");
+    assertEquals(await project.run(tsc, ...bundler, "--lib", "es2022,dom", "consumer_page.ts"), "");
+  },
+);
 
 /** Unpacks the tarball, to `package/`, and lists what was in it. */
 async function unpack(project: Project): Promise<string[]> {

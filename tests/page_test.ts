@@ -9,40 +9,50 @@ import { runtime } from "./helpers/runtimes.ts";
 import type { RuntimeName } from "./helpers/runtimes.ts";
 import { spawnServer } from "./helpers/spawn_server.ts";
 import type { SpawnedServer } from "./helpers/spawn_server.ts";
+import { needs } from "./helpers/needs.ts";
+
+const chromium = await needs("chromium", "deno");
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`the page shows a server on ${name}: its clock, its answers, its errors`, async () => {
-    await withServer(name, "examples/server.ts", ({ url }) =>
-      withChromium(async (visit) => {
-        const page = await visit(url);
-        await status(page, "Connected");
-        await assertTicks(page);
-        await page.getByRole("button", { name: "ping", exact: true }).waitFor();
+  // Deno bundles the page.
+  const needed = await needs("chromium", "deno", name);
 
-        await call(page, "add", '{"a": 19, "b": 23}');
-        await answer(page, 'add {"a":19,"b":23}', "42");
+  test(
+    `the page shows a server on ${name}: its clock, its answers, its errors`,
+    needed,
+    async () => {
+      await withServer(name, "examples/server.ts", ({ url }) =>
+        withChromium(async (visit) => {
+          const page = await visit(url);
+          await status(page, "Connected");
+          await assertTicks(page);
+          await page.getByRole("button", { name: "ping", exact: true }).waitFor();
 
-        await call(page, "add", '{"a": 19, "b": "two"}');
-        await answer(page, "two", "Invalid params (-32602)\nExpected two numbers, `a` and `b`");
+          await call(page, "add", '{"a": 19, "b": 23}');
+          await answer(page, 'add {"a":19,"b":23}', "42");
 
-        await call(page, "no_such_method", "");
-        await answer(page, "no_such_method", "Method not found (-32601)");
+          await call(page, "add", '{"a": 19, "b": "two"}');
+          await answer(page, "two", "Invalid params (-32602)\nExpected two numbers, `a` and `b`");
 
-        await call(page, "add", "{a: 1}");
-        await wrong(page, "These params are no JSON.");
-        await call(page, "add", "5");
-        await wrong(page, "Params are an array or an object");
-        assertEquals(await page.getByLabel("Params").getAttribute("aria-invalid"), "true");
-        // What was no params was not sent either.
-        assertEquals(await page.getByRole("listitem").filter({ hasText: "add" }).count(), 3);
+          await call(page, "no_such_method", "");
+          await answer(page, "no_such_method", "Method not found (-32601)");
 
-        await call(page, "add", "[1, 2]");
-        await answer(page, "add [1,2]", "3");
-        assertEquals(await page.getByLabel("Params").getAttribute("aria-invalid"), "false");
-      }));
-  });
+          await call(page, "add", "{a: 1}");
+          await wrong(page, "These params are no JSON.");
+          await call(page, "add", "5");
+          await wrong(page, "Params are an array or an object");
+          assertEquals(await page.getByLabel("Params").getAttribute("aria-invalid"), "true");
+          // What was no params was not sent either.
+          assertEquals(await page.getByRole("listitem").filter({ hasText: "add" }).count(), 3);
 
-  test(`the page lets a person answer what a server on ${name} asks`, async () => {
+          await call(page, "add", "[1, 2]");
+          await answer(page, "add [1,2]", "3");
+          assertEquals(await page.getByLabel("Params").getAttribute("aria-invalid"), "false");
+        }));
+    },
+  );
+
+  test(`the page lets a person answer what a server on ${name} asks`, needed, async () => {
     await withServer(name, "examples/server.ts", ({ url }) =>
       withChromium(async (visit) => {
         const page = await visit(url);
@@ -64,39 +74,43 @@ for (const name of ["deno", "bun", "node"] as const) {
       }));
   });
 
-  test(`the page says so when a server on ${name} goes away, and comes back with it`, async () => {
-    const PORT = String(await freePort());
-    await withServer(name, "examples/server.ts", async (server) => {
-      await withChromium(async (visit) => {
-        const page = await visit(server.url);
-        await status(page, "Connected");
-        await call(page, "format_disk", "");
-        await page.getByRole("dialog").waitFor();
-
-        await server.stop();
-        await status(page, "Not connected");
-        await page.getByRole("dialog").waitFor({ state: "hidden" });
-        await answer(page, "format_disk", 'No answer to "format_disk"');
-        await page.getByRole("alert").filter({ hasText: "The server" }).waitFor();
-        await page.getByText("Stopped: not connected.").waitFor();
-        await call(page, "ping", "");
-        await wrong(page, "Not connected: nothing was sent.");
-        await page.getByRole("button", { name: "Try now" }).click();
-        await page.getByText("cannot be reached").waitFor();
-
-        await withServer(name, "examples/server.ts", async () => {
+  test(
+    `the page says so when a server on ${name} goes away, and comes back with it`,
+    needed,
+    async () => {
+      const PORT = String(await freePort());
+      await withServer(name, "examples/server.ts", async (server) => {
+        await withChromium(async (visit) => {
+          const page = await visit(server.url);
           await status(page, "Connected");
-          await page.getByText("cannot be reached").waitFor({ state: "hidden" });
-          await assertTicks(page);
+          await call(page, "format_disk", "");
+          await page.getByRole("dialog").waitFor();
+
+          await server.stop();
+          await status(page, "Not connected");
+          await page.getByRole("dialog").waitFor({ state: "hidden" });
+          await answer(page, "format_disk", 'No answer to "format_disk"');
+          await page.getByRole("alert").filter({ hasText: "The server" }).waitFor();
+          await page.getByText("Stopped: not connected.").waitFor();
           await call(page, "ping", "");
-          await answer(page, "ping", '"pong"');
-        }, { PORT });
-      });
-    }, { PORT });
-  });
+          await wrong(page, "Not connected: nothing was sent.");
+          await page.getByRole("button", { name: "Try now" }).click();
+          await page.getByText("cannot be reached").waitFor();
+
+          await withServer(name, "examples/server.ts", async () => {
+            await status(page, "Connected");
+            await page.getByText("cannot be reached").waitFor({ state: "hidden" });
+            await assertTicks(page);
+            await call(page, "ping", "");
+            await answer(page, "ping", '"pong"');
+          }, { PORT });
+        });
+      }, { PORT });
+    },
+  );
 }
 
-test("no page is served under a name that is none of the server's", async () => {
+test("no page is served under a name that is none of the server's", chromium, async () => {
   await withServer("deno", "examples/server.ts", ({ url }) =>
     withChromium(async (visit) => {
       // Browsers take names below localhost for this machine, as they might the name of a stranger.
@@ -105,7 +119,7 @@ test("no page is served under a name that is none of the server's", async () => 
     }));
 });
 
-test("the chat's page lets people in a room talk, and shows who is there", async () => {
+test("the chat's page lets people in a room talk, and shows who is there", chromium, async () => {
   await withServer("deno", "examples/chat.ts", ({ url }) =>
     withChromium(async (visit) => {
       const [ada, bob, eve] = [await visit(url), await visit(url), await visit(url)];
@@ -131,17 +145,16 @@ test("the chat's page lets people in a room talk, and shows who is there", async
     }));
 });
 
-/** Starts an example that serves a page, if its runtime is there, and ends it. */
+/** Starts an example that serves a page, and ends it. */
 async function withServer(
   name: RuntimeName,
   file: string,
   use: (server: SpawnedServer) => Promise<void>,
   env: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const deno = await runtime("deno");
-  if (deno === undefined || await runtime(name) === undefined) return;
+  const { command: [deno] } = await runtime("deno");
   // The page is bundled by Deno.
-  const PATH = `${dirname(deno.command[0])}:${process.env.PATH}`;
+  const PATH = `${dirname(deno)}:${process.env.PATH}`;
   const PORT = String(await freePort());
   const server = await spawnServer(name, file, [], { PATH, PORT, ...env });
   try {

@@ -26,8 +26,8 @@ import type { LocalServer } from "../helpers/server.ts";
 import { bareClient } from "../helpers/wire.ts";
 import type { WirePeer } from "../helpers/wire.ts";
 import { freePort } from "../helpers/ports.ts";
-import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
+import { needs } from "../helpers/needs.ts";
 
 const AUDIENCE = "https://rpc.example";
 const ISSUER = "https://id.example";
@@ -908,20 +908,23 @@ test("jwt() never writes to its options, and ignores later changes of them", asy
 // -- the example --
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`examples/jwt.ts recognizes its callers, and a new token gives them more rights, on ${name}`, async () => {
-    if (await runtime(name) === undefined) return;
-    const PORT = String(await freePort());
-    const server = await spawnServer(name, "examples/jwt.ts", [], { PORT });
-    try {
-      await until(() => server.output().includes("over POST"));
-      assertEquals(server.output().split("\n").slice(1, 5), [
-        "over WebSocket: ada",
-        "restart: Method not found",
-        "restart: restarting",
-        "over POST: ada",
-      ]);
-    } finally {
-      await server.stop();
-    }
-  });
+  test(
+    `examples/jwt.ts recognizes its callers, and a new token gives them more rights, on ${name}`,
+    await needs(name),
+    async () => {
+      const PORT = String(await freePort());
+      const server = await spawnServer(name, "examples/jwt.ts", [], { PORT });
+      try {
+        await until(() => server.output().includes("over POST"));
+        assertEquals(server.output().split("\n").slice(1, 5), [
+          "over WebSocket: ada",
+          "restart: Method not found",
+          "restart: restarting",
+          "over POST: ada",
+        ]);
+      } finally {
+        await server.stop();
+      }
+    },
+  );
 }

@@ -30,8 +30,8 @@ import { serveHere } from "../helpers/server.ts";
 import type { LocalServer } from "../helpers/server.ts";
 import { bareClient } from "../helpers/wire.ts";
 import { freePort } from "../helpers/ports.ts";
-import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
+import { needs } from "../helpers/needs.ts";
 
 interface User {
   readonly name: string;
@@ -477,16 +477,19 @@ test("session() throws if an argument is wrong, and accepts frozen options", () 
 // -- the example --
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`examples/hono_session.ts keeps its sessions safe on ${name}`, async () => {
-    if (await runtime(name) === undefined) return;
-    const port = String(await freePort());
-    const server = await spawnServer(name, "examples/hono_session.ts", [], { PORT: port });
-    try {
-      await assertSafeSessions({ ...server, ws: server.url.replace("http", "ws") });
-    } finally {
-      await server.stop();
-    }
-  });
+  test(
+    `examples/hono_session.ts keeps its sessions safe on ${name}`,
+    await needs(name),
+    async () => {
+      const port = String(await freePort());
+      const server = await spawnServer(name, "examples/hono_session.ts", [], { PORT: port });
+      try {
+        await assertSafeSessions({ ...server, ws: server.url.replace("http", "ws") });
+      } finally {
+        await server.stop();
+      }
+    },
+  );
 }
 
 async function assertSafeSessions({ url, ws }: Pick<LocalServer, "url" | "ws">): Promise<void> {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { RuntimeName } from "../helpers/runtimes.ts";
-import { seedCheckout } from "../helpers/aiohttp.ts";
+import { aiohttpCheckout } from "../helpers/aiohttp.ts";
 import type { Contender } from "./workloads.ts";
 
 interface Peer {
@@ -69,9 +69,9 @@ export class Peers {
       args: ["tests/bench/peer_server.ts", peer.name, this.#folder],
       dialect: peer.dialect,
     }));
-    const seed = seedCheckout("aiohttp-json-rpc");
-    if (seed === undefined) return peers;
-    const args = ["tests/programs/aiohttp_server.py", seed];
+    const checkout = aiohttpCheckout();
+    if (checkout === undefined) return peers;
+    const args = ["tests/programs/aiohttp_server.py", checkout];
     const original = { title: "aiohttp-json-rpc", args, dialect: "jsonRpc" };
     return [...peers, { ...original, runtime: "python" }];
   }

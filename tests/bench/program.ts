@@ -109,10 +109,8 @@ export function hasCores(): boolean {
 }
 
 async function commandOf(name: Runner): Promise<readonly string[]> {
-  if (name === "python") return [python];
-  const found = await runtime(name);
-  if (found === undefined) throw new Error(`Cannot start a program: there is no ${name}`);
-  return found.command;
+  if (name === "python") return [python()];
+  return (await runtime(name)).command;
 }
 
 let cores: boolean | undefined;

@@ -60,7 +60,6 @@ function holds(name: string, run: (scene: Scene) => Promise<void>): void {
     name,
     async run(maker) {
       await using engine = await startEngine(maker.name);
-      if (engine === undefined) return;
       const scene = new Scene(maker, engine);
       try {
         await run(scene);

@@ -13,6 +13,10 @@ import { selfSigned } from "../helpers/certificate.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { freePort } from "../helpers/ports.ts";
+import { needs } from "../helpers/needs.ts";
+
+const nats = await needs("nats-server");
+const natsAndOpenssl = await needs("nats-server", "openssl");
 
 const maker: BrokerMaker = {
   name: "nats",
@@ -21,15 +25,14 @@ const maker: BrokerMaker = {
 };
 
 for (const { name, run } of brokerCases) {
-  test(`natsBroker(): ${name}`, async () => {
+  test(`natsBroker(): ${name}`, nats, async () => {
     await using engine = await startEngine("nats");
-    if (engine === undefined) return;
     await run(() => maker.make(engine.port, silentLog(), 20_000));
   });
 }
 
 for (const { name, run } of faultCases) {
-  test(`natsBroker(), ${name}`, async () => {
+  test(`natsBroker(), ${name}`, nats, async () => {
     await run(maker);
   });
 }
@@ -42,7 +45,6 @@ async function withNats(
 ): Promise<void> {
   const port = await freePort();
   await using engine = await startEngine("nats", ["-m", String(port)]);
-  if (engine === undefined) return;
   const servers = `127.0.0.1:${engine.port}`;
   const raw = await connect({ servers, name: "the test" });
   const broker = natsBroker({ servers, logger: silentLog(), publishTimeoutMs: 20_000 });
@@ -54,90 +56,108 @@ async function withNats(
   }
 }
 
-test("natsBroker() has one connection, however many topics are heard, and listens to no others", async () => {
-  await withNats(async (broker, raw, monitor) => {
-    const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
-    const heard = new Heard();
-    const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
-    const others = async () => {
-      const { connections } = await (await fetch(`${monitor}/connz?subs=1`)).json();
-      return (connections as { name?: string; subscriptions_list?: string[] }[])
-        .filter(({ name }) => name !== "the test");
-    };
-    const live = async () => {
-      const [only] = await others();
-      return only?.subscriptions_list?.filter((subject) => /\.live\./.test(subject)).length ?? 0;
-    };
-    assertEquals([(await others()).length, await live()], [1, names.length]);
-    const { streams, consumers } = await (await fetch(`${monitor}/jsz`)).json();
-    assertEquals([streams, consumers], [1, 0]);
-    const some = names.filter((_, n) => n % 100 === 0);
-    await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
-    await heard.some(some.length);
-    await Promise.all(ears.map((ear) => ear.unsubscribe()));
-    await until(async () => await live() === 0);
-    await raw.flush();
-  });
-});
+test(
+  "natsBroker() has one connection, however many topics are heard, and listens to no others",
+  nats,
+  async () => {
+    await withNats(async (broker, raw, monitor) => {
+      const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
+      const heard = new Heard();
+      const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
+      const others = async () => {
+        const { connections } = await (await fetch(`${monitor}/connz?subs=1`)).json();
+        return (connections as { name?: string; subscriptions_list?: string[] }[])
+          .filter(({ name }) => name !== "the test");
+      };
+      const live = async () => {
+        const [only] = await others();
+        return only?.subscriptions_list?.filter((subject) => /\.live\./.test(subject)).length ?? 0;
+      };
+      assertEquals([(await others()).length, await live()], [1, names.length]);
+      const { streams, consumers } = await (await fetch(`${monitor}/jsz`)).json();
+      assertEquals([streams, consumers], [1, 0]);
+      const some = names.filter((_, n) => n % 100 === 0);
+      await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
+      await heard.some(some.length);
+      await Promise.all(ears.map((ear) => ear.unsubscribe()));
+      await until(async () => await live() === 0);
+      await raw.flush();
+    });
+  },
+);
 
-test("natsBroker() makes its stream again where it was deleted, and tells of a gap", async () => {
-  await withNats(async (broker, raw) => {
-    const heard = new Heard();
-    const { position } = await broker.subscribe("news", KEEP, heard);
-    await publishAll(broker, "news", [1, 2, 3], KEEP);
-    await heard.some(3);
-    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
-    await publishAll(broker, "news", [4, 5], KEEP);
-    await until(() => heard.gaps.length === 1);
-    assertEquals((await broker.history("news", KEEP, { since: position })).complete, false);
-    await publishAll(broker, "news", [6], KEEP);
-    await until(() => heard.data.at(-1) === 6);
-  });
-});
-
-test("natsBroker() tells of a gap where others make its stream again, and is right from then on", async () => {
-  await withNats(async (broker, raw) => {
-    const heard = new Heard();
-    await broker.subscribe("news", KEEP, heard);
-    const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
-    await heard.some(5);
-    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
-    const { port } = raw.info as { port: number };
-    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
-    try {
-      const elsewhere = await other.publish("other", "1", KEEP);
-      // Its sequences begin anew, below those that were heard: none may pass for an old one.
-      const [first] = await publishAll(broker, "news", [6], KEEP);
-      assertEquals(first, { epoch: elsewhere.epoch, offset: 2 });
+test(
+  "natsBroker() makes its stream again where it was deleted, and tells of a gap",
+  nats,
+  async () => {
+    await withNats(async (broker, raw) => {
+      const heard = new Heard();
+      const { position } = await broker.subscribe("news", KEEP, heard);
+      await publishAll(broker, "news", [1, 2, 3], KEEP);
+      await heard.some(3);
+      await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+      await publishAll(broker, "news", [4, 5], KEEP);
       await until(() => heard.gaps.length === 1);
-      assertEquals(heard.gaps, [first]);
-      await publishAll(broker, "news", [7, 8], KEEP);
-      await heard.some(7);
-      assertEquals([heard.data, heard.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
-      await publishAll(other, "news", [9, 10, 11, 12], KEEP);
-      const since = before[2] as Position;
-      assertEquals((await broker.history("news", KEEP, { since })).complete, false);
-    } finally {
+      assertEquals((await broker.history("news", KEEP, { since: position })).complete, false);
+      await publishAll(broker, "news", [6], KEEP);
+      await until(() => heard.data.at(-1) === 6);
+    });
+  },
+);
+
+test(
+  "natsBroker() tells of a gap where others make its stream again, and is right from then on",
+  nats,
+  async () => {
+    await withNats(async (broker, raw) => {
+      const heard = new Heard();
+      await broker.subscribe("news", KEEP, heard);
+      const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
+      await heard.some(5);
+      await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+      const { port } = raw.info as { port: number };
+      const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+      try {
+        const elsewhere = await other.publish("other", "1", KEEP);
+        // Its sequences begin anew, below those that were heard: none may pass for an old one.
+        const [first] = await publishAll(broker, "news", [6], KEEP);
+        assertEquals(first, { epoch: elsewhere.epoch, offset: 2 });
+        await until(() => heard.gaps.length === 1);
+        assertEquals(heard.gaps, [first]);
+        await publishAll(broker, "news", [7, 8], KEEP);
+        await heard.some(7);
+        assertEquals([heard.data, heard.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
+        await publishAll(other, "news", [9, 10, 11, 12], KEEP);
+        const since = before[2] as Position;
+        assertEquals((await broker.history("news", KEEP, { since })).complete, false);
+      } finally {
+        await other.close();
+      }
+    });
+  },
+);
+
+test(
+  "natsBroker() never takes a position for one of a stream that others made again",
+  nats,
+  async () => {
+    await withNats(async (broker, raw) => {
+      const [since] = await publishAll(broker, "news", [1, 2, 3], KEEP);
+      await (await jetstreamManager(raw)).streams.delete("jsonrpc");
+      const { port } = raw.info as { port: number };
+      const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
+      await publishAll(other, "news", [4, 5, 6, 7, 8], KEEP);
+      const { complete, position } = await broker.history("news", KEEP, {
+        since: since as Position,
+      });
+      const known = await other.history("news", KEEP, { limit: 0 });
       await other.close();
-    }
-  });
-});
+      assertEquals([complete, position], [false, known.position]);
+    });
+  },
+);
 
-test("natsBroker() never takes a position for one of a stream that others made again", async () => {
-  await withNats(async (broker, raw) => {
-    const [since] = await publishAll(broker, "news", [1, 2, 3], KEEP);
-    await (await jetstreamManager(raw)).streams.delete("jsonrpc");
-    const { port } = raw.info as { port: number };
-    const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
-    await publishAll(other, "news", [4, 5, 6, 7, 8], KEEP);
-    const { complete, position } = await broker.history("news", KEEP, { since: since as Position });
-    const known = await other.history("news", KEEP, { limit: 0 });
-    await other.close();
-    assertEquals([complete, position], [false, known.position]);
-  });
-});
-
-test("natsBroker() keeps more where a topic asks for more, never less", async () => {
+test("natsBroker() keeps more where a topic asks for more, never less", nats, async () => {
   await withNats(async (broker, raw) => {
     const { streams } = await jetstreamManager(raw);
     const limits = async () => {
@@ -157,24 +177,30 @@ test("natsBroker() keeps more where a topic asks for more, never less", async ()
   });
 });
 
-test("natsBroker() reads no history where the last event is all that is asked for", async () => {
-  await withNats(async (broker, raw) => {
-    assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
-    const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
-    const made: string[] = [];
-    raw.subscribe("$JS.API.CONSUMER.>", { callback: (_, { subject }) => void made.push(subject) });
-    await raw.flush();
-    const { events, complete, position } = await broker.history("news", KEEP, { limit: 1 });
-    assertEquals([dataOf(events), complete, position], [[3], true, positions[2]]);
-    assertEquals(events[0]?.position, position);
-    await raw.flush();
-    assertEquals(made, []);
-    await broker.history("news", KEEP, { limit: 2 });
-    await until(() => made.length > 0);
-  });
-});
+test(
+  "natsBroker() reads no history where the last event is all that is asked for",
+  nats,
+  async () => {
+    await withNats(async (broker, raw) => {
+      assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
+      const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
+      const made: string[] = [];
+      raw.subscribe("$JS.API.CONSUMER.>", {
+        callback: (_, { subject }) => void made.push(subject),
+      });
+      await raw.flush();
+      const { events, complete, position } = await broker.history("news", KEEP, { limit: 1 });
+      assertEquals([dataOf(events), complete, position], [[3], true, positions[2]]);
+      assertEquals(events[0]?.position, position);
+      await raw.flush();
+      assertEquals(made, []);
+      await broker.history("news", KEEP, { limit: 2 });
+      await until(() => made.length > 0);
+    });
+  },
+);
 
-test("natsBroker() hears and keeps what others publish to a topic's subject", async () => {
+test("natsBroker() hears and keeps what others publish to a topic's subject", nats, async () => {
   await withNats(async (broker, raw) => {
     const heard = new Heard();
     await broker.subscribe("news", KEEP, heard);
@@ -189,7 +215,7 @@ test("natsBroker() hears and keeps what others publish to a topic's subject", as
   });
 });
 
-test("natsBroker() rejects what NATS does not take, and goes on", async () => {
+test("natsBroker() rejects what NATS does not take, and goes on", nats, async () => {
   await withNats(async (broker) => {
     const long = JSON.stringify("x".repeat(2_000_000));
     const publish = async () => await broker.publish("news", long, KEEP);
@@ -198,9 +224,8 @@ test("natsBroker() rejects what NATS does not take, and goes on", async () => {
   });
 });
 
-test("natsBroker() gets in with a password, and never says it", async () => {
+test("natsBroker() gets in with a password, and never says it", nats, async () => {
   await using engine = await startEngine("nats", ["--user", "ada", "--pass", "s3cret-word"]);
-  if (engine === undefined) return;
   const log = silentLog();
   const servers = `127.0.0.1:${engine.port}`;
   const connection = { user: "ada", pass: "s3cret-word" };
@@ -215,34 +240,35 @@ test("natsBroker() gets in with a password, and never says it", async () => {
   assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
 });
 
-test("natsBroker() reaches NATS through TLS, and no other than it trusts", async () => {
-  await using certificate = await selfSigned();
-  if (certificate === undefined) return;
-  const { cert, certFile, keyFile } = certificate;
-  const token = "s3cret-word";
-  await using engine = await startEngine("nats", [
-    ...["--tls", "--tlscert", certFile, "--tlskey", keyFile, "--auth", token],
-  ]);
-  if (engine === undefined) return;
-  const servers = `127.0.0.1:${engine.port}`;
-  const logger = silentLog();
-  const connection = { token, tls: { ca: cert } };
-  const broker = natsBroker({ servers, connection, logger });
-  const heard = new Heard();
-  const { position } = await broker.subscribe("news", KEEP, heard);
-  await publishAll(broker, "news", [1, 2], KEEP);
-  await heard.some(2);
-  const history = await broker.history("news", KEEP, { since: position });
-  assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
-  await broker.close();
-  const wary = natsBroker({ servers, connection: { token }, logger, publishTimeoutMs: 500 });
-  await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
-  await wary.close();
-});
+test(
+  "natsBroker() reaches NATS through TLS, and no other than it trusts",
+  natsAndOpenssl,
+  async () => {
+    await using certificate = await selfSigned();
+    const { cert, certFile, keyFile } = certificate;
+    const token = "s3cret-word";
+    await using engine = await startEngine("nats", [
+      ...["--tls", "--tlscert", certFile, "--tlskey", keyFile, "--auth", token],
+    ]);
+    const servers = `127.0.0.1:${engine.port}`;
+    const logger = silentLog();
+    const connection = { token, tls: { ca: cert } };
+    const broker = natsBroker({ servers, connection, logger });
+    const heard = new Heard();
+    const { position } = await broker.subscribe("news", KEEP, heard);
+    await publishAll(broker, "news", [1, 2], KEEP);
+    await heard.some(2);
+    const history = await broker.history("news", KEEP, { since: position });
+    assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
+    await broker.close();
+    const wary = natsBroker({ servers, connection: { token }, logger, publishTimeoutMs: 500 });
+    await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
+    await wary.close();
+  },
+);
 
-test("natsBroker() passes on why NATS refuses", async () => {
+test("natsBroker() passes on why NATS refuses", nats, async () => {
   await using engine = await startEngine("nats");
-  if (engine === undefined) return;
   const servers = `127.0.0.1:${engine.port}`;
   const broker = natsBroker({ servers, logger: silentLog(), replicas: 3, publishTimeoutMs: 2000 });
   // More replicas than servers: what the server answers is passed on.

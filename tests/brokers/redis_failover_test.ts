@@ -7,13 +7,16 @@ import type { RedisSentinelOptions } from "redis";
 import { redisBroker } from "@x/jsonrpc/redis";
 import type { Broker } from "../../src/brokers/broker.ts";
 import type { RunningEngine } from "../helpers/brokers/engine.ts";
-import { startRedisCluster, startSentinels, tell } from "../helpers/brokers/groups.ts";
+import { sendCommand, startRedisCluster, startSentinels } from "../helpers/brokers/groups.ts";
 import type { RedisCluster, SentinelGroup } from "../helpers/brokers/groups.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
 import { layWire } from "../helpers/brokers/cuttable_proxy.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import type { Log } from "../helpers/log.ts";
+import { needs } from "../helpers/needs.ts";
+
+const redis = await needs("redis-server");
 
 const KEEP = { size: 10_000, ageMs: Infinity };
 
@@ -26,7 +29,6 @@ interface Scene<Servers> {
 
 async function withSentinels(use: (scene: Scene<SentinelGroup>) => Promise<void>): Promise<void> {
   await using group = await startSentinels();
-  if (group === undefined) return;
   const { name, sentinels } = group;
   const sentinelRootNodes = sentinels.map(({ port }) => ({ host: "127.0.0.1", port }));
   const place = (more: Partial<RedisSentinelOptions>) => ({
@@ -37,7 +39,6 @@ async function withSentinels(use: (scene: Scene<SentinelGroup>) => Promise<void>
 
 async function withCluster(use: (scene: Scene<RedisCluster>) => Promise<void>): Promise<void> {
   await using group = await startRedisCluster();
-  if (group === undefined) return;
   const cluster = { rootNodes: group.nodes.slice(0, 3).map(({ url }) => ({ url })) };
   await withBrokers(group, () => ({ cluster }), use);
 }
@@ -67,7 +68,7 @@ function range(from: number, to: number): number[] {
 /** Waits until the replicas of a master have all that it has. */
 async function replicated(master: RunningEngine): Promise<void> {
   await until(async () => {
-    const info = String(await tell(master, "INFO", "replication"));
+    const info = String(await sendCommand(master, "INFO", "replication"));
     const [, at] = /master_repl_offset:(\d+)/.exec(info) ?? [];
     return Array.from(info.matchAll(/,offset=(\d+)/g)).every(([, offset]) => offset === at);
   });
@@ -112,132 +113,148 @@ async function assertHears(
   const topics = range(0, 600).map((n) => `room.${n}`);
   await Promise.all(topics.map((topic) => listener.subscribe(topic, KEEP, heard)));
   for (const round of [1, 2, 3]) {
-    for (const server of servers) await tell(server, "CLIENT", "KILL", "TYPE", "pubsub");
+    for (const server of servers) await sendCommand(server, "CLIENT", "KILL", "TYPE", "pubsub");
     await Promise.all(topics.map((topic) => publisher.publish(topic, `${round}`, KEEP)));
     await heard.some(round * topics.length);
   }
   assertEquals([heard.events.length, heard.gaps], [3 * topics.length, []]);
 }
 
-test("redisBroker() does behind sentinels what it does with one server", async () => {
+test("redisBroker() does behind sentinels what it does with one server", redis, async () => {
   await withSentinels(async (scene) => {
     for (const { run } of brokerCases) await run(() => scene.broker());
     await assertHears(scene, [await scene.group.master()]);
   });
 });
 
-test("redisBroker() loses nothing when sentinels let a replica take over", async () => {
+test("redisBroker() loses nothing when sentinels let a replica take over", redis, async () => {
   await withSentinels(async (scene) => {
     await assertSurvives(scene, () => scene.group.master());
   });
 });
 
-test("redisBroker() publishes on when sentinels let a replica take over from a master that stays", async () => {
-  await withSentinels(async ({ broker, group }) => {
-    const [publisher, heard] = [broker({}, 8_000), new Heard()];
-    await publisher.subscribe("news", KEEP, heard);
-    const before = await group.master();
-    const failures: string[] = [];
-    const publish = async (data: string) => {
-      try {
-        await publisher.publish("news", data, KEEP);
-      } catch (error) {
-        failures.push((error as Error).message);
-      }
-    };
-    await publish("0");
-    await tell(group.sentinels[0] as RunningEngine, "SENTINEL", "FAILOVER", "news");
-    await until(async () => {
-      await publish("1");
-      // Whoever asks may be cut off as the others are.
-      const info = await tell(before, "INFO", "replication").catch(() => "");
-      return /role:slave/.test(String(info));
+test(
+  "redisBroker() publishes on when sentinels let a replica take over from a master that stays",
+  redis,
+  async () => {
+    await withSentinels(async ({ broker, group }) => {
+      const [publisher, heard] = [broker({}, 8_000), new Heard()];
+      await publisher.subscribe("news", KEEP, heard);
+      const before = await group.master();
+      const failures: string[] = [];
+      const publish = async (data: string) => {
+        try {
+          await publisher.publish("news", data, KEEP);
+        } catch (error) {
+          failures.push((error as Error).message);
+        }
+      };
+      await publish("0");
+      await sendCommand(group.sentinels[0] as RunningEngine, "SENTINEL", "FAILOVER", "news");
+      await until(async () => {
+        await publish("1");
+        // Whoever asks may be cut off as the others are.
+        const info = await sendCommand(before, "INFO", "replication").catch(() => "");
+        return /role:slave/.test(String(info));
+      });
+      for (let n = 0; n < 20; n++) await publish("2");
+      await publish("3");
+      await until(() => heard.data.at(-1) === 3);
+      // Only what was under way may have failed.
+      assertEquals(failures.filter((why) => !why.includes("may have done it")), []);
     });
-    for (let n = 0; n < 20; n++) await publish("2");
-    await publish("3");
-    await until(() => heard.data.at(-1) === 3);
-    // Only what was under way may have failed.
-    assertEquals(failures.filter((why) => !why.includes("may have done it")), []);
-  });
-});
+  },
+);
 
-test("redisBroker() publishes once behind sentinels where the answer gets lost", async () => {
-  await withSentinels(async ({ broker, group }) => {
-    const { port } = await group.master();
-    await using wire = await layWire(port);
-    const nodeAddressMap = { [`127.0.0.1:${port}`]: { host: "127.0.0.1", port: wire.port } };
-    const [publisher, other, heard] = [broker({ nodeAddressMap }), broker(), new Heard()];
-    await other.subscribe("news", KEEP, heard);
-    await publishAll(publisher, "news", [1], KEEP);
-    wire.mute();
-    const failure = assertRejects(
-      async () => await publisher.publish("news", "2", KEEP),
-      Error,
-      "may have done it",
-    );
-    await heard.some(2);
-    await wire.break();
-    await wire.mend();
-    await failure;
-    await publishAll(publisher, "news", [3], KEEP);
-    await heard.some(3);
-    assertEquals(heard.data, [1, 2, 3]);
-  });
-});
+test(
+  "redisBroker() publishes once behind sentinels where the answer gets lost",
+  redis,
+  async () => {
+    await withSentinels(async ({ broker, group }) => {
+      const { port } = await group.master();
+      await using wire = await layWire(port);
+      const nodeAddressMap = { [`127.0.0.1:${port}`]: { host: "127.0.0.1", port: wire.port } };
+      const [publisher, other, heard] = [broker({ nodeAddressMap }), broker(), new Heard()];
+      await other.subscribe("news", KEEP, heard);
+      await publishAll(publisher, "news", [1], KEEP);
+      wire.mute();
+      const failure = assertRejects(
+        async () => await publisher.publish("news", "2", KEEP),
+        Error,
+        "may have done it",
+      );
+      await heard.some(2);
+      await wire.break();
+      await wire.mend();
+      await failure;
+      await publishAll(publisher, "news", [3], KEEP);
+      await heard.some(3);
+      assertEquals(heard.data, [1, 2, 3]);
+    });
+  },
+);
 
-test("redisBroker() does with a cluster of masters what it does with one server", async () => {
-  await withCluster(async (scene) => {
-    for (const { run } of brokerCases) await run(() => scene.broker());
-    await assertHears(scene, scene.group.nodes);
-  });
-});
+test(
+  "redisBroker() does with a cluster of masters what it does with one server",
+  redis,
+  async () => {
+    await withCluster(async (scene) => {
+      for (const { run } of brokerCases) await run(() => scene.broker());
+      await assertHears(scene, scene.group.nodes);
+    });
+  },
+);
 
-test("redisBroker() loses nothing when a cluster's replica takes over", async () => {
+test("redisBroker() loses nothing when a cluster's replica takes over", redis, async () => {
   await withCluster(async (scene) => {
     const [asked] = scene.group.nodes as [RunningEngine];
     await assertSurvives(scene, () => scene.group.masterOf("jsonrpc:{news}", asked));
   });
 });
 
-test("redisBroker() loses nothing when a topic moves to another master of a cluster", async () => {
-  await withCluster(async ({ broker, group }) => {
-    const [publisher, other, heard] = [broker(), broker(), new Heard()];
-    const { position } = await other.subscribe("news", KEEP, heard);
-    let wanted = true;
-    const publishing = (async () => {
-      for (let n = 0; wanted; n++) await publishAll(publisher, "news", [n], KEEP);
-    })();
-    await heard.some(50);
-    await moveSlot(group, "jsonrpc:{news}");
-    const { length } = heard.events;
-    await heard.some(length + 50);
-    wanted = false;
-    await publishing;
-    await publishAll(publisher, "news", ["last"], KEEP);
-    await until(() => heard.data.at(-1) === "last");
-    const { complete, events } = await publisher.history("news", KEEP, { since: position });
-    const whole = [...range(0, heard.events.length - 1), "last"];
-    assertEquals([heard.data, heard.gaps, dataOf(events), complete], [whole, [], whole, true]);
-  });
-});
+test(
+  "redisBroker() loses nothing when a topic moves to another master of a cluster",
+  redis,
+  async () => {
+    await withCluster(async ({ broker, group }) => {
+      const [publisher, other, heard] = [broker(), broker(), new Heard()];
+      const { position } = await other.subscribe("news", KEEP, heard);
+      let wanted = true;
+      const publishing = (async () => {
+        for (let n = 0; wanted; n++) await publishAll(publisher, "news", [n], KEEP);
+      })();
+      await heard.some(50);
+      await moveSlot(group, "jsonrpc:{news}");
+      const { length } = heard.events;
+      await heard.some(length + 50);
+      wanted = false;
+      await publishing;
+      await publishAll(publisher, "news", ["last"], KEEP);
+      await until(() => heard.data.at(-1) === "last");
+      const { complete, events } = await publisher.history("news", KEEP, { since: position });
+      const whole = [...range(0, heard.events.length - 1), "last"];
+      assertEquals([heard.data, heard.gaps, dataOf(events), complete], [whole, [], whole, true]);
+    });
+  },
+);
 
 /** Moves all that has a key's slot from its master to another, in the order in which `redis-cli` does. */
 async function moveSlot({ masterOf, nodes }: RedisCluster, key: string): Promise<void> {
   const [one, two, three] = nodes as [RunningEngine, RunningEngine, RunningEngine];
   const from = await masterOf(key, one);
   const to = from === one ? two : one;
-  const slot = String(await tell(one, "CLUSTER", "KEYSLOT", key));
+  const slot = String(await sendCommand(one, "CLUSTER", "KEYSLOT", key));
   const ids = new Map<RunningEngine, string>();
-  for (const node of [from, to]) ids.set(node, String(await tell(node, "CLUSTER", "MYID")));
-  await tell(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids.get(from) as string);
-  await tell(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids.get(to) as string);
-  const keys = await tell(from, "CLUSTER", "GETKEYSINSLOT", slot, "10") as string[];
+  for (const node of [from, to]) ids.set(node, String(await sendCommand(node, "CLUSTER", "MYID")));
+  await sendCommand(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids.get(from) as string);
+  await sendCommand(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids.get(to) as string);
+  const keys = await sendCommand(from, "CLUSTER", "GETKEYSINSLOT", slot, "10") as string[];
   assertEquals(keys.length, 2);
   // One by one: what is published meanwhile finds half of the topic here and half of it there.
   for (const each of keys) {
-    await tell(from, "MIGRATE", "127.0.0.1", String(to.port), each, "0", "5000");
+    await sendCommand(from, "MIGRATE", "127.0.0.1", String(to.port), each, "0", "5000");
   }
   for (const node of new Set([to, from, one, two, three])) {
-    await tell(node, "CLUSTER", "SETSLOT", slot, "NODE", ids.get(to) as string);
+    await sendCommand(node, "CLUSTER", "SETSLOT", slot, "NODE", ids.get(to) as string);
   }
 }

@@ -12,6 +12,10 @@ import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import type { Log } from "../helpers/log.ts";
 import { freePort } from "../helpers/ports.ts";
+import { needs } from "../helpers/needs.ts";
+
+const redis = await needs("redis-server");
+const redisAndOpenssl = await needs("redis-server", "openssl");
 
 const maker: BrokerMaker = {
   name: "redis",
@@ -20,15 +24,14 @@ const maker: BrokerMaker = {
 };
 
 for (const { name, run } of brokerCases) {
-  test(`redisBroker(): ${name}`, async () => {
+  test(`redisBroker(): ${name}`, redis, async () => {
     await using engine = await startEngine("redis");
-    if (engine === undefined) return;
     await run(() => maker.make(engine.port, silentLog(), 20_000));
   });
 }
 
 for (const { name, run } of faultCases) {
-  test(`redisBroker(), ${name}`, async () => {
+  test(`redisBroker(), ${name}`, redis, async () => {
     await run(maker);
   });
 }
@@ -40,7 +43,6 @@ async function withRedis(
   use: (broker: Broker, raw: (...command: string[]) => Promise<unknown>, log: Log) => Promise<void>,
 ): Promise<void> {
   await using engine = await startEngine("redis");
-  if (engine === undefined) return;
   const client = createClient({ url: engine.url, commandOptions: { timeout: 0 } });
   await client.connect();
   const log = silentLog();
@@ -53,52 +55,60 @@ async function withRedis(
   }
 }
 
-test("redisBroker() has two connections, however many topics are heard, and listens to no others", async () => {
-  await withRedis(async (broker, raw) => {
-    const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
-    const heard = new Heard();
-    const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
-    const channels = async () => (await raw("PUBSUB", "CHANNELS") as string[]).length;
-    assertEquals(await channels(), names.length);
-    const clients = String(await raw("CLIENT", "LIST")).trim().split("\n");
-    assertEquals(clients.length, 3, "one of them is the test's");
-    const some = names.filter((_, n) => n % 100 === 0);
-    await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
-    await heard.some(some.length);
-    // All of them catch up after an outage, what was not heard meanwhile included.
-    await raw("CLIENT", "KILL", "TYPE", "pubsub");
-    await publishAll(broker, "room.77", [1, 2, 3], KEEP);
-    await heard.some(some.length + 3);
-    assertEquals([heard.data.slice(-3), heard.gaps], [[1, 2, 3], []]);
-    await Promise.all(ears.map((ear: BrokerSubscription) => ear.unsubscribe()));
-    await until(async () => await channels() === 0);
-  });
-});
+test(
+  "redisBroker() has two connections, however many topics are heard, and listens to no others",
+  redis,
+  async () => {
+    await withRedis(async (broker, raw) => {
+      const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
+      const heard = new Heard();
+      const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
+      const channels = async () => (await raw("PUBSUB", "CHANNELS") as string[]).length;
+      assertEquals(await channels(), names.length);
+      const clients = String(await raw("CLIENT", "LIST")).trim().split("\n");
+      assertEquals(clients.length, 3, "one of them is the test's");
+      const some = names.filter((_, n) => n % 100 === 0);
+      await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
+      await heard.some(some.length);
+      // All of them catch up after an outage, what was not heard meanwhile included.
+      await raw("CLIENT", "KILL", "TYPE", "pubsub");
+      await publishAll(broker, "room.77", [1, 2, 3], KEEP);
+      await heard.some(some.length + 3);
+      assertEquals([heard.data.slice(-3), heard.gaps], [[1, 2, 3], []]);
+      await Promise.all(ears.map((ear: BrokerSubscription) => ear.unsubscribe()));
+      await until(async () => await channels() === 0);
+    });
+  },
+);
 
-test("redisBroker() takes what Redis has lost of its newest events for a gap, never for a whole", async () => {
-  await withRedis(async (broker, raw) => {
-    const heard = new Heard();
-    await broker.subscribe("news", KEEP, heard);
-    const positions = await publishAll(broker, "news", [1, 2, 3, 4], KEEP);
-    await heard.some(4);
-    // As after a crash, or where a replica takes over that was behind.
-    const [, kept, ...lost] = positions as [Position, Position, ...Position[]];
-    await raw("HSET", "jsonrpc:{news}:place", "offset", `${kept.offset}`);
-    for (const { offset } of lost) await raw("XDEL", "jsonrpc:{news}:events", `${offset}-0`);
-    await publishAll(broker, "news", [5, 6], KEEP);
-    await until(() => heard.gaps.length === 1);
-    for (const [n, since] of positions.entries()) {
-      const { complete, events } = await broker.history("news", KEEP, { since });
-      assertEquals(complete, n < 2);
-      if (complete) assertEquals(dataOf(events), [2, 5, 6].slice(n));
-    }
-    await publishAll(broker, "news", [7], KEEP);
-    await until(() => heard.data.at(-1) === 7);
-    assertEquals(heard.gaps.length, 1);
-  });
-});
+test(
+  "redisBroker() takes what Redis has lost of its newest events for a gap, never for a whole",
+  redis,
+  async () => {
+    await withRedis(async (broker, raw) => {
+      const heard = new Heard();
+      await broker.subscribe("news", KEEP, heard);
+      const positions = await publishAll(broker, "news", [1, 2, 3, 4], KEEP);
+      await heard.some(4);
+      // As after a crash, or where a replica takes over that was behind.
+      const [, kept, ...lost] = positions as [Position, Position, ...Position[]];
+      await raw("HSET", "jsonrpc:{news}:place", "offset", `${kept.offset}`);
+      for (const { offset } of lost) await raw("XDEL", "jsonrpc:{news}:events", `${offset}-0`);
+      await publishAll(broker, "news", [5, 6], KEEP);
+      await until(() => heard.gaps.length === 1);
+      for (const [n, since] of positions.entries()) {
+        const { complete, events } = await broker.history("news", KEEP, { since });
+        assertEquals(complete, n < 2);
+        if (complete) assertEquals(dataOf(events), [2, 5, 6].slice(n));
+      }
+      await publishAll(broker, "news", [7], KEEP);
+      await until(() => heard.data.at(-1) === 7);
+      assertEquals(heard.gaps.length, 1);
+    });
+  },
+);
 
-test("redisBroker() tells of a gap when Redis is emptied under it", async () => {
+test("redisBroker() tells of a gap when Redis is emptied under it", redis, async () => {
   await withRedis(async (broker, raw) => {
     const heard = new Heard();
     await broker.subscribe("news", KEEP, heard);
@@ -113,33 +123,36 @@ test("redisBroker() tells of a gap when Redis is emptied under it", async () => 
   });
 });
 
-test("redisBroker() leaves nothing in Redis for ever that a topic does not keep for ever", async () => {
-  await withRedis(async (broker, raw) => {
-    const day = 24 * 60 * 60 * 1000;
-    await broker.publish("none", "1", { size: 0, ageMs: Infinity });
-    await broker.publish("hour", "1", { size: 5, ageMs: 3_600_000 });
-    await broker.publish("week", "1", { size: 5, ageMs: 7 * day });
-    await broker.publish("ever", "1", KEEP);
-    const days: Record<string, number> = {};
-    for (const key of (await raw("KEYS", "*") as string[]).toSorted()) {
-      const restMs = Number(await raw("PTTL", key));
-      days[key.slice("jsonrpc:".length)] = restMs < 0 ? restMs : Math.ceil(restMs / day);
-    }
-    assertEquals(days, {
-      "{ever}:events": -1,
-      "{ever}:place": -1,
-      "{hour}:events": 1,
-      "{hour}:place": 1,
-      "{none}:place": 1,
-      "{week}:events": 7,
-      "{week}:place": 14,
+test(
+  "redisBroker() leaves nothing in Redis for ever that a topic does not keep for ever",
+  redis,
+  async () => {
+    await withRedis(async (broker, raw) => {
+      const day = 24 * 60 * 60 * 1000;
+      await broker.publish("none", "1", { size: 0, ageMs: Infinity });
+      await broker.publish("hour", "1", { size: 5, ageMs: 3_600_000 });
+      await broker.publish("week", "1", { size: 5, ageMs: 7 * day });
+      await broker.publish("ever", "1", KEEP);
+      const days: Record<string, number> = {};
+      for (const key of (await raw("KEYS", "*") as string[]).toSorted()) {
+        const restMs = Number(await raw("PTTL", key));
+        days[key.slice("jsonrpc:".length)] = restMs < 0 ? restMs : Math.ceil(restMs / day);
+      }
+      assertEquals(days, {
+        "{ever}:events": -1,
+        "{ever}:place": -1,
+        "{hour}:events": 1,
+        "{hour}:place": 1,
+        "{none}:place": 1,
+        "{week}:events": 7,
+        "{week}:place": 14,
+      });
     });
-  });
-});
+  },
+);
 
-test("redisBroker() gets in with a password, and never says it", async () => {
+test("redisBroker() gets in with a password, and never says it", redis, async () => {
   await using engine = await startEngine("redis", ["--requirepass", "s3cret-word"]);
-  if (engine === undefined) return;
   const log = silentLog();
   const place = engine.url.replace("//", "//default:s3cret-word@");
   const broker = redisBroker({ url: place, logger: log });
@@ -160,14 +173,13 @@ test("redisBroker() gets in with a password, and never says it", async () => {
   assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
 });
 
-test("redisBroker() gets in as a user that may do no more than it has to", async () => {
+test("redisBroker() gets in as a user that may do no more than it has to", redis, async () => {
   const may = ["+@scripting", "+@hash", "+@stream", "+@pubsub", "+@connection", "+time"];
   may.push("+pexpire", "+pttl", "+persist");
   await using engine = await startEngine("redis", [
     ...["--user", "ada", "on", ">s3cret-word", "~jsonrpc:*", "&jsonrpc:*", ...may],
     ...["--user", "default", "off"],
   ]);
-  if (engine === undefined) return;
   const url = engine.url.replace("//", "//ada:s3cret-word@");
   await assertWorks(redisBroker({ url, logger: silentLog() }));
   const other = redisBroker({ url, prefix: "other:", logger: silentLog() });
@@ -175,30 +187,31 @@ test("redisBroker() gets in as a user that may do no more than it has to", async
   await other.close();
 });
 
-test("redisBroker() reaches Redis through TLS, and no other than it trusts", async () => {
-  await using certificate = await selfSigned();
-  if (certificate === undefined) return;
-  const port = await freePort();
-  const { cert, certFile, keyFile } = certificate;
-  await using engine = await startEngine("redis", [
-    ...["--tls-port", String(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile],
-    ...["--tls-auth-clients", "no"],
-  ]);
-  if (engine === undefined) return;
-  const url = `rediss://127.0.0.1:${port}`;
-  await assertWorks(
-    redisBroker({ url, client: { socket: { tls: true, ca: cert } }, logger: silentLog() }),
-  );
-  const wary = redisBroker({ url, logger: silentLog(), publishTimeoutMs: 500 });
-  await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
-  await wary.close();
-});
+test(
+  "redisBroker() reaches Redis through TLS, and no other than it trusts",
+  redisAndOpenssl,
+  async () => {
+    await using certificate = await selfSigned();
+    const port = await freePort();
+    const { cert, certFile, keyFile } = certificate;
+    await using _engine = await startEngine("redis", [
+      ...["--tls-port", String(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile],
+      ...["--tls-auth-clients", "no"],
+    ]);
+    const url = `rediss://127.0.0.1:${port}`;
+    await assertWorks(
+      redisBroker({ url, client: { socket: { tls: true, ca: cert } }, logger: silentLog() }),
+    );
+    const wary = redisBroker({ url, logger: silentLog(), publishTimeoutMs: 500 });
+    await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
+    await wary.close();
+  },
+);
 
-test("redisBroker() works with a cluster of Redis", async () => {
+test("redisBroker() works with a cluster of Redis", redis, async () => {
   const bus = await freePort();
   const args = ["--cluster-enabled", "yes", "--cluster-port", String(bus)];
   await using engine = await startEngine("redis", args);
-  if (engine === undefined) return;
   const raw = createClient({ url: engine.url, commandOptions: { timeout: 0 } });
   await raw.connect();
   await raw.sendCommand(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
@@ -234,19 +247,22 @@ async function assertWorks(broker: Broker): Promise<void> {
   }
 }
 
-test("redisBroker() keeps what has another prefix apart, and does not write to its options", async () => {
-  await using engine = await startEngine("redis");
-  if (engine === undefined) return;
-  const logger = silentLog();
-  const brokers = ["one:", "two:"].map((prefix) =>
-    redisBroker(Object.freeze({ prefix, url: engine.url, client: Object.freeze({}), logger }))
-  );
-  for (const [n, broker] of brokers.entries()) await broker.publish("a", `${n}`, KEEP);
-  for (const [n, broker] of brokers.entries()) {
-    assertEquals(dataOf((await broker.history("a", KEEP, {})).events), [n]);
-    await broker.close();
-  }
-});
+test(
+  "redisBroker() keeps what has another prefix apart, and does not write to its options",
+  redis,
+  async () => {
+    await using engine = await startEngine("redis");
+    const logger = silentLog();
+    const brokers = ["one:", "two:"].map((prefix) =>
+      redisBroker(Object.freeze({ prefix, url: engine.url, client: Object.freeze({}), logger }))
+    );
+    for (const [n, broker] of brokers.entries()) await broker.publish("a", `${n}`, KEEP);
+    for (const [n, broker] of brokers.entries()) {
+      assertEquals(dataOf((await broker.history("a", KEEP, {})).events), [n]);
+      await broker.close();
+    }
+  },
+);
 
 test("redisBroker() throws where an option is none", () => {
   assertThrows(() => redisBroker({ url: "http://x:s3cret@y" }), TypeError, "redis:, rediss:");

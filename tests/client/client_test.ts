@@ -685,7 +685,7 @@ test("close() lets the process end", async () => {
     console.log("done");
   `;
   await using file = await scriptFile(script);
-  const [program, ...flags] = (await runtime(runtimeHere))?.command ?? [];
+  const [program, ...flags] = (await runtime(runtimeHere)).command;
   // Where something kept the process alive, it would be killed, and this would reject.
   const { stdout } = await promisify(execFile)(program as string, [...flags, file.path], {
     timeout: 20_000,

@@ -18,6 +18,12 @@ import { serveHere } from "../helpers/server.ts";
 import { freePort } from "../helpers/ports.ts";
 import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import { eventsOf, scripted } from "../helpers/scripted_server.ts";
+import { skipUnless } from "../helpers/needs.ts";
+
+const globalEvents = skipUnless(
+  typeof globalThis.dispatchEvent === "function",
+  "Node has no global events",
+);
 
 /** Comes back at once. */
 const AT_ONCE = { reconnect: { minMs: 0, maxMs: 0 } };
@@ -545,9 +551,7 @@ test("heartbeatMs drops a server that is silent, and the client comes back", asy
 
 // -- a page that wakes up --
 
-test("JsonRpcClient tries at once when the browser goes online", async () => {
-  // Node has no global events.
-  if (typeof globalThis.dispatchEvent !== "function") return;
+test("JsonRpcClient tries at once when the browser goes online", globalEvents, async () => {
   const { client, wire, wires } = scripted({ reconnect: { minMs: 1e9, maxMs: 1e9 } });
   await client.connect();
   (await wire(0)).close(1001);
@@ -567,25 +571,28 @@ test("JsonRpcClient tries at once when the browser goes online", async () => {
   assertEquals([wires.length, client.state], [2, "closed"]);
 });
 
-test("JsonRpcClient stops listening to the browser when who is told of the end tried in vain", async () => {
-  if (typeof globalThis.dispatchEvent !== "function") return;
-  const script = scripted({ reconnect: { minMs: 1e9, maxMs: 1e9 } });
-  const { client, wire, wires } = script;
-  await client.connect();
-  const tried = deferred<unknown>();
-  client.addEventListener("close", () => {
-    script.refuse = 1;
-    tried.resolve(client.connect().catch((error) => error));
-  }, { once: true });
-  (await wire(0)).close(1001);
-  assert(await tried.promise instanceof RpcConnectionError);
-  globalThis.dispatchEvent(new Event("online"));
-  await until(() => client.state === "open");
-  await client.close();
-  globalThis.dispatchEvent(new Event("online"));
-  await quietMoment();
-  assertEquals([wires.length, client.state], [2, "closed"]);
-});
+test(
+  "JsonRpcClient stops listening to the browser when who is told of the end tried in vain",
+  globalEvents,
+  async () => {
+    const script = scripted({ reconnect: { minMs: 1e9, maxMs: 1e9 } });
+    const { client, wire, wires } = script;
+    await client.connect();
+    const tried = deferred<unknown>();
+    client.addEventListener("close", () => {
+      script.refuse = 1;
+      tried.resolve(client.connect().catch((error) => error));
+    }, { once: true });
+    (await wire(0)).close(1001);
+    assert(await tried.promise instanceof RpcConnectionError);
+    globalThis.dispatchEvent(new Event("online"));
+    await until(() => client.state === "open");
+    await client.close();
+    globalThis.dispatchEvent(new Event("online"));
+    await quietMoment();
+    assertEquals([wires.length, client.state], [2, "closed"]);
+  },
+);
 
 // -- the end --
 
@@ -634,7 +641,7 @@ test("JsonRpcClient that waits keeps its process alive", async () => {
     });
   `;
   await using file = await scriptFile(script);
-  const [program, ...flags] = (await runtime(runtimeHere))?.command ?? [];
+  const [program, ...flags] = (await runtime(runtimeHere)).command;
   const running = promisify(execFile)(program as string, [...flags, file.path], {
     timeout: 20_000,
   });

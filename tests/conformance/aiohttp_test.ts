@@ -12,16 +12,19 @@ import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { serveHere } from "../helpers/server.ts";
 import type { LocalApp } from "../helpers/server.ts";
-import { kitFile, runPython, seedCheckout, startPython } from "../helpers/aiohttp.ts";
+import { aiohttpCheckout, readProgram, runPython, startPython } from "../helpers/aiohttp.ts";
 import { likeAiohttp } from "../programs/aiohttp_like.ts";
+import { needs } from "../helpers/needs.ts";
 
-test("the Python client calls, is called, subscribes and hears", async () => {
-  const checkout = seedCheckout("the Python client");
-  if (checkout === undefined) return;
+const aiohttp = await needs("aiohttp-json-rpc");
+const aiohttpAndChromium = await needs("aiohttp-json-rpc", "chromium");
+
+test("the Python client calls, is called, subscribes and hears", aiohttp, async () => {
+  const checkout = aiohttpCheckout() as string;
   const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
   await using server = await serveHere(rpc);
-  assertEquals(await runPython("seed_client.py", checkout, server.ws), [
+  assertEquals(await runPython("aiohttp_client.py", checkout, server.ws), [
     'get_topics ["news", "sport"]',
     'ping "pong"',
     'ping with an id "pong"',
@@ -52,9 +55,8 @@ test("the Python client calls, is called, subscribes and hears", async () => {
   ]);
 });
 
-test("rpc.js in a browser calls, is called, subscribes and hears", async () => {
-  const checkout = seedCheckout("rpc.js");
-  if (checkout === undefined) return;
+test("rpc.js in a browser calls, is called, subscribes and hears", aiohttpAndChromium, async () => {
+  const checkout = aiohttpCheckout() as string;
   await using server = await serveHere(await siteOf(checkout));
   await withChromium(async (visit) => {
     const page = await visit(server.url);
@@ -74,10 +76,9 @@ test("rpc.js in a browser calls, is called, subscribes and hears", async () => {
   });
 });
 
-test("our client calls the Python server, is called, subscribes and hears", async () => {
-  const checkout = seedCheckout("the Python server");
-  if (checkout === undefined) return;
-  await using server = await startPython("seed_server.py", checkout);
+test("our client calls the Python server, is called, subscribes and hears", aiohttp, async () => {
+  const checkout = aiohttpCheckout() as string;
+  await using server = await startPython("aiohttp_server.py", checkout);
   await using client = await connect(server.url, { separator: "__", logger: silentLog() });
   client.method("confirm", ({ message }: { message: string }) => message === "Sure?");
   assertEquals(await client.call("ping"), "pong");
@@ -110,7 +111,7 @@ test("our client calls the Python server, is called, subscribes and hears", asyn
 async function siteOf(checkout: string): Promise<LocalApp> {
   const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
-  const page = await kitFile("seed_page.html");
+  const page = await readProgram("aiohttp_page.html");
   const script = join(checkout, "aiohttp_json_rpc", "django", "static", "rpc.js");
   const rpcJs = await readFile(script, "utf8");
   function fetch(request: Request, host?: unknown): Response | Promise<Response> {

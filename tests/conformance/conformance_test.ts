@@ -4,6 +4,6 @@
 import { cases } from "./cases.ts";
 import { servedTargets } from "../helpers/targets.ts";
 
-for (const target of servedTargets()) {
+for (const target of await servedTargets()) {
   for (const { name, run } of cases) target.test(name, ({ url }) => run(url));
 }

@@ -1,12 +1,11 @@
 /**
- * A real browser, for what a person would see.
+ * Chromium, for tests that look at a page as a person would.
  */
 import { assertEquals } from "@std/assert";
-import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 import type { Browser, Page } from "playwright-core";
+import { programPath } from "./programs.ts";
 
-const PROGRAM = "/usr/bin/chromium";
 const FLAGS = [
   "--no-sandbox",
   "--headless",
@@ -17,30 +16,23 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-// For each step of a person; machines that run tests are busy.
+// For each step on a page: machines that run tests are busy.
 const PATIENCE_MS = 50_000;
 
 /** Opens a page, each in a window that shares nothing with others. */
 export type Visit = (url: string) => Promise<Page>;
 
-/**
- * Lends a browser, and ends it. Fails where a page had an error that it did not handle.
- *
- * @returns Without having called `use`, after a loud message, where there is no Chromium.
- */
-export async function withChromium(use: (visit: Visit) => Promise<void>): Promise<void> {
-  if (!existsSync(PROGRAM)) {
-    console.error(`SKIPPED: no ${PROGRAM} (apt-get install chromium)`);
-    return;
-  }
-  const browser = await chromium.launch({ executablePath: PROGRAM, args: FLAGS });
+/** Lends a browser, and ends it; gives the result of `use`. Fails if a page had an error that it did not handle. */
+export async function withChromium<T>(use: (visit: Visit) => Promise<T>): Promise<T> {
+  const browser = await chromium.launch({ executablePath: programPath("chromium"), args: FLAGS });
   const errors: string[] = [];
   try {
-    await use((url) => visit(browser, url, errors));
+    const result = await use((url) => visit(browser, url, errors));
+    assertEquals(errors, []);
+    return result;
   } finally {
     await browser.close();
   }
-  assertEquals(errors, []);
 }
 
 async function visit(browser: Browser, url: string, errors: string[]): Promise<Page> {

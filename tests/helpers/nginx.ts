@@ -1,15 +1,13 @@
 /**
- * Debian's nginx as a proxy, with a configuration of the test's own.
+ * nginx as a proxy, with a configuration of its own.
  */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dial } from "./raw_client.ts";
 import { freePort } from "./ports.ts";
-
-const PROGRAM = "/usr/sbin/nginx";
+import { programPath } from "./programs.ts";
 
 /** A proxy that listens. */
 export interface Proxy {
@@ -22,20 +20,15 @@ export interface Proxy {
  * Starts nginx in front of a server.
  *
  * @param target The server's URL.
- * @param host What the server is told as Host: one of nginx's variables.
- * @returns `undefined`, after a loud message, where there is no nginx: return early from the test.
+ * @param host What nginx passes on as Host: one of its variables.
  */
-export async function startNginx(target: string, host: string): Promise<Proxy | undefined> {
-  if (!existsSync(PROGRAM)) {
-    console.error(`SKIPPED: no ${PROGRAM} (apt-get install nginx)`);
-    return undefined;
-  }
+export async function startNginx(target: string, host: string): Promise<Proxy> {
   const folder = await mkdtemp(join(tmpdir(), "nginx-"));
   const port = await freePort();
   await writeFile(join(folder, "nginx.conf"), configuration(port, target, host));
-  // The shell ends nginx with this process, however that ends: its stdin is then at its end.
+  // The shell's stdin ends with this process, however that ends, and the shell then ends nginx.
   const script = '"$0" -p "$1" -c nginx.conf -e error.log & read -r end; kill $!; wait';
-  const shell = spawn("sh", ["-c", script, PROGRAM, folder], {
+  const shell = spawn("sh", ["-c", script, programPath("nginx"), folder], {
     stdio: ["pipe", "ignore", "inherit"],
   });
   const ended = new Promise((resolve) => shell.once("close", resolve));
@@ -51,7 +44,7 @@ export async function startNginx(target: string, host: string): Promise<Proxy | 
   return { url, stop };
 }
 
-/** The part in `location` is what the users of nginx write. */
+/** Users of nginx write the part in `location`. */
 function configuration(port: number, target: string, host: string): string {
   return `
     daemon off;

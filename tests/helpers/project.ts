@@ -1,6 +1,6 @@
 /**
- * A new project, as a user of the npm package would begin one: a folder with a package.json, the tarball
- * ready to install, and programs that use it.
+ * A new project, as a user of the npm package would begin one: a folder with a package.json, and programs
+ * that use the package; its tarball is ready to install.
  */
 import { execFile } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 
 const PROGRAMS = ["consumer.ts", "consumer_node.ts"];
 
-/** A folder that goes with the test: make it with {@linkcode newProject}, hold it with `await using`. */
+/** The folder of a project, from {@linkcode newProject}; hold it with `await using`, which removes it. */
 export class Project {
   /** The package that was built for it. */
   readonly tarball: string;
@@ -25,22 +25,22 @@ export class Project {
     this.tarball = tarball;
   }
 
-  /** The whole path of something in the folder. */
+  /** The absolute path of a file in the folder. */
   path(name: string): string {
     return join(this.#folder, name);
   }
 
-  /** What a file says. */
+  /** Reads a file. */
   read(name: string): Promise<string> {
     return readFile(this.path(name), "utf8");
   }
 
-  /** Puts a file there. */
+  /** Writes a file. */
   write(name: string, text: string): Promise<void> {
     return writeFile(this.path(name), text);
   }
 
-  /** Runs a program in the folder and gives what it writes to stdout. */
+  /** Runs a program in the folder and gives its stdout. */
   async run(program: string, ...args: string[]): Promise<string> {
     try {
       const { stdout } = await promisify(execFile)(program, args, { cwd: this.#folder });
@@ -51,15 +51,13 @@ export class Project {
     }
   }
 
-  /** The names of the packages that are installed. */
+  /** The names of the installed packages. */
   async installed(): Promise<string[]> {
     const names: string[] = [];
     for (const name of await readdir(this.path("node_modules"))) {
       if (name.startsWith(".")) continue;
-      if (!name.startsWith("@")) names.push(name);
-      else {for (const own of await readdir(this.path(`node_modules/${name}`))) {
-          names.push(`${name}/${own}`);
-        }}
+      const inner = name.startsWith("@") ? await readdir(this.path(`node_modules/${name}`)) : [""];
+      for (const own of inner) names.push(join(name, own));
     }
     return names;
   }
@@ -69,9 +67,8 @@ export class Project {
   }
 }
 
-/** Builds the package and begins a project; `undefined` on Bun and Node, for which Deno does it. */
-export async function newProject(): Promise<Project | undefined> {
-  if (!("deno" in process.versions)) return undefined;
+/** Builds the package and begins a project. For tests on Deno, which builds the package. */
+export async function newProject(): Promise<Project> {
   const workshop = await mkdtemp(join(tmpdir(), "project-"));
   const folder = join(workshop, "project");
   await mkdir(folder);
@@ -80,21 +77,6 @@ export async function newProject(): Promise<Project | undefined> {
   const build = ["run", "-A", here("../../tools/pack.ts"), workshop];
   const { stdout } = await promisify(execFile)(process.execPath, build);
   return new Project(workshop, folder, stdout.trim());
-}
-
-/** The program of one of Node's versions; `""`, after a loud message, where it cannot be had. */
-export async function nodeProgram(major: number): Promise<string> {
-  if (process.version.startsWith(`v${major}.`) && !("deno" in process.versions)) {
-    return process.execPath;
-  }
-  const ask = ["-y", `node@${major}`, "-p", "process.execPath"];
-  try {
-    const { stdout } = await promisify(execFile)("npx", ask, { cwd: tmpdir() });
-    return stdout.trim();
-  } catch {
-    console.error(`SKIPPED on Node ${major}: npx does not get it`);
-    return "";
-  }
 }
 
 function here(name: string): string {

@@ -7,21 +7,21 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-/** A runtime that the module promises to work on. */
+/** A runtime that the module supports. */
 export type RuntimeName = "deno" | "bun" | "node";
 
 /** A runtime that can be started on this machine. */
 export interface Runtime {
   readonly name: RuntimeName;
   readonly version: string;
-  /** The program and its flags; a .ts file of this repository and its arguments go behind. */
+  /** The program and its flags; a .ts file of this repository and its arguments follow. */
   readonly command: readonly [string, ...string[]];
 }
 
 interface Recipe {
   /** The oldest version that fits. */
   readonly since: readonly [major: number, minor: number];
-  /** What npx gets where no version that fits is on the PATH. */
+  /** What npx gets if the PATH has no version that fits. */
   readonly npmPackage: string;
   /** Flags that print the value of an expression. */
   readonly print: readonly string[];
@@ -54,24 +54,36 @@ export const runtimeHere: RuntimeName = "deno" in process.versions
 
 const found = new Map<RuntimeName, Promise<Runtime | undefined>>();
 
-/**
- * Finds a runtime: this very process, else what is on the PATH, else what npx gets.
- *
- * @returns `undefined`, after a loud message, where the runtime cannot be had: return early from the test.
- */
-export function runtime(name: RuntimeName): Promise<Runtime | undefined> {
+/** Finds a runtime: this very process, else what is on the PATH, else what npx gets. */
+export function findRuntime(name: RuntimeName): Promise<Runtime | undefined> {
   const search = found.get(name) ?? find(name);
   found.set(name, search);
   return search;
 }
 
+/**
+ * Gives a runtime.
+ *
+ * @throws {Error} If it cannot be had. Tests say first what they need, see `needs.ts`.
+ */
+export async function runtime(name: RuntimeName): Promise<Runtime> {
+  const runtime = await findRuntime(name);
+  if (runtime === undefined) throw new Error(`No ${name} on the PATH or from npx`);
+  return runtime;
+}
+
+/** Finds the program of one of Node's versions: this very process, else what npx gets. */
+export async function findNode(major: number): Promise<string | undefined> {
+  const here = self("node");
+  if (here?.version.startsWith(`${major}.`)) return here.path;
+  return (await execute(["npx", "-y", `node@${major}`, "-p", "process.execPath"]))?.trim();
+}
+
 async function find(name: RuntimeName): Promise<Runtime | undefined> {
-  const { npmPackage, run, since } = recipes[name];
+  const { npmPackage, run } = recipes[name];
   const program = self(name) ?? await ask(name, [name]) ??
     await ask(name, ["npx", "-y", npmPackage]);
-  if (program) return { name, version: program.version, command: [program.path, ...run] };
-  console.error(`SKIPPED on ${name}: no ${name} >= ${since.join(".")} on the PATH or from npx`);
-  return undefined;
+  return program && { name, version: program.version, command: [program.path, ...run] };
 }
 
 interface Program {
@@ -86,18 +98,20 @@ function self(name: RuntimeName): Program | undefined {
 }
 
 /** Asks a command for the real program behind it, which a test can end by its pid; a wrapper cannot be. */
-async function ask(
-  name: RuntimeName,
-  [command, ...flags]: [string, ...string[]],
-): Promise<Program | undefined> {
+async function ask(name: RuntimeName, command: readonly string[]): Promise<Program | undefined> {
   const { print, since } = recipes[name];
   const question = `JSON.stringify({ path: process.execPath, version: process.versions.${name} })`;
-  // Away from the repository, whose configuration has no say in this.
-  const options = { cwd: tmpdir(), timeout: 120_000 };
+  const answer = await execute([...command, ...print, question]);
+  if (answer === undefined) return undefined;
+  const program = JSON.parse(answer) as Program;
+  return isSince(program.version, since) ? program : undefined;
+}
+
+/** Runs a command away from the repository, whose configuration must not matter; gives what it prints. */
+async function execute([program = "", ...args]: readonly string[]): Promise<string | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(command, [...flags, ...print, question], options);
-    const program = JSON.parse(stdout) as Program;
-    return isSince(program.version, since) ? program : undefined;
+    const options = { cwd: tmpdir(), timeout: 120_000 };
+    return (await promisify(execFile)(program, args, options)).stdout;
   } catch {
     return undefined;
   }

@@ -1,6 +1,5 @@
 /**
- * Servers in processes of their own. This and `runtimes.ts` are the only test files that know that there are
- * several runtimes; a suite takes the URL.
+ * Servers in processes of their own, on any runtime.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
@@ -17,20 +16,20 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 export interface SpawnedServer {
   readonly url: string;
   readonly pid: number;
-  /** Ends the process, by force where it takes too long, and waits for its exit. May be called again. */
+  /** Ends the process, by force if it takes too long, and waits for its exit. May be called again. */
   stop(): Promise<void>;
   /** Resolves when the process has ended, to how. */
   readonly ended: Promise<string>;
-  /** All that it wrote to stdout and stderr so far. */
+  /** Its output on stdout and stderr so far. */
   output(): string;
 }
 
 /**
  * Starts a file in a runtime and waits for the line `LISTENING <url>` on its stdout. The file calls
- * `exitWithParent()` (orphan.ts), so that it does not outlive a test that is killed.
+ * `exitWithParent()` (exit_with_parent.ts), so that it ends even if the test is killed.
  *
  * @param file Path from the top of the repository.
- * @throws {Error} When the runtime cannot be had, or the server ends or stays silent instead.
+ * @throws {Error} If the runtime is missing, or if the server ends or does not announce itself.
  */
 export async function spawnServer(
   name: RuntimeName,
@@ -38,9 +37,7 @@ export async function spawnServer(
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
 ): Promise<SpawnedServer> {
-  const found = await runtime(name);
-  if (!found) throw new Error(`Cannot start ${file} on ${name}: there is no ${name}`);
-  const [program, ...flags] = found.command;
+  const { command: [program, ...flags] } = await runtime(name);
   const child = spawn(program, [...flags, file, ...args], {
     cwd: root,
     env: { ...process.env, ...env },

@@ -1,4 +1,4 @@
-"""The Python client of aiohttp-json-rpc talks to a server of ours: seed_client.py CHECKOUT URL
+"""The Python client of aiohttp-json-rpc talks to a server of ours: aiohttp_client.py CHECKOUT URL
 
 Prints what it sees, a line of JSON for each step.
 """

@@ -1,4 +1,4 @@
-"""The server of aiohttp-json-rpc, for our client to talk to: seed_server.py CHECKOUT
+"""The server of aiohttp-json-rpc, for our client to talk to: aiohttp_server.py CHECKOUT
 
 Says LISTENING and its URL, and ends with the process that started it.
 """

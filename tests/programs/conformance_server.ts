@@ -1,6 +1,6 @@
 /**
  * The server that the suite talks to: one method for each thing that can happen. It listens as its runtime
- * does by itself; with `--node-door` it does so through `./node`, on any runtime. `PORT` says where.
+ * does by itself; with `--through-node` it does so through `./node`, on any runtime. `PORT` says where.
  */
 import process from "node:process";
 import { guard, JsonRpc, RpcError, RpcInvalidParamsError } from "@x/jsonrpc";
@@ -147,7 +147,7 @@ async function turns(count: number): Promise<void> {
 
 exitWithParent();
 const port = Number(process.env.PORT ?? 0);
-const { url } = process.argv.includes("--node-door")
+const { url } = process.argv.includes("--through-node")
   ? await serve(rpc, { hostname: "127.0.0.1", port })
   : await serveHere(rpc, port);
 console.log(`LISTENING ${url}`);

@@ -16,10 +16,10 @@ import { bareClient, bareServer } from "../helpers/wire.ts";
 import type { WirePeer } from "../helpers/wire.ts";
 import { checked } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
-import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
 import { targets } from "../helpers/targets.ts";
+import { needs } from "../helpers/needs.ts";
 
 const HANDLERS: Readonly<Record<string, (params: unknown) => unknown>> = {
   ping: () => "pong",
@@ -131,23 +131,26 @@ async function spend(client: JsonRpcClient, wire: WirePeer): Promise<void> {
 
 for (const { label, runtime: name, args } of targets) {
   let server: SpawnedServer | undefined;
-  test(`${label} answers each call of any frames once, and nothing else`, async () => {
-    if (await runtime(name) === undefined) return;
-    server = await spawnServer(name, "tests/programs/conformance_server.ts", args);
-    const line = await RawSocket.open(server.url);
-    await fc.assert(
-      fc.asyncProperty(fc.array(anyFrame, { maxLength: 40 }), async (said) => {
-        line.send(...said);
-        const answers: Message[] = [];
-        const due = said.flatMap(idsToAnswer).length;
-        while (idsOf(answers).length < due) answers.push(await line.next());
-        assertAnswered(answers, said);
-        await line.silence();
-      }),
-      { numRuns: 30, endOnFailure: true },
-    );
-    await line.leave();
-    await assertAlive(server.url);
-  });
+  test(
+    `${label} answers each call of any frames once, and nothing else`,
+    await needs(name),
+    async () => {
+      server = await spawnServer(name, "tests/programs/conformance_server.ts", args);
+      const line = await RawSocket.open(server.url);
+      await fc.assert(
+        fc.asyncProperty(fc.array(anyFrame, { maxLength: 40 }), async (said) => {
+          line.send(...said);
+          const answers: Message[] = [];
+          const due = said.flatMap(idsToAnswer).length;
+          while (idsOf(answers).length < due) answers.push(await line.next());
+          assertAnswered(answers, said);
+          await line.silence();
+        }),
+        { numRuns: 30, endOnFailure: true },
+      );
+      await line.leave();
+      await assertAlive(server.url);
+    },
+  );
   after(async () => await server?.stop());
 }

@@ -12,31 +12,34 @@ import type { RawResponse } from "../helpers/raw_client.ts";
 import { serveHere } from "../helpers/server.ts";
 import type { LocalApp } from "../helpers/server.ts";
 import { freePort } from "../helpers/ports.ts";
-import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
+import { needs } from "../helpers/needs.ts";
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`a Hono app on ${name} mounts the server beside its routes, under its middleware`, async () => {
-    if (await runtime(name) === undefined) return;
-    const PORT = String(await freePort());
-    const server = await spawnServer(name, "examples/hono_mount.ts", [], { PORT });
-    try {
-      const home = await fetch(server.url);
-      assertEquals(await home.text(), "The RPC server is at /rpc");
-      assertEquals(home.headers.get("x-served-by"), "hono");
+  test(
+    `a Hono app on ${name} mounts the server beside its routes, under its middleware`,
+    await needs(name),
+    async () => {
+      const PORT = String(await freePort());
+      const server = await spawnServer(name, "examples/hono_mount.ts", [], { PORT });
+      try {
+        const home = await fetch(server.url);
+        assertEquals(await home.text(), "The RPC server is at /rpc");
+        assertEquals(home.headers.get("x-served-by"), "hono");
 
-      const posted = await post(`${server.url}/rpc`);
-      assertEquals(await posted.json(), { jsonrpc: "2.0", result: "pong", id: 1 });
-      assertEquals(posted.headers.get("x-served-by"), "hono");
+        const posted = await post(`${server.url}/rpc`);
+        assertEquals(await posted.json(), { jsonrpc: "2.0", result: "pong", id: 1 });
+        assertEquals(posted.headers.get("x-served-by"), "hono");
 
-      await assertPong(`${server.url}/rpc`);
-      const foreign = await upgrade(server.url, "/rpc", { origin: "https://evil.example" });
-      assertEquals(foreign.status, 403);
-      assertEquals(foreign.headers.get("x-served-by"), "hono");
-    } finally {
-      await server.stop();
-    }
-  });
+        await assertPong(`${server.url}/rpc`);
+        const foreign = await upgrade(server.url, "/rpc", { origin: "https://evil.example" });
+        assertEquals(foreign.status, 403);
+        assertEquals(foreign.headers.get("x-served-by"), "hono");
+      } finally {
+        await server.stop();
+      }
+    },
+  );
 }
 
 test("a Hono app may put any response in the place of the upgrade's", async () => {

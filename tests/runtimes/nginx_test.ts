@@ -9,12 +9,16 @@ import { silentLog } from "../helpers/log.ts";
 import type { Log } from "../helpers/log.ts";
 import { serveHere } from "../helpers/server.ts";
 import { startNginx } from "../helpers/nginx.ts";
+import { needs } from "../helpers/needs.ts";
+
+const nginx = await needs("nginx");
+const nginxAndChromium = await needs("nginx", "chromium");
 
 const PING = JSON.stringify({ jsonrpc: "2.0", method: "ping", id: 1 });
 
 // What nginx tells the server as Host: `$host` is without the port that the browser went to.
 for (const told of ["$host", "$http_host"]) {
-  test(`through nginx with Host ${told}, calls and events pass both ways`, async () => {
+  test(`through nginx with Host ${told}, calls and events pass both ways`, nginx, async () => {
     await behindNginx(told, {}, async (url, rpc) => {
       const over = await connect(url);
       assertEquals(await over.call("ping"), "pong");
@@ -35,79 +39,95 @@ for (const told of ["$host", "$http_host"]) {
     });
   });
 
-  test(`through nginx with Host ${told}, pages of the site pass and foreign ones do not`, async () => {
-    await behindNginx(told, {}, async (url, _rpc, log) => {
-      // With TLS the proxy is asked over https, and asks over http.
-      for (const origin of ["http://app.example", "https://app.example"]) {
-        await assertStatus(url, { host: "app.example", origin }, 101);
-      }
-      const foreign = [
-        "https://evil.example",
-        "https://evil.app.example",
-        "https://app.example.evil.example",
-        "null",
-      ];
-      for (const origin of foreign) {
-        await assertStatus(url, { host: "app.example", origin }, 403);
-        assertStringIncludes(log.text, `Refused origin "${origin}": add it to`);
-      }
-      // What is no browser sends none.
-      await assertStatus(url, { host: "app.example" }, 101);
-    });
-  });
+  test(
+    `through nginx with Host ${told}, pages of the site pass and foreign ones do not`,
+    nginx,
+    async () => {
+      await behindNginx(told, {}, async (url, _rpc, log) => {
+        // With TLS the proxy is asked over https, and asks over http.
+        for (const origin of ["http://app.example", "https://app.example"]) {
+          await assertStatus(url, { host: "app.example", origin }, 101);
+        }
+        const foreign = [
+          "https://evil.example",
+          "https://evil.app.example",
+          "https://app.example.evil.example",
+          "null",
+        ];
+        for (const origin of foreign) {
+          await assertStatus(url, { host: "app.example", origin }, 403);
+          assertStringIncludes(log.text, `Refused origin "${origin}": add it to`);
+        }
+        // What is no browser sends none.
+        await assertStatus(url, { host: "app.example" }, 101);
+      });
+    },
+  );
 }
 
-test("through nginx with Host $http_host, a site on a port of its own is told from others", async () => {
-  await behindNginx("$http_host", {}, async (url) => {
-    const host = "app.example:8443";
-    await assertStatus(url, { host, origin: "https://app.example:8443" }, 101);
-    await assertStatus(url, { host, origin: "https://app.example" }, 403);
-    await assertStatus(url, { host, origin: "https://app.example:3000" }, 403);
-  });
-});
+test(
+  "through nginx with Host $http_host, a site on a port of its own is told from others",
+  nginx,
+  async () => {
+    await behindNginx("$http_host", {}, async (url) => {
+      const host = "app.example:8443";
+      await assertStatus(url, { host, origin: "https://app.example:8443" }, 101);
+      await assertStatus(url, { host, origin: "https://app.example" }, 403);
+      await assertStatus(url, { host, origin: "https://app.example:3000" }, 403);
+    });
+  },
+);
 
-test("through nginx with Host $host, a site on a port of its own is named in origins", async () => {
-  const site = { host: "app.example:8443", origin: "https://app.example:8443" };
-  await behindNginx("$host", {}, async (url, _rpc, log) => {
-    await assertStatus(url, site, 403);
-    assertStringIncludes(log.text, 'Refused origin "https://app.example:8443": add it to');
-  });
-  await behindNginx("$host", { origins: ["https://app.example:8443"] }, async (url) => {
-    await assertStatus(url, site, 101);
-    await assertStatus(url, { ...site, origin: "https://app.example" }, 403);
-  });
-});
+test(
+  "through nginx with Host $host, a site on a port of its own is named in origins",
+  nginx,
+  async () => {
+    const site = { host: "app.example:8443", origin: "https://app.example:8443" };
+    await behindNginx("$host", {}, async (url, _rpc, log) => {
+      await assertStatus(url, site, 403);
+      assertStringIncludes(log.text, 'Refused origin "https://app.example:8443": add it to');
+    });
+    await behindNginx("$host", { origins: ["https://app.example:8443"] }, async (url) => {
+      await assertStatus(url, site, 101);
+      await assertStatus(url, { ...site, origin: "https://app.example" }, 403);
+    });
+  },
+);
 
-test("hosts are those that nginx tells", async () => {
+test("hosts are those that nginx tells", nginx, async () => {
   await behindNginx("$http_host", { hosts: ["app.example"] }, async (url) => {
     await assertStatus(url, { host: "app.example" }, 101);
     await assertStatus(url, { host: "rebound.example" }, 403);
   });
 });
 
-test("a page in Chromium reaches its own server through nginx, and no other", async () => {
-  await behindNginx(
-    "$http_host",
-    {},
-    (own) =>
-      behindNginx("$http_host", {}, (other) =>
-        withChromium(async (visit) => {
-          const page = await visit(own);
-          await page.getByText("at home").waitFor();
-          const script = (url: string) =>
-            `new Promise((resolve) => {
+test(
+  "a page in Chromium reaches its own server through nginx, and no other",
+  nginxAndChromium,
+  async () => {
+    await behindNginx(
+      "$http_host",
+      {},
+      (own) =>
+        behindNginx("$http_host", {}, (other) =>
+          withChromium(async (visit) => {
+            const page = await visit(own);
+            await page.getByText("at home").waitFor();
+            const script = (url: string) =>
+              `new Promise((resolve) => {
           const socket = new WebSocket("${url.replace("http:", "ws:")}");
           socket.onopen = () => socket.send('${PING}');
           socket.onmessage = ({ data }) => resolve(JSON.parse(data).result);
           socket.onclose = () => resolve("refused");
         })`;
-          assertEquals(await page.evaluate(script(own)), "pong");
-          assertEquals(await page.evaluate(script(other)), "refused");
-        })),
-  );
-});
+            assertEquals(await page.evaluate(script(own)), "pong");
+            assertEquals(await page.evaluate(script(other)), "refused");
+          })),
+    );
+  },
+);
 
-/** Serves on the running runtime, behind a proxy, if there is one. */
+/** Serves on the running runtime, behind nginx. */
 async function behindNginx(
   told: string,
   options: JsonRpcOptions,
@@ -117,7 +137,6 @@ async function behindNginx(
   const rpc = newServer({ ...options, logger: log });
   await using server = await serveHere(rpc);
   const proxy = await startNginx(server.url, told);
-  if (proxy === undefined) return;
   try {
     await use(proxy.url, rpc, log);
   } finally {

@@ -21,6 +21,7 @@ import {
 } from "../helpers/raw_client.ts";
 import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
+import { needs } from "../helpers/needs.ts";
 
 const LOOPBACK: ServeOptions = { hostname: "127.0.0.1", port: 0 };
 
@@ -370,37 +371,44 @@ test("serve() talks through a Hono app that puts headers on whatever it answers"
 
 // -- TLS --
 
-test("serve() speaks TLS when it is given key and certificate", async () => {
-  await using tls = await selfSigned();
-  if (tls === undefined) return;
-  const seen: string[] = [];
-  const { rpc } = testServer();
-  rpc.use({ name: "test", handshake: ({ url }) => void seen.push(new URL(url).protocol) });
-  await using server = await serve(rpc, { ...LOOPBACK, tls });
-  assertEquals(server.url, `https://127.0.0.1:${server.port}`);
+test(
+  "serve() speaks TLS when it is given key and certificate",
+  await needs("openssl"),
+  async () => {
+    await using tls = await selfSigned();
+    const seen: string[] = [];
+    const { rpc } = testServer();
+    rpc.use({ name: "test", handshake: ({ url }) => void seen.push(new URL(url).protocol) });
+    await using server = await serve(rpc, { ...LOOPBACK, tls });
+    assertEquals(server.url, `https://127.0.0.1:${server.port}`);
 
-  const trust = { ca: tls.cert };
-  class Trusting extends WsSocket {
-    constructor(url: string, protocols?: string[]) {
-      // Bun's `ws` looks for it below `tls`.
-      super(url, protocols, { ...trust, tls: trust } as object);
+    const trust = { ca: tls.cert };
+    class Trusting extends WsSocket {
+      constructor(url: string, protocols?: string[]) {
+        // Bun's `ws` looks for it below `tls`.
+        super(url, protocols, { ...trust, tls: trust } as object);
+      }
     }
-  }
-  const WebSocket = Trusting as unknown as new (url: string) => StandardSocket;
-  await using client = await connect<typeof rpc>(wsUrl(server), { WebSocket });
-  assertEquals(await client.call("ping"), "pong");
+    const WebSocket = Trusting as unknown as new (url: string) => StandardSocket;
+    await using client = await connect<typeof rpc>(wsUrl(server), { WebSocket });
+    assertEquals(await client.call("ping"), "pong");
 
-  const headers = { "content-type": "application/json", origin: server.url };
-  const answer = await new Promise<string>((resolve, reject) => {
-    const request = httpsRequest(server.url, { method: "POST", headers, ...trust }, (response) => {
-      response.setEncoding("utf8").on("data", resolve);
+    const headers = { "content-type": "application/json", origin: server.url };
+    const answer = await new Promise<string>((resolve, reject) => {
+      const request = httpsRequest(
+        server.url,
+        { method: "POST", headers, ...trust },
+        (response) => {
+          response.setEncoding("utf8").on("data", resolve);
+        },
+      );
+      request.on("error", reject).end('{"jsonrpc":"2.0","method":"ping","id":1}');
     });
-    request.on("error", reject).end('{"jsonrpc":"2.0","method":"ping","id":1}');
-  });
-  assertEquals(JSON.parse(answer).result, "pong");
-  assertEquals(seen, ["https:", "https:"]);
-  await assertRejects(() => connect(wsUrl(server)), RpcConnectionError);
-});
+    assertEquals(JSON.parse(answer).result, "pong");
+    assertEquals(seen, ["https:", "https:"]);
+    await assertRejects(() => connect(wsUrl(server)), RpcConnectionError);
+  },
+);
 
 // -- answers that are none --
 

@@ -76,7 +76,7 @@ async function assertFreed(server: SpawnedServer, deaf: Socket, line: RawSocket)
   deaf.destroy();
 }
 
-for (const target of servedTargets()) {
+for (const target of await servedTargets()) {
   target.test("a peer that asks for 156 MiB and reads nothing costs less than 64", async (server) => {
     const other = await RawSocket.open(server.url);
     const deaf = await deafPeer(server.url);

@@ -11,6 +11,9 @@ import type { RawResponse } from "../helpers/raw_client.ts";
 import { silentLog } from "../helpers/log.ts";
 import { serveHere } from "../helpers/server.ts";
 import type { LocalServer } from "../helpers/server.ts";
+import { needs } from "../helpers/needs.ts";
+
+const chromium = await needs("chromium");
 
 const APP = "https://app.example";
 const EVIL = "https://evil.example";
@@ -362,7 +365,7 @@ function attempts(page: Page, { url, ws }: LocalServer): Promise<Attempts> {
 /** What a page of another site could do with a server of these options, and what ran there. */
 async function attemptsWith(
   optionsFor: (origin: string) => OriginOptions,
-): Promise<(Attempts & { readonly ran: number; readonly streams: number }) | undefined> {
+): Promise<Attempts & { readonly ran: number; readonly streams: number }> {
   await using site = await elsewhere();
   const { rpc, ran } = testServer(optionsFor(site.origin));
   let streams = 0;
@@ -371,57 +374,65 @@ async function attemptsWith(
     onOpen: ({ handshake }) => void (handshake.url.includes("topics") && streams++),
   });
   await using server = await serveHere(rpc);
-  let found: Attempts | undefined;
-  await withChromium(async (visit) => {
-    found = await attempts(await visit(site.origin), server);
+  const found = await withChromium(async (visit) => {
+    return await attempts(await visit(site.origin), server);
   });
-  return found && { ...found, ran: ran.length, streams };
+  return { ...found, ran: ran.length, streams };
 }
 
-test("Chromium keeps a page of another site out by default: nothing of it runs", async () => {
-  const found = await attemptsWith(() => ({}));
-  if (found === undefined) return;
-  assertEquals(found, {
-    post: "TypeError",
-    postWithCookies: "TypeError",
-    plainPost: "SyntaxError",
-    blindGet: "opaque",
-    blindStream: "opaque",
-    frame: "load",
-    webSocket: 1006,
-    ran: 0,
-    streams: 0,
-  });
-});
+test(
+  "Chromium keeps a page of another site out by default: nothing of it runs",
+  chromium,
+  async () => {
+    const found = await attemptsWith(() => ({}));
+    assertEquals(found, {
+      post: "TypeError",
+      postWithCookies: "TypeError",
+      plainPost: "SyntaxError",
+      blindGet: "opaque",
+      blindStream: "opaque",
+      frame: "load",
+      webSocket: 1006,
+      ran: 0,
+      streams: 0,
+    });
+  },
+);
 
-test("Chromium lets a page of a listed origin post, with cookies too, and open a WebSocket", async () => {
-  const found = await attemptsWith((origin) => ({ origins: [origin] }));
-  if (found === undefined) return;
-  assertEquals(found, {
-    post: "pong",
-    postWithCookies: "pong",
-    plainPost: "SyntaxError",
-    blindGet: "opaque",
-    blindStream: "opaque",
-    frame: "load",
-    webSocket: "pong",
-    ran: 3,
-    streams: 0,
-  });
-});
+test(
+  "Chromium lets a page of a listed origin post, with cookies too, and open a WebSocket",
+  chromium,
+  async () => {
+    const found = await attemptsWith((origin) => ({ origins: [origin] }));
+    assertEquals(found, {
+      post: "pong",
+      postWithCookies: "pong",
+      plainPost: "SyntaxError",
+      blindGet: "opaque",
+      blindStream: "opaque",
+      frame: "load",
+      webSocket: "pong",
+      ran: 3,
+      streams: 0,
+    });
+  },
+);
 
-test("Chromium lets any page post where all origins may, but not with cookies", async () => {
-  const found = await attemptsWith(() => ({ origins: "*" }));
-  if (found === undefined) return;
-  assertEquals(found, {
-    post: "pong",
-    postWithCookies: "TypeError",
-    plainPost: "SyntaxError",
-    blindGet: "opaque",
-    blindStream: "opaque",
-    frame: "load",
-    webSocket: "pong",
-    ran: 4,
-    streams: 1,
-  });
-});
+test(
+  "Chromium lets any page post where all origins may, but not with cookies",
+  chromium,
+  async () => {
+    const found = await attemptsWith(() => ({ origins: "*" }));
+    assertEquals(found, {
+      post: "pong",
+      postWithCookies: "TypeError",
+      plainPost: "SyntaxError",
+      blindGet: "opaque",
+      blindStream: "opaque",
+      frame: "load",
+      webSocket: "pong",
+      ran: 4,
+      streams: 1,
+    });
+  },
+);

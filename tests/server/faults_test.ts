@@ -13,12 +13,12 @@ import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { proxy } from "../helpers/proxy.ts";
 import type { Fate, Link, Proxy, Way } from "../helpers/proxy.ts";
-import { runtime } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
 import { newKey, notedOf, placesAreFree } from "../conformance/case.ts";
 import { targets } from "../helpers/targets.ts";
 import type { Target } from "../helpers/targets.ts";
+import { needs } from "../helpers/needs.ts";
 
 const TARGET = "tests/programs/conformance_server.ts";
 
@@ -48,30 +48,33 @@ async function start({ runtime: name, args }: Target, port = 0): Promise<Spawned
 }
 
 for (const target of targets) {
-  test(`call() rejects at once when ${target.label} is killed in mid-call, and the client comes back`, async () => {
-    if (await runtime(target.runtime) === undefined) return;
-    const first = await start(target);
-    const client = await connect(first.url.replace("http", "ws"), {
-      logger: silentLog(),
-      reconnect: { minMs: 20, maxMs: 200 },
-    });
-    client.method("question", () => new Promise(() => {}));
-    const calls = ["hang", "hang", "askBack"].map((name) => failureOf(client.call(name, ["x"])));
-    assertEquals(await client.call("ping"), "pong");
-    process.kill(first.pid, "SIGKILL");
-    for (const error of await Promise.all(calls)) assertLost(error);
-    await first.stop();
-    const waiting = client.call("ping");
-    const second = await start(target, Number(new URL(first.url).port));
-    try {
-      assertEquals(second.url, first.url);
-      assertEquals(await waiting, "pong");
-      await assertAlive(second.url);
-    } finally {
-      await client.close();
-      await second.stop();
-    }
-  });
+  test(
+    `call() rejects at once when ${target.label} is killed in mid-call, and the client comes back`,
+    await needs(target.runtime),
+    async () => {
+      const first = await start(target);
+      const client = await connect(first.url.replace("http", "ws"), {
+        logger: silentLog(),
+        reconnect: { minMs: 20, maxMs: 200 },
+      });
+      client.method("question", () => new Promise(() => {}));
+      const calls = ["hang", "hang", "askBack"].map((name) => failureOf(client.call(name, ["x"])));
+      assertEquals(await client.call("ping"), "pong");
+      process.kill(first.pid, "SIGKILL");
+      for (const error of await Promise.all(calls)) assertLost(error);
+      await first.stop();
+      const waiting = client.call("ping");
+      const second = await start(target, Number(new URL(first.url).port));
+      try {
+        assertEquals(second.url, first.url);
+        assertEquals(await waiting, "pong");
+        await assertAlive(second.url);
+      } finally {
+        await client.close();
+        await second.stop();
+      }
+    },
+  );
 }
 
 // -- cut, slowed, stopped --
@@ -267,13 +270,12 @@ const random: Fault = {
 };
 
 for (const target of targets) {
-  let running: Promise<[SpawnedServer, Proxy] | undefined> | undefined;
+  const needed = await needs(target.runtime);
+  let running: Promise<[SpawnedServer, Proxy]> | undefined;
   for (const fault of [...faults, random]) {
-    test(`${target.label}: ${fault.name}`, async () => {
+    test(`${target.label}: ${fault.name}`, needed, async () => {
       running ??= begin(target);
-      const both = await running;
-      if (both === undefined) return;
-      const [{ url }, between] = both;
+      const [{ url }, between] = await running;
       await fault.run(between, url);
       await assertAlive(url);
       await placesAreFree(url);
@@ -286,9 +288,8 @@ for (const target of targets) {
   });
 }
 
-/** Starts a server and puts a proxy before it; says loudly where the runtime is missing. */
-async function begin(target: Target): Promise<[SpawnedServer, Proxy] | undefined> {
-  if (await runtime(target.runtime) === undefined) return undefined;
+/** Starts a server and puts a proxy before it. */
+async function begin(target: Target): Promise<[SpawnedServer, Proxy]> {
   const server = await start(target);
   return [server, await proxy(server.url)];
 }

@@ -18,9 +18,12 @@ import { pair } from "../helpers/client.ts";
 import { cuttableProxy } from "../helpers/cuttable_proxy.ts";
 import { deferred, quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
-import { runtimeHere } from "../helpers/runtimes.ts";
 import { serveHere } from "../helpers/server.ts";
 import type { LocalServer } from "../helpers/server.ts";
+import { needs } from "../helpers/needs.ts";
+
+// Deno makes a WebSocket of any request.
+const notOnDeno = await needs("not on deno");
 
 function testServer(options: Partial<Limits> = {}) {
   return new JsonRpc({ logger: silentLog(), ...options })
@@ -108,9 +111,7 @@ test("fetch() answers a GET that offers another protocol beside what it asks", a
   }
 });
 
-test("handleUpgrade() throws TypeError when nothing here can make a WebSocket", () => {
-  // Deno can always.
-  if (runtimeHere === "deno") return;
+test("handleUpgrade() throws TypeError when nothing here can make a WebSocket", notOnDeno, () => {
   const request = new Request("http://rpc.example/", { headers: UPGRADE });
   const rpc = testServer({ maxConnections: 1 });
   for (const host of [undefined, {}, 1]) {

@@ -10,6 +10,7 @@ import { deferred, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { serveHere } from "../helpers/server.ts";
 import { freePort } from "../helpers/ports.ts";
+import { needs } from "../helpers/needs.ts";
 
 function serverOf(options: JsonRpcOptions = {}) {
   return new JsonRpc({ logger: silentLog(), ...options })
@@ -394,38 +395,42 @@ source.addEventListener("room.7", ({ data }) => show("room " + JSON.parse(data))
 source.addEventListener("gap", ({ data }) => show("gap " + data));
 </script>`;
 
-test("a browser's EventSource of another origin hears, and recovers when its connection was cut", async () => {
-  const port = await freePort();
-  const origin = `http://localhost:${port}`;
-  const rpc = serverOf({ origins: [origin] });
-  await using server = await serveHere(rpc);
-  // By another name of the host, it is another origin.
-  const url = JSON.stringify(`${server.url}/?topics=clock,room.7`);
-  const { serve } = await import("@x/jsonrpc/node");
-  const site = await serve({
-    fetch: () =>
-      new Response(PAGE.replace("URL_HERE", url), { headers: { "content-type": "text/html" } }),
-  }, { port, hostname: "localhost" });
-  try {
-    await withChromium(async (visit) => {
-      const page = await visit(origin);
-      const shown = async (...texts: string[]) => {
-        await page.getByRole("listitem").nth(texts.length - 1).waitFor();
-        assertEquals(await page.getByRole("listitem").allTextContents(), texts);
-      };
-      await shown("open");
-      rpc.publish("clock", { n: 1 });
-      rpc.publish("room.7", "hello");
-      await shown("open", "clock 1", "room hello");
-      assertEquals(rpc.revoke(() => true), 1);
-      for (const n of [2, 3]) rpc.publish("clock", { n });
-      await shown("open", "clock 1", "room hello", "open", "clock 2", "clock 3");
-      rpc.publish("clock", { n: 4 });
-      await shown("open", "clock 1", "room hello", "open", "clock 2", "clock 3", "clock 4");
-      await page.close();
-      await until(() => rpc.connections.size === 0);
-    });
-  } finally {
-    await site.close();
-  }
-});
+test(
+  "a browser's EventSource of another origin hears, and recovers when its connection was cut",
+  await needs("chromium"),
+  async () => {
+    const port = await freePort();
+    const origin = `http://localhost:${port}`;
+    const rpc = serverOf({ origins: [origin] });
+    await using server = await serveHere(rpc);
+    // By another name of the host, it is another origin.
+    const url = JSON.stringify(`${server.url}/?topics=clock,room.7`);
+    const { serve } = await import("@x/jsonrpc/node");
+    const site = await serve({
+      fetch: () =>
+        new Response(PAGE.replace("URL_HERE", url), { headers: { "content-type": "text/html" } }),
+    }, { port, hostname: "localhost" });
+    try {
+      await withChromium(async (visit) => {
+        const page = await visit(origin);
+        const shown = async (...texts: string[]) => {
+          await page.getByRole("listitem").nth(texts.length - 1).waitFor();
+          assertEquals(await page.getByRole("listitem").allTextContents(), texts);
+        };
+        await shown("open");
+        rpc.publish("clock", { n: 1 });
+        rpc.publish("room.7", "hello");
+        await shown("open", "clock 1", "room hello");
+        assertEquals(rpc.revoke(() => true), 1);
+        for (const n of [2, 3]) rpc.publish("clock", { n });
+        await shown("open", "clock 1", "room hello", "open", "clock 2", "clock 3");
+        rpc.publish("clock", { n: 4 });
+        await shown("open", "clock 1", "room hello", "open", "clock 2", "clock 3", "clock 4");
+        await page.close();
+        await until(() => rpc.connections.size === 0);
+      });
+    } finally {
+      await site.close();
+    }
+  },
+);

@@ -1,5 +1,5 @@
 /**
- * Debian's redis-server and nats-server, each with a folder and a port of the test's own.
+ * redis-server and nats-server, each with a folder and a port of its own.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -10,30 +10,31 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { freePort } from "../ports.ts";
+import { programPath } from "../programs.ts";
+import type { ProgramName } from "../programs.ts";
 
-/** A program that keeps events. */
+/** A server that brokers use. */
 export type EngineName = "redis" | "valkey" | "sentinel" | "nats";
 
-/** One that listens. */
+/** An engine that listens. */
 export interface RunningEngine {
   readonly name: EngineName;
   readonly url: string;
   readonly port: number;
-  /** Ends it with SIGKILL: nothing is said, nothing is tidied up. */
+  /** Ends it with SIGKILL: no goodbye, no clean-up. */
   kill(): Promise<void>;
   /** Starts it again on the same port, with the data of its folder or without. */
   start(data: "with its data" | "without its data"): Promise<void>;
-  /** Stops it where it stands, connections and all. */
+  /** Suspends it; its connections stay. */
   freeze(): Promise<void>;
-  /** Lets it go on. */
+  /** Resumes it. */
   thaw(): void;
-  /** Ends it, and removes what it wrote. */
+  /** Ends it, and removes its files. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 interface Recipe {
-  readonly program: string;
-  readonly package: string;
+  readonly program: ProgramName;
   /** @param more What the caller adds: arguments, but for `sentinel` lines of its file. */
   args(port: number, folder: string, more: readonly string[]): readonly string[];
 }
@@ -41,54 +42,42 @@ interface Recipe {
 function redisArgs(port: number, folder: string, more: readonly string[]): readonly string[] {
   return [
     ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""],
-    // Each write is on disk before it is answered: what was taken is there after a SIGKILL.
+    // Redis writes to the disk before it answers, so that no accepted write is lost by a SIGKILL.
     ...["--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning", ...more],
   ];
 }
 
 const recipes: Readonly<Record<EngineName, Recipe>> = {
-  redis: { program: "/usr/bin/redis-server", package: "redis-server", args: redisArgs },
-  valkey: { program: "/usr/bin/valkey-server", package: "valkey-server", args: redisArgs },
+  redis: { program: "redis-server", args: redisArgs },
+  valkey: { program: "valkey-server", args: redisArgs },
   sentinel: {
-    program: "/usr/bin/redis-server",
-    package: "redis-server",
+    program: "redis-server",
     args: (port, folder, more) => {
-      const file = join(folder, "sentinel.conf"); // it writes to this what it learns
+      const file = join(folder, "sentinel.conf"); // the sentinel writes to it
       const lines = [`port ${port}`, "bind 127.0.0.1", `dir ${folder}`, ...more];
       if (!existsSync(file)) writeFileSync(file, lines.join("\n"));
       return [file, "--sentinel"];
     },
   },
   nats: {
-    program: "/usr/sbin/nats-server",
-    package: "nats-server",
+    program: "nats-server",
     args: (port, folder, more) => [
       ...["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", folder, ...more],
     ],
   },
 };
 
-/** Whether an engine can be started; says so loudly where it cannot: return early from the test. */
-export function hasEngine(name: EngineName): boolean {
-  const recipe = recipes[name];
-  if (existsSync(recipe.program)) return true;
-  console.error(`SKIPPED: no ${recipe.program} (apt-get install ${recipe.package})`);
-  return false;
-}
-
 /**
  * Starts an engine.
  *
- * @param more What is added to its arguments; of a sentinel, the lines of its file.
- * @param fixedPort Where it listens, if that had to be known before.
- * @returns `undefined`, after a loud message, where there is none: return early from the test.
+ * @param more More arguments; of a sentinel, the lines of its file.
+ * @param fixedPort The port to listen on, if it has to be known before.
  */
 export async function startEngine(
   name: EngineName,
   more: readonly string[] = [],
   fixedPort?: number,
-): Promise<RunningEngine | undefined> {
-  if (!hasEngine(name)) return undefined;
+): Promise<RunningEngine> {
   const recipe = recipes[name];
   const port = fixedPort ?? await freePort();
   const top = await mkdtemp(join(tmpdir(), `${name}-`));
@@ -97,7 +86,7 @@ export async function startEngine(
 
   async function start(data: "with its data" | "without its data"): Promise<void> {
     if (data === "without its data") folder = await mkdtemp(join(top, "data-"));
-    child = launch(recipe.program, recipe.args(port, folder, more));
+    child = launch(programPath(recipe.program), recipe.args(port, folder, more));
     await listening(port, child);
   }
   async function kill(): Promise<void> {
@@ -114,7 +103,7 @@ export async function startEngine(
     kill,
     async freeze() {
       signal(child, "SIGSTOP");
-      // A thread of it may still answer a moment later.
+      // A thread may still answer a moment after the signal.
       while (!/^\d+ \(.*\) T/.test(await readFile(`/proc/${child?.pid}/stat`, "utf8"))) {
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
@@ -133,7 +122,10 @@ interface Child {
   readonly shell: ChildProcess;
 }
 
-/** Starts a program that ends with this process, however that ends: its watcher's stdin then does too. */
+/**
+ * Starts a program, and a watcher that kills it when this process ends: the watcher's stdin ends with this
+ * process, however that ends.
+ */
 function launch(program: string, args: readonly string[]): Child {
   const child = spawn(program, args, { stdio: "ignore" });
   const pid = child.pid as number;
@@ -142,7 +134,7 @@ function launch(program: string, args: readonly string[]): Child {
   const watched = new Promise<void>((resolve) => shell.once("close", () => resolve()));
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()))
     .then(() => {
-      // Ends the watcher before the number may belong to another process.
+      // End the watcher before another process gets this pid.
       signal({ pid: shell.pid as number }, "SIGKILL");
       shell.stdin?.destroy();
       return watched;
@@ -169,7 +161,7 @@ async function listening(port: number, child: Child): Promise<void> {
   throw new Error(`Nothing listens on port ${port}`);
 }
 
-/** Whether something listens. Redis may still load its data, and says so. */
+/** Whether the port accepts a connection. Redis may still load its data then; it answers so. */
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");
