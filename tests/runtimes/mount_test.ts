@@ -42,7 +42,7 @@ for (const name of ["deno", "bun", "node"] as const) {
   );
 }
 
-test("a Hono app may put any response in the place of the upgrade's", async () => {
+test("a Hono app may replace the response to an upgrade", async () => {
   const layers: Record<string, MiddlewareHandler> = {
     cors: cors({ origin: "https://app.example" }),
     secureHeaders: secureHeaders(),
@@ -89,7 +89,7 @@ test("a Hono app may keep the server behind a check of its own", async () => {
   assertEquals(rpc.connections.size, 0);
 });
 
-test("a plain fetch routes to the server, and to what is beside it", async () => {
+test("a plain fetch routes to the server and to other handlers", async () => {
   const rpc = new JsonRpc().method("ping", () => "pong");
   const routed = mounted(rpc, (request, host) => {
     const { pathname } = new URL(request.url);

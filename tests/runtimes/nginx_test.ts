@@ -66,7 +66,7 @@ for (const told of ["$host", "$http_host"]) {
 }
 
 test(
-  "through nginx with Host $http_host, a site on a port of its own is told from others",
+  "through nginx with Host $http_host, a site on its own port is distinguished from others",
   nginx,
   async () => {
     await behindNginx("$http_host", {}, async (url) => {
@@ -79,7 +79,7 @@ test(
 );
 
 test(
-  "through nginx with Host $host, a site on a port of its own is named in origins",
+  "through nginx with Host $host, a site on its own port has to be listed in origins",
   nginx,
   async () => {
     const site = { host: "app.example:8443", origin: "https://app.example:8443" };
@@ -94,7 +94,7 @@ test(
   },
 );
 
-test("hosts are those that nginx tells", nginx, async () => {
+test("hosts are compared with the Host header that nginx sends", nginx, async () => {
   await behindNginx("$http_host", { hosts: ["app.example"] }, async (url) => {
     await assertStatus(url, { host: "app.example" }, 101);
     await assertStatus(url, { host: "rebound.example" }, 403);
@@ -155,7 +155,7 @@ function newServer(options: JsonRpcOptions) {
     .use({ name: "test", fetch: () => new Response("at home") });
 }
 
-/** Over both doors: a WebSocket that opens is 101, a POST that is answered 200. */
+/** The status of a WebSocket (101 if it opens) and of a POST (200 if it is answered). */
 async function assertStatus(
   url: string,
   headers: Readonly<Record<string, string>>,

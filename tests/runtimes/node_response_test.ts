@@ -4,7 +4,7 @@ import { JsonRpc } from "@x/jsonrpc";
 import { NodeResponse } from "../../src/runtimes/node/response.ts";
 import { serveOnNode } from "../helpers/server.ts";
 
-test("LightResponse is a Response, and the platform's own is where it was", async () => {
+test("NodeResponse makes a Response, and the global class is unchanged", async () => {
   assertNotEquals(NodeResponse, Response);
   const light = new NodeResponse("text", { headers: { "x-a": "1" } });
   assertInstanceOf(light, Response);
@@ -13,7 +13,7 @@ test("LightResponse is a Response, and the platform's own is where it was", asyn
   assertEquals(Object.getPrototypeOf(new Request("http://a")), Request.prototype);
 });
 
-test("a POST through ./node is answered with its type and length, also behind a function that changes it", async () => {
+test("a POST through ./node is answered with type and length, also if the app changes the response", async () => {
   const rpc = new JsonRpc().method("echo", ([text]: [string]) => text);
   await using server = await serveOnNode({
     async fetch(request, host) {

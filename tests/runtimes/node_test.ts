@@ -39,7 +39,7 @@ const wsUrl = ({ url }: { url: string }) => url.replace(/^http/, "ws");
 
 // -- listening --
 
-test("serve() tells the port that it got, and the URL", async () => {
+test("serve() returns the port it got, and the URL", async () => {
   const { rpc } = testServer();
   await using server = await serve(rpc, LOOPBACK);
   assert(server.port > 0);
@@ -50,7 +50,7 @@ test("serve() tells the port that it got, and the URL", async () => {
   }
 });
 
-test("serve() listens on every address when it is told none, and on IPv6", async () => {
+test("serve() listens on every address by default, also on IPv6", async () => {
   const { rpc } = testServer();
   await using server = await serve(rpc, { port: 0 });
   assertEquals(server.url, `http://localhost:${server.port}`);
@@ -72,14 +72,14 @@ test("serve() rejects with the system's error when the port is taken", async () 
   assertEquals(await client.call("ping"), "pong");
 });
 
-test("serve() takes anything that has a fetch", async () => {
+test("serve() accepts anything that has a fetch", async () => {
   const app = { fetch: (request: Request) => new Response(new URL(request.url).pathname) };
   await using server = await serve(app, LOOPBACK);
   assertEquals(await (await fetch(`${server.url}/any`)).text(), "/any");
   assertEquals((await rawUpgrade(server.url)).status, 426);
 });
 
-test("serve() takes frozen options", async () => {
+test("serve() accepts frozen options", async () => {
   const { rpc } = testServer();
   await using server = await serve(Object.freeze({ fetch: rpc.fetch }), Object.freeze(LOOPBACK));
   await using client = await connect<typeof rpc>(wsUrl(server));
@@ -225,7 +225,7 @@ for (const [what, request] of Object.entries(oddRequests)) {
 }
 
 for (const upgrade of ["h2c", "TLS/1.2"]) {
-  test(`serve() answers a POST that offers ${upgrade} beside what it asks`, async () => {
+  test(`serve() answers a POST whose Upgrade header names ${upgrade}`, async () => {
     const { rpc } = testServer();
     await using server = await serve(rpc, LOOPBACK);
     const body = '{"jsonrpc":"2.0","method":"echo","params":["ä"],"id":1}';
@@ -260,7 +260,7 @@ test("close() closes all sockets with 1001, and resolves when everything has end
   await Promise.all(clients.map((client) => client.close()));
 });
 
-test("close() may be called twice, and gives the port back", async () => {
+test("close() may be called twice, and frees the port", async () => {
   const { rpc } = testServer();
   const first = await serve(rpc, LOOPBACK);
   await Promise.all([first.close(), first.close()]);
@@ -304,7 +304,7 @@ test("close() is not held up by a peer that was refused and does not leave", asy
   stays.destroy();
 });
 
-test("serve() gives up a peer that was refused and does not leave", async () => {
+test("serve() terminates a peer that was refused and does not leave", async () => {
   const { rpc } = testServer();
   await using server = await serve(rpc, LOOPBACK);
   const stays = dialToStay({ host: "127.0.0.1", port: server.port, allowHalfOpen: true });
@@ -342,7 +342,7 @@ test("close() is not held up by a handshake that never settles, nor by one that 
 
 // -- in a framework --
 
-test("serve() talks through a Hono app that puts headers on whatever it answers", async () => {
+test("serve() works through a Hono app that adds headers to every response", async () => {
   const { rpc, logger } = testServer();
   const app = new Hono();
   app.use(async (c, next) => {
@@ -372,7 +372,7 @@ test("serve() talks through a Hono app that puts headers on whatever it answers"
 // -- TLS --
 
 test(
-  "serve() speaks TLS when it is given key and certificate",
+  "serve() uses TLS when it is given a key and a certificate",
   await needs("openssl"),
   async () => {
     await using tls = await selfSigned();

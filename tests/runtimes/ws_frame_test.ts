@@ -48,7 +48,7 @@ test("FrameJoiner.join() gives the same buffer for the same messages, and only f
   assertEquals(joined, joinFrames([first, second]));
 });
 
-test("FrameJoiner.clear() lets go of what was joined last", () => {
+test("FrameJoiner.clear() forgets what was joined last", () => {
   const joiner = new FrameJoiner();
   const messages = [new SharedText("first"), "second"];
   const joined = joiner.join(messages);

@@ -9,7 +9,7 @@ import { serveHere } from "../helpers/server.ts";
 import { result } from "../helpers/messages.ts";
 import { likeAiohttp } from "../programs/aiohttp_like.ts";
 
-test("a call of the Python client has ids from 0, and params only where there are some", async () => {
+test("calls of the Python client are answered: its ids start at 0, and params are left out if there are none", async () => {
   await using server = await serveHere(likeAiohttp());
   const line = await RawSocket.open(server.ws);
   const said = [
@@ -45,7 +45,7 @@ test("a call through the Python client's context has `args` and `kwargs`, also e
   line.hangUp();
 });
 
-test("a call of rpc.js has ids from 1, and params of null where it was given none", async () => {
+test("calls of rpc.js are answered: its ids start at 1, and params are null if there are none", async () => {
   await using server = await serveHere(likeAiohttp());
   const line = await RawSocket.open(server.ws);
   const said = [
@@ -59,7 +59,7 @@ test("a call of rpc.js has ids from 1, and params of null where it was given non
   line.hangUp();
 });
 
-test("params that are neither array nor object reach methods with `scalarParams` alone", async () => {
+test("params that are neither array nor object reach only methods with `scalarParams`", async () => {
   const say = (id: number, params: unknown) =>
     JSON.stringify({ jsonrpc: "2.0", method: "echo", id, params });
   await using liberal = await serveHere(likeAiohttp());
@@ -86,7 +86,7 @@ test("methods of a group are called by prefix, two underscores and name", async 
   line.hangUp();
 });
 
-test("errors have a code that the Python client knows: others it drops, and waits for ever", async () => {
+test("errors have a code that the Python client knows, since it drops others and waits for ever", async () => {
   await using server = await serveHere(likeAiohttp({ maxSubscriptions: 1 }));
   const line = await RawSocket.open(server.ws);
   const said = [
@@ -108,7 +108,7 @@ test("errors have a code that the Python client knows: others it drops, and wait
   line.hangUp();
 });
 
-test("subscribe and unsubscribe take one bare topic or a list, and answer all subscriptions", async () => {
+test("subscribe and unsubscribe accept a topic or a list, and answer all subscriptions", async () => {
   await using server = await serveHere(likeAiohttp());
   const line = await RawSocket.open(server.ws);
   const say = (method: string, id: number, params: string) =>
@@ -155,7 +155,7 @@ test("an event that is no array or object comes in an array with `wrapScalars`",
   line.hangUp();
 });
 
-test("the last event of a topic with state follows the answer to subscribe: rpc.js listens from then on", async () => {
+test("the retained event follows the answer to subscribe, when rpc.js starts to listen", async () => {
   const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
   await using server = await serveHere(rpc);
@@ -167,7 +167,7 @@ test("the last event of a topic with state follows the answer to subscribe: rpc.
   line.hangUp();
 });
 
-test("an event that a method causes comes to its caller too, who is subscribed", async () => {
+test("an event that a method publishes also reaches its caller, if that is subscribed", async () => {
   await using server = await serveHere(likeAiohttp());
   const line = await RawSocket.open(server.ws);
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
@@ -178,7 +178,7 @@ test("an event that a method causes comes to its caller too, who is subscribed",
   line.hangUp();
 });
 
-test("a call of the server is answered as the Python client does: its value, null or an error", async () => {
+test("a call of the server accepts the Python client's answers: a value, null or an error", async () => {
   await using server = await serveHere(likeAiohttp());
   const line = await RawSocket.open(server.ws);
   const replies = [

@@ -141,7 +141,7 @@ for (const [what, { options, origin, cors }] of Object.entries(LET_IN)) {
   });
 }
 
-test("a page of the server's own origin is let in by default, under each of its schemes", async () => {
+test("a page of the server's own origin is accepted by default, with http and with https", async () => {
   const { rpc } = testServer();
   await using server = await serveHere(rpc);
   for (const origin of [server.url, server.url.replace("http:", "https:")]) {
@@ -151,7 +151,7 @@ test("a page of the server's own origin is let in by default, under each of its 
   }
 });
 
-test("what has no Origin is no browser: it is let in, and gets no CORS headers", async () => {
+test("a request without Origin is accepted, and gets no CORS headers", async () => {
   for (const origins of [undefined, [], [APP], "*"] as const) {
     const { rpc } = testServer(origins === undefined ? {} : { origins });
     await using server = await serveHere(rpc);
@@ -175,7 +175,7 @@ const REFUSED: Readonly<Record<string, readonly [options: OriginOptions, origins
 };
 
 for (const [how, [options, origins]] of Object.entries(REFUSED)) {
-  test(`a page that is refused ${how} gets 403 and no CORS headers at any door, and nothing runs`, async () => {
+  test(`a page that is refused ${how} gets 403 and no CORS headers over WebSocket and HTTP, and nothing runs`, async () => {
     const { rpc, log, ran } = testServer(options);
     await using server = await serveHere(rpc);
     for (const origin of [...origins, ...how === "by default" ? [otherPort(server)] : []]) {
@@ -193,7 +193,7 @@ function otherPort({ url }: LocalServer): string {
   return url.replace(port, String(Number(port) - 1));
 }
 
-test("a preflight answers before other checks, which then hold for the POST, readable for its page", async () => {
+test("a preflight is answered before other checks, whose refusal of the POST its page can read", async () => {
   const asked: string[] = [];
   const backend: Plugin = {
     name: "test",
@@ -215,7 +215,7 @@ test("a preflight answers before other checks, which then hold for the POST, rea
   assertEquals([asked, ran], [["nobody", "Bearer 1"], ["ping"]]);
 });
 
-test("a page that was let in may read refusals of its POST, too", async () => {
+test("a page that was accepted may also read refusals of its POST", async () => {
   const { rpc } = testServer({ origins: [APP], maxMessageBytes: 100 });
   await using server = await serveHere(rpc);
   const headers = { connection: "close", origin: APP };
@@ -229,7 +229,7 @@ test("a page that was let in may read refusals of its POST, too", async () => {
   for (const response of responses) assertEquals(corsHeaders(response), NAMED(APP));
 });
 
-test("an answer of a plugin keeps what it varies by, beside the origin", async () => {
+test("an answer of a plugin keeps its `vary` header, beside the origin", async () => {
   const { rpc } = testServer({ origins: [APP] });
   rpc.use({ name: "test", fetch: () => new Response("a page", { headers: { vary: "cookie" } }) });
   const request = new Request("http://rpc.example/", { headers: { origin: APP } });
@@ -249,7 +249,7 @@ const SITES: readonly (readonly [site: string, mode: string, dest: string, letIn
   ["cross-site", "navigate", "document", true], // a link
 ];
 
-test("a page of another site that tells no origin neither calls by GET nor hears topics", async () => {
+test("a page of another site that sends no origin can neither call by GET nor subscribe", async () => {
   const { rpc, ran } = testServer();
   rpc.topic("clock").use({ name: "test", fetch: () => new Response("a page") });
   await using server = await serveHere(rpc);
@@ -276,7 +276,7 @@ const BROKEN: Readonly<Record<string, readonly [decide: () => unknown, status: n
 };
 
 for (const [what, [origins, status]] of Object.entries(BROKEN)) {
-  test(`a function for origins that ${what} lets no page in, at no door`, async () => {
+  test(`a function for origins that ${what} accepts no page, over WebSocket and HTTP`, async () => {
     const { rpc, log, ran } = testServer({ origins: origins as () => boolean });
     await using server = await serveHere(rpc);
     for (const response of await knock(server, APP)) {
@@ -381,7 +381,7 @@ async function attemptsWith(
 }
 
 test(
-  "Chromium keeps a page of another site out by default: nothing of it runs",
+  "a page of another site in Chromium is refused by default, and nothing runs",
   chromium,
   async () => {
     const found = await attemptsWith(() => ({}));
@@ -400,7 +400,7 @@ test(
 );
 
 test(
-  "Chromium lets a page of a listed origin post, with cookies too, and open a WebSocket",
+  "a page of a listed origin in Chromium may post, also with cookies, and open a WebSocket",
   chromium,
   async () => {
     const found = await attemptsWith((origin) => ({ origins: [origin] }));
@@ -419,7 +419,7 @@ test(
 );
 
 test(
-  "Chromium lets any page post where all origins may, but not with cookies",
+  "any page in Chromium may post if all origins may, but not with cookies",
   chromium,
   async () => {
     const found = await attemptsWith(() => ({ origins: "*" }));

@@ -19,7 +19,7 @@ test("afterBody() gives the response at once when there is no body", () => {
   assertStrictEquals(afterBody(new Request("http://localhost/"), response), response);
 });
 
-test("afterBody() gives the response at once when somebody else reads the body", () => {
+test("afterBody() gives the response at once when the body is read elsewhere", () => {
   const response = new Response("no");
   const request = withBody(() => {});
   request.body?.getReader();
@@ -55,7 +55,7 @@ test("afterBody() gives the response when the body breaks off", async () => {
   assertStrictEquals(await afterBody(request, response), response);
 });
 
-test("afterBody() gives the response when the client sends nothing before it", async () => {
+test("afterBody() gives the response when the client waits for it before it sends a body", async () => {
   const response = new Response("no");
   const request = withBody(() => new Promise(() => {}));
   assertStrictEquals(await afterBody(request, response), response);

@@ -39,7 +39,7 @@ test("rpc.discover describes what the caller may use, as OpenRPC", async () => {
   ]);
 });
 
-test("rpc.discover asks a schema for its JSON Schema once, however often anybody calls", async () => {
+test("rpc.discover asks a schema for its JSON Schema only once for many calls", async () => {
   let asked = 0;
   const input = () => ({ properties: { count: { const: ++asked } } });
   const standard = { ...type<object>()["~standard"], jsonSchema: { input } };

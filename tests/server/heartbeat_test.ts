@@ -1,5 +1,5 @@
 /**
- * Peers that are gone without a word: every server finds them, and nobody else.
+ * Peers that are gone without a close: every server drops them, and drops no others.
  */
 import { assert, assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
@@ -49,7 +49,7 @@ for (const [what, start] of Object.entries(doors)) {
     "Deno's own server decides itself when a peer is gone",
   );
 
-  test(`heartbeatMs may be longer than a timer can be, and nobody is pinged meanwhile, on ${what}`, async () => {
+  test(`heartbeatMs may be longer than a timer can be, and no peer is pinged meanwhile, on ${what}`, async () => {
     const rpc = testServer({ heartbeatMs: 2 ** 31 });
     await using server = await start(rpc as unknown as JsonRpc);
     const silent = await frameSocket(server.url);
@@ -103,7 +103,7 @@ for (const [what, start] of Object.entries(doors)) {
     busy.destroy();
   });
 
-  test(`heartbeatMs finds a silent peer that has left much unread, on ${what}`, async () => {
+  test(`heartbeatMs drops a silent peer that has left much unread, on ${what}`, async () => {
     const rpc = testServer({ maxBufferedBytes: 100_000_000 });
     await using server = await start(rpc as unknown as JsonRpc);
     const deaf = (await frameSocket(server.url)).pause();
@@ -120,7 +120,7 @@ for (const [what, start] of Object.entries(doors)) {
   });
 
   test(
-    `heartbeatMs drops nobody because the process was busy itself, on ${what}`,
+    `heartbeatMs drops no peer because the process itself was busy, on ${what}`,
     ownHeartbeat,
     async () => {
       const rpc = testServer({ heartbeatMs: 100 });

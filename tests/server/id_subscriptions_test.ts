@@ -12,12 +12,12 @@ import { scripted } from "../helpers/scripted_server.ts";
 
 const NAMES = { unsubscribe: "count_end", notification: "count_item" };
 
-test("stream() gives the items of a subscription and ends with it", async () => {
+test("stream() yields the items of a subscription and ends with it", async () => {
   await using client = await counting();
   assertEquals(await Array.fromAsync(stream(client, "count", [5], NAMES)), [1, 2, 3, 4, 5]);
 });
 
-test("stream() takes items that come together with the id", async () => {
+test("stream() yields items that come together with the id", async () => {
   await using client = await counting();
   const all = [3, 2, 1].map((to) => Array.fromAsync(stream(client, "count", [to], NAMES)));
   assertEquals(await Promise.all(all), [[1, 2, 3], [1, 2], [1]]);
@@ -31,7 +31,7 @@ test("stream() unsubscribes when the loop is left, which ends the generator", as
   assertEquals(await client.call("count_end", ["unknown"]), false);
 });
 
-test("stream() throws the error that a generator threw, and nothing of any other", async () => {
+test("stream() throws an RpcError that a generator threw, and hides the details of any other error", async () => {
   await using client = await counting();
   const refused = await assertRejects(() => read(client, "refused"));
   assert(refused instanceof RpcInvalidParamsError);
@@ -49,7 +49,7 @@ test("stream() throws when the connection ends", async () => {
   await failing;
 });
 
-test("stream() hears an id that the server gives again on the next connection", async () => {
+test("stream() works with an id that the server uses again on the next connection", async () => {
   const { client, wire } = scripted();
   await client.connect();
   const open = async (nth: number) => {
@@ -75,7 +75,7 @@ test("stream() hears an id that the server gives again on the next connection", 
   await client.close();
 });
 
-test("stream() fails when more items wait than maxWaiting, and takes those that do", async () => {
+test("stream() fails when more items wait than maxWaiting, after it has yielded those that wait", async () => {
   const { promise: allSent, resolve } = Promise.withResolvers<void>();
   await using client = await counting({}, resolve);
   const items = stream(client, "count", [100], { ...NAMES, maxWaiting: 10 });
@@ -89,7 +89,7 @@ test("stream() fails when more items wait than maxWaiting, and takes those that 
   assert(taken.length >= 9 && taken.length < 99, `took ${taken.length}`);
 });
 
-test("subscription() refuses more than maxSubscriptions", async () => {
+test("rpc.stream() refuses more than maxSubscriptions", async () => {
   await using client = await counting({ maxSubscriptions: 2 });
   await client.call("wait");
   await client.call("wait");
@@ -97,7 +97,7 @@ test("subscription() refuses more than maxSubscriptions", async () => {
   assertEquals(error.code, -32006);
 });
 
-test("subscription() asks its source for nothing past maxSubscriptions: nobody would end it", async () => {
+test("rpc.stream() does not start its source beyond maxSubscriptions", async () => {
   let begun = 0;
   const rpc = new JsonRpc({ maxSubscriptions: 1 }).stream("count", NAMES, () => {
     begun++;
@@ -112,7 +112,7 @@ test("subscription() asks its source for nothing past maxSubscriptions: nobody w
   wire.close();
 });
 
-test("the end of a subscription answers false where none is meant, and logs nothing", async () => {
+test("unsubscribing answers false if there is no such subscription, and logs nothing", async () => {
   const logger = silentLog();
   const wire = bareClient(new JsonRpc({ logger }).stream("count", NAMES, function* () {}));
   for (const params of [undefined, null, [], {}, [null], ["none"], { subscription: "toString" }]) {
@@ -123,7 +123,7 @@ test("the end of a subscription answers false where none is meant, and logs noth
   wire.close();
 });
 
-test("subscription() ends its generators when the connection is gone", async () => {
+test("rpc.stream() ends its generators when the connection is gone", async () => {
   const { promise, resolve } = Promise.withResolvers<string>();
   const client = await counting({}, () => resolve("ended"));
   await stream(client, "count", [Infinity], NAMES).next();
@@ -131,7 +131,7 @@ test("subscription() ends its generators when the connection is gone", async () 
   assertEquals(await promise, "ended");
 });
 
-test("subscription() ends its generator and its signal when an item cannot be sent", async () => {
+test("rpc.stream() ends its generator and its signal when an item cannot be sent", async () => {
   const ended: unknown[] = [];
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
@@ -147,7 +147,7 @@ test("subscription() ends its generator and its signal when an item cannot be se
   assertEquals(ended, [true]);
 });
 
-test("subscription() tells of an error that cannot be sent as of one that is nobody's business", async () => {
+test("rpc.stream() sends an internal error in place of an error that cannot be encoded", async () => {
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
     // deno-lint-ignore require-yield -- it fails before
@@ -170,7 +170,7 @@ async function failing(rpc: Pick<JsonRpc, "attach">, logger: Log): Promise<void>
 }
 
 for (const how of ["ends", "fails to end"]) {
-  test(`subscription() ends all generators of a connection that one of them closes and then ${how}`, async () => {
+  test(`rpc.stream() ends all generators of a connection that one of them closes and then ${how}`, async () => {
     const ended: string[] = [];
     const logger = silentLog();
     const rpc = new JsonRpc({ logger })
@@ -201,7 +201,7 @@ for (const how of ["ends", "fails to end"]) {
   });
 }
 
-test("subscription() ends its generator when its source has closed the connection", async () => {
+test("rpc.stream() ends its generator when its source has closed the connection", async () => {
   const ended: string[] = [];
   let asked = 0;
   const rpc = new JsonRpc().stream("count", NAMES, (_: unknown, { connection }) => {
@@ -219,7 +219,7 @@ test("subscription() ends its generator when its source has closed the connectio
   assertEquals([ended, asked], [["ended"], 0]);
 });
 
-test("subscription() waits no more for a peer to read that is gone", async () => {
+test("rpc.stream() stops waiting for a slow peer that is gone", async () => {
   const [near, far] = linkedSockets();
   let looks = 0;
   const ended: string[] = [];
@@ -235,7 +235,7 @@ test("subscription() waits no more for a peer to read that is gone", async () =>
   assertEquals(looks, before);
 });
 
-test("subscription() says its id before its first item, and the end with the last", async () => {
+test("rpc.stream() sends the id before the first item, and the end after the last", async () => {
   const rpc = counter();
   const [near, far] = linkedSockets();
   rpc.attach(far);
@@ -298,7 +298,7 @@ function silent() {
   return { debug: nothing, info: nothing, warn: nothing, error: nothing };
 }
 
-test("subscription() begins nothing in a batch whose first entry ends the connection", async () => {
+test("rpc.stream() starts nothing in a batch whose first entry closes the connection", async () => {
   const log: string[] = [];
   const rpc = new JsonRpc({ logger: silentLog() })
     .method("leave", (_params: unknown, { connection }) => connection.close())

@@ -1,5 +1,5 @@
 /**
- * Each bound just below, at and above its value, at each door where it can be met: the same code over
+ * Each bound just below, at and above its value, over each way by which it can be reached: the same code over
  * WebSocket, POST and GET, and words that name the bound and its value.
  */
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
@@ -52,7 +52,7 @@ class Get implements Pick<RawClient, "ask"> {
 
 type Asked = Pick<RawClient, "ask">;
 
-/** A test at each of these doors of a server with small bounds. */
+/** A test over each of these ways to a server with small limits. */
 function at(
   doors: readonly ("WebSocket" | "POST" | "GET")[],
   name: string,
@@ -74,7 +74,7 @@ function at(
 const ALL = ["WebSocket", "POST", "GET"] as const;
 const TALKING = ["WebSocket", "POST"] as const;
 
-/** What an error says, in one line: code, message, data. */
+/** An error in one line: code, message, data. */
 function told({ error }: Message): string {
   return `${error?.code} ${error?.message} ${JSON.stringify(error?.data) ?? ""}`.trim();
 }
@@ -122,7 +122,7 @@ test("maxMessageBytes counts the bytes of characters, not their number", async (
   assertEquals((await line.closed()).code, 1009);
 });
 
-test("maxMessageBytes of 1000 takes params of 1000 bytes, and refuses 1001, over GET", async () => {
+test("maxMessageBytes of 1000 accepts params of 1000 bytes, and refuses 1001, over GET", async () => {
   await using server = await serveHere(testServer({ ...SMALL, maxMessageBytes: 1000 }));
   const ask = (bytes: number) => {
     const path = `/?method=long&id=1&params=[1${"%20".repeat(bytes - 3)}]`;
@@ -264,12 +264,12 @@ at(TALKING, "Infinity takes each bound away", async (door) => {
   assertEquals(codesOf(many), Array(2000).fill(undefined));
 }, NONE);
 
-at(["WebSocket"], "Infinity takes the bound of subscriptions away", async (door) => {
+at(["WebSocket"], "Infinity takes the limit of subscriptions away", async (door) => {
   const topics = Array.from({ length: 1500 }, (_, n) => `room.${n}`);
   assertEquals(await door.ask(call("subscribe", 1, topics)), result(1, topics));
 }, NONE);
 
-test("JsonRpcClient takes Infinity for each bound", async () => {
+test("JsonRpcClient accepts Infinity for each limit", async () => {
   const [near, far] = linkedSockets();
   testServer(NONE).attach(far);
   await using client = await connect(near, NONE);
@@ -278,13 +278,13 @@ test("JsonRpcClient takes Infinity for each bound", async () => {
   assertEquals((await client.batch((b) => pings(500).map(() => b.call("ping")))).length, 500);
 });
 
-// -- nonsense --
+// -- wrong values --
 
 for (const name of Object.keys(NONE)) {
   const sides = SERVER_ONLY.includes(name)
     ? "new JsonRpc() refuses"
     : "new JsonRpc() and new JsonRpcClient() refuse";
-  test(`${sides} nonsense for ${name}, and say what they got`, () => {
+  test(`${sides} a wrong ${name}, and say what they got`, () => {
     for (const [value, got] of [[-1, "`-1` (number)"], ["9", "`9` (string)"], [1.5, "`1.5`"]]) {
       const options = { [name]: value } as Partial<Limits>;
       const least = name.endsWith("Ms") ? 0 : 1;

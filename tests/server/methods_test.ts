@@ -104,7 +104,7 @@ test("method() passes params on as they came", async () => {
   wire.close();
 });
 
-test("method() gives the handler params with an own member __proto__, and nothing of it spreads", async () => {
+test("method() passes params with an own member __proto__ on, and changes no prototype", async () => {
   const rpc = new JsonRpc().method(
     "look",
     { names: ["a"] },
@@ -141,7 +141,7 @@ for (
   });
 }
 
-test("method() takes names that only look reserved", async () => {
+test("method() accepts names that only look reserved", async () => {
   const names = [
     "rpc",
     "rpcx.a",
@@ -172,7 +172,7 @@ test("method() throws TypeError when the handler is no function", () => {
   }
 });
 
-test("method() leaves names of prototypes missing", async () => {
+test("method() does not find names of prototypes", async () => {
   await using client = await pair(new JsonRpc());
   for (const name of Object.getOwnPropertyNames(Object.prototype)) {
     await assertRejects(
@@ -240,7 +240,7 @@ for (const scalarParams of [false, true]) {
 
 // -- addMethods() --
 
-test("addMethods() takes a function by its name", async () => {
+test("addMethods() registers a function by its name", async () => {
   function double([n]: [number]) {
     return 2 * n;
   }
@@ -252,7 +252,7 @@ test("addMethods() takes a function by its name", async () => {
   wire.close();
 });
 
-test("addMethods() takes the functions of an object, with this", async () => {
+test("addMethods() registers the functions of an object, with `this`", async () => {
   const rpc = new JsonRpc().addMethods("shop", {
     stock: 3,
     sell([n]: [number]) {
@@ -274,7 +274,7 @@ test("addMethods() takes the functions of an object, with this", async () => {
   assertEquals([await client.call("shop.sell", [1]), await client.call("shop.later")], [2, 2]);
 });
 
-test("addMethods() takes a class instance, with what it inherits", async () => {
+test("addMethods() registers the methods of a class instance, also inherited ones", async () => {
   const rpc = new JsonRpc().addMethods("counter", new Counter());
   assertEquals((await addedTo(rpc)).sort(), [
     "counter.add",
@@ -289,7 +289,7 @@ test("addMethods() takes a class instance, with what it inherits", async () => {
   assertEquals(await client.call("counter.secret"), 7);
 });
 
-test("addMethods() leaves out a method that something else stands in front of", async () => {
+test("addMethods() leaves out a method that another member shadows", async () => {
   class Sealed extends Counter {
     override name = "a field" as never;
   }
@@ -299,7 +299,7 @@ test("addMethods() leaves out a method that something else stands in front of", 
   assertEquals((await addedTo(rpc)).sort(), ["add", "arrow"]);
 });
 
-test("addMethods() takes a module", async () => {
+test("addMethods() registers the functions of a module", async () => {
   const rpc = new JsonRpc().addMethods("timer", await import("../../src/util/timer.ts"));
   assertEquals(await addedTo(rpc), ["timer.unref"]);
   const errors = new JsonRpc().addMethods("errors", await import("../../src/protocol/errors.ts"));
@@ -307,7 +307,7 @@ test("addMethods() takes a module", async () => {
   assertEquals((await addedTo(errors)).sort(), functions);
 });
 
-test("addMethods() joins prefix and name with the separator it is told", async () => {
+test("addMethods() joins prefix and name with the `separator` option", async () => {
   const group = { one: () => 1, two: () => 2 };
   const rpc = new JsonRpc({ separator: "__" }).addMethods("math", group).addMethods("", group)
     .addMethods("a.b", group);
@@ -321,7 +321,7 @@ test("addMethods() joins prefix and name with the separator it is told", async (
   ]);
 });
 
-test("addMethods() holds its options for each method", async () => {
+test("addMethods() applies its options to each method", async () => {
   const rpc = new JsonRpc().addMethods(
     { echo: (params: unknown) => params, same: (params: unknown) => params },
     { names: ["a"], use: [(_request, next) => ({ inside: next() })] },
@@ -355,7 +355,7 @@ test("addMethods() throws TypeError when a name is taken or reserved", () => {
 
 // -- results --
 
-test("rawJson() puts JSON text into the answer as it is", async () => {
+test("rawJson() puts JSON text into the answer unchanged", async () => {
   const text = '{ "big": 12345678901234567890,  "text": "ä" }';
   const rpc = new JsonRpc()
     .method("raw", () => rawJson(text))
@@ -398,7 +398,7 @@ for (const [what, value] of Object.entries(withoutJson)) {
   });
 }
 
-test("timeoutMs of a method may be longer than a timer can be, and is then no end", async () => {
+test("timeoutMs of a method may be longer than a timer can be, and then never ends a call", async () => {
   for (const timeoutMs of [2 ** 31 - 1, 2 ** 31, 2 ** 40, Infinity]) {
     const rpc = new JsonRpc().method("late", { timeoutMs }, async () => {
       // A timer of more than that would fire first.

@@ -153,7 +153,7 @@ const rules: Readonly<Record<string, Rule>> = {
 };
 
 for (const [what, { options, letIn, refused }] of Object.entries(rules)) {
-  test(`JsonRpc with ${what} lets in whom it should, at both doors`, async () => {
+  test(`JsonRpc with ${what} accepts the right pages, over WebSocket and POST`, async () => {
     const { rpc, logger } = testServer(options);
     for (const [host, origin] of letIn) {
       assertEquals(await knock(rpc, host, origin), [200, 200], `${origin} at ${host}`);
@@ -161,7 +161,7 @@ for (const [what, { options, letIn, refused }] of Object.entries(rules)) {
     assertEquals(logger.lines, []);
   });
 
-  test(`JsonRpc with ${what} refuses all others with 403, at both doors`, async () => {
+  test(`JsonRpc with ${what} refuses all other pages with 403, over WebSocket and POST`, async () => {
     const { rpc, logger } = testServer(options);
     for (const [host, origin] of refused) {
       assertEquals(await knock(rpc, host, origin), [403, 403], `${origin} at ${host}`);
@@ -190,7 +190,7 @@ test("JsonRpc writes an origin into its log in one short line", async () => {
   for (const line of logger.lines) assert(line.length < 400, `${line.length} characters`);
 });
 
-test("JsonRpc throws when origins or hosts are no list, so that no text is taken for one", () => {
+test("JsonRpc throws when origins or hosts are a string in place of a list", () => {
   const nonsense: readonly (readonly [options: object, message: string])[] = [
     [{ origins: "https://app.example.com" }, "origins"],
     [{ origins: null }, "origins"],
@@ -218,7 +218,7 @@ test("JsonRpc refuses with 500 when the function for origins throws", async () =
   assertStringIncludes(logger.text, "secret detail");
 });
 
-test("JsonRpc takes a Host that makes no URL for text, and says nothing of itself", async () => {
+test("JsonRpc answers a Host header that makes no URL, and reveals nothing", async () => {
   const { rpc, logger } = testServer();
   rpc.method("read", { get: true }, () => "pong").topic("news");
   await using server = await serveHere(rpc);
@@ -238,7 +238,7 @@ test("JsonRpc takes a Host that makes no URL for text, and says nothing of itsel
   assert(!logger.text.includes("error:"), logger.text);
 });
 
-test("JsonRpc finds the host in the URL where HTTP/2 has no Host header", async () => {
+test("JsonRpc reads the host from the URL if HTTP/2 sends no Host header", async () => {
   const { rpc } = testServer({ hosts: ["rpc.example"] });
   async function post(host: string, origin?: string): Promise<number> {
     const headers = origin === undefined ? JSON_HEADERS : { ...JSON_HEADERS, origin };
@@ -252,7 +252,7 @@ test("JsonRpc finds the host in the URL where HTTP/2 has no Host header", async 
   assertEquals(await post("evil.example", "https://evil.example"), 403);
 });
 
-test("handshake.url has the host that was asked for, whatever the path looks like", async () => {
+test("handshake.url has the requested host, also if the path looks like another", async () => {
   const { rpc } = testServer();
   const seen: string[] = [];
   rpc.use({ name: "test", handshake: ({ url }) => void seen.push(new URL(url).host) });
@@ -266,7 +266,7 @@ test("handshake.url has the host that was asked for, whatever the path looks lik
   assertEquals(new Set(seen), new Set([new URL(server.url).host]));
 });
 
-test("a GET reads what stands behind ?, of any URL", async () => {
+test("a GET reads the query of any URL", async () => {
   const rpc = new JsonRpc().method("echo", { get: true }, (params: unknown) => params ?? null);
   const asked = 'method=echo&id=1&params=["%C3%BC","a+b","a%2Bb","%23"]';
   for (
@@ -281,7 +281,7 @@ test("a GET reads what stands behind ?, of any URL", async () => {
   }
 });
 
-test("JsonRpc refuses a foreign page over real sockets, and lets its own page in", async () => {
+test("JsonRpc refuses a foreign page over real sockets, and accepts its own", async () => {
   const { rpc, logger } = testServer();
   await using server = await serveHere(rpc);
   const upgrade = async (origin: string) => (await rawUpgrade(server.url, { origin })).status;

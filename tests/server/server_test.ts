@@ -49,14 +49,14 @@ async function hasPlace(server: LocalServer): Promise<boolean> {
   return answer === "pong";
 }
 
-/** Waits until a server has a place, which it may give back a moment later than the peer hears. */
+/** Waits until a server has a free slot: it may free one a moment after the peer has seen the close. */
 async function placeComesBack(server: LocalServer): Promise<void> {
   await until(() => hasPlace(server));
 }
 
-// -- at the door --
+// -- upgrades --
 
-test("fetch(), handleUpgrade() and websocket work when they are taken out of the server", async () => {
+test("fetch(), handleUpgrade() and websocket work when they are destructured", async () => {
   const { fetch, handleUpgrade, websocket } = testServer();
   const app = {
     websocket,
@@ -99,7 +99,7 @@ for (const [what, [changes, status]] of Object.entries(wrongUpgrades)) {
   });
 }
 
-test("fetch() answers a GET that offers another protocol beside what it asks", async () => {
+test("fetch() answers a GET whose Upgrade header names another protocol", async () => {
   const rpc = testServer().method("now", { get: true }, () => "noon");
   await using server = await serveHere(rpc);
   for (const upgrade of ["h2c", "TLS/1.2"]) {
@@ -111,15 +111,19 @@ test("fetch() answers a GET that offers another protocol beside what it asks", a
   }
 });
 
-test("handleUpgrade() throws TypeError when nothing here can make a WebSocket", notOnDeno, () => {
-  const request = new Request("http://rpc.example/", { headers: UPGRADE });
-  const rpc = testServer({ maxConnections: 1 });
-  for (const host of [undefined, {}, 1]) {
-    assertThrows(() => rpc.handleUpgrade(request, host), TypeError, "Cannot upgrade");
-  }
-  const [, far] = linkedSockets();
-  rpc.attach(far);
-});
+test(
+  "handleUpgrade() throws TypeError when the runtime has no WebSockets for servers",
+  notOnDeno,
+  () => {
+    const request = new Request("http://rpc.example/", { headers: UPGRADE });
+    const rpc = testServer({ maxConnections: 1 });
+    for (const host of [undefined, {}, 1]) {
+      assertThrows(() => rpc.handleUpgrade(request, host), TypeError, "Cannot upgrade");
+    }
+    const [, far] = linkedSockets();
+    rpc.attach(far);
+  },
+);
 
 test("fetch() answers 405 with Allow when it is asked for a page", async () => {
   await using server = await serveHere(testServer());
@@ -133,7 +137,7 @@ test("fetch() answers 405 with Allow when it is asked for a page", async () => {
 // -- options --
 
 for (const name of Object.keys(DEFAULT_LIMITS) as (keyof Limits)[]) {
-  test(`new JsonRpc() throws RangeError when ${name} makes no sense`, () => {
+  test(`new JsonRpc() throws RangeError when ${name} is wrong`, () => {
     for (const value of [-1, 1.5, NaN, -Infinity, "1000", null]) {
       const make = () => new JsonRpc({ [name]: value });
       // Like `undefined`, null is no value at all: the default holds.
@@ -146,7 +150,7 @@ for (const name of Object.keys(DEFAULT_LIMITS) as (keyof Limits)[]) {
   });
 }
 
-test("new JsonRpc() takes frozen options and writes to none", async () => {
+test("new JsonRpc() accepts frozen options and writes to none", async () => {
   const options = Object.freeze({
     logger: Object.freeze(silentLog()),
     origins: Object.freeze(["http://a.example"]),
@@ -169,7 +173,7 @@ test("new JsonRpc() takes frozen options and writes to none", async () => {
 
 // -- attach() --
 
-test("attach() talks on any socket, and knows of the peer what it is told", async () => {
+test("attach() uses any socket, with the handshake it is given", async () => {
   const rpc = new JsonRpc().method("who", (_params: unknown, { user, connection }) => {
     const { url, headers, remoteAddress } = connection.handshake;
     return [user, url, headers.get("x-a"), remoteAddress];
@@ -183,7 +187,7 @@ test("attach() talks on any socket, and knows of the peer what it is told", asyn
   assertEquals(await stranger.call("who") as unknown, [null, "", null, null]);
 });
 
-test("handshake.headers tells while a connection is open what it told before", async () => {
+test("handshake.headers stays the same while a connection is open", async () => {
   const told: [string, string][][] = [];
   const { promise: opened, resolve } = Promise.withResolvers<Connection>();
   const rpc = testServer().use({
@@ -214,7 +218,7 @@ test("attach() throws TypeError when the server is closed or full", async () => 
   assertThrows(() => rpc.attach(linkedSockets()[0]), TypeError, "Cannot attach");
 });
 
-test("attach() gives its place back when the socket never opens, or is closed already", async () => {
+test("attach() frees its slot when the socket never opens, or is closed already", async () => {
   const rpc = testServer({ maxConnections: 1 });
   await using nowhere = await serveHere({ fetch: () => new Response("no") });
   const refused = new WebSocket(nowhere.ws);
@@ -247,7 +251,7 @@ test("connections are those that are open", async () => {
   await until(() => rpc.connections.size === 0);
 });
 
-test("connection.close() gives the client code and reason, cut to what fits a frame", async () => {
+test("connection.close() sends code and reason, cut to what fits a frame", async () => {
   const rpc = testServer();
   await using server = await serveHere(rpc);
   await using client = await connect(server.ws);
@@ -260,7 +264,7 @@ test("connection.close() gives the client code and reason, cut to what fits a fr
   assertEquals(await closed, `4000 ${"ä".repeat(61)}`);
 });
 
-test("connection.close() lets what was sent before go out", async () => {
+test("connection.close() still sends what was sent before", async () => {
   const rpc = testServer().method("bye", (_params: unknown, { connection }) => {
     connection.notify("note", ["last words"]);
     connection.close(4000);
@@ -291,7 +295,7 @@ test("close() closes all clients with 1001, rejects what they wait for, and reso
   await Promise.all(clients.map((client) => client.close()));
 });
 
-test("close() makes both doors answer 503", async () => {
+test("close() answers 503 to WebSockets and POSTs", async () => {
   const rpc = testServer();
   await using server = await serveHere({ fetch: rpc.fetch, websocket: rpc.websocket });
   await rpc.close();
@@ -327,7 +331,7 @@ test("request.signal aborts when the handler itself ends the connection, however
   await client.close();
 });
 
-test("close() aborts what handlers are still at", async () => {
+test("close() aborts the signals of handlers that still run", async () => {
   let aborted = false;
   const rpc = testServer().method(
     "heed",
@@ -344,7 +348,7 @@ test("close() aborts what handlers are still at", async () => {
   assert(aborted);
 });
 
-test("close() refuses those whose handshake is still under way", async () => {
+test("close() refuses peers whose handshake is still under way", async () => {
   const door = deferred();
   let asked = false;
   const rpc = testServer().use({ name: "test", handshake: () => (asked = true, door.promise) });
@@ -376,7 +380,7 @@ test("JsonRpc is closed by `await using`", async () => {
   assertEquals(await ends[0], "1001 The server is closing");
 });
 
-test("revoke() closes with 1008 whom the predicate names", async () => {
+test("revoke() closes the connections that the predicate names with 1008", async () => {
   const rpc = testServer();
   const ends = await Promise.all(["ada", "bob", "ada"].map(async (user) => {
     const [near, far] = linkedSockets();
@@ -394,7 +398,7 @@ test("revoke() closes with 1008 whom the predicate names", async () => {
 
 // -- maxConnections --
 
-test("maxConnections refuses one more with 503, and frees the place of one that left", async () => {
+test("maxConnections refuses one more with 503, and frees the slot of a peer that left", async () => {
   const rpc = testServer({ maxConnections: 2 });
   await using server = await serveHere(rpc);
   const first = await connect(server.ws);
@@ -421,7 +425,7 @@ const failingHandshakes: Readonly<Record<string, HandshakeCheck>> = {
 };
 
 for (const [what, handshake] of Object.entries(failingHandshakes)) {
-  test(`maxConnections frees the place when the handshake function ${what}`, async () => {
+  test(`maxConnections frees the slot when a handshake check ${what}`, async () => {
     let strict = true;
     const rpc = testServer({ maxConnections: 1 })
       .use({ name: "test", handshake: (peer) => strict ? handshake(peer) : undefined });
@@ -441,7 +445,7 @@ const wrongRequests: Readonly<Record<string, Readonly<Record<string, string | un
 };
 
 for (const [what, headers] of Object.entries(wrongRequests)) {
-  test(`maxConnections frees the place when the request ${what}`, async () => {
+  test(`maxConnections frees the slot when the request ${what}`, async () => {
     const rpc = testServer({ maxConnections: 1 });
     await using server = await serveHere(rpc);
     for (let round = 0; round < 3; round++) {
@@ -452,7 +456,7 @@ for (const [what, headers] of Object.entries(wrongRequests)) {
   });
 }
 
-test("maxConnections frees the place when the client leaves during its handshake", async () => {
+test("maxConnections frees the slot when the client leaves during its handshake", async () => {
   const door = deferred();
   let asked = 0;
   const rpc = testServer({ maxConnections: 1 })

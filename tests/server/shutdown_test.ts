@@ -1,5 +1,5 @@
 /**
- * How a server ends: calls under way finish, new ones are refused, and nobody is left hanging.
+ * How a server shuts down: running calls finish, new ones are refused, and every call is settled.
  */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { test } from "node:test";
@@ -20,7 +20,7 @@ function refused(id: number) {
   return { jsonrpc: "2.0", error, id };
 }
 
-/** A server, and a door that its method `wait` waits at. */
+/** A server, and a promise that its method `wait` waits for. */
 function testServer(options: JsonRpcOptions = {}) {
   const logger = silentLog();
   const held = deferred();
@@ -146,7 +146,7 @@ test("close() waits for calls of the server to its clients", async () => {
   await closing;
 });
 
-test("close() answers the very call that began it", async () => {
+test("close() answers the call that started it", async () => {
   const { rpc } = testServer();
   let closing: Promise<void> | undefined;
   rpc.method("shutDown", () => {
@@ -159,7 +159,7 @@ test("close() answers the very call that began it", async () => {
   await closing;
 });
 
-test("close() leaves no call in doubt: one that is unanswered at the 1012 has not run", async () => {
+test("close() has not run a call that is unanswered when 1012 arrives", async () => {
   let ran = 0;
   const rpc = new JsonRpc({ logger: silentLog() }).method("note", () => ++ran);
   // Not Deno's own server: it drops a peer that says anything after the close, and that tells nothing.
@@ -191,7 +191,7 @@ test("close() spreads the times at which clients may come back", async () => {
   assert(new Set(times).size > 10, times.join());
 });
 
-// -- at the doors --
+// -- new requests --
 
 test("close() refuses a WebSocket whose handshake was under way with 503", async () => {
   const { rpc, held, begun } = testServer();
@@ -254,7 +254,7 @@ for (
 
 // -- at the end of the drain --
 
-test("close() gives up at drainMs what is left: 1001, 503, and signals abort", async () => {
+test("close() ends what is left at drainMs: with 1001, with 503, and by aborting signals", async () => {
   const { rpc, begun } = testServer();
   await using server = await served(rpc as unknown as JsonRpc);
   const line = await RawSocket.open(server.url);
@@ -269,7 +269,7 @@ test("close() gives up at drainMs what is left: 1001, 503, and signals abort", a
   assertEquals(signals.map(({ aborted }) => aborted), Array(11).fill(true));
 });
 
-test("close() runs nothing for a POST that is still arriving at the end of the drain", async () => {
+test("close() runs nothing for a POST whose body is incomplete at drainMs", async () => {
   const { rpc, begun } = testServer();
   const { readable, writable } = new TransformStream<Uint8Array>();
   const writer = writable.getWriter();
@@ -302,7 +302,7 @@ for (const [how, calls] of Object.entries(shortened)) {
   });
 }
 
-test("close() closes plugins once, after the drain", async () => {
+test("close() disposes plugins once, after the drain", async () => {
   const { rpc, held, begun } = testServer();
   const seen: string[] = [];
   rpc.use({
@@ -322,7 +322,7 @@ test("close() closes plugins once, after the drain", async () => {
 });
 
 for (const name of ["drainMs", "retryAfterMs"]) {
-  test(`close() throws RangeError when ${name} makes no sense, and goes on`, async () => {
+  test(`close() throws RangeError when ${name} is wrong, and goes on`, async () => {
     const { rpc } = testServer();
     for (const value of [-1, NaN, "soon"]) {
       const start = `Expected \`${name}\` to be a number from 0, got \`${value}\``;
@@ -337,7 +337,7 @@ for (const name of ["drainMs", "retryAfterMs"]) {
 
 // -- ./node --
 
-test("serve().close() with drainMs drains the server behind it, POSTs too", async () => {
+test("serve().close() with drainMs drains the JsonRpc behind it, POSTs too", async () => {
   const { rpc, held, begun } = testServer();
   const server = await serve(rpc, { hostname: "127.0.0.1", port: 0 });
   const line = await RawSocket.open(server.url);
@@ -353,7 +353,7 @@ test("serve().close() with drainMs drains the server behind it, POSTs too", asyn
   await closing;
 });
 
-test("serve().close() with drainMs ends although requests of the app never do", async () => {
+test("serve().close() with drainMs resolves although requests of the app never end", async () => {
   let asked = false;
   const app = { fetch: () => (asked = true, new Promise<Response>(() => {})) };
   const server = await serve(app, { hostname: "127.0.0.1", port: 0 });
@@ -363,7 +363,7 @@ test("serve().close() with drainMs ends although requests of the app never do", 
   assertEquals(await hanging, "cut off");
 });
 
-test("serve().close() without options leaves a server that others use open", async () => {
+test("serve().close() without options does not close the JsonRpc", async () => {
   const { rpc } = testServer();
   await using kept = await serveOnNode(rpc);
   const gone = await serve(rpc, { hostname: "127.0.0.1", port: 0 });

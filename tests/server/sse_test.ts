@@ -26,7 +26,7 @@ const BROKERS: Readonly<Record<string, () => JsonRpcOptions>> = {
 };
 
 for (const [where, options] of Object.entries(BROKERS)) {
-  test(`an event stream gives what is new, with ids to come back with, ${where}`, async () => {
+  test(`an event stream sends new events, with ids to recover from, ${where}`, async () => {
     const rpc = serverOf(options());
     await using server = await serveHere(rpc);
     const first = await EventReader.open(server.url, "topics=clock&topics=room.7&topics=clock");
@@ -60,7 +60,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
   });
 }
 
-test("an event stream tells of a gap, and gives the last event as to a newcomer", async () => {
+test("an event stream reports a gap, and then sends the retained event", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
   for (const n of [1, 2, 3]) rpc.publish("last", n);
@@ -109,7 +109,7 @@ test("an event stream may have topics of any name", async () => {
   await second.leave();
 });
 
-test("an event stream reads commas as names when topics is there more than once", async () => {
+test("an event stream accepts commas in names when `topics` is repeated", async () => {
   const rpc = new JsonRpc().topic("a,b").topic("a").topic("b");
   await using server = await serveHere(rpc);
   const queries = {
@@ -126,7 +126,7 @@ test("an event stream reads commas as names when topics is there more than once"
   }
 });
 
-test("an event stream is told things under whatever name, and the name breaks nothing", async () => {
+test("an event stream carries notifications of any name, and no name breaks its format", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
   const reader = await EventReader.open(server.url, "topics=clock");
@@ -138,7 +138,7 @@ test("an event stream is told things under whatever name, and the name breaks no
   await reader.leave();
 });
 
-test("an event stream has as many topics as its ids have room for", async () => {
+test("an event stream has as many topics as fit into its ids", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
   const query = (count: number) =>
@@ -159,7 +159,7 @@ test("an event stream has as many topics as its ids have room for", async () => 
 
 const PRETTY = '{\n  "a": 1,\r\n  "b": 2\r}';
 
-test("an event stream keeps data of several lines together, and says null for none", async () => {
+test("an event stream keeps data of several lines together, and sends null for no data", async () => {
   const broker = new LateBroker();
   const rpc = serverOf({ broker });
   await using server = await serveHere(rpc);
@@ -179,12 +179,12 @@ const REFUSED: Readonly<Record<string, readonly [query: string, status: number]>
   "more topics than maxSubscriptions": ["topics=room.1,room.2,room.3,room.4", 400],
   "an unknown topic": ["topics=clock,nowhere", 404],
   "a forbidden topic": ["topics=clock,secret", 404],
-  "a topic that a layer refuses": ["topics=room.refused", 403],
-  "a topic whose broker is out of reach": ["topics=room.down", 503],
+  "a topic that middleware refuses": ["topics=room.refused", 403],
+  "a topic whose broker is unavailable": ["topics=room.down", 503],
 };
 
 for (const [what, [query, status]] of Object.entries(REFUSED)) {
-  test(`an event stream of ${what} is answered ${status}, and takes no place`, async () => {
+  test(`an event stream of ${what} is answered ${status}, and uses no slot`, async () => {
     const broker = new LateBroker(async (asked) => {
       await Promise.resolve();
       if (asked === "subscribe" && query.includes("down")) throw new Error("Connection refused");
@@ -208,7 +208,7 @@ test("a GET of topics that does not ask for an event stream gets none", async ()
   await response.body?.cancel();
 });
 
-test("an event stream passes the checks of every other door", async () => {
+test("an event stream has to pass the same checks as a WebSocket", async () => {
   const rpc = serverOf({ origins: ["https://app.example"], maxConnections: 1 })
     .use({
       name: "test",
@@ -238,7 +238,7 @@ test("an event stream passes the checks of every other door", async () => {
   await until(() => rpc.connections.size === 0);
 });
 
-test("an event stream is a connection: it can be told things, not asked, and be revoked", async () => {
+test("an event stream is a connection: it can be notified and revoked, but not called", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
   const reader = await EventReader.open(server.url, "topics=clock,last");
@@ -257,7 +257,7 @@ test("an event stream is a connection: it can be told things, not asked, and be 
   assertEquals([rpc.connections.size, rpc.publish("clock", 1).deliveries], [0, 0]);
 });
 
-test("an event stream loses a topic with the right to it", async () => {
+test("an event stream loses a topic when its user loses the right to it", async () => {
   const rpc = serverOf()
     .use({ name: "test", handshake: (handshake) => void (handshake.user = "ada") });
   await using server = await serveHere(rpc);
@@ -315,7 +315,7 @@ test("an event stream sends a comment at each heartbeat", async () => {
   await reader.leave();
 });
 
-test("an event stream whose reader does not read is ended, and others miss nothing", async () => {
+test("an event stream whose reader does not read is closed, and others miss nothing", async () => {
   const rpc = serverOf({ maxBufferedBytes: 200_000 }).topic("load");
   await using server = await serveHere(rpc);
   const socket = await dial(server.url);
@@ -337,7 +337,7 @@ test("an event stream whose reader does not read is ended, and others miss nothi
   await until(() => rpc.connections.size === 0);
 });
 
-test("an event stream counts what waits in bytes of UTF-8, and gives it whole", async () => {
+test("an event stream counts unread events in bytes of UTF-8, and sends them whole", async () => {
   const rpc = serverOf().topic("load");
   const headers = { accept: "text/event-stream" };
   const response = await rpc.fetch(new Request("http://x/?topics=load", { headers }));
@@ -361,7 +361,7 @@ test("an event stream counts what waits in bytes of UTF-8, and gives it whole", 
   await rpc.close();
 });
 
-test("close() ends event streams after what was sent, and lets none in", async () => {
+test("close() ends event streams after what was sent, and accepts none", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
   const readers = await Promise.all(
@@ -396,7 +396,7 @@ source.addEventListener("gap", ({ data }) => show("gap " + data));
 </script>`;
 
 test(
-  "a browser's EventSource of another origin hears, and recovers when its connection was cut",
+  "a browser's EventSource of another origin receives events, and recovers when its connection was cut",
   await needs("chromium"),
   async () => {
     const port = await freePort();
