@@ -1,6 +1,6 @@
 /**
- * How much a page loads of the client: what it needs before it can talk over a WebSocket, and all of it in one
- * file, as a bundler gives it that splits nothing.
+ * The size of the client in a page: the part that it needs before it can talk over a WebSocket, and the whole in
+ * one file, as a bundler makes it that splits nothing.
  */
 import { assert, assertEquals } from "@std/assert";
 import { execFile } from "node:child_process";
@@ -20,7 +20,7 @@ const deno = await needs("deno");
 // connecting again 3, calls and their promises 1.1, topics 1.3, the client's own 0.7, errors 0.5, the rest 1.4.
 const MAX_AT_FIRST = 11_000;
 const MAX_IN_ONE_FILE = 11_900;
-// Loaded with the first call that needs it.
+// The client loads these with the first call that needs them.
 const LATER = ["http"];
 
 /** Bundles the client for browsers; gives its files, minified, by name. */
@@ -43,7 +43,7 @@ async function bundle(...args: string[]): Promise<ReadonlyMap<string, string>> {
   }
 }
 
-/** A file and all that it has to have before it runs. Not what it loads by `import()`. */
+/** Gives a file and all that it imports before it runs, without what it loads by `import()`. */
 function loadedWith(
   name: string,
   files: ReadonlyMap<string, string>,
@@ -62,7 +62,7 @@ function gzipped(texts: Iterable<string>): number {
   return [...texts].reduce((sum, text) => sum + gzipSync(text, { level: 9 }).length, 0);
 }
 
-test("loadedWith() follows imports of all kinds but those that wait", () => {
+test("loadedWith() follows all imports except dynamic ones", () => {
   const files = new Map([
     ["a.js", 'import{x as y}from"./b.js";import"./c.js";export*from"./d.js";import("./e.js")'],
     ["d.js", 'import z from "./f.js";import{y}from"./a.js";'],

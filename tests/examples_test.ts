@@ -35,7 +35,7 @@ const deno = await needs("deno");
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 test(
-  "examples/server.ts serves examples/client.ts, which calls, is asked and hears the clock",
+  "examples/server.ts serves examples/client.ts, which calls, is called and receives the clock",
   deno,
   async () => {
     await withExample("deno", "server.ts", async ({ url }) => {
@@ -97,12 +97,16 @@ for (
   );
 }
 
-test("examples/ping_default_export.ts is served by bun alone", await needs("bun"), async () => {
-  const { command: [bunProgram] } = await runtime("bun");
-  const port = await freePort();
-  const env = { PORT: String(port) };
-  await withProgram([bunProgram, "examples/ping_default_export.ts"], port, env);
-});
+test(
+  "examples/ping_default_export.ts is served by bun without an option",
+  await needs("bun"),
+  async () => {
+    const { command: [bunProgram] } = await runtime("bun");
+    const port = await freePort();
+    const env = { PORT: String(port) };
+    await withProgram([bunProgram, "examples/ping_default_export.ts"], port, env);
+  },
+);
 
 test("examples/ping_default_export.ts is served by deno serve", deno, async () => {
   const { command: [denoProgram] } = await runtime("deno");
@@ -112,23 +116,23 @@ test("examples/ping_default_export.ts is served by deno serve", deno, async () =
   await withProgram([denoProgram, ...args], port);
 });
 
-test("examples/clock.ts tells its clients the time, newcomers at once", deno, async () => {
+test("examples/clock.ts sends its clients the time, a new client at once", deno, async () => {
   await withExample("deno", "clock.ts", async (server) => {
     await until(() => /^kitchen \d{4}-.*$\n^cellar \d{4}-/m.test(server.output()));
     const client = await connect(server.url.replace("http:", "ws:"));
-    const heard: unknown[] = [];
-    await client.subscribe("clock", (time) => heard.push(time));
-    await until(() => heard.length === 2);
-    const [last] = heard as string[];
+    const received: unknown[] = [];
+    await client.subscribe("clock", (time) => received.push(time));
+    await until(() => received.length === 2);
+    const [last] = received as string[];
     assertStringIncludes(server.output(), `kitchen ${last}`);
     await client.close();
   });
 });
 
-test("examples/chat.ts keeps rooms apart, and tells who is in each", deno, async () => {
+test("examples/chat.ts separates rooms, and lists the people in each", deno, async () => {
   await withExample("deno", "chat.ts", async (server) => {
-    const ada = await guest(server);
-    const bob = await guest(server);
+    const ada = await joinChat(server);
+    const bob = await joinChat(server);
     await ada.enter("lobby", "Ada");
     await bob.enter("lobby", "Bob");
     await until(() => ada.people.at(-1) === "Ada Bob" && bob.people.at(-1) === "Ada Bob");
@@ -148,7 +152,7 @@ test("examples/chat.ts keeps rooms apart, and tells who is in each", deno, async
   });
 });
 
-test("examples/ask.ts is asked by its server before anything is deleted", deno, async () => {
+test("examples/ask.ts is asked by its server before it deletes a file", deno, async () => {
   await withExample("deno", "ask.ts", async (server) => {
     await until(() => server.output().includes("Kept:"));
     assertStringIncludes(
@@ -159,7 +163,7 @@ test("examples/ask.ts is asked by its server before anything is deleted", deno, 
 });
 
 test(
-  "examples/counter.ts offers the methods of an instance, and no private ones",
+  "examples/counter.ts offers the public methods of an instance",
   deno,
   async () => {
     await withExample("deno", "counter.ts", async (server) => {
@@ -204,16 +208,23 @@ test(
   },
 );
 
-test("examples/passwd.ts lets an operator restart, and takes it away at once", deno, async () => {
-  await withExample("deno", "passwd.ts", async (server) => {
-    await until(() => server.output().includes("new: true"));
-    assertStringIncludes(server.output(), "a wrong password: false\nann: true\nwhoami: ann\n");
-    assertStringIncludes(server.output(), "ann restarts: Method not found\n");
-    assertStringIncludes(server.output(), "an operator restarts: restarted\nann still hears: []\n");
-  });
-});
+test(
+  "examples/passwd.ts lets an operator restart, and takes that right away at once",
+  deno,
+  async () => {
+    await withExample("deno", "passwd.ts", async (server) => {
+      await until(() => server.output().includes("new: true"));
+      assertStringIncludes(server.output(), "a wrong password: false\nann: true\nwhoami: ann\n");
+      assertStringIncludes(server.output(), "ann restarts: Method not found\n");
+      assertStringIncludes(
+        server.output(),
+        "an operator restarts: restarted\nann still hears: []\n",
+      );
+    });
+  },
+);
 
-test("examples/guarded_group.ts shows its group to those with the key only", deno, async () => {
+test("examples/guarded_group.ts shows its group only to clients with the key", deno, async () => {
   await withExample("deno", "guarded_group.ts", async (server) => {
     await until(() => server.output().includes("mechanic"));
     assertStringIncludes(server.output(), "stranger: 0 valve methods, open: Method not found\n");
@@ -221,14 +232,14 @@ test("examples/guarded_group.ts shows its group to those with the key only", den
   });
 });
 
-test("examples/zod.ts says what is wrong with an order", deno, async () => {
+test("examples/zod.ts says why an order is invalid", deno, async () => {
   await withExample("deno", "zod.ts", async (server) => {
     await until(() => server.output().includes("count: "));
     assertStringIncludes(server.output(), "by name: 2 × tea\nitem: ");
   });
 });
 
-test("examples/jwt.ts knows its users over WebSocket and POST", deno, async () => {
+test("examples/jwt.ts recognizes its users over WebSocket and POST", deno, async () => {
   await withExample("deno", "jwt.ts", async (server) => {
     await until(() => server.output().includes("over POST: ada"));
     assertStringIncludes(
@@ -238,7 +249,7 @@ test("examples/jwt.ts knows its users over WebSocket and POST", deno, async () =
   });
 });
 
-test("examples/hono_session.ts knows who has logged in, until they log out", deno, async () => {
+test("examples/hono_session.ts recognizes users from login to logout", deno, async () => {
   await withExample("deno", "hono_session.ts", async ({ url }) => {
     const init = { method: "POST", headers: { "content-type": "application/json" } };
     const body = JSON.stringify({ name: "ada", password: "secret" });
@@ -257,7 +268,7 @@ test("examples/hono_session.ts knows who has logged in, until they log out", den
   });
 });
 
-test("examples/publish.ts lets those publish who may, and anybody hear", deno, async () => {
+test("examples/publish.ts lets some users publish, and all receive", deno, async () => {
   await withExample("deno", "publish.ts", async ({ url }) => {
     const reader = await EventReader.open(url, "topics=alarms");
     await reader.block();
@@ -277,7 +288,7 @@ test("examples/publish.ts lets those publish who may, and anybody hear", deno, a
 
 for (const name of ["deno", "bun", "node"] as const) {
   test(
-    `examples/graceful.ts answers what is under way when it gets SIGTERM, on ${name}`,
+    `examples/graceful.ts answers the calls in flight when it gets SIGTERM, on ${name}`,
     await needs("deno", name),
     async () => {
       await withExample(name, "graceful.ts", async (server) => {
@@ -311,15 +322,15 @@ for (
       assertStringIncludes(said, "-- Ada is back --\n");
       for (const name of ["Ada", "Bob"]) {
         assertStringIncludes(said, `${name} heard 30 of 30: nothing lost\n`);
-        const heard = said.match(RegExp(`^${name} \\d+$`, "gm"));
-        assertEquals(heard, Array.from({ length: 30 }, (_, index) => `${name} ${index + 1}`));
+        const received = said.match(RegExp(`^${name} \\d+$`, "gm"));
+        assertEquals(received, Array.from({ length: 30 }, (_, index) => `${name} ${index + 1}`));
       }
     },
   );
 }
 
-test("every example says what it is and how to run it, and is run by a test", async () => {
-  // It needs JSR, which cannot be reached from every machine that runs the tests.
+test("every example says what it does and how to run it, and is run by a test", async () => {
+  // It needs JSR, which not every machine that runs the tests can reach.
   const untested = ["std_log.ts"];
   const suites = ["examples_test.ts", "page_test.ts", "runtimes/mount_test.ts"];
   const tests = await Promise.all(
@@ -356,7 +367,7 @@ async function withExample(
   }
 }
 
-/** Starts a program that does not say when it listens, talks to it, and ends it. */
+/** Starts a program that does not announce its URL, calls it, and ends it. */
 async function withProgram(
   [program = "", ...args]: string[],
   port: number,
@@ -404,8 +415,8 @@ async function run(name: RuntimeName, ...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** Somebody in the chat, and what they hear. */
-async function guest({ url }: SpawnedServer) {
+/** Connects a person to the chat, and collects what they receive. */
+async function joinChat({ url }: SpawnedServer) {
   const client = await connect(url.replace("http:", "ws:"));
   const said: string[] = [];
   const people: string[] = [];
@@ -421,7 +432,7 @@ async function guest({ url }: SpawnedServer) {
   return { client, said, people, enter };
 }
 
-/** Makes a key and a certificate, as the example tells. */
+/** Makes a key and a certificate, with the command of the example. */
 async function certificate() {
   const folder = await mkdtemp(join(tmpdir(), "tls-"));
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
@@ -433,7 +444,7 @@ async function certificate() {
   return { folder, key, cert };
 }
 
-/** A POST that trusts a certificate, which `fetch` cannot be told on every runtime. */
+/** Makes a POST that trusts a certificate, which not every runtime's `fetch` can. */
 function securePing(url: string, ca: string): Promise<{ result?: unknown }> {
   const agent = new Agent({ ca });
   const headers = { "content-type": "application/json" };

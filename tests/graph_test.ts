@@ -46,7 +46,7 @@ const files = readdirSync(new URL("src", root), { recursive: true, encoding: "ut
 const sources = new Map(files.map((file) => [file, readFileSync(new URL(file, root), "utf8")]));
 const graph = new Map(files.map((file) => [file, importsOf(file)]));
 
-/** What stands in a file's imports: those at the start of a line, so that none in a comment counts. */
+/** Gives a file's imports. They begin a line, unlike those in comments. */
 function importsOf(file: string): Import[] {
   const statement = /^(?:import|export)(?<type> type)? (?:[^;"]*? from )?"(?<to>[^"]+)";$/gm;
   const dynamic = /^(?! *(?:\*|\/\/)).*\bimport\("(?<to>[^"]+)"\)/gm;
@@ -62,7 +62,7 @@ function resolved(from: string, to: string): string {
   return new URL(to, new URL(from, root)).href.slice(root.href.length);
 }
 
-/** All that a file reaches at run time, itself included. */
+/** Gives all files that a file loads at run time, itself included. */
 function closure(file: string, reached = new Set<string>()): Set<string> {
   reached.add(file);
   for (const { to, onlyTypes } of graph.get(file) ?? []) {
@@ -71,7 +71,7 @@ function closure(file: string, reached = new Set<string>()): Set<string> {
   return reached;
 }
 
-/** A way that leads from a file back to itself, or to a file that it passed. */
+/** Gives a path of imports that leads back to one of its files. */
 function circle(
   file: string,
   way: readonly string[] = [],
@@ -136,8 +136,8 @@ test("each relative import leads to a file", () => {
 });
 
 test("mod.ts and ./client reach no package and nothing of a runtime's own", () => {
-  for (const door of ["mod.ts", "src/client/client.ts"]) {
-    assertEquals([...closure(door)].filter((file) => !graph.has(file)), [], door);
+  for (const entry of ["mod.ts", "src/client/client.ts"]) {
+    assertEquals([...closure(entry)].filter((file) => !graph.has(file)), [], entry);
   }
 });
 

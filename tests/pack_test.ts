@@ -18,10 +18,10 @@ const PEERS = [
   ...["@hono/node-server", "@nats-io/jetstream", "@nats-io/transport-node"],
   ...["hono", "jose", "redis", "ws"],
 ];
-// What a file of the package may import: others of it, Node's own, and the peers.
+// A file of the package may import other files of it, modules of Node, and the peers.
 const IMPORTED = RegExp(`^(\\.\\.?/[\\w./]+\\.js|node:[\\w/]+|${PEERS.join("|")})$`);
 
-test("the npm package says what npm needs to know, and depends on nothing", onDeno, async () => {
+test("the manifest of the npm package is complete, and names no dependencies", onDeno, async () => {
   await using project = await newProject();
   const files = await unpack(project);
   const manifest = JSON.parse(await project.read("package/package.json"));
@@ -35,8 +35,8 @@ test("the npm package says what npm needs to know, and depends on nothing", onDe
   assertEquals(Object.keys(manifest.peerDependencies), PEERS);
   for (const peer of PEERS) assertEquals(manifest.peerDependenciesMeta[peer], { optional: true });
   assertEquals(Object.keys(manifest.exports), Object.keys(exports));
-  for (const door of Object.values<{ types: string; default: string }>(manifest.exports)) {
-    const targets = [door.types.slice(2), door.default.slice(2)];
+  for (const entry of Object.values<{ types: string; default: string }>(manifest.exports)) {
+    const targets = [entry.types.slice(2), entry.default.slice(2)];
     assertEquals(targets.filter((target) => !files.includes(target)), []);
   }
 });
@@ -110,7 +110,7 @@ test(
 );
 
 test(
-  "the npm package has types that hold in strict projects for Node, Bun and browsers",
+  "the types of the npm package pass in strict projects for Node, Bun and browsers",
   onDeno,
   async () => {
     await using project = await newProject();

@@ -18,7 +18,7 @@ for (const name of ["deno", "bun", "node"] as const) {
   const needed = await needs("chromium", "deno", name);
 
   test(
-    `the page shows a server on ${name}: its clock, its answers, its errors`,
+    `the page shows the clock, the answers and the errors of a server on ${name}`,
     needed,
     async () => {
       await withServer(name, "examples/server.ts", ({ url }) =>
@@ -42,7 +42,7 @@ for (const name of ["deno", "bun", "node"] as const) {
           await call(page, "add", "5");
           await wrong(page, "Params are an array or an object");
           assertEquals(await page.getByLabel("Params").getAttribute("aria-invalid"), "true");
-          // What was no params was not sent either.
+          // Invalid params were not sent.
           assertEquals(await page.getByRole("listitem").filter({ hasText: "add" }).count(), 3);
 
           await call(page, "add", "[1, 2]");
@@ -52,7 +52,7 @@ for (const name of ["deno", "bun", "node"] as const) {
     },
   );
 
-  test(`the page lets a person answer what a server on ${name} asks`, needed, async () => {
+  test(`the page lets a person answer the question of a server on ${name}`, needed, async () => {
     await withServer(name, "examples/server.ts", ({ url }) =>
       withChromium(async (visit) => {
         const page = await visit(url);
@@ -75,7 +75,7 @@ for (const name of ["deno", "bun", "node"] as const) {
   });
 
   test(
-    `the page says so when a server on ${name} goes away, and comes back with it`,
+    `the page shows when a server on ${name} is away, and reconnects`,
     needed,
     async () => {
       const PORT = String(await freePort());
@@ -110,16 +110,16 @@ for (const name of ["deno", "bun", "node"] as const) {
   );
 }
 
-test("no page is served under a name that is none of the server's", chromium, async () => {
+test("no page is served under a foreign host name", chromium, async () => {
   await withServer("deno", "examples/server.ts", ({ url }) =>
     withChromium(async (visit) => {
-      // Browsers take names below localhost for this machine, as they might the name of a stranger.
-      const page = await visit(url.replace("127.0.0.1", "stranger.localhost"));
+      // Browsers resolve names below localhost to this machine, as DNS may resolve a foreign name.
+      const page = await visit(url.replace("127.0.0.1", "foreign.localhost"));
       await page.getByText("Host not allowed").waitFor();
     }));
 });
 
-test("the chat's page lets people in a room talk, and shows who is there", chromium, async () => {
+test("the page of the chat lets people in a room talk, and lists them", chromium, async () => {
   await withServer("deno", "examples/chat.ts", ({ url }) =>
     withChromium(async (visit) => {
       const [ada, bob, eve] = [await visit(url), await visit(url), await visit(url)];
@@ -184,7 +184,7 @@ async function call(page: Page, method: string, params: string): Promise<void> {
   await page.getByRole("button", { name: "Call" }).click();
 }
 
-/** The newest answer is that to a call, and says this. */
+/** Waits until the newest answer is that to a call, and shows a text. */
 async function answer(page: Page, to: string, text: string): Promise<void> {
   const newest = page.getByRole("log", { name: "Answers" }).getByRole("listitem").first();
   await newest.filter({ hasText: to }).getByText(text).waitFor();

@@ -45,7 +45,7 @@ class Counter {
   _hidden(): void {}
 }
 
-/** Whoever is behind it has a name. */
+/** The user of a connection. */
 function backend(): Plugin<User | null> {
   return {
     name: "test",
@@ -239,7 +239,7 @@ async function byHand(url: string): Promise<void> {
 
   const unknown = await connect(url);
   is<unknown>()(await unknown.call("any", { thing: 1 }));
-  // Whoever checks indexed access has to ask whether it is there.
+  // With `noUncheckedIndexedAccess` a member may be missing.
   is<unknown>()(await unknown.remote.any?.thing?.([1]));
   await unknown.subscribe("any", (data) => is<unknown>()(data));
 }
@@ -247,12 +247,12 @@ async function byHand(url: string): Promise<void> {
 /** Never called, either. */
 function guards(): void {
   const rpc = new JsonRpc().use(backend());
-  // @ts-expect-error -- nobody has made sure that there is a user
+  // @ts-expect-error -- no guard makes sure that there is a user
   rpc.method("greet", (_params: unknown, { user }) => user.name);
   rpc.method("greet", { use: [(_request, next) => next()] }, (_params: unknown, { user }) => {
     is<User | null>()(user);
   });
-  new JsonRpc().method("nobody", (_params: unknown, { user }) => is<null>()(user));
+  new JsonRpc().method("noUser", (_params: unknown, { user }) => is<null>()(user));
   // @ts-expect-error -- a topic takes guards, and no other layers
   rpc.topic("clock", { guards: [(_request, next) => next()] });
   // @ts-expect-error -- a guard answers at once
@@ -297,7 +297,7 @@ async function streams(url: string): Promise<void> {
   await client.call("leave", ["id"]);
 }
 
-test("is() tells types apart that can be assigned to each other", () => {
+test("is() distinguishes types that can be assigned to each other", () => {
   is<number>()(1 as number);
   // @ts-expect-error -- a narrower one
   is<number>()(1 as const);

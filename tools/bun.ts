@@ -1,10 +1,10 @@
 /**
- * Teaches Bun the names in deno.json; bunfig.toml preloads it. Each name becomes a module that passes its
- * file on, because Bun asks no `onResolve` plugin about bare names.
+ * Makes Bun resolve the names in deno.json; bunfig.toml preloads it. Each name becomes a module that exports all
+ * of its file, because Bun does not call `onResolve` plugins for bare names.
  */
 import { names } from "./names.ts";
 
-/** What is used of Bun, said here because the types of Bun and of Deno clash. */
+/** The part of Bun that is used here: the type declarations of Bun and Deno clash. */
 declare const Bun: { plugin(plugin: { name: string; setup(build: PluginBuilder): void }): void };
 interface PluginBuilder {
   module(name: string, load: () => { contents: string; loader: "js" }): void;
@@ -14,11 +14,11 @@ Bun.plugin({
   name: "names of deno.json",
   setup(build) {
     for (const [name, target] of names) {
-      build.module(name, () => ({ contents: passOn(target), loader: "js" }));
+      build.module(name, () => ({ contents: reexport(target), loader: "js" }));
     }
   },
 });
 
-function passOn(target: string): string {
+function reexport(target: string): string {
   return `export * from ${JSON.stringify(import.meta.resolve(target))};`;
 }

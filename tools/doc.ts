@@ -1,6 +1,6 @@
 /**
- * For examples in README, guides and doc comments: a `console.assert` that does not hold fails.
+ * For examples in README, guides and doc comments: makes a false `console.assert` throw.
  */
 console.assert = function assert(condition?: boolean, ...message: unknown[]): void {
-  if (!condition) throw new Error(`An example does not hold ${message.join(" ")}`);
+  if (!condition) throw new Error(`Assertion failed in an example: ${message.join(" ")}`);
 };

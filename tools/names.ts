@@ -1,6 +1,6 @@
 /**
- * The bare names that Deno finds in deno.json alone: our own name with each of its doors, and aliases of files
- * inside an npm package. Bun and Node find every other name in node_modules.
+ * The bare names that only Deno resolves, by deno.json: the entry points of this package, and aliases of files
+ * inside npm packages. Bun and Node find all other names in node_modules.
  */
 import { readFileSync } from "node:fs";
 
@@ -11,12 +11,12 @@ const manifest = JSON.parse(readFileSync(manifestUrl, "utf8")) as {
   imports: Record<string, string>;
 };
 
-/** From each such name to what Bun and Node understand: a file URL, or a package name and a path. */
-export const names: ReadonlyMap<string, string> = new Map([...doors(), ...aliases()]);
+/** Maps each name to one that Bun and Node resolve: a file URL, or a package name and a path. */
+export const names: ReadonlyMap<string, string> = new Map([...entryPoints(), ...aliases()]);
 
-function* doors(): Generator<[string, string]> {
-  for (const [door, file] of Object.entries(manifest.exports)) {
-    yield [manifest.name + door.slice(1), new URL(file, manifestUrl).href];
+function* entryPoints(): Generator<[string, string]> {
+  for (const [entry, file] of Object.entries(manifest.exports)) {
+    yield [manifest.name + entry.slice(1), new URL(file, manifestUrl).href];
   }
 }
 

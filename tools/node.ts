@@ -1,5 +1,5 @@
 /**
- * Teaches Node the names in deno.json: `node --import ./tools/node.ts FILE`.
+ * Makes Node resolve the names in deno.json: `node --import ./tools/node.ts FILE`.
  */
 import { registerHooks } from "node:module";
 import { names } from "./names.ts";

@@ -1,6 +1,6 @@
 /**
- * Builds the npm package: what `deno pack` makes, with the dependencies of single doors as optional peers.
- * Prints the path of the tarball.
+ * Builds the npm package from the output of `deno pack`: the dependencies of single entry points become optional
+ * peers. Prints the path of the tarball.
  *
  *     deno run -A tools/pack.ts FOLDER
  */
@@ -20,16 +20,16 @@ interface Manifest {
 
 if (import.meta.main) console.log(await pack(process.argv[2] ?? ".deno-pack"));
 
-/** Leaves the tarball in a folder, and gives its path. */
+/** Writes the tarball to a folder, and gives its path. */
 async function pack(folder: string): Promise<string> {
-  const workshop = await mkdtemp(join(tmpdir(), "pack-"));
+  const temporary = await mkdtemp(join(tmpdir(), "pack-"));
   try {
-    const draft = join(workshop, "draft.tgz");
-    // Source maps would carry paths of this machine, and the whole source a second time.
+    const draft = join(temporary, "draft.tgz");
+    // Source maps would hold paths of this machine, and the whole source a second time.
     const flags = ["--allow-dirty", "--no-source-maps", "--output", draft];
     await run(process.execPath, ["pack", ...flags]);
-    await run("tar", ["-xzf", draft, "-C", workshop]);
-    const from = join(workshop, "package");
+    await run("tar", ["-xzf", draft, "-C", temporary]);
+    const from = join(temporary, "package");
     await finish(from);
     await mkdir(folder, { recursive: true });
     const name = await run("npm", [
@@ -41,7 +41,7 @@ async function pack(folder: string): Promise<string> {
     ]);
     return join(folder, name.trim());
   } finally {
-    await rm(workshop, { recursive: true });
+    await rm(temporary, { recursive: true });
   }
 }
 
@@ -65,14 +65,14 @@ async function finished({ dependencies = {}, ...rest }: Manifest): Promise<Manif
   };
 }
 
-/** `Symbol.asyncDispose` is in no `lib` that a browser's project names; JSR allows no such line in the source. */
+/** Names the lib of `Symbol.asyncDispose`, which projects for browsers lack. JSR forbids this line in the source. */
 async function nameLib(file: string): Promise<void> {
   const text = await readFile(file, "utf8");
   if (!text.includes("[Symbol.asyncDispose]")) return;
   await writeFile(file, `/// <reference lib="esnext.disposable" />\n${text}`);
 }
 
-/** Adds what the dependencies themselves want beside them, in the versions of deno.json. */
+/** Adds the peers of the dependencies, in the versions of deno.json. */
 async function withTheirPeers(
   dependencies: Record<string, string>,
 ): Promise<Record<string, string>> {

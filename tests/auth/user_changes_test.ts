@@ -150,7 +150,7 @@ async function sayEveryKind(server: LocalServer, who: string): Promise<unknown[]
       break;
     }
   }
-  line.hangUp();
+  line.disconnect();
   return answers.flat();
 }
 
@@ -199,7 +199,7 @@ for (const [carrier, sayTo] of Object.entries(CARRIERS)) {
       if (carrier === "POST") return JSON.stringify(await post(server, "nobody", message));
       const line = await as("nobody", server);
       const answer = await line.ask(message);
-      line.hangUp();
+      line.disconnect();
       return JSON.stringify(answer);
     };
     for (const [guarded, missing] of [["secret", "unknown"], ["items_", "operated_items"]]) {
@@ -264,7 +264,7 @@ test("handshake checks set the user, over WebSocket and POST alike", async () =>
     }
     assertEquals((await get(server, who, "whoami")).result, name);
     assertEquals((await get(server, who, "secret")).result, secret);
-    line.hangUp();
+    line.disconnect();
   }
 });
 
@@ -429,7 +429,7 @@ test("logout and changed permissions drop the subscriptions that are no longer a
   assertEquals(await answersTo(line, "log_out"), true);
   assertEquals([publish(rpc, 3), await topicsHeard(line, 1)], [["news"], ["news"]]);
   assertEquals(await answersTo(line, "subscribe", TOPICS), ["news"]);
-  await line.silence();
+  await line.assertSilent();
 
   // What was lost does not come back by itself, but can be had again, with its last event.
   assertEquals(await answersTo(line, "login_as", ["ada"]), true);
@@ -470,7 +470,7 @@ for (const how of ["in its handler", "later in its handler", "from outside"] as 
       for (let before = 0; before < 3 * index; before++) await line.next();
       assertEquals(await line.next(), notice("secrets", "before"));
       assertEquals(await line.next(), result("leave", "bye"));
-      for (const other of lines.slice(0, index)) await other.silence();
+      for (const other of lines.slice(0, index)) await other.assertSilent();
     }
     assertEquals(rpc.publish("secrets", "the end").deliveries, 0);
     for (const line of lines) await line.leave();
@@ -485,7 +485,7 @@ for (const order of ["before", "after"] as const) {
     const line = await as("ada", server);
     const batch = [call("subscribe", 1, ["secrets", "news"]), call("log_out", 2)];
     await line.ask(order === "before" ? batch : batch.reverse());
-    await line.silence();
+    await line.assertSilent();
     assertEquals(await answersTo(line, "get_subscriptions"), ["news"]);
     assertEquals([rpc.publish("secrets", 1).deliveries, rpc.publish("news", 1).deliveries], [0, 1]);
     assertEquals(await line.next(), notice("news", 1));
@@ -507,7 +507,7 @@ for (const change of ["a logout", "another user"] as const) {
     else connection.login(PEOPLE.get("bob") as User);
     assertEquals([publish(rpc, 1), [...connection.subscriptions]], [[], []]);
     assertEquals(await answersTo(line, "ping"), -32601);
-    line.hangUp();
+    line.disconnect();
   });
 }
 
@@ -527,11 +527,11 @@ test("subscriptions by id end when a guard refuses them, and their generators wi
   assertEquals(await answersTo(line, "login_as", ["bob"]), true);
   await until(() => ended.length > 0);
   assertEquals(ended.splice(0), ["operated_items"]);
-  await line.silence();
+  await line.assertSilent();
   assertEquals(await answersTo(line, "log_out"), true);
   await until(() => ended.length > 0);
   assertEquals(ended.splice(0), ["secret_items"]);
-  await line.silence();
+  await line.assertSilent();
   rpc.revoke(({ user }) => user === null);
   assertEquals((await line.closed()).code, 1008);
   await until(() => ended.length > 0);

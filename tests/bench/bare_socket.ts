@@ -1,19 +1,19 @@
 /**
- * A WebSocket client that costs next to nothing: bare TCP, frames that were made ahead, replies looked at where
- * they lie. No part of what is measured.
+ * A WebSocket client that costs next to nothing: bare TCP, frames that are made in advance, answers read from the
+ * receive buffer. It belongs to the load, not to what is measured.
  */
 import { Buffer } from "node:buffer";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 
-/** Takes one text, which is gone when it returns. */
+/** Receives one text; the bytes are valid until it returns. */
 export type TakeText = (bytes: Buffer, start: number, end: number) => void;
 
 /** One connection. */
 export class BareSocket {
   /** Called for each text. */
   ontext: TakeText = () => {};
-  /** Called when all texts that came together were taken. */
+  /** Called after all texts of one read. */
   onturn: () => void = () => {};
   readonly #socket: Socket;
   readonly #opened: (failure?: Error) => void;
@@ -24,7 +24,7 @@ export class BareSocket {
   private constructor(port: number, path: string, opened: (failure?: Error) => void) {
     this.#opened = opened;
     const onread = {
-      buffer: chunk, // one for all: what it holds is taken before the next comes
+      buffer: chunk, // shared: each read is consumed before the next
       callback: (size: number) => (this.#take(chunk.subarray(0, size)), true),
     };
     this.#socket = connect({ port, host: "127.0.0.1", noDelay: true, onread });
@@ -34,9 +34,9 @@ export class BareSocket {
   }
 
   /**
-   * Connects, and resolves when texts can pass.
+   * Connects, and resolves when texts can be sent.
    *
-   * @param ontext Takes texts from the first on, which may come together with the handshake.
+   * @param ontext Receives the texts; the first may arrive together with the handshake.
    */
   static open(port: number, path = "/", ontext: TakeText = () => {}): Promise<BareSocket> {
     return new Promise((resolve, reject) => {
@@ -48,12 +48,12 @@ export class BareSocket {
     });
   }
 
-  /** Writes frames of `frame()`. */
+  /** Writes frames that `frame()` made. */
   write(frames: Uint8Array): void {
     this.#socket.write(frames);
   }
 
-  /** Ends it without a word. */
+  /** Ends it without a close frame. */
   end(): void {
     this.#closing = true;
     this.#socket.destroy();
@@ -85,7 +85,7 @@ export class BareSocket {
     this.onturn();
   }
 
-  /** Takes all whole frames; tells where the first part of one begins. */
+  /** Consumes all whole frames; gives the index of the incomplete one behind them. */
   #frames(bytes: Buffer, from: number): number {
     let at = from;
     while (at + 2 <= bytes.length) {

@@ -1,9 +1,9 @@
 /**
- * How fast the module is, beside the bare sockets of the same runtime in the same run: `deno task bench --help`.
+ * Measures the module beside the bare sockets of the same runtime, in the same run: `deno task bench --help`.
  */
 import process from "node:process";
 import type { RuntimeName } from "../helpers/runtimes.ts";
-import { Crew } from "./process_pool.ts";
+import { ProcessPool } from "./process_pool.ts";
 import type { Outcome } from "./measure.ts";
 import { Peers } from "./peers.ts";
 import { parseOptions } from "./options.ts";
@@ -11,8 +11,8 @@ import type { Options } from "./options.ts";
 import { hasCores, run } from "./program.ts";
 import { lines, markdown, peersMarkdown } from "./report.ts";
 import type { Result } from "./report.ts";
-import { contendersOf, WORKS } from "./workloads.ts";
-import type { Work } from "./workloads.ts";
+import { contendersOf, WORKLOADS } from "./workloads.ts";
+import type { Workload } from "./workloads.ts";
 
 const WARM_MS = 250;
 const FIRST_WARM_MS = 1000;
@@ -21,7 +21,9 @@ const options = parseOptions(process.argv.slice(2));
 if (options !== undefined) await bench(options);
 
 async function bench(options: Options): Promise<void> {
-  if (!hasCores()) console.log("No core of its own for the load client: trust CPU, not rates");
+  if (!hasCores()) {
+    console.log("The load client shares its core with the servers: compare CPU time, not rates");
+  }
   const results: Result[] = [];
   const peers = options.peers ? await Peers.install() : undefined;
   try {
@@ -39,61 +41,64 @@ async function benchOn(
   options: Options,
 ): Promise<Result[]> {
   const results: Result[] = [];
-  const crew = new Crew(peers);
+  const pool = new ProcessPool(peers);
   try {
-    for (const work of WORKS.filter((each) => isWanted(each, options))) {
-      results.push(show(await measure(work, runtime, crew, options)));
+    for (const workload of WORKLOADS.filter((each) => isWanted(each, options))) {
+      results.push(show(await measure(workload, runtime, pool, options)));
     }
     if (isWanted({ name: "client" }, options)) {
-      results.push(show(await measureClient(runtime, crew, options)));
+      results.push(show(await measureClient(runtime, pool, options)));
     }
   } finally {
-    await crew.stop();
+    await pool.stop();
   }
   return results;
 }
 
-function isWanted({ name, optional }: Pick<Work, "name" | "optional">, { only }: Options): boolean {
+function isWanted(
+  { name, optional }: Pick<Workload, "name" | "optional">,
+  { only }: Options,
+): boolean {
   return (only.length === 0 && !optional) || only.includes(name) ||
     only.includes(name.split("-")[0] as string);
 }
 
 function show(result: Result): Result {
-  console.log(`${result.work.title}\n${lines(result).join("\n")}`);
+  console.log(`${result.workload.title}\n${lines(result).join("\n")}`);
   return result;
 }
 
 async function measure(
-  work: Work,
+  workload: Workload,
   runtime: RuntimeName,
-  crew: Crew,
+  pool: ProcessPool,
   { rounds, ms }: Options,
 ): Promise<Result> {
-  const contenders = contendersOf(work, runtime, crew.peers);
+  const contenders = contendersOf(workload, runtime, pool.peers);
   const outcomes: Outcome[][] = contenders.map(() => []);
-  const load = await crew.load();
+  const load = await pool.load();
   for (let round = 0; round < rounds; round++) {
     for (const [index, contender] of contenders.entries()) {
-      if (work.fresh) await crew.dismiss(contender);
-      const { port, pid } = await crew.server(contender);
-      const warmMs = crew.isFirst(contender, work) ? FIRST_WARM_MS : WARM_MS;
+      if (workload.fresh) await pool.stopServer(contender);
+      const { port, pid } = await pool.server(contender);
+      const warmMs = pool.isFirst(contender, workload) ? FIRST_WARM_MS : WARM_MS;
       const { dialect } = contender;
-      outcomes[index]?.push(await load.ask({ ...work.job, port, pid, ms, warmMs, dialect }));
+      outcomes[index]?.push(await load.ask({ ...workload.job, port, pid, ms, warmMs, dialect }));
     }
   }
-  await crew.dismissAll(contenders);
-  return { work, runtime, contenders, outcomes };
+  await pool.stopServers(contenders);
+  return { workload, runtime, contenders, outcomes };
 }
 
-/** What a call costs the side that makes it, in processes of their own, against the same server. */
+/** Measures what a call costs the client: each client has a process of its own, all call the same server. */
 async function measureClient(
   runtime: RuntimeName,
-  crew: Crew,
+  pool: ProcessPool,
   { rounds, ms }: Options,
 ): Promise<Result> {
   const names = ["floor", "ours"];
   const outcomes: Outcome[][] = names.map(() => []);
-  const server = await crew.server({
+  const server = await pool.server({
     title: "",
     runtime: "node",
     args: ["tests/bench/server.ts", "floor"],
@@ -107,7 +112,7 @@ async function measureClient(
     }
   }
   return {
-    work: { title: "client, 100 calls under way", figures: ["cpu"] },
+    workload: { title: "client, 100 calls under way", figures: ["cpu"] },
     runtime,
     contenders: [{ title: "floor" }, { title: "@x/jsonrpc" }],
     outcomes,

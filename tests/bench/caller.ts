@@ -1,13 +1,13 @@
 /**
- * What a call costs the side that makes it: `caller.ts floor | ours URL MS`. Prints the calls that were answered
- * and this process's own time.
+ * Measures what a call costs the client: `caller.ts floor | ours URL MS`. Prints the number of answered calls and
+ * the CPU time of this process.
  */
 import process from "node:process";
 import { connect } from "@x/jsonrpc/client";
 
 type Call = () => Promise<unknown>;
 
-const UNDER_WAY = 100;
+const IN_FLIGHT = 100;
 const WARM_MS = 300;
 const [, , contender, url = "", ms] = process.argv;
 
@@ -47,7 +47,7 @@ async function work(): Promise<void> {
   }
 }
 
-const workers = Array.from({ length: UNDER_WAY }, work);
+const workers = Array.from({ length: IN_FLIGHT }, work);
 await new Promise((resolve) => setTimeout(resolve, WARM_MS));
 const before = count;
 const { user, system } = process.cpuUsage();

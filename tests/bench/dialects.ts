@@ -1,22 +1,22 @@
 /**
- * How the same call is said to each contender, and what its answer says.
+ * How each contender encodes a call and its answer.
  */
 
-/** What an answer says. */
+/** A decoded answer. */
 export interface Answer {
   readonly id: number;
   readonly result: unknown;
 }
 
-/** One way to say a call as text. */
+/** One encoding. */
 export interface Dialect {
   readonly path: string;
-  /** What has to be said first. */
+  /** Texts to send before the first call. */
   readonly hello: readonly string[];
-  /** How many texts come before the first answer. */
+  /** How many texts the server sends before the first answer. */
   readonly greetings: number;
-  say(id: number, method: string, params: unknown): string;
-  read(text: string): Answer;
+  encode(id: number, method: string, params: unknown): string;
+  decode(text: string): Answer;
 }
 
 interface JsonAnswer {
@@ -28,17 +28,17 @@ const jsonRpc: Dialect = {
   path: "/",
   hello: [],
   greetings: 0,
-  say: (id, method, params) => JSON.stringify({ jsonrpc: "2.0", method, params, id }),
-  read: (text) => JSON.parse(text) as JsonAnswer,
+  encode: (id, method, params) => JSON.stringify({ jsonrpc: "2.0", method, params, id }),
+  decode: (text) => JSON.parse(text) as JsonAnswer,
 };
 
 /** By name. */
 export const DIALECTS: Readonly<Record<string, Dialect>> = {
   jsonRpc,
-  /** The call itself comes back. */
+  /** The server sends the call back. */
   raw: {
     ...jsonRpc,
-    read(text) {
+    decode(text) {
       const { id, params } = JSON.parse(text) as { id: number; params: { a?: number; b?: number } };
       const { a, b } = params;
       return { id, result: a === undefined || b === undefined ? params : a + b };
@@ -48,8 +48,8 @@ export const DIALECTS: Readonly<Record<string, Dialect>> = {
     path: "/socket.io/?EIO=4&transport=websocket",
     hello: ["40"],
     greetings: 2,
-    say: (id, method, params) => `42${id}${JSON.stringify([method, params])}`,
-    read(text) {
+    encode: (id, method, params) => `42${id}${JSON.stringify([method, params])}`,
+    decode(text) {
       const at = text.indexOf("[");
       const [result] = JSON.parse(text.slice(at)) as unknown[];
       return { id: Number(text.slice(2, at)), result };
@@ -57,8 +57,8 @@ export const DIALECTS: Readonly<Record<string, Dialect>> = {
   },
   tRpc: {
     ...jsonRpc,
-    say: (id, path, input) => JSON.stringify({ id, method: "query", params: { path, input } }),
-    read(text) {
+    encode: (id, path, input) => JSON.stringify({ id, method: "query", params: { path, input } }),
+    decode(text) {
       const { id, result } = JSON.parse(text) as { id: number; result: { data: unknown } };
       return { id, result: result.data };
     },

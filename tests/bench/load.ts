@@ -1,5 +1,5 @@
 /**
- * The load client: a process of its own that takes jobs as lines of JSON and answers each with a line.
+ * The load client: a process that reads jobs as lines of JSON and answers each with a line.
  */
 import process from "node:process";
 import { createInterface } from "node:readline";

@@ -1,5 +1,5 @@
 /**
- * Calls over WebSocket: a fixed number under way, each answer looked at.
+ * Measures calls over WebSocket: a fixed number is in flight, and each answer is checked.
  */
 import { Buffer } from "node:buffer";
 import { BareSocket, frame } from "./bare_socket.ts";
@@ -8,7 +8,7 @@ import type { Answer, Dialect } from "./dialects.ts";
 import type { Job, Outcome } from "./measure.ts";
 import { measured, middle, pause } from "./measure.ts";
 
-/** Runs one job. Rejects where an answer is not what it should be. */
+/** Runs one job. Rejects if an answer is wrong. */
 export async function runCalls(job: Job): Promise<Outcome> {
   const script = new Script(job);
   const callers = await Promise.all(
@@ -27,12 +27,12 @@ function sum(callers: readonly Caller[]): number {
   return callers.reduce((total, { answered }) => total + answered, 0);
 }
 
-/** What all connections say, in frames that are made once, and what they have to hear. */
+/** What all connections send, in frames that are made once, and what they expect. */
 class Script {
-  /** All frames, one behind the other. */
+  /** All frames in one buffer. */
   readonly frames: Buffer;
   readonly frameSize: number;
-  /** How many calls there are before they begin again. */
+  /** The number of different texts; after the last one they repeat. */
   readonly length: number;
   readonly #dialect: Dialect;
   readonly #expected: string;
@@ -47,10 +47,10 @@ class Script {
     const name = this.#batch > 0 ? "add" : method;
     const texts = Array.from({ length: this.length }, (_, index) => {
       const id = FIRST_ID + index;
-      if (this.#batch === 0) return this.#dialect.say(id, name, params);
+      if (this.#batch === 0) return this.#dialect.encode(id, name, params);
       const entries = Array.from(
         { length: BATCH },
-        (_, entry) => this.#dialect.say(id * BATCH + entry, name, params),
+        (_, entry) => this.#dialect.encode(id * BATCH + entry, name, params),
       );
       return `[${entries.join(",")}]`;
     });
@@ -59,14 +59,14 @@ class Script {
     this.frames = Buffer.concat(frames);
   }
 
-  /** How many calls are in one text. */
+  /** The number of calls in one text. */
   get callsPerText(): number {
     return this.#batch || 1;
   }
 
-  /** Throws where the answer is wrong. */
+  /** Throws if the answer is wrong. */
   check(text: string): void {
-    const answers = this.#batch > 0 ? JSON.parse(text) as Answer[] : [this.#dialect.read(text)];
+    const answers = this.#batch > 0 ? JSON.parse(text) as Answer[] : [this.#dialect.decode(text)];
     const right = answers.length === this.callsPerText &&
       answers.every(({ result, id }) =>
         Number.isSafeInteger(id) && JSON.stringify(result) === this.#expected
@@ -75,7 +75,7 @@ class Script {
   }
 }
 
-/** One connection that calls. */
+/** One connection that makes calls. */
 class Caller {
   answered = 0;
   laps: number[] = [];
@@ -86,7 +86,7 @@ class Caller {
   #texts = 0;
   #fresh = 0;
   #size = 0;
-  #underWay = 0;
+  #inFlight = 0;
   #began = 0;
   #stopped: (() => void) | undefined;
 
@@ -109,10 +109,10 @@ class Caller {
   start(): void {
     this.#socket.ontext = (bytes, start, end) => this.#take(bytes, start, end);
     this.#socket.onturn = () => this.#turn();
-    this.#say(this.#window);
+    this.#send(this.#window);
   }
 
-  /** Lets what is under way end. */
+  /** Waits for the calls in flight, then ends the connection. */
   async stop(): Promise<void> {
     await new Promise<void>((resolve) => this.#stopped = resolve);
     this.#socket.end();
@@ -122,7 +122,7 @@ class Caller {
     const number = this.#texts++;
     this.answered += this.#script.callsPerText;
     this.#fresh++;
-    // All are of the same length: the ids are. The first ones, then some, are read whole.
+    // All answers have the same length, since their ids have. Parse the first ones, then a sample.
     if (number === 0) this.#size = end - start;
     if (end - start !== this.#size || number < FIRST || number % SAMPLE === 0) {
       this.#script.check(bytes.toString("utf8", start, end));
@@ -132,16 +132,16 @@ class Caller {
   #turn(): void {
     const fresh = this.#fresh;
     this.#fresh = 0;
-    this.#underWay -= fresh;
-    if (this.#underWay < 0) throw new Error("More answers than calls");
+    this.#inFlight -= fresh;
+    if (this.#inFlight < 0) throw new Error("More answers than calls");
     if (this.#window === 1 && fresh === 1) this.laps.push(performance.now() - this.#began);
-    if (this.#stopped === undefined) this.#say(fresh);
-    else if (this.#underWay === 0) this.#stopped();
+    if (this.#stopped === undefined) this.#send(fresh);
+    else if (this.#inFlight === 0) this.#stopped();
   }
 
-  #say(count: number): void {
+  #send(count: number): void {
     if (this.#window === 1) this.#began = performance.now();
-    this.#underWay += count;
+    this.#inFlight += count;
     const { frames, frameSize, length } = this.#script;
     for (let left = count; left > 0;) {
       const some = Math.min(left, length - this.#next);

@@ -1,34 +1,36 @@
 /**
- * Events to many subscribers: from the call that sets them off to the last that arrives.
+ * Measures events to many subscribers, from the call that publishes them until the last one arrives.
  */
 import type { Buffer } from "node:buffer";
 import { BareSocket, frame } from "./bare_socket.ts";
 import type { Job, Outcome } from "./measure.ts";
 import { Watch } from "./measure.ts";
 
-/** Runs one job. Rejects where an event is missing, wrong or out of order. */
+/** Runs one job. Rejects if an event is missing, wrong or out of order. */
 export async function runFanOut(job: Job): Promise<Outcome> {
-  const crowd = new Crowd(job.window);
+  const subscribers = new Subscribers(job.window);
   for (let left = job.connections; left > 0; left -= OPENING) {
-    await Promise.all(Array.from({ length: Math.min(left, OPENING) }, () => crowd.join(job.port)));
+    await Promise.all(
+      Array.from({ length: Math.min(left, OPENING) }, () => subscribers.join(job.port)),
+    );
   }
   const control = await BareSocket.open(job.port);
-  for (let turn = 0; turn < WARM_UPS; turn++) await crowd.burst(control);
+  for (let turn = 0; turn < WARM_UPS; turn++) await subscribers.burst(control);
   const laps: number[] = [];
   const watch = new Watch(job.pid);
   do {
     const start = performance.now();
-    await crowd.burst(control);
+    await subscribers.burst(control);
     laps.push(performance.now() - start);
   } while (laps.reduce((sum, lap) => sum + lap) < job.ms);
   const outcome = watch.stop(laps.length * job.window * job.connections, laps);
   control.end();
-  crowd.end();
+  subscribers.end();
   return outcome;
 }
 
-class Crowd {
-  readonly #members: Member[] = [];
+class Subscribers {
+  readonly #all: Subscriber[] = [];
   readonly #events: number;
   readonly #call: Buffer;
   #burst = 0;
@@ -42,21 +44,21 @@ class Crowd {
   }
 
   async join(port: number): Promise<void> {
-    const member = new Member(await BareSocket.open(port));
-    await member.subscribe();
-    const index = this.#members.push(member) - 1;
-    member.onevent = (bytes, start, end) => {
-      // Every member is read whole in the first burst, then one in each turn.
-      const whole = this.#burst === 1 || index === this.#burst % this.#members.length;
-      member.check(bytes, start, end, whole);
+    const subscriber = new Subscriber(await BareSocket.open(port));
+    await subscriber.subscribe();
+    const index = this.#all.push(subscriber) - 1;
+    subscriber.onevent = (bytes, start, end) => {
+      // Parse the events of every subscriber in the first burst, then those of one in turn.
+      const whole = this.#burst === 1 || index === this.#burst % this.#all.length;
+      subscriber.check(bytes, start, end, whole);
       if (--this.#missing === 0) this.#whole();
     };
   }
 
-  /** Sets a burst off, and resolves when all of it has arrived. */
+  /** Starts a burst, and resolves when all its events have arrived. */
   burst(control: BareSocket): Promise<void> {
     this.#burst++;
-    this.#missing = this.#events * this.#members.length;
+    this.#missing = this.#events * this.#all.length;
     return new Promise((resolve) => {
       this.#whole = resolve;
       control.write(this.#call);
@@ -64,14 +66,14 @@ class Crowd {
   }
 
   end(): void {
-    for (const member of this.#members) member.end();
+    for (const subscriber of this.#all) subscriber.end();
   }
 }
 
-class Member {
+class Subscriber {
   onevent: (bytes: Buffer, start: number, end: number) => void = () => {};
   readonly #socket: BareSocket;
-  #heard = 0;
+  #received = 0;
   #size = 0;
   #first = 0;
 
@@ -88,7 +90,7 @@ class Member {
   }
 
   check(bytes: Buffer, start: number, end: number, whole: boolean): void {
-    const number = this.#heard++;
+    const number = this.#received++;
     if (number === 0) this.#size = end - start;
     if (end - start !== this.#size) throw new Error("Events of different lengths");
     if (!whole) return;

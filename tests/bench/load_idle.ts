@@ -1,5 +1,5 @@
 /**
- * Connections that have called once and are silent since: what one of them costs the server.
+ * Measures what a connection costs the server that has made one call and is silent since.
  */
 import { BareSocket, frame } from "./bare_socket.ts";
 import { DIALECTS } from "./dialects.ts";
@@ -10,7 +10,7 @@ import { pause, residentBytes } from "./measure.ts";
 /** Runs one job. */
 export async function runIdle(job: Job): Promise<Outcome> {
   const { port, pid, connections } = job;
-  const text = frame((DIALECTS[job.dialect] as Dialect).say(1, "add", { a: 1, b: 2 }));
+  const text = frame((DIALECTS[job.dialect] as Dialect).encode(1, "add", { a: 1, b: 2 }));
   const sockets: BareSocket[] = [];
   async function open(count: number): Promise<void> {
     for (let left = count; left > 0; left -= OPENING) {
@@ -25,7 +25,7 @@ export async function runIdle(job: Job): Promise<Outcome> {
     }
     await pause(SETTLE_MS);
   }
-  // What the first ones cost is the runtime waking up.
+  // The first connections also pay for what the runtime allocates once.
   await open(Math.ceil(connections / 10));
   const before = residentBytes(pid);
   await open(connections);

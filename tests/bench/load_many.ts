@@ -1,72 +1,72 @@
 /**
- * Many connections with some topics of their own each: all of them subscribe, hear an event, and leave.
+ * Measures many connections with some topics of their own each: they subscribe, receive events, and leave.
  */
 import { BareSocket, frame } from "./bare_socket.ts";
 import type { Job, Outcome } from "./measure.ts";
 import { residentBytes, Watch } from "./measure.ts";
 
-/** Runs one job. Rejects where an event goes astray, or a topic is left behind. */
+/** Runs one job. Rejects if an event reaches the wrong connection, or if a subscription is left behind. */
 export async function runMany({ port, pid, connections, window }: Job): Promise<Outcome> {
   const before = residentBytes(pid);
   const watch = new Watch(pid);
-  const members: Member[] = [];
+  const subscribers: Subscriber[] = [];
   for (let index = 0; index < connections; index += OPENING) {
-    members.push(
+    subscribers.push(
       ...await Promise.all(Array.from(
         { length: Math.min(OPENING, connections - index) },
-        (_, offset) => Member.join(port, index + offset, window),
+        (_, offset) => Subscriber.join(port, index + offset, window),
       )),
     );
   }
   const bytes = (residentBytes(pid) - before) / connections;
-  const control = await Wire.open(port);
+  const control = await TextSocket.open(port);
   const laps: number[] = [];
   for (let turn = 0; turn < EVENTS; turn++) {
-    const member = members[turn * 7919 % connections] as Member; // a prime: all over the place
-    const topic = `room.${member.index * window + turn % window}`;
+    const subscriber = subscribers[turn * 7919 % connections] as Subscriber; // a prime number: in no order
+    const topic = `room.${subscriber.index * window + turn % window}`;
     const start = performance.now();
-    const [text] = await Promise.all([member.wire.next(), control.ask("publish", [topic])]);
+    const [text] = await Promise.all([subscriber.socket.next(), control.ask("publish", [topic])]);
     laps.push(performance.now() - start);
     const { method } = JSON.parse(text) as { method: string };
     if (method !== topic) throw new Error(`Expected an event of ${topic}, got ${text}`);
   }
   const outcome = watch.stop(connections * window, laps);
-  for (const member of members) member.wire.end();
-  await goneFrom(control, members.map(({ index }) => `room.${index * window}`));
+  for (const subscriber of subscribers) subscriber.socket.end();
+  await goneFrom(control, subscribers.map(({ index }) => `room.${index * window}`));
   control.end();
   return { ...outcome, bytes };
 }
 
-/** Resolves when nobody hears these topics any more. Rejects where that takes too long. */
-async function goneFrom(control: Wire, topics: readonly string[]): Promise<void> {
+/** Resolves when these topics have no subscriber any more. Rejects if that takes too long. */
+async function goneFrom(control: TextSocket, topics: readonly string[]): Promise<void> {
   const end = performance.now() + GONE_MS;
   for (const topic of topics) {
     while (JSON.parse(await control.ask("publish", [topic])).result !== 0) {
-      if (performance.now() > end) throw new Error(`Somebody still hears ${topic}`);
+      if (performance.now() > end) throw new Error(`${topic} still has a subscriber`);
     }
   }
 }
 
-class Member {
+class Subscriber {
   readonly index: number;
-  readonly wire: Wire;
+  readonly socket: TextSocket;
 
-  private constructor(index: number, wire: Wire) {
+  private constructor(index: number, socket: TextSocket) {
     this.index = index;
-    this.wire = wire;
+    this.socket = socket;
   }
 
-  static async join(port: number, index: number, topics: number): Promise<Member> {
-    const wire = await Wire.open(port);
+  static async join(port: number, index: number, topics: number): Promise<Subscriber> {
+    const socket = await TextSocket.open(port);
     const names = Array.from({ length: topics }, (_, topic) => `room.${index * topics + topic}`);
-    const answer = JSON.parse(await wire.ask("subscribe", names)) as { result: string[] };
+    const answer = JSON.parse(await socket.ask("subscribe", names)) as { result: string[] };
     if (answer.result.length !== topics) throw new Error(`Not subscribed: ${answer.result}`);
-    return new Member(index, wire);
+    return new Subscriber(index, socket);
   }
 }
 
-/** A connection that hears one text at a time. */
-class Wire {
+/** A connection that waits for one text at a time. */
+class TextSocket {
   readonly #socket: BareSocket;
   #waiting: ((text: string) => void) | undefined;
 
@@ -74,14 +74,14 @@ class Wire {
     this.#socket = socket;
     socket.ontext = (bytes, start, end) => {
       const text = bytes.toString("utf8", start, end);
-      if (this.#waiting === undefined) throw new Error(`Nobody waited for ${text}`);
+      if (this.#waiting === undefined) throw new Error(`Unexpected: ${text}`);
       this.#waiting(text);
       this.#waiting = undefined;
     };
   }
 
-  static async open(port: number): Promise<Wire> {
-    return new Wire(await BareSocket.open(port));
+  static async open(port: number): Promise<TextSocket> {
+    return new TextSocket(await BareSocket.open(port));
   }
 
   next(): Promise<string> {

@@ -1,5 +1,5 @@
 /**
- * Calls over HTTP POST, on connections that are kept.
+ * Measures calls over HTTP POST, on kept connections.
  */
 import { Buffer } from "node:buffer";
 import { connect } from "node:net";
@@ -9,7 +9,7 @@ import type { Dialect } from "./dialects.ts";
 import type { Job, Outcome } from "./measure.ts";
 import { measured, pause } from "./measure.ts";
 
-/** Runs one job. Rejects where an answer is not what it should be. */
+/** Runs one job. Rejects if an answer is wrong. */
 export async function runPosts(job: Job): Promise<Outcome> {
   const posters = Array.from({ length: job.connections }, () => new Poster(job));
   await pause(job.warmMs);
@@ -32,7 +32,7 @@ class Poster {
 
   constructor({ port, dialect, method }: Job) {
     this.#dialect = DIALECTS[dialect] as Dialect;
-    const body = this.#dialect.say(1, method, { a: 1, b: 2 });
+    const body = this.#dialect.encode(1, method, { a: 1, b: 2 });
     this.#request = Buffer.from(
       `POST / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\n` +
         `Content-Length: ${body.length}\r\n\r\n${body}`,
@@ -54,7 +54,7 @@ class Poster {
     this.#got += text;
     const body = bodyOf(this.#got);
     if (body === undefined) return;
-    const { id, result } = this.#dialect.read(body);
+    const { id, result } = this.#dialect.decode(body);
     if (id !== 1 || result !== 3) throw new Error(`Expected 3, got ${this.#got}`);
     this.#got = "";
     this.answered++;
@@ -62,7 +62,7 @@ class Poster {
   }
 }
 
-/** The body of a whole response; `undefined` where there is more to come. */
+/** The body of a whole response; `undefined` if more of it must arrive. */
 function bodyOf(response: string): string | undefined {
   const end = response.indexOf("\r\n\r\n");
   if (end === -1) return undefined;

@@ -1,37 +1,37 @@
 /**
- * What the load client is asked, and what it measures.
+ * The jobs of the load client, and what it measures.
  */
 import { readFileSync } from "node:fs";
 
-/** What to do to which server. */
+/** One job: what to do with which server. */
 export interface Job {
   readonly kind: "calls" | "fanOut" | "idle" | "many" | "posts";
   readonly port: number;
   readonly pid: number;
-  /** How long it is measured, after a warm-up. */
+  /** How long to measure, after the warm-up. */
   readonly ms: number;
   readonly warmMs: number;
   readonly dialect: string;
   readonly method: string;
   readonly connections: number;
-  /** Calls of one connection under way; events of a burst; topics of one connection. */
+  /** Calls in flight on one connection; events of a burst; topics of one connection. */
   readonly window: number;
 }
 
-/** What was measured. */
+/** The result of a job. */
 export interface Outcome {
-  /** Calls that were answered, or events that were delivered. */
+  /** Answered calls, or delivered events. */
   readonly count: number;
   readonly ms: number;
-  /** Milliseconds of the server process, user and system; NaN where there is no /proc. */
+  /** CPU time of the server process, user and system; NaN if there is no /proc. */
   readonly cpuMs: number;
-  /** The middle of what each took alone, where it was alone. */
+  /** The median latency, if only one was in flight at a time. */
   readonly p50Ms: number;
-  /** Bytes of the server for each connection. */
+  /** Memory of the server for each connection. */
   readonly bytes: number;
 }
 
-/** A stop-watch that reads the time of the server too. */
+/** A stop-watch that also reads the CPU time of the server. */
 export class Watch {
   readonly #pid: number;
   readonly #start: number = performance.now();
@@ -49,7 +49,7 @@ export class Watch {
   }
 }
 
-/** What lies in the middle. */
+/** The median. */
 export function middle(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
@@ -57,7 +57,7 @@ export function middle(values: number[]): number {
   return ((sorted[half - 1] ?? NaN) + (sorted[half] ?? NaN)) / 2;
 }
 
-/** Measures for so long, and on while a machine that is busy with other things lets nothing happen. */
+/** Measures for `job.ms`; goes on if nothing was answered meanwhile, since the machine may be busy. */
 export async function measured(job: Job, count: () => number): Promise<Outcome> {
   const before = count();
   const watch = new Watch(job.pid);
@@ -68,7 +68,7 @@ export async function measured(job: Job, count: () => number): Promise<Outcome> 
 
 const PATIENCE = 20;
 
-/** Resolves after this long. */
+/** Resolves after a time. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
@@ -83,7 +83,7 @@ function cpuMs(pid: number): number {
   }
 }
 
-/** What a process holds in memory; NaN where there is no /proc. */
+/** The resident memory of a process; NaN if there is no /proc. */
 export function residentBytes(pid: number): number {
   try {
     const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ??

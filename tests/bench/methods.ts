@@ -1,9 +1,9 @@
 /**
- * The work that every contender does: the same functions behind each.
+ * The functions behind every contender.
  */
 import { stat } from "node:fs/promises";
 
-/** What `add` is called with. */
+/** The params of `add`. */
 export interface Pair {
   readonly a: number;
   readonly b: number;
@@ -25,14 +25,14 @@ export async function io({ a, b }: Pair): Promise<number> {
   return size < 0 ? size : a + b;
 }
 
-/** Gives back what it got. */
+/** Returns its params. */
 export function echo(params: unknown): unknown {
   return params;
 }
 
 let published = 0;
 
-/** The data of the next event. All are of the same length. */
+/** The data of the next event. All have the same length. */
 export function nextEvent(): { seq: number; text: string } {
   return { seq: 1_000_000 + published++, text: "something happened, and many want to know" };
 }

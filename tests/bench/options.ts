@@ -1,29 +1,33 @@
 /**
- * What the benchmark was told on its command line.
+ * The options of the benchmark on the command line.
  */
 import { parseArgs } from "node:util";
 import type { RuntimeName } from "../helpers/runtimes.ts";
 
 /** What to run, and how often. */
 export interface Options {
-  /** Works by name, or by the group before the dash; none: all. */
+  /** Workloads by name, or by the group before the dash; all if it is empty. */
   readonly only: readonly string[];
   readonly runtimes: readonly RuntimeName[];
   readonly rounds: number;
-  /** Milliseconds that one contender is measured in one round. */
+  /** How long one contender is measured in one round, in milliseconds. */
   readonly ms: number;
   /** Whether other libraries take part. */
   readonly peers: boolean;
 }
 
 const HELP = `deno task bench [options]
-  --only calls,events-burst   which works (default: all)
+  --only calls,events-burst   which workloads (default: all)
   --on node,bun,deno          on which runtimes (default: all)
   --rounds 5                  rounds, each contender once in each (default: 3)
   --ms 600                    milliseconds of each measurement (default: 500)
   --peers                     other libraries too, from npm`;
 
-/** Reads them. Throws a {@linkcode RangeError} where a number makes no sense. */
+/**
+ * Parses the options; `undefined` if they ask for help.
+ *
+ * @throws {RangeError} If a number is not at least 1.
+ */
 export function parseOptions(args: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...args],

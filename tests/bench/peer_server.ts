@@ -11,7 +11,7 @@ import { add, wait } from "./methods.ts";
 import type { Pair } from "./methods.ts";
 import { servePlain } from "./plain.ts";
 
-/** What is used of a socket of `ws`. */
+/** The part of a socket of `ws` that is used here. */
 interface Socket {
   on(event: "message", listener: (data: { toString(): string }) => void): void;
   on(event: "close", listener: () => void): void;
@@ -33,7 +33,7 @@ const starters: Readonly<Record<string, () => Promise<number>>> = {
 exitWithParent();
 console.log(`LISTENING http://127.0.0.1:${await starters[name]?.()}`);
 
-/** Over the runtime's own sockets. */
+/** Serves on the runtime's own sockets. */
 function jsonRpc2(): Promise<number> {
   const { JSONRPCServer } = require("json-rpc-2.0");
   const server = new JSONRPCServer();
@@ -125,7 +125,7 @@ function tRPC(): Promise<number> {
 function socketIo(): Promise<number> {
   const { Server } = require("socket.io");
   const http = createServer();
-  // No pings of its own among the answers.
+  // No pings of the library between the answers.
   const options = { transports: ["websocket"], pingInterval: 600_000 };
   new Server(http, options).on("connection", (socket: {
     on(event: string, listener: (pair: Pair, done: (result: number) => void) => void): void;
@@ -136,7 +136,7 @@ function socketIo(): Promise<number> {
   return listen(http);
 }
 
-/** The port of a server of `ws`, once it has been set up. */
+/** Gives the port of a server of `ws` when it listens. */
 function withWs(setUp: (wss: WebSocketServer) => void): Promise<number> {
   const { WebSocketServer } = require("ws");
   const http = createServer();

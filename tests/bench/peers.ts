@@ -1,5 +1,5 @@
 /**
- * Other libraries that do the same work: installed on demand, in a folder that goes again.
+ * Other libraries that do the same work: installed on demand, in a temporary folder.
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ interface Peer {
   readonly name: string;
   readonly packages: readonly string[];
   readonly dialect: string;
-  /** Where its server runs as its authors meant it to. */
+  /** The runtimes that its authors support. */
   readonly runtimes: readonly RuntimeName[];
 }
 
@@ -51,7 +51,7 @@ export class Peers {
     this.#folder = folder;
   }
 
-  /** Gets them from npm. */
+  /** Installs them from npm. */
   static async install(): Promise<Peers> {
     const folder = await mkdtemp(join(tmpdir(), "peers-"));
     await writeFile(join(folder, "package.json"), '{ "private": true }\n');
@@ -61,7 +61,7 @@ export class Peers {
     return new Peers(folder);
   }
 
-  /** Those that run on a runtime, and the original library, if there is one, beside all. */
+  /** Gives those that run on a runtime, and the original library, if there is a checkout of it. */
   on(runtime: RuntimeName): Contender[] {
     const peers = PEERS.filter(({ runtimes }) => runtimes.includes(runtime)).map((peer) => ({
       title: peer.name,
@@ -76,7 +76,7 @@ export class Peers {
     return [...peers, { ...original, runtime: "python" }];
   }
 
-  /** Removes what was installed. */
+  /** Removes the folder. */
   async remove(): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
   }

@@ -1,17 +1,16 @@
 /**
- * The sockets and the HTTP server that each runtime has by itself, with nothing on top: what the module is
- * measured against.
+ * The sockets and the HTTP server of each runtime, with nothing on top: the module is measured against these.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What all plain sockets can do. */
+/** The part that all sockets have. */
 export interface PlainSocket {
   send(text: string): void;
 }
 
-/** What runs on top. */
+/** What answers. */
 export interface PlainApp {
   text(socket: PlainSocket, text: string): void;
   close?(socket: PlainSocket): void;
@@ -33,7 +32,7 @@ interface DenoServer {
   readonly addr: { readonly port: number };
 }
 
-/** What is used of Deno and Bun, said here because their types clash. */
+/** The parts of Deno and Bun that are used here: their type declarations clash. */
 interface RuntimeGlobals {
   readonly Deno?: {
     serve(options: object, fetch: (request: Request) => Response | Promise<Response>): DenoServer;
@@ -46,14 +45,14 @@ const { Deno, Bun } = globalThis as RuntimeGlobals;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const JSON_TYPE = { headers: { "content-type": "application/json" } };
 
-/** Listens as the runtime does by itself; gives the port. */
+/** Listens on the runtime's own server; gives the port. */
 export function servePlain(app: PlainApp): Promise<number> {
   if (Bun !== undefined) return Promise.resolve(serveBun(app).port);
   if (Deno !== undefined) return Promise.resolve(serveDeno(app));
   return serveNode(app);
 }
 
-/** Bun's own publish, the only native one there is; gives the port and the way to publish. */
+/** Serves on Bun, which alone has a publish of its own; gives the port and that function. */
 export function servePublish(
   app: PlainApp,
 ): { port: number; publish: (text: string) => void } | undefined {

@@ -1,13 +1,13 @@
 /**
- * The processes that run, each until it is no longer needed.
+ * The processes of the benchmark, each kept until it is no longer needed.
  */
 import type { Peers } from "./peers.ts";
 import { Program } from "./program.ts";
-import type { Contender, Work } from "./workloads.ts";
+import type { Contender, Workload } from "./workloads.ts";
 
 /** All processes of one runtime. */
-export class Crew {
-  /** Other libraries, if they take part. */
+export class ProcessPool {
+  /** The other libraries, if they take part. */
   readonly peers: Peers | undefined;
   readonly #programs = new Map<string, Promise<Program>>();
   readonly #warm = new Set<string>();
@@ -16,38 +16,38 @@ export class Crew {
     this.peers = peers;
   }
 
-  /** A server, or another that is the same. */
+  /** Gives the server of a contender; starts it if it does not run. */
   server({ runtime, args }: Contender): Promise<Program> {
     return this.#get(`${runtime} ${args.join(" ")}`, () => Program.start(runtime, "server", args));
   }
 
-  /** The load client. */
+  /** Gives the load client. */
   load(): Promise<Program> {
     return this.#get("load", () => Program.start("node", "load", ["tests/bench/load.ts"]));
   }
 
-  /** Ends a server; the next who asks for it gets a fresh one. */
-  async dismiss({ runtime, args }: Contender): Promise<void> {
+  /** Stops a server; the next call of `server()` starts a new one. */
+  async stopServer({ runtime, args }: Contender): Promise<void> {
     const key = `${runtime} ${args.join(" ")}`;
     await (await this.#programs.get(key))?.stop();
     this.#programs.delete(key);
   }
 
-  /** Whether this is the first time for this server and this work. */
-  isFirst(contender: Contender, work: Work): boolean {
-    const key = `${contender.runtime} ${contender.args.join(" ")} ${work.name}`;
+  /** Whether a server meets this workload for the first time. */
+  isFirst(contender: Contender, workload: Workload): boolean {
+    const key = `${contender.runtime} ${contender.args.join(" ")} ${workload.name}`;
     if (this.#warm.has(key)) return false;
     this.#warm.add(key);
     return true;
   }
 
-  /** Ends those that have done their work: no server pays for what another work left behind. */
-  async dismissAll(contenders: readonly Contender[]): Promise<void> {
-    for (const contender of contenders) await this.dismiss(contender);
+  /** Stops the servers of a workload, so that the next one finds nothing left behind. */
+  async stopServers(contenders: readonly Contender[]): Promise<void> {
+    for (const contender of contenders) await this.stopServer(contender);
     this.#warm.clear();
   }
 
-  /** Ends all. */
+  /** Stops all processes. */
   async stop(): Promise<void> {
     const programs = await Promise.allSettled(this.#programs.values());
     for (const each of programs) if (each.status === "fulfilled") await each.value.stop();

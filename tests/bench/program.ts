@@ -1,6 +1,5 @@
 /**
- * The processes of the benchmark: servers on one core, the load client on another, as far as the system lets
- * itself be told.
+ * The processes of the benchmark: servers on one core, the load client on another, if `taskset` can pin them.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -16,21 +15,21 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const START_LIMIT_MS = 120_000;
 const ANSWER_LIMIT_MS = 90_000;
 
-/** Which core a process gets. */
+/** The core of a process. */
 export type Core = "server" | "load";
 
-/** What runs a program: a runtime, or the language of the original library. */
+/** What runs a program: a runtime, or Python for the original library. */
 export type Runner = RuntimeName | "python";
 
-/** A process that was started and said `LISTENING`. */
+/** A process that has printed `LISTENING`. */
 export class Program {
-  /** Its number. */
+  /** Its process id. */
   readonly pid: number;
-  /** Where it listens, if it does. */
+  /** Its port, if it listens on one. */
   readonly port: number;
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
-  #wake: () => void = () => {};
+  #onLine: () => void = () => {};
   #ended: string | undefined;
 
   private constructor(child: ChildProcess, listening: string, lines: string[]) {
@@ -40,23 +39,23 @@ export class Program {
     this.#lines = lines;
   }
 
-  /** Starts a file. Rejects where it ends, or stays silent, instead of listening. */
+  /** Starts a file. Rejects if it ends, or prints nothing, in place of listening. */
   static async start(name: Runner, core: Core, args: readonly string[]): Promise<Program> {
     const [command, ...rest] = [...pinned(core), ...await commandOf(name), ...args] as [string];
     const child = spawn(command, rest, { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
     const program = new Program(child, await firstLine(child, args.join(" ")), []);
     createInterface(child.stdout as NodeJS.ReadableStream).on("line", (line) => {
       program.#lines.push(line);
-      program.#wake();
+      program.#onLine();
     });
     child.once("close", (code) => {
       program.#ended = `it ended with ${code}`;
-      program.#wake();
+      program.#onLine();
     });
     return program;
   }
 
-  /** Gives the load client a job. Rejects with what went wrong there. */
+  /** Gives the load client a job. Rejects with its failure. */
   async ask(job: Job): Promise<Outcome> {
     this.#child.stdin?.write(`${JSON.stringify(job)}\n`);
     const line = await this.#line();
@@ -77,11 +76,11 @@ export class Program {
     if (this.#lines.length === 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, ANSWER_LIMIT_MS);
-        this.#wake = () => (clearTimeout(timer), resolve());
+        this.#onLine = () => (clearTimeout(timer), resolve());
       });
     }
     const line = this.#lines.shift();
-    if (line === undefined) throw new Error(`No answer: ${this.#ended ?? "it is silent"}`);
+    if (line === undefined) throw new Error(`No answer: ${this.#ended ?? "it printed nothing"}`);
     return line;
   }
 }

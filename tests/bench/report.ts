@@ -1,26 +1,26 @@
 /**
- * From outcomes to tables of ratios.
+ * Makes tables of ratios from outcomes.
  */
 import type { Outcome } from "./measure.ts";
 import { middle } from "./measure.ts";
-import type { Contender, Figure, Work } from "./workloads.ts";
+import type { Contender, Figure, Workload } from "./workloads.ts";
 import { FIGURES } from "./workloads.ts";
 
-/** What the contenders of one work did on one runtime, round by round; the first sets the measure. */
+/** The outcomes of one workload on one runtime; the others are measured by the first contender. */
 export interface Result {
-  readonly work: Pick<Work, "title" | "figures">;
+  readonly workload: Pick<Workload, "title" | "figures">;
   readonly runtime: string;
   readonly contenders: readonly Pick<Contender, "title">[];
   /** By contender, then by round. */
   readonly outcomes: readonly (readonly Outcome[])[];
 }
 
-/** The lines of one result: medians, and in brackets the median of the ratios to the first contender. */
-export function lines({ work, runtime, contenders, outcomes }: Result): string[] {
+/** Gives the lines of one result: medians, and in brackets the median of the ratios to the first contender. */
+export function lines({ workload, runtime, contenders, outcomes }: Result): string[] {
   const [first = []] = outcomes;
   return contenders.map(({ title }, index) => {
     const own = outcomes[index] ?? [];
-    const cells = work.figures.map((name) => {
+    const cells = workload.figures.map((name) => {
       const figure: Figure = FIGURES[name];
       const value = middle(own.map(figure.of));
       return `${figure.title} ${short(value)} ${figure.unit} (${
@@ -38,12 +38,12 @@ const COLUMNS = [
   ["Deno through `./node`", "deno", "@x/jsonrpc through ./node"],
 ] as const;
 
-/** A Markdown table with the ratios of the module alone, of the figure that says most. */
+/** Makes a Markdown table with the module's ratios of the most telling figure. */
 export function markdown(results: readonly Result[]): string {
-  const titles = [...new Set(results.map(({ work }) => work.title))];
+  const titles = [...new Set(results.map(({ workload }) => workload.title))];
   const rows = titles.flatMap((title) => {
-    const own = results.filter(({ work }) => work.title === title);
-    return (own[0]?.work.figures ?? []).slice(0, 1).map((name) => {
+    const own = results.filter(({ workload }) => workload.title === title);
+    return (own[0]?.workload.figures ?? []).slice(0, 1).map((name) => {
       const cells = COLUMNS.map(([, runtime, contender]) => {
         const result = own.find((each) => each.runtime === runtime);
         const index = result?.contenders.findIndex((each) => each.title === contender) ?? -1;
@@ -54,14 +54,14 @@ export function markdown(results: readonly Result[]): string {
       return [`${title}: ${FIGURES[name].title}`, ...cells];
     });
   });
-  return table("work", rows);
+  return table("workload", rows);
 }
 
-/** A Markdown table of how many calls the module answers while another library answers one. */
+/** Makes a Markdown table of how many calls the module answers while another library answers one. */
 export function peersMarkdown(results: readonly Result[]): string {
-  const titles = [...new Set(results.map(({ work }) => work.title))];
+  const titles = [...new Set(results.map(({ workload }) => workload.title))];
   const rows = titles.flatMap((title) => {
-    const own = results.filter(({ work }) => work.title === title);
+    const own = results.filter(({ workload }) => workload.title === title);
     const all = new Set(own.flatMap(({ contenders }) => contenders.map((each) => each.title)));
     return [...all.difference(NO_PEERS)].map((peer) => {
       const cells = COLUMNS.map(([, runtime, contender]) => {
@@ -86,7 +86,7 @@ function table(corner: string, rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
-/** Round by round, so that a machine that is busy for a while slows both sides of a ratio. */
+/** Compares round by round, so that a machine that is busy for a while slows both sides of a ratio. */
 function ratio(own: readonly Outcome[], first: readonly Outcome[], { of }: Figure): number {
   return middle(own.map((outcome, round) => of(outcome) / of(first[round] ?? outcome)));
 }

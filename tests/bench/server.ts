@@ -1,6 +1,6 @@
 /**
- * One contender as a server: `server.ts raw | floor | loop | publish | ours | door`. It says where it listens and
- * ends with the process that started it.
+ * One contender as a server: `server.ts raw | floor | loop | publish | ours | through-node`. It prints where it
+ * listens, and ends with the process that started it.
  */
 import process from "node:process";
 import { JsonRpc } from "@x/jsonrpc";
@@ -15,7 +15,7 @@ interface Call {
   readonly id: number;
 }
 
-/** What is used of Deno and Bun, said here because their types clash. */
+/** The parts of Deno and Bun that are used here: their type declarations clash. */
 interface RuntimeGlobals {
   readonly Deno?: {
     serve(options: object, fetch: JsonRpc["fetch"]): { addr: { port: number } };
@@ -32,7 +32,7 @@ const contenders: Readonly<Record<string, () => Promise<number> | number>> = {
   loop,
   publish,
   ours,
-  door,
+  "through-node": throughNode,
 };
 
 exitWithParent();
@@ -66,7 +66,7 @@ function floor(): PlainApp {
   };
 }
 
-/** Events to all by a loop over the sockets. */
+/** Sends events to all by a loop over the sockets. */
 function loop(): Promise<number> {
   const subscribers = new Set<PlainSocket>();
   return servePlain({
@@ -77,7 +77,7 @@ function loop(): Promise<number> {
   });
 }
 
-/** Events to all by the runtime's own publish. */
+/** Sends events to all by the runtime's own publish. */
 function publish(): number {
   const server = servePublish(burstOn((text) => server?.publish(text), () => {}));
   return server?.port ?? 0;
@@ -121,16 +121,16 @@ function rpc(): JsonRpc {
   return server as unknown as JsonRpc;
 }
 
-/** As the runtime serves by itself; on Node, through `./node`. */
+/** On the runtime's own server; on Node, through `./node`. */
 function ours(): Promise<number> | number {
   const { fetch, websocket } = rpc();
   if (Bun !== undefined) return Bun.serve({ ...LOOPBACK, fetch, websocket }).port;
   if (Deno !== undefined) return Deno.serve({ ...LOOPBACK, onListen() {} }, fetch).addr.port;
-  return door();
+  return throughNode();
 }
 
 /** Through `./node`, on any runtime. */
-async function door(): Promise<number> {
+async function throughNode(): Promise<number> {
   const { serve } = await import("@x/jsonrpc/node");
   return (await serve(rpc(), LOOPBACK)).port;
 }

@@ -1,27 +1,27 @@
 /**
- * What is measured, and against what.
+ * What is measured, and against which contenders.
  */
 import type { RuntimeName } from "../helpers/runtimes.ts";
 import type { Job, Outcome } from "./measure.ts";
 import type { Peers } from "./peers.ts";
 import type { Runner } from "./program.ts";
 
-/** One thing that a server is asked to do. */
-export interface Work {
-  /** What `--only` calls it; a group before the first dash. */
+/** One kind of work that servers do. */
+export interface Workload {
+  /** Its name for `--only`; the part before the first dash is its group. */
   readonly name: string;
-  /** What it is called in tables. */
+  /** Its name in tables. */
   readonly title: string;
   readonly job: Omit<Job, "port" | "pid" | "ms" | "warmMs" | "dialect">;
-  /** Which contenders do it, beside the module. */
+  /** The contenders that do it beside the module. */
   readonly contenders: readonly string[];
-  /** Which figures say something, the one that says most first. */
+  /** The figures to show, the most telling one first. */
   readonly figures: readonly (keyof typeof FIGURES)[];
   /** Whether other libraries take part. */
   readonly peers?: boolean;
-  /** Whether each round needs a fresh server. */
+  /** Whether each round needs a new server. */
   readonly fresh?: boolean;
-  /** Whether it is left out unless it is named. */
+  /** Whether it runs only if it is named. */
   readonly optional?: boolean;
 }
 
@@ -57,15 +57,15 @@ export const FIGURES = {
   },
 } as const satisfies Record<string, Figure>;
 
-function calls(method: string, connections: number, window: number): Work["job"] {
+function calls(method: string, connections: number, window: number): Workload["job"] {
   return { kind: "calls", method, connections, window };
 }
 
 const PLAIN = ["raw", "floor"];
 const FLOOR = ["floor"];
 
-/** All works on servers, in the order of the tables. */
-export const WORKS: readonly Work[] = [
+/** All workloads of servers, in the order of the tables. */
+export const WORKLOADS: readonly Workload[] = [
   {
     name: "calls-1x1",
     title: "1 connection, 1 call at a time",
@@ -128,7 +128,7 @@ export const WORKS: readonly Work[] = [
   },
   {
     name: "events-single",
-    title: "1 event to 1,000 subscribers, until the last has it",
+    title: "1 event to 1,000 subscribers, until the last subscriber has it",
     job: { kind: "fanOut", method: "burst", connections: 1000, window: 1 },
     contenders: ["loop", "publish"],
     figures: ["cpu", "p50"],
@@ -161,23 +161,23 @@ export const WORKS: readonly Work[] = [
 
 /** One program that takes part. */
 export interface Contender {
-  /** What it is called in tables. */
+  /** Its name in tables. */
   readonly title: string;
   readonly runtime: Runner;
-  /** The file and what it is told. */
+  /** The file and its arguments. */
   readonly args: readonly string[];
   readonly dialect: string;
 }
 
 const SERVER = "tests/bench/server.ts";
 
-/** Who does a work on a runtime; the first is what the others are measured by. */
+/** The contenders of a workload on a runtime; the others are measured by the first. */
 export function contendersOf(
-  work: Work,
+  workload: Workload,
   runtime: RuntimeName,
   peers: Peers | undefined,
 ): Contender[] {
-  const names = work.contenders.filter((name) => name !== "publish" || runtime === "bun");
+  const names = workload.contenders.filter((name) => name !== "publish" || runtime === "bun");
   const plain = names.toReversed().map((name) => ({
     title: name,
     runtime,
@@ -185,7 +185,11 @@ export function contendersOf(
     dialect: name === "raw" ? "raw" : "jsonRpc",
   }));
   const ours = { title: "@x/jsonrpc", runtime, args: [SERVER, "ours"], dialect: "jsonRpc" };
-  const door = { ...ours, title: "@x/jsonrpc through ./node", args: [SERVER, "door"] };
-  const others = work.peers ? peers?.on(runtime) ?? [] : [];
-  return [...plain, ours, ...(runtime === "deno" ? [door] : []), ...others];
+  const throughNode = {
+    ...ours,
+    title: "@x/jsonrpc through ./node",
+    args: [SERVER, "through-node"],
+  };
+  const others = workload.peers ? peers?.on(runtime) ?? [] : [];
+  return [...plain, ours, ...(runtime === "deno" ? [throughNode] : []), ...others];
 }

@@ -10,7 +10,7 @@ import { freePort } from "../helpers/ports.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import type { EngineName, RunningEngine } from "../helpers/brokers/engine.ts";
 import { dataOf, Heard, newTopic, publishAll } from "./broker_cases.ts";
-import { layWire } from "../helpers/brokers/cuttable_proxy.ts";
+import { engineProxy } from "../helpers/brokers/engine_proxy.ts";
 
 /** How the cases make a broker. */
 export interface BrokerMaker {
@@ -169,7 +169,7 @@ holds("stopped for a while: publishing fails in time, and what is heard goes on"
 });
 
 holds("a process that was cut off catches up from history, in order", async (scene) => {
-  await using wire = await layWire(scene.engine.port);
+  await using wire = await engineProxy(scene.engine.port);
   const [broker, other] = [scene.broker(LONG_MS, wire.port), scene.broker()];
   const topics = [newTopic(), newTopic()];
   const ears = [new Heard(), new Heard()] as const;
@@ -191,7 +191,7 @@ holds("a process that was cut off catches up from history, in order", async (sce
 });
 
 holds("a process that was cut off for longer than history has a gap, no hole", async (scene) => {
-  await using wire = await layWire(scene.engine.port);
+  await using wire = await engineProxy(scene.engine.port);
   const [broker, other, topic] = [scene.broker(LONG_MS, wire.port), scene.broker(), newTopic()];
   const heard = new Heard();
   await broker.subscribe(topic, SHORT, heard);
@@ -208,7 +208,7 @@ holds("a process that was cut off for longer than history has a gap, no hole", a
 });
 
 holds("a process that was cut off publishes each event once, in order", async (scene) => {
-  await using wire = await layWire(scene.engine.port);
+  await using wire = await engineProxy(scene.engine.port);
   const [broker, other, topic] = [scene.broker(), scene.broker(LONG_MS, wire.port), newTopic()];
   const heard = new Heard();
   await broker.subscribe(topic, KEEP, heard);

@@ -10,7 +10,7 @@ import type { RunningEngine } from "../helpers/brokers/engine.ts";
 import { sendCommand, startRedisCluster, startSentinels } from "../helpers/brokers/groups.ts";
 import type { RedisCluster, SentinelGroup } from "../helpers/brokers/groups.ts";
 import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
-import { layWire } from "../helpers/brokers/cuttable_proxy.ts";
+import { engineProxy } from "../helpers/brokers/engine_proxy.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import type { Log } from "../helpers/log.ts";
@@ -172,7 +172,7 @@ test(
   async () => {
     await withSentinels(async ({ broker, group }) => {
       const { port } = await group.master();
-      await using wire = await layWire(port);
+      await using wire = await engineProxy(port);
       const nodeAddressMap = { [`127.0.0.1:${port}`]: { host: "127.0.0.1", port: wire.port } };
       const [publisher, other, heard] = [broker({ nodeAddressMap }), broker(), new Heard()];
       await other.subscribe("news", KEEP, heard);

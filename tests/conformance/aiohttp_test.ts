@@ -1,6 +1,6 @@
 /**
  * Python's aiohttp-json-rpc itself beside this module: its client and its rpc.js with our server, our client
- * with its server. Needs a checkout of it, see helpers/aiohttp.ts.
+ * with its server. They need a checkout of it, see helpers/aiohttp.ts.
  */
 import { assertEquals, assertRejects } from "@std/assert";
 import { readFile } from "node:fs/promises";
@@ -19,7 +19,7 @@ import { needs } from "../helpers/needs.ts";
 const aiohttp = await needs("aiohttp-json-rpc");
 const aiohttpAndChromium = await needs("aiohttp-json-rpc", "chromium");
 
-test("the Python client calls, is called, subscribes and hears", aiohttp, async () => {
+test("the Python client calls, is called, subscribes and receives events", aiohttp, async () => {
   const checkout = aiohttpCheckout() as string;
   const rpc = likeAiohttp();
   rpc.publish("news", "We are live");
@@ -55,57 +55,65 @@ test("the Python client calls, is called, subscribes and hears", aiohttp, async 
   ]);
 });
 
-test("rpc.js in a browser calls, is called, subscribes and hears", aiohttpAndChromium, async () => {
-  const checkout = aiohttpCheckout() as string;
-  await using server = await serveHere(await siteOf(checkout));
-  await withChromium(async (visit) => {
-    const page = await visit(server.url);
-    await page.getByText("closed null").waitFor();
-    const shown = await page.locator("pre").innerText();
-    assertEquals(shown.trim().split("\n"), [
-      'no params "pong"',
-      'null as params "pong"',
-      "by name 3",
-      'scalar params "as it is"',
-      'an error {"code":-32601,"message":"Method not found"}',
-      'the server asks {"message":"Sure?"}',
-      "ask true",
-      'last value and event ["We are live","An event"]',
-      "closed null",
-    ]);
-  });
-});
+test(
+  "rpc.js in a browser calls, is called, subscribes and receives events",
+  aiohttpAndChromium,
+  async () => {
+    const checkout = aiohttpCheckout() as string;
+    await using server = await serveHere(await siteOf(checkout));
+    await withChromium(async (visit) => {
+      const page = await visit(server.url);
+      await page.getByText("closed null").waitFor();
+      const shown = await page.locator("pre").innerText();
+      assertEquals(shown.trim().split("\n"), [
+        'no params "pong"',
+        'null as params "pong"',
+        "by name 3",
+        'scalar params "as it is"',
+        'an error {"code":-32601,"message":"Method not found"}',
+        'the server asks {"message":"Sure?"}',
+        "ask true",
+        'last value and event ["We are live","An event"]',
+        "closed null",
+      ]);
+    });
+  },
+);
 
-test("our client calls the Python server, is called, subscribes and hears", aiohttp, async () => {
-  const checkout = aiohttpCheckout() as string;
-  await using server = await startPython("aiohttp_server.py", checkout);
-  await using client = await connect(server.url, { separator: "__", logger: silentLog() });
-  client.method("confirm", ({ message }: { message: string }) => message === "Sure?");
-  assertEquals(await client.call("ping"), "pong");
-  assertEquals(await client.call("add", [1, 2]), 3);
-  assertEquals(await client.remote.math?.add?.({ a: 3, b: 4 }), 7);
-  assertEquals(await client.call("ask"), true);
+test(
+  "our client calls the Python server, is called, subscribes and receives events",
+  aiohttp,
+  async () => {
+    const checkout = aiohttpCheckout() as string;
+    await using server = await startPython("aiohttp_server.py", checkout);
+    await using client = await connect(server.url, { separator: "__", logger: silentLog() });
+    client.method("confirm", ({ message }: { message: string }) => message === "Sure?");
+    assertEquals(await client.call("ping"), "pong");
+    assertEquals(await client.call("add", [1, 2]), 3);
+    assertEquals(await client.remote.math?.add?.({ a: 3, b: 4 }), 7);
+    assertEquals(await client.call("ask"), true);
 
-  const codes = { nothing: -32601, refuse: -32602, fail: -32603, busy: -32050 };
-  for (const [method, code] of Object.entries(codes)) {
-    const error = await assertRejects(() => client.call(method), RpcError);
-    assertEquals((error as RpcError).code, code);
-  }
+    const codes = { nothing: -32601, refuse: -32602, fail: -32603, busy: -32050 };
+    for (const [method, code] of Object.entries(codes)) {
+      const error = await assertRejects(() => client.call(method), RpcError);
+      assertEquals((error as RpcError).code, code);
+    }
 
-  const heard: unknown[] = [];
-  const subscription = await client.subscribe("news", (data) => heard.push(data));
-  assertEquals(await client.getSubscriptions(), ["news"]);
-  assertEquals(await client.call("publish", ["An event"]), null);
-  await until(() => heard.length === 2);
-  assertEquals(heard, ["We are live", ["An event"]]);
-  await assertRejects(() => client.subscribe("weather", () => {}), RpcError);
-  await subscription.unsubscribe();
-  assertEquals(await client.getSubscriptions(), []);
+    const received: unknown[] = [];
+    const subscription = await client.subscribe("news", (data) => received.push(data));
+    assertEquals(await client.getSubscriptions(), ["news"]);
+    assertEquals(await client.call("publish", ["An event"]), null);
+    await until(() => received.length === 2);
+    assertEquals(received, ["We are live", ["An event"]]);
+    await assertRejects(() => client.subscribe("weather", () => {}), RpcError);
+    await subscription.unsubscribe();
+    assertEquals(await client.getSubscriptions(), []);
 
-  // What it does not have: it never answers a batch.
-  const batch = client.batch((b) => [b.call("ping", undefined, { timeoutMs: 100 })]);
-  await assertRejects(() => batch, RpcTimeoutError);
-});
+    // It never answers a batch.
+    const batch = client.batch((b) => [b.call("ping", undefined, { timeoutMs: 100 })]);
+    await assertRejects(() => batch, RpcTimeoutError);
+  },
+);
 
 /** A page that loads rpc.js, and the server that it talks to. */
 async function siteOf(checkout: string): Promise<LocalApp> {

@@ -1,43 +1,43 @@
 /**
- * What a case is, and the ways to add one.
+ * A conformance case, and the functions that add one.
  */
 import { assertAlive, PATIENCE_MS, Post, RawSocket } from "../helpers/raw_client.ts";
 import type { RawClient } from "../helpers/raw_client.ts";
 import { call } from "../helpers/messages.ts";
 
-/** Something that holds of a server. */
+/** A requirement that a server meets. */
 export interface Case {
-  /** What holds, as a sentence. */
+  /** The requirement, as a sentence. */
   readonly name: string;
-  /** Fails if it does not. */
+  /** Rejects if the server does not meet it. */
   run(url: string): Promise<void>;
 }
 
-/** All that holds. */
+/** All cases. */
 export const cases: Case[] = [];
 
-/** Adds what holds over both doors, each of which is still good for an answer at the end. */
+/** Adds a case over WebSocket and over POST, each of which must still answer at the end. */
 export function both(name: string, run: (client: RawClient, url: string) => Promise<void>): void {
   line(`${name}, over WebSocket`, run);
   post(`${name}, over POST`, run);
 }
 
-/** Adds what holds on one WebSocket, which still answers at the end and has nothing left to say. */
+/** Adds a case on one WebSocket, which must still answer at the end, with no message unread. */
 export function line(name: string, run: (line: RawSocket, url: string) => Promise<void>): void {
   cases.push({ name, run: (url) => through(RawSocket.open(url), (line) => run(line, url)) });
 }
 
-/** Adds what holds over POST. */
+/** Adds a case over POST. */
 export function post(name: string, run: (post: Post, url: string) => Promise<void>): void {
   cases.push({ name, run: (url) => through(new Post(url), (post) => run(post, url)) });
 }
 
-/** Adds what may cost a connection: whoever comes afterwards is answered. */
+/** Adds a case of a hostile client: its connections may end, but the server must answer a new client. */
 export function hostile(name: string, run: (url: string) => Promise<void>): void {
   cases.push({ name, run: (url) => run(url).then(() => assertAlive(url)) });
 }
 
-/** Goes through a client, and leaves by it: politely if all went well, in any case. */
+/** Runs a case with a client; at the end it disconnects, and checks the client if the case passed. */
 export async function through<D extends RawClient>(
   opening: D | Promise<D>,
   run: (client: D) => Promise<void>,
@@ -47,29 +47,29 @@ export async function through<D extends RawClient>(
     await run(client);
     await client.leave();
   } finally {
-    client.hangUp();
+    client.disconnect();
   }
 }
 
-/** Asks again and again until something holds, or patience ends. */
+/** Polls until a condition holds; fails after a while. */
 export async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + PATIENCE_MS; !await holds();) {
-    if (Date.now() > end) throw new Error(`${what} did not come true`);
+    if (Date.now() > end) throw new Error(`${what} did not become true`);
   }
 }
 
-/** Asks, and gives the code of the error; `undefined` if there is none. */
+/** Sends a message, and gives the code of the error; `undefined` if it succeeded. */
 export async function codeOf(client: RawClient, message: unknown): Promise<number | undefined> {
   return (await client.ask(message)).error?.code;
 }
 
-/** Waits until the server has noticed that everybody is gone. */
-export async function placesAreFree(url: string): Promise<void> {
+/** Waits until the server has noticed that all clients are gone. */
+export async function noConnectionIsLeft(url: string): Promise<void> {
   await countIsZero(url, "connections");
 }
 
-/** Waits until the server talks to nobody any more, though some may not be gone yet. */
-export async function nobodyIsOpen(url: string): Promise<void> {
+/** Waits until the server has closed all connections, though some may still count. */
+export async function noConnectionIsOpen(url: string): Promise<void> {
   await countIsZero(url, "open");
 }
 
@@ -78,11 +78,11 @@ async function countIsZero(url: string, method: string): Promise<void> {
   await eventually(`${method}: 0`, async () => (await post.ask(call(method, 1))).result === 0);
 }
 
-/** The server's limits that cases go up to. */
+/** The server's limits that cases use. */
 export const MAX_CONNECTIONS = 200;
 export const MAX_MESSAGE_BYTES = 1_048_576;
 
-/** The text of a call that has so many bytes. */
+/** Gives the text of a call that has a number of bytes. */
 export function callOf(bytes: number): string {
   const rest = JSON.stringify(call("note", 1, [""])).length;
   return JSON.stringify(call("note", 1, ["a".repeat(bytes - rest)]));
@@ -90,12 +90,12 @@ export function callOf(bytes: number): string {
 
 let lastKey = 0;
 
-/** A key that no other case uses, to count side effects by. */
+/** Gives a key that no other case uses, under which to count side effects. */
 export function newKey(): string {
   return `key ${++lastKey}`;
 }
 
-/** How often a method has left its mark under a key. */
+/** Asks how often methods have noted a key. */
 export async function notedOf(client: RawClient, key: string): Promise<unknown> {
   return (await client.ask(call("noted", "noted", [key]))).result;
 }

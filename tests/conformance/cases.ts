@@ -1,6 +1,6 @@
 /**
- * Conformance as a function of a running server (target.ts): each case is told the server's URL and speaks
- * JSON text to it, through doors that know nothing of our client.
+ * All cases. Each gets the URL of a running server (conformance_server.ts) and sends JSON text to it, without our
+ * client.
  */
 import "./examples.ts";
 import "./specification.ts";

@@ -1,5 +1,5 @@
 /**
- * The suite against a server in each runtime, through each of its doors.
+ * The cases against a server on each runtime, on its own server and through `./node`.
  */
 import { cases } from "./cases.ts";
 import { servedTargets } from "../helpers/targets.ts";

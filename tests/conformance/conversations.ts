@@ -28,7 +28,7 @@ line("takes thousands of notifications and answers calls between them", async (l
   }
 });
 
-line("lets a slow call delay nobody", async (line) => {
+line("does not delay other calls behind a slow one", async (line) => {
   line.send(call("hang", "slow", [newKey()]));
   for (let id = 0; id < 10; id++) {
     assertEquals(await line.ask(call("echo", id, [id])), result(id, [id]));
@@ -59,7 +59,7 @@ function cancel(id: unknown): Message {
   return notice("$/cancelRequest", { id });
 }
 
-line("answers -32800 to a call that is cancelled, once, and tells its handler", async (line) => {
+line("answers -32800 to a call that is cancelled, once, and aborts its signal", async (line) => {
   const key = newKey();
   line.send(call("hang", 1, [key]), cancel(2), cancel("1"), cancel(1), cancel(1));
   assertEquals(await line.next(), failure(1, -32800));
@@ -71,18 +71,18 @@ line("ignores a cancel when the answer has left", async (line) => {
   await line.notify(cancel(1));
 });
 
-hostile("tells the handlers when their caller is gone", async (url) => {
+hostile("aborts the signals of handlers when their caller is gone", async (url) => {
   const key = newKey();
   const leaving = await RawSocket.open(url);
   leaving.send(call("hang", 1, [key]), notice("hang", [key]));
-  await leaving.silence();
-  leaving.hangUp();
-  await eventually("both were told", async () => await notedOf(new Post(url), key) === 2);
+  await leaving.assertSilent();
+  leaving.disconnect();
+  await eventually("both were aborted", async () => await notedOf(new Post(url), key) === 2);
 });
 
 // -- calls from server to client --
 
-/** What a client does that has one method: answers `question` by what `answerTo` makes of its params. */
+/** Plays a client with one method: answers `question` with what `answerTo` makes of its params. */
 async function answerQuestion(
   line: RawSocket,
   answerTo: (id: unknown, params: unknown) => Message,
@@ -98,14 +98,14 @@ line("calls the client while the client's own call is open", async (line) => {
   assertEquals(await line.next(), result("mine", ["really?"]));
 });
 
-line("passes the client's error on to whoever called", async (line) => {
+line("passes the client's error on to the caller", async (line) => {
   line.send(call("askBack", "mine"));
   const error = { code: 7, message: "no", data: [1] };
   await answerQuestion(line, (id) => ({ jsonrpc: "2.0", error, id }));
   assertEquals(await line.next(), { jsonrpc: "2.0", error, id: "mine" });
 });
 
-line("fails a call when its answer is no proper result and no proper error", async (line) => {
+line("fails a call when its answer has neither a valid result nor a valid error", async (line) => {
   const wrong = [{ result: 1, error: { code: 1, message: "" } }, {}, { error: {} }, { error: 1 }];
   for (const outcome of wrong) {
     line.send(call("askBack", "mine"));
@@ -114,7 +114,7 @@ line("fails a call when its answer is no proper result and no proper error", asy
   }
 });
 
-line("matches an answer by its very id, and takes only the first", async (line) => {
+line("matches an answer by the exact id, and takes only the first", async (line) => {
   line.send(call("askBack", "mine"));
   await answerQuestion(line, (id) => {
     for (const odd of [`${id}`, [id], { id }, null, true, -1, Number(id) + 1]) {
@@ -126,7 +126,7 @@ line("matches an answer by its very id, and takes only the first", async (line) 
   assertEquals(await line.next(), result("mine", "right"));
 });
 
-line("gives each of many calls its own answer, in whatever order they come", async (line) => {
+line("gives each of many calls its own answer, in any order of the answers", async (line) => {
   const numbers = Array.from({ length: 200 }, (_, number) => number);
   line.send(...numbers.map((number) => call("askBack", number, [number])));
   const questions = await line.some(200);
@@ -139,7 +139,7 @@ line("gives each of many calls its own answer, in whatever order they come", asy
 line("nests calls in both directions ten deep", async (line) => {
   line.send(call("nest", "top", [10]));
   const asked: unknown[] = [];
-  // What the server asks is asked back, until it is at the bottom; then all the answers come home.
+  // Call back for each call of the server, down to the last; then all answers return.
   for (let depth = 9; depth >= 0; depth--) {
     const { method, params, id } = await line.next();
     assertEquals([method, params], ["nest", [depth]]);
@@ -155,8 +155,8 @@ line("nests calls in both directions ten deep", async (line) => {
   assertEquals(await line.next(), result("top", said));
 });
 
-line("tells the caller of progress before the answer", async (line) => {
-  line.send(call("report", "mine", ["a", "b"]), notice("report", ["untold"]));
+line("reports progress to the caller before the answer", async (line) => {
+  line.send(call("report", "mine", ["a", "b"]), notice("report", ["without a caller"]));
   const progress = (value: string) => notice("$/progress", { token: "mine", value });
   assertEquals(await line.some(3), [progress("a"), progress("b"), result("mine", "reported")]);
 });

@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Post } from "../helpers/raw_client.ts";
 import { EventReader } from "../helpers/event_reader.ts";
 import { call, result } from "../helpers/messages.ts";
-import { eventually, hostile, placesAreFree, through } from "./case.ts";
+import { eventually, hostile, noConnectionIsLeft, through } from "./case.ts";
 
 async function publish(url: string, topic: string, ...events: unknown[]): Promise<void> {
   await through(new Post(url), async (post) => {
@@ -14,9 +14,9 @@ async function publish(url: string, topic: string, ...events: unknown[]): Promis
 }
 
 hostile(
-  "streams topics as server-sent events, and frees their place when the reader leaves",
+  "streams topics as server-sent events, and no longer counts a reader that leaves",
   async (url) => {
-    await placesAreFree(url);
+    await noConnectionIsLeft(url);
     const reader = await EventReader.open(url, "topics=news,room.sse");
     assertEquals(reader.response.status, 200);
     assertEquals(reader.response.headers.get("content-type"), "text/event-stream");
@@ -31,12 +31,12 @@ hostile(
     ]);
     assertEquals(new Set(events.map(({ id }) => id)).size, 3);
     await reader.leave();
-    await placesAreFree(url);
+    await noConnectionIsLeft(url);
   },
 );
 
 hostile(
-  "goes on with server-sent events where Last-Event-ID says, and tells of a gap",
+  "continues server-sent events from Last-Event-ID, and reports a gap",
   async (url) => {
     const first = await EventReader.open(url, "topics=weather");
     await first.block();
@@ -69,20 +69,23 @@ hostile(
       texts.add(await reader.text());
     }
     assertEquals(texts.size, 1);
-    await placesAreFree(url);
+    await noConnectionIsLeft(url);
   },
 );
 
-hostile("counts event streams among its connections, and never cuts a quiet one", async (url) => {
-  const readers: EventReader[] = [];
-  for (let n = 0; n < 20; n++) readers.push(await EventReader.open(url, "topics=news"));
-  const post = new Post(url);
-  await eventually(
-    "20 connections",
-    async () => (await post.ask(call("connections", 1))).result as number >= 20,
-  );
-  await publish(url, "news", "heard by all");
-  for (const reader of readers) assert((await reader.next()).data === '"heard by all"');
-  for (const reader of readers) await reader.leave();
-  await placesAreFree(url);
-});
+hostile(
+  "counts event streams among its connections, and never closes a silent one",
+  async (url) => {
+    const readers: EventReader[] = [];
+    for (let n = 0; n < 20; n++) readers.push(await EventReader.open(url, "topics=news"));
+    const post = new Post(url);
+    await eventually(
+      "20 connections",
+      async () => (await post.ask(call("connections", 1))).result as number >= 20,
+    );
+    await publish(url, "news", "for all");
+    for (const reader of readers) assert((await reader.next()).data === '"for all"');
+    for (const reader of readers) await reader.leave();
+    await noConnectionIsLeft(url);
+  },
+);

@@ -1,11 +1,18 @@
 /**
- * WebSockets as they should not be: frames that are binary, too long, broken or broken off.
+ * Bad WebSocket frames: binary, too long, invalid or broken off.
  */
 import { assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
 import { assertAlive, frame, frameSocket, RawSocket, TEXT } from "../helpers/raw_client.ts";
 import { call, result } from "../helpers/messages.ts";
-import { callOf, hostile, line, MAX_MESSAGE_BYTES, nobodyIsOpen, placesAreFree } from "./case.ts";
+import {
+  callOf,
+  hostile,
+  line,
+  MAX_MESSAGE_BYTES,
+  noConnectionIsLeft,
+  noConnectionIsOpen,
+} from "./case.ts";
 
 line("answers -32700 to a binary frame", async (line) => {
   line.sendBytes(new TextEncoder().encode(JSON.stringify(call("ping", 1))));
@@ -25,9 +32,9 @@ hostile("closes with 1009 when a message is over maxMessageBytes", async (url) =
   }
 });
 
-// -- to the letter --
+// -- bare frames --
 
-/** Opens a WebSocket for frames to the letter, and cuts it at the end. */
+/** Opens a WebSocket for bare frames, and cuts it at the end. */
 async function withSocket(url: string, run: (socket: Socket) => Promise<void>): Promise<void> {
   const socket = await frameSocket(url);
   try {
@@ -42,9 +49,9 @@ const RESERVED = 7;
 const CLOSE = 8;
 const PING = 9;
 
-/** What no honest client would send. */
+/** Frames that no correct client sends. */
 const WRONG_FRAMES: Readonly<Record<string, Uint8Array>> = {
-  "text that is no UTF-8": frame(TEXT, new Uint8Array([0xff, 0xfe, 0xc0, 0x80])),
+  "text that is not UTF-8": frame(TEXT, new Uint8Array([0xff, 0xfe, 0xc0, 0x80])),
   "a frame of a reserved kind": frame(RESERVED, "a"),
   "a continuation of nothing": frame(CONTINUATION, "a"),
   "a ping in fragments": frame(PING, "a", false),
@@ -62,7 +69,7 @@ for (const [what, bytes] of Object.entries(WRONG_FRAMES)) {
     }));
 }
 
-hostile("survives a WebSocket that breaks off, at whatever byte", async (url) => {
+hostile("survives a WebSocket that breaks off, at any byte", async (url) => {
   const whole = frame(TEXT, JSON.stringify(call("later", 1, [])));
   for (const length of [0, 1, 6, 20, whole.length]) {
     await withSocket(url, (socket) => {
@@ -77,7 +84,7 @@ hostile("drops a peer that reads nothing", async (url) => {
   await withSocket(url, async (socket) => {
     socket.pause();
     for (let count = 0; count < 60; count++) socket.write(asks);
-    await nobodyIsOpen(url);
+    await noConnectionIsOpen(url);
   });
-  await placesAreFree(url);
+  await noConnectionIsLeft(url);
 });

@@ -1,5 +1,5 @@
 /**
- * The client of WebSockets: who is let in, with which subprotocol, and how many.
+ * WebSocket handshakes: which are accepted, with which subprotocol, and how many.
  */
 import { assert, assertEquals } from "@std/assert";
 import {
@@ -13,7 +13,7 @@ import {
 } from "../helpers/raw_client.ts";
 import type { RawRequest } from "../helpers/raw_client.ts";
 import { call } from "../helpers/messages.ts";
-import { hostile, MAX_CONNECTIONS, newKey, notedOf, placesAreFree } from "./case.ts";
+import { hostile, MAX_CONNECTIONS, newKey, noConnectionIsLeft, notedOf } from "./case.ts";
 
 const SWITCHING = 101;
 
@@ -23,7 +23,7 @@ hostile("opens a WebSocket, and names no subprotocol when none was offered", asy
   assertEquals(headers.get("sec-websocket-protocol"), null);
 });
 
-/** What is offered, and what is answered to it. */
+/** The offered subprotocols, and the chosen one. */
 const OFFERS: readonly (readonly [offered: string, chosen: string | null])[] = [
   ["jsonrpc", "jsonrpc"],
   ["jsonrpc, bearer.token", "jsonrpc"],
@@ -49,7 +49,7 @@ hostile("talks to a client that offers jsonrpc and a token", async (url) => {
   await line.leave();
 });
 
-hostile("refuses every version of the WebSocket protocol but 13, and names that", async (url) => {
+hostile("refuses every version of the WebSocket protocol except 13, and names it", async (url) => {
   for (const version of [undefined, "", "8", "12", "14", "13, 8", "x"]) {
     const response = await rawUpgrade(url, { "sec-websocket-version": version });
     const { headers } = assertStatus(response, 426);
@@ -62,7 +62,7 @@ hostile("refuses a key that is not 16 bytes in base64", async (url) => {
   for (const key of keys) assertStatus(await rawUpgrade(url, { "sec-websocket-key": key }), 400);
 });
 
-hostile("refuses who names WebSocket and does not ask to upgrade", async (url) => {
+hostile("refuses an Upgrade header without `Connection: Upgrade`", async (url) => {
   for (const connection of [undefined, "", "close", "keep-alive", "upgraded"]) {
     const { status } = await rawUpgrade(url, { connection });
     assert(status >= 400 && status < 500, `${connection}: ${status}`);
@@ -70,7 +70,7 @@ hostile("refuses who names WebSocket and does not ask to upgrade", async (url) =
   assertStatus(await rawUpgrade(url, { connection: "keep-alive, Upgrade" }), SWITCHING);
 });
 
-// -- places --
+// -- counting connections --
 
 hostile("gives the places of refused WebSockets back", async (url) => {
   const wrong: RawRequest["headers"][] = [
@@ -90,32 +90,35 @@ hostile("gives the places of closed WebSockets back", async (url) => {
   for (let round = 0; round < 5; round++) {
     const lines = await Promise.all(Array.from({ length: 50 }, () => RawSocket.open(url)));
     await Promise.all(lines.map((line) => line.leave()));
-    await placesAreFree(url);
+    await noConnectionIsLeft(url);
   }
 });
 
-hostile("gives the places of peers back that vanish without a word", async (url) => {
+hostile("gives the places of peers back that vanish without a close frame", async (url) => {
   for (let round = 0; round < 5; round++) {
     const sockets = await Promise.all(Array.from({ length: 50 }, () => frameSocket(url)));
     for (const socket of sockets) socket.resetAndDestroy();
-    await placesAreFree(url);
+    await noConnectionIsLeft(url);
   }
 });
 
-hostile("takes 200 connections, answers one more with 503, and takes one again", async (url) => {
-  await placesAreFree(url);
-  const opening = Array.from({ length: MAX_CONNECTIONS }, () => RawSocket.open(url));
-  const lines = await Promise.all(opening);
-  try {
-    assertStatus(await rawUpgrade(url), 503);
-    await lines[0]!.silence();
-    await new Post(url).leave();
-    await Promise.all(lines.map((line) => line.leave()));
-    await placesAreFree(url);
-  } finally {
-    lines.forEach((line) => line.hangUp());
-  }
-});
+hostile(
+  "takes 200 connections, answers one more with 503, and accepts one again later",
+  async (url) => {
+    await noConnectionIsLeft(url);
+    const opening = Array.from({ length: MAX_CONNECTIONS }, () => RawSocket.open(url));
+    const lines = await Promise.all(opening);
+    try {
+      assertStatus(await rawUpgrade(url), 503);
+      await lines[0]!.assertSilent();
+      await new Post(url).leave();
+      await Promise.all(lines.map((line) => line.leave()));
+      await noConnectionIsLeft(url);
+    } finally {
+      lines.forEach((line) => line.disconnect());
+    }
+  },
+);
 
 // -- origins --
 
@@ -134,7 +137,7 @@ function ownOrigins(url: string): string[] {
   return [`http://${host}`, `https://${host}`];
 }
 
-hostile("refuses pages of foreign origins with 403 at both doors", async (url) => {
+hostile("refuses pages of foreign origins with 403, over WebSocket and POST", async (url) => {
   const key = newKey();
   for (const origin of foreignOrigins(url)) {
     assertStatus(await rawUpgrade(url, { origin }), 403);
@@ -143,9 +146,12 @@ hostile("refuses pages of foreign origins with 403 at both doors", async (url) =
   assertEquals(await notedOf(new Post(url), key), 0);
 });
 
-hostile("lets pages of its own origin in at both doors, and who names none", async (url) => {
-  for (const origin of [...ownOrigins(url), undefined]) {
-    assertStatus(await rawUpgrade(url, { origin }), SWITCHING);
-    assertPong(await rawPost(url, JSON.stringify(call("ping", 1)), { origin }));
-  }
-});
+hostile(
+  "accepts pages of its own origin and clients without one, over WebSocket and POST",
+  async (url) => {
+    for (const origin of [...ownOrigins(url), undefined]) {
+      assertStatus(await rawUpgrade(url, { origin }), SWITCHING);
+      assertPong(await rawPost(url, JSON.stringify(call("ping", 1)), { origin }));
+    }
+  },
+);

@@ -1,5 +1,5 @@
 /**
- * Names and texts that are not what they seem, and answers that nobody asked for.
+ * Difficult names and texts, and answers to no call.
  */
 import { assert, assertEquals } from "@std/assert";
 import { call, failure, result } from "../helpers/messages.ts";
@@ -7,20 +7,20 @@ import { both, codeOf, line } from "./case.ts";
 
 // -- section 8, and names that every object has --
 
-both("keeps names with `rpc.` and `$/` to itself", async (client) => {
+both("reserves names that begin with `rpc.` or `$/`", async (client) => {
   for (const name of ["rpc.", "rpc.nothing", "rpc.ping", "$/", "$/nothing", "$/cancelRequest"]) {
     assertEquals(await client.ask(call(name, 1, {})), failure(1, -32601));
   }
 });
 
-/** What every object has in JavaScript, and what a careless one would do with more. */
+/** Names that every object or function of JavaScript has, or that have a meaning for the language. */
 const PROTOTYPE_NAMES = [
   ...Object.getOwnPropertyNames(Object.prototype),
   ...["prototype", "name", "length", "call", "apply", "bind", "arguments", "caller"],
   ...["then", "catch", "finally", "toJSON", "next", "return", "throw", "default"],
 ];
 
-both("has none of the names that every object has", async (client) => {
+both("answers -32601 to the names that every object has", async (client) => {
   assert(PROTOTYPE_NAMES.length >= 28 && PROTOTYPE_NAMES.includes("__proto__"));
   for (const name of PROTOTYPE_NAMES) {
     assertEquals(await client.ask(call(name, 1)), failure(1, -32601));
@@ -63,7 +63,7 @@ both("lists methods and topics that the caller may use", async (client) => {
 
 // -- text --
 
-both("answers -32700 to what is no JSON", async (client) => {
+both("answers -32700 to text that is not JSON", async (client) => {
   const cut = ["", " ", "{", "[", "}", '"', '{"jsonrpc": "2.0"', "[{}", "[1,]", '{"a":1,}', "\\"];
   const loose = [
     "{'a': 1}",
@@ -100,7 +100,7 @@ both("answers -32700 to what is no JSON", async (client) => {
   }
 });
 
-both("answers -32600 to JSON that is no request", async (client) => {
+both("answers -32600 to JSON that is not a request", async (client) => {
   for (const text of ["1", '"ping"', "null", "true", "{}", '{"foo": "boo"}', '{"id": []}', "-0"]) {
     assertEquals(await client.ask(text), failure(null, -32600), text);
   }
@@ -122,7 +122,7 @@ both("takes or refuses a byte order mark, as one answer", async (client) => {
   else assertEquals([error.code, id], [-32700, null]);
 });
 
-both("gives every character back", async (client) => {
+both("returns every character", async (client) => {
   const texts = [
     "é",
     "漢字",
@@ -137,7 +137,7 @@ both("gives every character back", async (client) => {
   assertEquals(await client.ask(call("echo", 1, texts)), result(1, texts));
 });
 
-both("gives lone surrogates back, escaped", async (client) => {
+both("returns lone surrogates, escaped", async (client) => {
   const params = String.raw`["\ud800", "\udc00", "\udc00\ud800", {"\ud800": "a\ud800"}]`;
   const answer = await client.ask(
     `{"jsonrpc":"2.0","method":"echo","params":${params},"id":"\\ud800"}`,
@@ -170,9 +170,9 @@ both("counts no brackets in strings as nesting", async (client) => {
   assertEquals(await client.ask(call("echo", 1, params)), result(1, params));
 });
 
-// -- answers that nobody asked for --
+// -- answers to no call --
 
-both("never answers an answer, wrong ones included", async (client) => {
+both("never answers an answer, not even an invalid one", async (client) => {
   const answers = [
     ...[0, 1, "1", "", null, undefined].flatMap((id) => [result(id), failure(id, -32603)]),
     { result: 1 },
@@ -186,12 +186,12 @@ both("never answers an answer, wrong ones included", async (client) => {
   await client.notify(answers);
 });
 
-line("never answers thousands of answers that nobody asked for", async (line) => {
+line("never answers thousands of answers to no call", async (line) => {
   for (let id = 0; id < 4_000; id++) {
     line.send(result(id), failure(null, -32700), failure(`${id}`, -32600), [
       result(id),
       result(id),
     ]);
   }
-  await line.silence();
+  await line.assertSilent();
 });

@@ -1,5 +1,5 @@
 /**
- * The client of POSTs.
+ * HTTP POST.
  */
 import { assert, assertEquals } from "@std/assert";
 import {
@@ -20,7 +20,7 @@ post("answers at every path", async (_post, url) => {
   }
 });
 
-post("answers many POSTs at once, each with its own", async (post) => {
+post("answers many POSTs at once, each with its own answer", async (post) => {
   const ids = Array.from({ length: 100 }, (_, id) => id);
   const answers = await Promise.all(
     ids.map((id) => post.ask(call(id % 2 ? "later" : "echo", id, [id]))),
@@ -37,7 +37,7 @@ const OTHER_TYPES = ["text/plain", "text/plain;charset=UTF-8", "application/x-ww
   .concat(["multipart/form-data", "text/json", "application/jsonx", "application/json-patch+json"])
   .concat(["x-application/json", "text/plain; application/json", "application/ json", "json", ""]);
 
-hostile("takes JSON by its three names", async (url) => {
+hostile("accepts the three content types of JSON", async (url) => {
   for (const type of JSON_TYPES) {
     assertPong(await rawPost(url, PING, { "content-type": type }));
   }
@@ -52,20 +52,20 @@ hostile("refuses every other content type with 415, and does not run the method"
   assertEquals(await notedOf(new Post(url), key), 0);
 });
 
-hostile("refuses every other HTTP method with 405, and says which it takes", async (url) => {
+hostile("refuses every other HTTP method with 405, and names the allowed one", async (url) => {
   for (const method of ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]) {
     const response = assertStatus(await rawRequest(url, { method }), 405);
     assert(response.headers.get("allow")?.split(/, */).includes("POST"), method);
   }
 });
 
-post("answers an empty body as what is no JSON", async (post, url) => {
+post("answers an empty body as text that is not JSON", async (post, url) => {
   assertEquals(await post.ask(""), failure(null, -32700));
   const { body } = assertStatus(await rawPost(url, "", { "content-length": undefined }), 200);
   assert(body.includes("-32700"));
 });
 
-/** The body as a server wants it that was not told its length. */
+/** The body in chunked encoding. */
 function chunked(body: string, size = 64 * 1024): string {
   const chunks = body.match(new RegExp(`.{1,${size}}`, "gs")) ?? [];
   return [...chunks, ""].map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join("");
@@ -89,7 +89,7 @@ hostile("refuses a POST over maxMessageBytes with 413 and -32007", async (url) =
   }
 });
 
-/** So much that a client still sends it when the server has made up its mind. */
+/** So long that the client still sends it when the server has refused it. */
 const LONG = "a".repeat(8 * MAX_MESSAGE_BYTES);
 
 const REFUSALS: readonly (readonly [status: number, RawRequest])[] = [
@@ -114,20 +114,23 @@ hostile(
   },
 );
 
-hostile("counts the bytes of a POST in chunks, and joins characters that were cut", async (url) => {
-  const text = JSON.stringify(call("echo", 1, ["é漢😀".repeat(100)]));
-  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
-  const response = await rawPost(url, chunked(bytes, 7), CHUNKED, "latin1");
-  assert(assertStatus(response, 200).body.includes("é漢😀".repeat(100)));
-});
+hostile(
+  "counts the bytes of a POST in chunks, and joins characters that a chunk boundary cut",
+  async (url) => {
+    const text = JSON.stringify(call("echo", 1, ["é漢😀".repeat(100)]));
+    const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+    const response = await rawPost(url, chunked(bytes, 7), CHUNKED, "latin1");
+    assert(assertStatus(response, 200).body.includes("é漢😀".repeat(100)));
+  },
+);
 
-hostile("answers a POST that is no UTF-8 as one that is wrong", async (url) => {
+hostile("answers a POST that is not UTF-8 as invalid", async (url) => {
   const text = '{"jsonrpc":"2.0","method":"echo\xff\xfe","id":1}';
   const { body } = assertStatus(await rawPost(url, text, {}, "latin1"), 200);
   assert(body.includes("-32700") || body.includes("-32601"), body);
 });
 
-hostile("survives a request that breaks off, at whatever byte", async (url) => {
+hostile("survives a request that breaks off, at any byte", async (url) => {
   const head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
   const bodies = ["content-length: 9\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n5\r\n{"];
   for (const text of ["", "GET", "GET / HTTP/1.1\r\n", ...bodies.map((body) => head + body)]) {

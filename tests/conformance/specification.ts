@@ -1,5 +1,5 @@
 /**
- * What the specification says in its sentences.
+ * The sentences of the specification.
  */
 import { assertEquals } from "@std/assert";
 import { call, codesOf, failure, idsOf, notice, result } from "../helpers/messages.ts";
@@ -14,7 +14,7 @@ both('takes `jsonrpc` only if it is exactly "2.0"', async (client) => {
   }
 });
 
-both("tells member names apart by case", async (client) => {
+both("distinguishes member names by case", async (client) => {
   assertEquals(await codeOf(client, { JSONRPC: "2.0", method: "ping", id: 1 }), -32600);
   assertEquals(await codeOf(client, { jsonrpc: "2.0", Method: "ping", id: 1 }), -32600);
   assertEquals(await client.ask({ jsonrpc: "2.0", method: "echo", PARAMS: [1], id: 1 }), result(1));
@@ -39,18 +39,18 @@ both("ignores members that a request need not have", async (client) => {
   assertEquals(await client.ask(request), result(1, [1]));
 });
 
-both("hands params on as they came, by position and by name", async (client) => {
+both("passes params on unchanged, by position and by name", async (client) => {
   for (const params of [[], [1, "a", null, [2]], {}, { a: { b: [1] }, B: null, "": 0 }]) {
     assertEquals(await client.ask(call("echo", 1, params)), result(1, params));
   }
 });
 
-both("takes params of null as none", async (client) => {
+both("treats params of null as absent", async (client) => {
   assertEquals(await client.ask(call("echo", 1)), result(1));
   assertEquals(await client.ask(call("echo", 1, null)), result(1));
 });
 
-both("refuses params that are no array or object, and runs nothing", async (client) => {
+both("refuses params that are neither array nor object, and runs nothing", async (client) => {
   const key = newKey();
   for (const params of [key, "", 1, 0, true, false]) {
     assertEquals(await codeOf(client, call("note", 1, params)), -32600);
@@ -59,7 +59,7 @@ both("refuses params that are no array or object, and runs nothing", async (clie
   assertEquals(await notedOf(client, key), 0);
 });
 
-both("answers -32602 when a method does not take the params", async (client) => {
+both("answers -32602 when a method refuses the params", async (client) => {
   assertEquals(await client.ask(call("subtract", 1, { minuend: 42 })), failure(1, -32602));
   assertEquals(
     await client.ask(call("subtract", 1, { Minuend: 42, Subtrahend: 23 })),
@@ -68,7 +68,7 @@ both("answers -32602 when a method does not take the params", async (client) => 
   assertEquals(await codeOf(client, call("subtract", 1, [42, 23, 1])), -32602);
 });
 
-both("answers to an id of every kind, as it came", async (client) => {
+both("answers with the same id, of any valid kind", async (client) => {
   const numbers = ["0", "-1", "1.5", "1e2", "0.1", "9007199254740991", "-9007199254740991"];
   const strings = ['""', '"0"', '"1"', '"null"', '"é\\u0000\\ud83d\\ude00"', '"__proto__"'];
   for (const id of [...numbers, ...strings, "null"]) {
@@ -77,7 +77,7 @@ both("answers to an id of every kind, as it came", async (client) => {
   }
 });
 
-both("refuses an id of another kind, or that lost digits, with id null", async (client) => {
+both("refuses an invalid id, or a number that lost digits, with id null", async (client) => {
   const huge = ["9007199254740992", "9007199254740993", "-9007199254740992", "1e400", "-1e400"];
   const key = newKey();
   for (const id of [...huge, "{}", "[]", "[1]", "true", "false", '{"id": 1}']) {
@@ -119,7 +119,7 @@ const NOTIFICATIONS = [
   notice(""),
 ];
 
-both("never answers a notification, whatever becomes of it", async (client) => {
+both("never answers a notification, not even one that fails", async (client) => {
   for (const notification of NOTIFICATIONS) await client.notify(notification);
 });
 
@@ -138,13 +138,13 @@ both("runs a notification", async (client) => {
 
 // -- section 5: answers --
 
-both("gives a result of null when there is nothing to say", async (client) => {
+both("gives a result of null when a method returns nothing", async (client) => {
   for (const what of ["undefined", "nan", "infinity"]) {
     assertEquals(await client.ask(call("give", 1, [what])), result(1, null));
   }
 });
 
-both("gives what a promise, a thenable or a toJSON gives", async (client) => {
+both("awaits a promise or thenable, and calls toJSON", async (client) => {
   assertEquals(await client.ask(call("later", 1, ["a"])), result(1, ["a"]));
   assertEquals(await client.ask(call("give", 1, ["thenable"])), result(1, "then"));
   assertEquals(await client.ask(call("give", 1, ["date"])), result(1, "1970-01-01T00:00:00.000Z"));
@@ -152,7 +152,7 @@ both("gives what a promise, a thenable or a toJSON gives", async (client) => {
 
 const WITHOUT_JSON = ["bigint", "cycle", "function", "symbol", "unwillingJson", "failingJson"];
 
-both("answers a bland -32603 when a result has no JSON", async (client) => {
+both("answers -32603 without details when a result has no JSON", async (client) => {
   for (const what of [...WITHOUT_JSON, "failingThen"]) {
     assertEquals(await client.ask(call("give", 1, [what])), failure(1, -32603));
   }
@@ -161,7 +161,7 @@ both("answers a bland -32603 when a result has no JSON", async (client) => {
 const THROWN = ["error", "errorWithCode", "lookalike", "string", "number", "emptyString", "null"]
   .concat(["undefined", "false", "bigint", "symbol", "promise", "rejectedPromise", "nothing"]);
 
-both("answers a bland -32603 whatever a method throws, and tells no secret", async (client) => {
+both("answers -32603 to anything that a method throws, and tells no secret", async (client) => {
   for (const how of [...THROWN, "dataWithoutJson"]) {
     assertEquals(await client.ask(call("fail", how, [how])), failure(how, -32603));
     assertEquals(await client.ask(call("failLater", how, [how])), failure(how, -32603));
@@ -195,12 +195,12 @@ both("answers a batch of one with an array of one", async (client) => {
   assertEquals(await client.ask([call("ping", 1)]), [result(1, "pong")]);
 });
 
-both("answers in a batch only what is no notification and no answer", async (client) => {
+both("answers in a batch neither notifications nor answers", async (client) => {
   const batch = [...NOTIFICATIONS, result(1), call("ping", 1), failure(2, -32600), notice("ping")];
   assertEquals(await client.ask(batch), [result(1, "pong")]);
 });
 
-both("answers each wrong entry of a batch with -32600 and id null", async (client) => {
+both("answers each invalid entry of a batch with -32600 and id null", async (client) => {
   const wrong = [1, "ping", null, true, [], [[]], [call("ping", 1)], {}];
   assertEquals(await client.ask(wrong), wrong.map(() => failure(null, -32600)));
   for (const one of wrong) assertEquals(await client.ask([one]), [failure(null, -32600)]);

@@ -12,7 +12,7 @@ async function publish(url: string, topic: string, ...events: unknown[]): Promis
   });
 }
 
-line("subscribes to a bare topic, a list and a record of topics", async (line) => {
+line("subscribes to one topic, a list and a record of topics", async (line) => {
   for (const params of ["news", ["news"], { topics: "news" }, { topics: ["news", "news"] }]) {
     assertEquals(await line.ask(call("subscribe", 1, params)), result(1, ["news"]));
     assertEquals(await line.ask(call("unsubscribe", 1, params)), result(1, []));
@@ -29,7 +29,7 @@ line("leaves unknown and forbidden topics out of the subscriptions, alike", asyn
   assertEquals(await line.ask(call("unsubscribe", 1, names)), result(1, []));
 });
 
-line("tells the subscriptions when asked to subscribe to nothing", async (line) => {
+line("answers with the subscriptions when it gets no topic", async (line) => {
   await line.ask(call("subscribe", 1, "news"));
   for (const params of [undefined, null, [], { topics: [] }]) {
     for (const method of ["subscribe", "unsubscribe"]) {
@@ -52,10 +52,10 @@ line("sends events in order, scalars as they are, until unsubscribed", async (li
   await publish(url, "news", ...events);
   assertEquals(await line.some(events.length), events.map((event) => notice("news", event)));
   assertEquals(await line.ask(call("unsubscribe", 1, "news")), result(1, []));
-  await publish(url, "news", "unheard");
+  await publish(url, "news", "not received");
 });
 
-line("sends the last event after the answer, then what is new", async (line, url) => {
+line("sends the last event after the answer, then new events", async (line, url) => {
   await publish(url, "weather", "rain", "sun");
   line.send(call("subscribe", 1, "weather"));
   assertEquals(await line.some(2), [result(1, ["weather"]), notice("weather", "sun")]);
@@ -71,12 +71,12 @@ line("sends the last event after the answer of a whole batch", async (line, url)
   assertEquals(await line.some(2), [answers, notice("weather", "fog")]);
 });
 
-line("sends nothing of before when the topic keeps nothing", async (line, url) => {
+line("sends no earlier event of a topic without retain", async (line, url) => {
   await publish(url, "news", "old");
   await line.ask(call("subscribe", 1, "news"));
 });
 
-line("takes the names of a pattern one by one", async (line, url) => {
+line("subscribes to single names of a pattern", async (line, url) => {
   assertEquals(await line.ask(call("subscribe", 1, "room.7")), result(1, ["room.7"]));
   await publish(url, "room.8", "elsewhere");
   await publish(url, "room.7", "here");
@@ -111,7 +111,7 @@ post("has no methods over POST that need a connection", async (post) => {
   assertEquals(await post.ask(call("askBack", 1)), failure(1, -32603));
 });
 
-line("lists the methods that need a connection where there is one", async (line) => {
+line("lists the methods that need a connection over WebSocket", async (line) => {
   const listed = (await line.ask(call("get_methods", 1))).result as string[];
   for (const name of ["subscribe", "unsubscribe", "get_subscriptions"]) {
     assert(listed.includes(name));

@@ -1,9 +1,9 @@
 /**
- * A reader of server-sent events, which knows no more of them than their specification says.
+ * A reader of server-sent events that follows their specification and nothing else.
  */
 import { within } from "./raw_client.ts";
 
-/** One event, with the id that held when it came. */
+/** One event, with the id of the stream at that point. */
 export interface ServerEvent {
   readonly event: string;
   readonly data: string;
@@ -13,7 +13,7 @@ export interface ServerEvent {
 /** An open stream of events. */
 export class EventReader {
   readonly response: Response;
-  /** What a browser would send as Last-Event-ID. */
+  /** The value that a browser would send as Last-Event-ID. */
   lastEventId = "";
   readonly #controller: AbortController;
   readonly #reader: ReadableStreamDefaultReader<string> | undefined;
@@ -29,7 +29,7 @@ export class EventReader {
       .getReader();
   }
 
-  /** Asks for topics, and waits for the status. */
+  /** Requests topics, and waits for the status. */
   static async open(url: string, query: string, headers: HeadersInit = {}): Promise<EventReader> {
     const controller = new AbortController();
     const all = new Headers(headers);
@@ -42,7 +42,7 @@ export class EventReader {
     return new EventReader(response, controller);
   }
 
-  /** The next event. Comments, and blocks without data, only move the id on. */
+  /** Gives the next event. Comments, and blocks without data, only advance the id. */
   async next(): Promise<ServerEvent> {
     for (;;) {
       const [event, data] = await this.block();
@@ -50,14 +50,14 @@ export class EventReader {
     }
   }
 
-  /** The next few. */
+  /** Gives the next few events. */
   async some(count: number): Promise<ServerEvent[]> {
     const events: ServerEvent[] = [];
     while (events.length < count) events.push(await this.next());
     return events;
   }
 
-  /** The next block, whatever it says. */
+  /** Gives the next block, even one without data. */
   async block(): Promise<[event: string, data: string | undefined]> {
     let end: number;
     while ((end = this.#text.indexOf("\n\n")) === -1) {
@@ -85,13 +85,13 @@ export class EventReader {
     while (await within(this.#read(), "the end of the stream") !== undefined);
   }
 
-  /** Leaves, as a page does that is closed. */
+  /** Aborts the stream, as a closed page does. */
   async leave(): Promise<void> {
     await this.#reader?.cancel().catch(() => {});
     this.#controller.abort();
   }
 
-  /** The text of an answer that is no stream. */
+  /** The rest of the body, for responses that are no event stream. */
   async text(): Promise<string> {
     for (let text = "";;) {
       const chunk = await this.#read();

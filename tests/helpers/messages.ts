@@ -4,27 +4,27 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Message as AnyMessage } from "../../src/protocol/message.ts";
 
-/** Whatever a message may hold; an error, where it has one, is an error. */
+/** The members of any message. */
 export interface Message extends AnyMessage {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
 }
 
-/** A request with an id. */
+/** Makes a request with an id. */
 export function call(method: string, id: unknown, params?: unknown): Message {
   return { jsonrpc: "2.0", method, params, id };
 }
 
-/** A request without one. */
+/** Makes a notification. */
 export function notice(method: string, params?: unknown): Message {
   return { jsonrpc: "2.0", method, params };
 }
 
-/** The answer to a call that went well; `null` is what a method gives that has nothing to say. */
+/** Makes the answer to a successful call; `null` is the result of a method that returns nothing. */
 export function result(id: unknown, value: unknown = null): Message {
   return { jsonrpc: "2.0", result: value, id };
 }
 
-/** The answer to a call that did not, with the words of the specification. */
+/** Makes the answer to a failed call, with the message that the specification gives. */
 export function failure(id: unknown, code: keyof typeof MESSAGES): Message {
   return { jsonrpc: "2.0", error: { code, message: MESSAGES[code] }, id };
 }
@@ -38,7 +38,7 @@ const MESSAGES = {
   [-32800]: "Request cancelled",
 };
 
-/** Passes on what is a JSON-RPC answer to the letter, or a batch of such. */
+/** Asserts that a value is a valid JSON-RPC answer, or a batch of them; returns it. */
 export function checked<T>(answer: T): T {
   if (!Array.isArray(answer)) {
     checkOne(answer as Message);
@@ -61,12 +61,12 @@ function checkOne(answer: Message): void {
   assertEquals(more, {});
 }
 
-/** The ids of a batch of answers. */
+/** Gives the ids of a batch of answers. */
 export function idsOf(answers: unknown): unknown[] {
   return (answers as Message[]).map(({ id }) => id);
 }
 
-/** The error codes of a batch of answers; `undefined` for those that went well. */
+/** Gives the error codes of a batch of answers; `undefined` for those with a result. */
 export function codesOf(answers: unknown): (number | undefined)[] {
   return (answers as Message[]).map(({ error }) => error?.code);
 }

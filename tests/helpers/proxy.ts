@@ -1,29 +1,29 @@
 /**
- * A TCP proxy between clients and a server that does to bytes what networks do to them: lets them pass, late
- * or in crumbs, stops, loses them, breaks off in mid-frame, closes one way only.
+ * A TCP proxy that treats bytes as networks do: it delays them, splits them into small chunks, holds them back,
+ * drops them, breaks off in the middle of a frame, or closes one direction only.
  */
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import type { LocalServer } from "./server.ts";
 
-/** Which way bytes go: `up` to the server, `down` to the client. */
+/** The direction of bytes: `up` to the server, `down` to the client. */
 export type Way = "up" | "down";
 
-/** What happens to the bytes of one way. */
+/** What happens to the bytes of one direction. */
 export type Fate = "pass" | "late" | "crumbs" | "hold" | "lose";
 
 const HOSTNAME = "127.0.0.1";
 const LATE_MS = 5;
 const CRUMB_BYTES = 7;
 
-/** One way of one connection. */
+/** One direction of one connection. */
 class Flow {
   readonly #from: Socket;
   readonly #to: Socket;
   readonly #ended: () => void;
   #fate: Fate = "pass";
   #left = Infinity;
-  // What has been taken in goes out in its order, whatever becomes of the way meanwhile.
+  // Bytes that were read are written in their order, even if the fate changes meanwhile.
   #tail = Promise.resolve();
 
   constructor(from: Socket, to: Socket, ended: () => void) {
@@ -34,19 +34,19 @@ class Flow {
     from.on("end", () => this.#fate !== "lose" && this.#then(() => void to.end()));
   }
 
-  /** Decides on all bytes from now on. */
+  /** Sets the fate of all bytes from now on. */
   become(fate: Fate): void {
     this.#fate = fate;
     if (fate === "hold") this.#from.pause();
     else this.#from.resume();
   }
 
-  /** Lets so many more bytes through, and cuts the connection behind them. */
+  /** Lets a number of bytes through, then cuts the connection. */
   breakAfter(bytes: number): void {
     this.#left = bytes;
   }
 
-  /** Says to the far end that no more comes, and loses what comes. */
+  /** Closes this direction, and drops all further bytes. */
   end(): void {
     this.#fate = "lose";
     this.#then(() => void this.#to.end());
@@ -91,7 +91,7 @@ export class Link {
     for (const end of ends) end.setNoDelay(true).on("error", cut).on("close", cut);
   }
 
-  /** Cuts it, both ways and without a word. */
+  /** Cuts both directions at once. */
   cut(): void {
     for (const end of this.#ends) end.destroy();
   }
@@ -99,18 +99,18 @@ export class Link {
 
 /** A server behind the proxy. */
 export interface Proxy extends LocalServer {
-  /** All connections that ever went through it, in their order. */
+  /** All connections so far, in their order. */
   readonly links: readonly Link[];
   /** The newest of them. */
   readonly last: Link;
-  /** Does something to each connection before its first byte. */
+  /** Called with each new connection before its first byte. */
   greet: ((link: Link) => void) | undefined;
 }
 
 /**
  * Puts a proxy before a server.
  *
- * @param url Where the server listens; nobody needs to be there yet.
+ * @param url The server's URL; it need not listen yet.
  */
 export async function proxy(url: string): Promise<Proxy> {
   const port = Number(new URL(url).port);

@@ -1,10 +1,10 @@
 /**
- * Texts as a stranger may send them, and what must be answered to each: said here once more from the
- * specification, with nothing taken from the code.
+ * Random texts as a hostile client may send them, and the answers that each must get: written from the
+ * specification, without a look at the code.
  */
 import fc from "fast-check";
 
-/** Names that a careless object takes for its own. */
+/** Names that plain objects inherit. */
 const PROTOTYPE_NAMES = ["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf"];
 
 const method = fc.oneof(
@@ -22,14 +22,14 @@ const id = fc.oneof(
   fc.jsonValue(),
 );
 
-/** JSON with keys and strings to stumble over, halves of surrogate pairs among them. */
+/** JSON with difficult keys and strings, among them lone surrogates. */
 const json = fc.oneof(
   fc.jsonValue({ stringUnit: "binary" }),
   fc.dictionary(fc.constantFrom(...PROTOTYPE_NAMES), fc.jsonValue()),
   fc.constantFrom<unknown>("\ud800", ["\udc00\ud800"], { "\udfff": 1 }, 2 ** 64),
 );
 
-/** A request or notification, mostly a right one. */
+/** A request or notification, mostly a valid one. */
 const request = fc.record({
   jsonrpc: fc.oneof({ weight: 9, arbitrary: fc.constant<unknown>("2.0") }, json),
   method: fc.oneof({ weight: 9, arbitrary: method as fc.Arbitrary<unknown> }, json),
@@ -37,7 +37,7 @@ const request = fc.record({
   id,
 }, { requiredKeys: ["jsonrpc", "method"] });
 
-/** An answer to a question that was never asked. */
+/** An answer to no call. */
 const response = fc.record({
   jsonrpc: fc.constant("2.0"),
   id,
@@ -47,7 +47,7 @@ const response = fc.record({
 
 const entry = fc.oneof({ weight: 4, arbitrary: request as fc.Arbitrary<unknown> }, response, json);
 
-/** Batches: empty ones, ones with the same id again, ones over the limit. */
+/** Batches, some of them empty, with equal ids, or over the limit. */
 const batch = fc.oneof(
   { weight: 8, arbitrary: fc.array(entry, { maxLength: 12 }) },
   fc.tuple(entry, fc.integer({ min: 2, max: 120 })).map(([each, count]) => Array(count).fill(each)),
@@ -57,7 +57,7 @@ const message = fc.oneof({ weight: 3, arbitrary: entry }, batch).map((each) =>
   JSON.stringify(each)
 );
 
-/** A right text with something taken out, put in or written over. */
+/** A valid text in which characters are removed, inserted or replaced. */
 const mutated = fc.tuple(message, fc.array(fc.tuple(fc.nat(), fc.nat({ max: 2 }), anyPiece())))
   .map(([text, changes]) =>
     changes.slice(0, 4).reduce((text, [place, taken, put]) => {
@@ -87,7 +87,7 @@ function anyPiece(): fc.Arbitrary<string> {
   );
 }
 
-/** Nesting that is closed or not, up to what would exhaust a stack. */
+/** Nesting, closed or not, up to a depth that would overflow a stack. */
 const deep = fc.tuple(
   fc.constantFrom(["[", "]"], ['{"a":', "1}"], ['[{"a":', "1}]"]),
   fc.constantFrom(1, 2, 126, 127, 128, 129, 5000, 50_000),
@@ -97,7 +97,7 @@ const deep = fc.tuple(
   (closed ? (open.endsWith(":") ? "1" : "") + close.replace("1", "").repeat(levels) : "")
 );
 
-/** Any text, as it may stand in a frame: a lone surrogate cannot. */
+/** Any text that a frame can hold, that is, without lone surrogates. */
 export const anyFrame: fc.Arbitrary<string> = fc.oneof(
   { weight: 6, arbitrary: message },
   { weight: 4, arbitrary: mutated },
@@ -110,7 +110,7 @@ export const anyFrame: fc.Arbitrary<string> = fc.oneof(
 const MAX_DEPTH = 128;
 const MAX_BATCH = 100;
 
-/** The ids of all answers to a text, as JSON; one with id null where the text as a whole is wrong. */
+/** Gives the ids of all answers that a text must get, as JSON; one null if the text as a whole is invalid. */
 export function idsToAnswer(text: string): string[] {
   let value: unknown;
   try {
@@ -149,7 +149,7 @@ function isAnswer(value: unknown): boolean {
   return method === undefined && (result !== undefined || error !== undefined);
 }
 
-/** Whether it is nested deeper, without a stack that grows with it. */
+/** Whether a value is nested deeper than `levels`; does not recurse. */
 function isDeeper(value: unknown, levels: number): boolean {
   let level = [value];
   for (let depth = 0; level.length > 0; depth++) {

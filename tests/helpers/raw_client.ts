@@ -1,5 +1,5 @@
 /**
- * Ways to a server that know nothing of our client: a standard WebSocket, a POST, bare bytes.
+ * Clients without a line of ours: a standard WebSocket, a POST, bare bytes.
  */
 import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
@@ -8,22 +8,22 @@ import type { Socket } from "node:net";
 import { call, checked, result } from "./messages.ts";
 import type { Message } from "./messages.ts";
 
-/** A way to ask. Messages are said as JSON of a value, or as a text as it is. */
+/** A connection or POST. It sends a message as the JSON of a value, or a text as it is. */
 export interface RawClient {
-  /** Says something, and gives the answer to it. */
+  /** Sends a message, and gives the answer. */
   ask(message: unknown): Promise<Message>;
-  /** Says something to which there is no answer. */
+  /** Sends a message that gets no answer. */
   notify(message: unknown): Promise<void>;
-  /** Makes sure that nothing was answered twice and that the server still answers, then leaves. */
+  /** Asserts that nothing was answered twice and that the server still answers, then disconnects. */
   leave(): Promise<void>;
-  /** Leaves without a look back. */
-  hangUp(): void;
+  /** Disconnects at once. */
+  disconnect(): void;
 }
 
-/** How long a server may be silent until a test gives it up. */
+/** How long a test waits for a server. */
 export const PATIENCE_MS = 30_000;
 
-/** The promise, or a failure that says what did not happen. */
+/** Waits for a promise; rejects with what did not come if it takes too long. */
 export function within<T>(promise: Promise<T>, what: string): Promise<T> {
   const { promise: never, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error(`${what} did not come`)), PATIENCE_MS);
@@ -42,7 +42,7 @@ interface Closing {
   readonly reason: string;
 }
 
-/** One WebSocket, and what came through it. */
+/** One WebSocket, and the messages that it received. */
 export class RawSocket implements RawClient {
   readonly #socket: WebSocket;
   readonly #closed: Promise<Closing>;
@@ -71,7 +71,7 @@ export class RawSocket implements RawClient {
     return line;
   }
 
-  /** Waits for its end, and tells how it came. */
+  /** Waits until it is closed; gives code and reason. */
   closed(): Promise<Closing> {
     return within(this.#closed, "the close of a WebSocket");
   }
@@ -81,7 +81,7 @@ export class RawSocket implements RawClient {
     return this.#socket.protocol;
   }
 
-  /** Says something and waits for nothing. */
+  /** Sends messages. */
   send(...messages: unknown[]): void {
     for (const message of messages) this.#socket.send(textOf(message));
   }
@@ -91,7 +91,7 @@ export class RawSocket implements RawClient {
     this.#socket.send(bytes);
   }
 
-  /** The next message that was not read. */
+  /** Waits for the next message that was not read. */
   next(): Promise<Message> {
     const message = this.#unread.shift();
     if (message !== undefined) return Promise.resolve(message);
@@ -100,12 +100,12 @@ export class RawSocket implements RawClient {
     return within(reader.promise, "a message");
   }
 
-  /** The next message that has come and was not read, if there is one. */
+  /** Gives the next received message that was not read, if there is one. */
   unread(): Message | undefined {
     return this.#unread.shift();
   }
 
-  /** The next few of them. */
+  /** Waits for the next few messages. */
   async some(count: number): Promise<Message[]> {
     const messages: Message[] = [];
     while (messages.length < count) messages.push(await this.next());
@@ -119,23 +119,23 @@ export class RawSocket implements RawClient {
 
   async notify(message: unknown): Promise<void> {
     this.send(message);
-    await this.silence();
+    await this.assertSilent();
   }
 
-  /** Makes sure that nothing unread came so far: what the next ping brings is its own answer. */
-  async silence(): Promise<void> {
+  /** Asserts that no message is unread: the next one is the answer to a ping. */
+  async assertSilent(): Promise<void> {
     const id = `ping ${++this.#pings}`;
     assertEquals(await this.ask(call("ping", id)), result(id, "pong"));
   }
 
   async leave(): Promise<void> {
-    await this.silence();
+    await this.assertSilent();
     this.#socket.close();
     await this.closed();
     assertEquals(this.#unread, []);
   }
 
-  hangUp(): void {
+  disconnect(): void {
     this.#socket.close();
   }
 
@@ -148,7 +148,7 @@ export class RawSocket implements RawClient {
 
 // -- POST --
 
-/** Asks by POST. */
+/** Sends each message by POST. */
 export class Post implements RawClient {
   readonly #url: string;
 
@@ -171,7 +171,7 @@ export class Post implements RawClient {
     assertEquals(await this.ask(call("ping", "last")), result("last", "pong"));
   }
 
-  hangUp(): void {}
+  disconnect(): void {}
 
   async #post(message: unknown): Promise<Response> {
     const headers = { "content-type": "application/json" };
@@ -182,7 +182,7 @@ export class Post implements RawClient {
   }
 }
 
-/** Makes sure that somebody new is answered, whatever happened to others. */
+/** Asserts that a new client is answered over WebSocket and POST. */
 export async function assertAlive(url: string): Promise<void> {
   await (await RawSocket.open(url)).leave();
   await new Post(url).leave();
@@ -190,25 +190,25 @@ export async function assertAlive(url: string): Promise<void> {
 
 // -- bare bytes --
 
-/** What came back over HTTP, to the letter. */
+/** An HTTP response as it was received. */
 export interface RawResponse {
   readonly status: number;
   readonly headers: Headers;
   readonly body: string;
 }
 
-/** What is sent over HTTP, to the letter. */
+/** An HTTP request as it is sent. */
 export interface RawRequest {
   readonly method?: string;
   readonly path?: string;
-  /** Take the place of those that a wish brings; `undefined` leaves one out. */
+  /** They replace the usual headers; `undefined` removes one. */
   readonly headers?: Readonly<Record<string, string | undefined>>;
   readonly body?: string;
-  /** `latin1` where each character stands for a byte. */
+  /** With `latin1`, each character is one byte. */
   readonly encoding?: "utf8" | "latin1";
 }
 
-/** A request that may hold whatever `fetch` would not let through. Its connection ends with it. */
+/** Sends a request that may hold what `fetch` would refuse, on a connection of its own. */
 export async function rawRequest(url: string, request: RawRequest): Promise<RawResponse> {
   const socket = await dial(url);
   try {
@@ -219,7 +219,7 @@ export async function rawRequest(url: string, request: RawRequest): Promise<RawR
   }
 }
 
-/** A POST of JSON with headers of the test's choice. */
+/** Sends a POST of JSON with any headers. */
 export function rawPost(
   url: string,
   body: string,
@@ -231,7 +231,7 @@ export function rawPost(
   return rawRequest(url, { method: "POST", body, headers: { ...usual, ...headers }, encoding });
 }
 
-/** Asks for a WebSocket with headers of the test's choice, and leaves at once if it gets one. */
+/** Requests a WebSocket with any headers; disconnects at once if it gets one. */
 export async function rawUpgrade(
   url: string,
   headers: RawRequest["headers"] = {},
@@ -239,7 +239,7 @@ export async function rawUpgrade(
   return await rawRequest(url, { headers: { ...UPGRADE, ...headers } });
 }
 
-/** A WebSocket for frames to the letter, on which the server has answered once. */
+/** Opens a WebSocket to which the test writes bare frames; the server has answered one ping. */
 export async function frameSocket(url: string): Promise<Socket> {
   const socket = await dial(url);
   socket.write(requestText(url, UPGRADE, {}));
@@ -250,10 +250,10 @@ export async function frameSocket(url: string): Promise<Socket> {
   return socket;
 }
 
-/** The kind of frame that is a text. */
+/** The opcode of a text frame. */
 export const TEXT = 1;
 
-/** A frame of a client. Its mask is all zero: the payload stays as it is. */
+/** Makes a client's frame. Its mask is all zeros, which leaves the payload as it is. */
 export function frame(opcode: number, payload: Uint8Array | string, final = true): Uint8Array {
   const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
   assert(bytes.length < 126);
@@ -273,12 +273,12 @@ export async function dial(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  // Once connected, tests look at what was answered, not at how it ended.
+  // Once connected, tests check the answers, not how the connection ended.
   socket.on("error", reject).once("connect", () => resolve(socket));
   return await within(promise, "a connection");
 }
 
-/** The text of a request. */
+/** Gives the text of a request. */
 export function requestText(
   url: string,
   usual: RawRequest["headers"],
@@ -324,13 +324,13 @@ function parseResponse(bytes: Buffer): RawResponse & { complete: boolean } | und
   };
 }
 
-/** Makes sure that a response has a status, and gives it. */
+/** Asserts the status of a response, and returns the response. */
 export function assertStatus(response: RawResponse, status: number): RawResponse {
   assert(response.status === status, `Expected ${status}, got ${response.status} ${response.body}`);
   return response;
 }
 
-/** Makes sure that a response brings what `ping` answers. */
+/** Asserts that a response holds the answer of `ping`. */
 export function assertPong(response: RawResponse): void {
   const { body } = assertStatus(response, 200);
   assert(body.includes('"pong"'), body);

@@ -1,5 +1,5 @@
 /**
- * A server that a test plays by hand, over as many connections as its client makes.
+ * A server that a test plays, over each connection that its client makes.
  */
 import { JsonRpcClient } from "@x/jsonrpc";
 import type { ClientOptions, StandardSocket } from "@x/jsonrpc";
@@ -9,25 +9,25 @@ import { silentLog } from "./log.ts";
 import type { Log } from "./log.ts";
 import { WirePeer } from "./wire.ts";
 
-/** The far ends of a client's connections. */
+/** A client, and the far ends of its connections. */
 export interface Scripted {
   /** The client. It is not connected yet. */
   readonly client: JsonRpcClient;
-  /** What it was told of its connections, in order. */
+  /** Its connection events, in order. */
   readonly events: readonly string[];
-  /** What it logged. */
+  /** Its log. */
   readonly log: Log;
   /** All connections so far, the first one first. */
   readonly wires: readonly WirePeer[];
-  /** The URL and the subprotocols of each attempt. */
+  /** The URL and the subprotocols of each connection attempt. */
   readonly asked: readonly (readonly string[])[];
-  /** How many further attempts are to be refused. */
+  /** How many further attempts fail. */
   refuse: number;
-  /** The nth connection, as soon as it is there; 0 is the first. */
+  /** Waits for the nth connection; 0 is the first. */
   wire(nth: number): Promise<WirePeer>;
 }
 
-/** A client that comes back at once, and its far ends. */
+/** Creates a client that reconnects at once, and plays its server. */
 export function scripted(
   options: ClientOptions = {},
   target: ConstructorParameters<typeof JsonRpcClient>[0] = "ws://scripted.example",
@@ -45,7 +45,7 @@ export function scripted(
     wires.push(new WirePeer(far));
     return near;
   }
-  // A function called with `new` gives what it returns.
+  // A function that is called with `new` may return another object.
   function WebSocket(url: string, protocols?: string[]): StandardSocket {
     return makeSocket(url, protocols);
   }

@@ -54,7 +54,7 @@ export async function serveHere(app: LocalApp, port = 0): Promise<LocalServer> {
   return { url: `http://${host}`, ws: `ws://${host}`, stop, [Symbol.asyncDispose]: stop };
 }
 
-/** Serves an app through `./node`, whatever runtime this is. */
+/** Serves an app through `./node`, on any runtime. */
 export async function serveOnNode(app: LocalApp): Promise<LocalServer> {
   const server = await serve(app, LOOPBACK);
   const { url } = server;

@@ -1,5 +1,5 @@
 /**
- * A server as one that was written for Python's aiohttp-json-rpc would be moved here.
+ * A server that was written for Python's aiohttp-json-rpc, after its migration.
  */
 import { JsonRpc, RpcInvalidParamsError, RpcServerError } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";

@@ -1,5 +1,5 @@
 /**
- * A server of a cluster: it shares its topics with others through an engine.
+ * A server of a cluster: it shares its topics with others through Redis or NATS.
  *
  *     deno run -A tests/programs/cluster_node.ts redis|nats PORT NAME
  */
@@ -19,7 +19,7 @@ const rpc = new JsonRpc({ broker, maxBufferedBytes: 64 * 1024 * 1024 })
   .topic("room.*", { history: { size: 20_000 } })
   .topic("short.*", { history: { size: 5 } })
   .method("ping", () => "pong")
-  // Publishes as fast as it can, and answers when the engine has taken everything.
+  // Publishes as fast as it can, and answers when the broker has accepted everything.
   .method("publish", async ([topic, from, to]: [`room.${string}`, number, number]) => {
     const positions: Promise<string>[] = [];
     for (let n = from; n < to; n++) positions.push(rpc.publish(topic, `${name} ${n}`).position);

@@ -1,6 +1,6 @@
 /**
- * The server that the suite talks to: one method for each thing that can happen. It listens as its runtime
- * does by itself; with `--through-node` it does so through `./node`, on any runtime. `PORT` says where.
+ * The server of the conformance suite: one method for each case. It listens on its runtime's own server or, with
+ * `--through-node`, through `./node`. `PORT` is its port.
  */
 import process from "node:process";
 import { guard, JsonRpc, RpcError, RpcInvalidParamsError } from "@x/jsonrpc";
@@ -9,11 +9,11 @@ import { serve } from "@x/jsonrpc/node";
 import { serveHere } from "../helpers/server.ts";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 
-/** So few that places which are never given back are soon missed. */
+/** A low limit, so that a connection which is still counted after its end is soon noticed. */
 const MAX_CONNECTIONS = 200;
 
 const noted = new Map<string, number>();
-const nobody = guard(() => false);
+const refuseAll = guard(() => false);
 
 /** What `fail` throws, by name. */
 const thrown: Record<string, () => unknown> = {
@@ -63,21 +63,21 @@ const given: Record<string, () => unknown> = {
 };
 
 const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
-  // what the examples of the specification call
+  // methods of the specification's examples
   .method("subtract", { names: ["minuend", "subtrahend"] }, subtract)
   .method("sum", (numbers: number[]) => numbers.reduce((sum, each) => sum + each, 0))
   .method("get_data", () => ["hello", 5])
   .method("update", () => {})
   .method("notify_hello", () => {})
   .method("notify_sum", () => {})
-  // what comes back
+  // methods that return
   .method("ping", () => "pong")
   .method("echo", (params: unknown) => params)
   .method("later", async (params: unknown) => (await turns(3), params))
   .method("large", ([length]: [number]) => "a".repeat(length))
   .method("polluted", () => ({} as { polluted?: unknown }).polluted ?? "no")
   .method("give", ([what]: [string]) => given[what]?.())
-  // what goes wrong
+  // methods that fail
   .method("fail", ([how]: [string]) => {
     throw thrown[how]?.();
   })
@@ -91,7 +91,7 @@ const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
   .method("refuseAtLength", ([length]: [number]) => {
     throw new RpcError(402, "a".repeat(length));
   })
-  // what leaves a trace
+  // methods with side effects
   .method("note", ([key]: [string]) => note(key))
   .method("noteAndFail", ([key]: [string]) => {
     note(key);
@@ -104,7 +104,7 @@ const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
     new Promise((resolve) => {
       signal.addEventListener("abort", () => resolve(note(key)));
     }))
-  // what asks back
+  // methods that call the client
   .method("askBack", (params: unknown, request) => request.call("question", params))
   .method("nest", nest)
   .method("report", async (steps: string[], request) => {
@@ -119,8 +119,8 @@ const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS })
   .topic("news")
   .topic("weather", { retain: true })
   .topic("room.*", { retain: true })
-  .topic("secret", { guards: [nobody] })
-  .method("hidden", { use: [nobody] }, () => "seen");
+  .topic("secret", { guards: [refuseAll] })
+  .method("hidden", { use: [refuseAll] }, () => "seen");
 
 function subtract({ minuend, subtrahend }: { minuend?: unknown; subtrahend?: unknown }): number {
   if (typeof minuend !== "number" || typeof subtrahend !== "number") {
@@ -135,7 +135,7 @@ function note(key: string): number {
   return times;
 }
 
-/** Goes down by asking the caller, who asks this again. */
+/** Calls the client, which calls this method again, until the depth is 0. */
 async function nest([depth]: [number], request: RpcRequest): Promise<string> {
   if (depth === 0) return "bottom";
   return `${depth} ${await request.call("nest", [depth - 1])}`;

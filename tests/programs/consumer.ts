@@ -1,6 +1,6 @@
 /**
- * What a project does that has the package and nothing beside it. The test of the package copies this file
- * into such a project, type-checks it there and runs it.
+ * A project with the package and nothing beside it. The test of the package copies this file into a new project,
+ * type-checks it there and runs it.
  */
 import { connect, guard, JsonRpc, RpcInvalidParamsError, type } from "@x/jsonrpc";
 import type { CallOptions, RpcRequest } from "@x/jsonrpc";
@@ -44,7 +44,7 @@ await untyped.close();
 await client.close();
 console.log(await import("@x/jsonrpc/node").then(() => "./node loads", ({ message }) => message));
 
-// Never run: what the compiler must refuse, or the types have become `any` on their way.
+// Never run. If the compiler accepts one of these, the package's types have become `any`.
 export async function refused(): Promise<void> {
   // @ts-expect-error -- no such method
   await client.call("nothing");

@@ -1,5 +1,5 @@
 /**
- * What a project does that has the package and the peers of `./node`: serves over a real socket, and calls.
+ * A project with the package and the peers of `./node`: serves on a real socket, and calls.
  */
 import { connect, JsonRpc } from "@x/jsonrpc";
 import { type NodeServer, serve } from "@x/jsonrpc/node";
@@ -24,7 +24,7 @@ const sums: number[] = [
 ];
 console.log(...sums, await client.call("ask"), await heard);
 
-// A client that was connected goes on trying, one that never was is told.
+// A client that was connected tries again; the first connect() of another one rejects.
 const trying = new Promise<number>((resolve) => {
   client.addEventListener("reconnecting", ({ attempt }) => attempt === 2 && resolve(attempt));
 });

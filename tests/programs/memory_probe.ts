@@ -1,6 +1,6 @@
 /**
- * A server and its clients in one process that does one thing a great many times, and writes how much memory
- * was in use between. Needs the garbage collector to be at hand: `--expose-gc`, but on Bun.
+ * A server and its clients in one process that does one thing many times, and prints how much memory was in use
+ * in between. Needs the garbage collector: `--expose-gc` on Deno and Node.
  *
  * Arguments: what to do, and how often.
  */
@@ -14,11 +14,11 @@ import { serveHere } from "../helpers/server.ts";
 import type { LocalServer } from "../helpers/server.ts";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 
-/** What was found out, as the last line on stdout. */
+/** The findings, which are the last line on stdout. */
 export interface Findings {
-  /** Bytes in use after each tenth of the work, behind a collection of garbage. */
+  /** Bytes in use after each tenth of the work and a garbage collection. */
   readonly heap: readonly number[];
-  /** What should be zero: connections, subscribers, calls in flight that were left. */
+  /** Counts that should be zero: connections, subscribers and calls that are left. */
   readonly left: Readonly<Record<string, number>>;
 }
 
@@ -30,7 +30,7 @@ interface Collectors {
 const { gc, Bun } = globalThis as Collectors;
 const POINTS = 10;
 
-/** Bytes in use once nothing more can be given back. */
+/** Gives the bytes in use after repeated garbage collections. */
 async function heapUsed(): Promise<number> {
   for (let round = 0; round < 3; round++) {
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -42,7 +42,7 @@ async function heapUsed(): Promise<number> {
   return (await import(jsc) as { heapStats(): { heapSize: number } }).heapStats().heapSize;
 }
 
-/** Does the work in tenths, and looks at the memory behind each. */
+/** Does the work in tenths, and measures the memory after each. */
 async function measured(times: number, work: (count: number) => Promise<void>): Promise<number[]> {
   const heap: number[] = [];
   for (let point = 0; point < POINTS; point++) {
@@ -52,7 +52,7 @@ async function measured(times: number, work: (count: number) => Promise<void>): 
   return heap;
 }
 
-/** Calls through one connection, some hundred at a time. */
+/** Makes calls through one connection, some hundred at a time. */
 async function calls(times: number, server: LocalServer): Promise<Findings> {
   const client = await connect(server.ws);
   let wrong = 0;
@@ -70,7 +70,7 @@ async function calls(times: number, server: LocalServer): Promise<Findings> {
 const WAVE = 250;
 const NAMES = ["echo", "later"];
 
-/** Connections that subscribe to a topic of their own and vanish without a word. */
+/** Opens connections that subscribe to a topic of their own and vanish without a close frame. */
 async function drops(times: number, server: LocalServer): Promise<Findings> {
   let next = 0;
   const heap = await measured(times, async (count) => {
@@ -85,7 +85,7 @@ async function drops(times: number, server: LocalServer): Promise<Findings> {
     left: {
       connections: rpc.connections.size,
       subscribers: [...rpc.subscribers(topics)].length,
-      reached: rpc.publish("news", "anybody?").deliveries,
+      reached: rpc.publish("news", "is anyone there?").deliveries,
     },
   };
 }
@@ -107,7 +107,7 @@ async function drop(url: string, topic: string): Promise<void> {
   socket.resetAndDestroy();
 }
 
-/** POSTs, some at a time. */
+/** Makes POSTs, some at a time. */
 async function posts(times: number, server: LocalServer): Promise<Findings> {
   const client = await connect(server.url);
   const heap = await measured(times, async (count) => {
@@ -119,11 +119,11 @@ async function posts(times: number, server: LocalServer): Promise<Findings> {
   return { heap, left: {} };
 }
 
-// Without a heartbeat: Deno keeps a socket that vanished until its idle timer has run out.
+// Without a heartbeat, since Deno keeps a vanished socket until its idle timer ends.
 const rpc = new JsonRpc({
   logger: { ...console, debug() {}, info() {}, warn() {} },
   heartbeatMs: 0,
-  // As many are remembered by name for a while; the default of 10,000 would hide the rest.
+  // The server remembers this many names of topics; the default of 10,000 would hide a leak.
   broker: memoryBroker({ maxIdleTopics: 100 }),
 })
   .method("echo", (params: unknown) => params)

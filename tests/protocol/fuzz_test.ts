@@ -144,7 +144,7 @@ for (const { label, runtime: name, args } of targets) {
           const due = said.flatMap(idsToAnswer).length;
           while (idsOf(answers).length < due) answers.push(await line.next());
           assertAnswered(answers, said);
-          await line.silence();
+          await line.assertSilent();
         }),
         { numRuns: 30, endOnFailure: true },
       );

@@ -30,7 +30,7 @@ test("calls of the Python client are answered: its ids start at 0, and params ar
     result("an id of its own", "pong"),
     result(1.5, 2),
   ]);
-  line.hangUp();
+  line.disconnect();
 });
 
 test("a call through the Python client's context has `args` and `kwargs`, also empty ones", async () => {
@@ -42,7 +42,7 @@ test("a call through the Python client's context has `args` and `kwargs`, also e
   const echo = `{"jsonrpc": "2.0", "method": "echo", "id": 1, "params": ${some}}`;
   assertEquals(await line.ask(ping), result(0, "pong"));
   assertEquals(await line.ask(echo), result(1, { args: [1, "two"], kwargs: { three: 3 } }));
-  line.hangUp();
+  line.disconnect();
 });
 
 test("calls of rpc.js are answered: its ids start at 1, and params are null if there are none", async () => {
@@ -56,7 +56,7 @@ test("calls of rpc.js are answered: its ids start at 1, and params are null if t
   const answers = [];
   for (const text of said) answers.push(await line.ask(text));
   assertEquals(answers, [result(1, "pong"), result(2, "pong"), result(3, [])]);
-  line.hangUp();
+  line.disconnect();
 });
 
 test("params that are neither array nor object reach only methods with `scalarParams`", async () => {
@@ -67,12 +67,12 @@ test("params that are neither array nor object reach only methods with `scalarPa
   for (const [id, params] of ["text", "", 0, 1.5, true, false].entries()) {
     assertEquals(await line.ask(say(id, params)), result(id, params));
   }
-  line.hangUp();
+  line.disconnect();
 
   await using strict = await serveHere(likeAiohttp({ scalarParams: false }));
   const other = await RawSocket.open(strict.ws);
   assertEquals((await other.ask(say(0, "text"))).error?.code, -32600);
-  other.hangUp();
+  other.disconnect();
 });
 
 test("methods of a group are called by prefix, two underscores and name", async () => {
@@ -83,7 +83,7 @@ test("methods of a group are called by prefix, two underscores and name", async 
   const listed = await namesOf(line, "get_methods");
   const builtIn = ["get_methods", "get_subscriptions", "get_topics", "subscribe", "unsubscribe"];
   for (const name of ["math__double", "ping", ...builtIn]) assert(listed.includes(name), name);
-  line.hangUp();
+  line.disconnect();
 });
 
 test("errors have a code that the Python client knows, since it drops others and waits for ever", async () => {
@@ -105,7 +105,7 @@ test("errors have a code that the Python client knows, since it drops others and
     [null, -32700],
   ]);
   assertEquals(answers[3]?.error, { code: -32050, message: "Computer says no", data: [1] });
-  line.hangUp();
+  line.disconnect();
 });
 
 test("subscribe and unsubscribe accept a topic or a list, and answer all subscriptions", async () => {
@@ -126,7 +126,7 @@ test("subscribe and unsubscribe accept a topic or a list, and answer all subscri
   assertEquals(await say("unsubscribe", 5, '"news"'), result(5, ["sport"]));
   assertEquals(await say("unsubscribe", 6, '"news"'), result(6, ["sport"]));
   assertEquals(await say("unsubscribe", 7, '["sport", "no such topic"]'), result(7, []));
-  line.hangUp();
+  line.disconnect();
 });
 
 test("an event is a notification named as its topic, with the data as it is", async () => {
@@ -138,7 +138,7 @@ test("an event is a notification named as its topic, with the data as it is", as
   for (const data of events) rpc.publish("news", data);
   const heard = await line.some(events.length);
   assertEquals(heard, events.map((params) => ({ jsonrpc: "2.0", method: "news", params })));
-  line.hangUp();
+  line.disconnect();
 });
 
 test("an event that is no array or object comes in an array with `wrapScalars`", async () => {
@@ -152,7 +152,7 @@ test("an event that is no array or object comes in an array with `wrapScalars`",
   assertEquals(heard.map(({ params }) => params), [["12:00"], [0], [false], [null], ["a"], {
     b: 1,
   }]);
-  line.hangUp();
+  line.disconnect();
 });
 
 test("the retained event follows the answer to subscribe, when rpc.js starts to listen", async () => {
@@ -163,8 +163,8 @@ test("the retained event follows the answer to subscribe, when rpc.js starts to 
   line.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":"news"}');
   const event = { jsonrpc: "2.0", method: "news", params: "We are live" };
   assertEquals(await line.some(2), [result(1, ["news"]), event]);
-  await line.silence();
-  line.hangUp();
+  await line.assertSilent();
+  line.disconnect();
 });
 
 test("an event that a method publishes also reaches its caller, if that is subscribed", async () => {
@@ -175,7 +175,7 @@ test("an event that a method publishes also reaches its caller, if that is subsc
   const both = await line.some(2);
   assert(both.some(({ id, result }) => id === 1 && result === 1));
   assert(both.some(({ method, params }) => method === "news" && params === "extra"));
-  line.hangUp();
+  line.disconnect();
 });
 
 test("a call of the server accepts the Python client's answers: a value, null or an error", async () => {
@@ -196,7 +196,7 @@ test("a call of the server accepts the Python client's answers: a value, null or
     const answer = await line.next();
     assertEquals(answer.error?.code ?? answer.result, outcome);
   }
-  line.hangUp();
+  line.disconnect();
 });
 
 test("a call of the server may go out while others wait, and ids of both sides do not mix", async () => {
@@ -211,7 +211,7 @@ test("a call of the server may go out while others wait, and ids of both sides d
   const answers = await line.some(3);
   assertEquals(answers.map(({ id }) => id), [3, 2, 1]);
   assertEquals(answers.map(({ result }) => result), questions.map(({ id }) => id));
-  line.hangUp();
+  line.disconnect();
 });
 
 /** What a method that lists names gives, in the order of the alphabet. */

@@ -15,7 +15,7 @@ import { proxy } from "../helpers/proxy.ts";
 import type { Fate, Link, Proxy, Way } from "../helpers/proxy.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
-import { newKey, notedOf, placesAreFree } from "../conformance/case.ts";
+import { newKey, noConnectionIsLeft, notedOf } from "../conformance/case.ts";
 import { targets } from "../helpers/targets.ts";
 import type { Target } from "../helpers/targets.ts";
 import { needs } from "../helpers/needs.ts";
@@ -278,7 +278,7 @@ for (const target of targets) {
       const [{ url }, between] = await running;
       await fault.run(between, url);
       await assertAlive(url);
-      await placesAreFree(url);
+      await noConnectionIsLeft(url);
     });
   }
   after(async () => {

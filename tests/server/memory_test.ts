@@ -21,13 +21,13 @@ const MARGIN = 1024 * 1024;
 
 const isFull = process.env.MEMORY_TEST === "full";
 
-const works: Readonly<Record<string, readonly [what: string, part: number, full: number]>> = {
+const workloads: Readonly<Record<string, readonly [what: string, part: number, full: number]>> = {
   calls: ["calls through one connection", 200_000, 1_000_000],
   drops: ["clients that subscribe and vanish", 2_000, 10_000],
   posts: ["POSTs", 2_000, 50_000],
 };
 
-for (const [name, [what, part, full]] of Object.entries(works)) {
+for (const [name, [what, part, full]] of Object.entries(workloads)) {
   const times = isFull ? full : part;
   test(`memory is the same after ${times} ${what}`, async () => {
     const here = await runtime(runtimeHere);

@@ -1,5 +1,5 @@
 /**
- * A broker that takes its time, as one behind a network does, and fails when it is told to.
+ * A broker that answers late, as one behind a network does, and fails if a test makes it.
  */
 import type {
   Broker,
@@ -16,15 +16,15 @@ import { memoryBroker } from "../../../src/brokers/memory.ts";
 /** How a {@linkcode LateBroker} waits: for the next turn, unless a test says otherwise. */
 export type Delay = (what: "publish" | "subscribe" | "unsubscribe" | "history") => Promise<unknown>;
 
-/** Answers later than it is asked; its events come later still, each sink's in order. */
+/** Answers after a delay; events reach each sink after a further delay, in order. */
 export class LateBroker implements Broker {
-  /** What was asked of the engine, in order: `subscribe a`, `unsubscribe a`. */
+  /** Requests to the engine, in order: `subscribe a`, `unsubscribe a`. */
   readonly asked: string[] = [];
-  /** Sinks that hear something now. */
+  /** Sinks that receive events now. */
   readonly sinks = new Set<BrokerSink>();
-  /** What each answer waits for. */
+  /** Delays each answer. */
   delay: Delay;
-  /** What each event waits for on its way to a sink. */
+  /** Delays each event on its way to a sink. */
   onTheWay: () => Promise<unknown>;
   #engine = memoryBroker();
 
@@ -69,7 +69,7 @@ export class LateBroker implements Broker {
     this.sinks.clear();
   }
 
-  /** The engine loses its data: every topic begins anew, and those who hear it are told. */
+  /** Loses the data of the engine: every topic starts again, and each sink gets a gap. */
   loseAll(position: Position): void {
     this.#engine = memoryBroker();
     for (const sink of this.sinks) sink.gap(position);
@@ -106,7 +106,7 @@ class LateSink implements BrokerSink {
   }
 }
 
-/** The next turn. */
+/** Waits for the next turn of the event loop. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }

@@ -1,5 +1,5 @@
 /**
- * A bare client that hears topics with positions, and takes them along to another server.
+ * A client without a line of ours that subscribes with `recover`, and moves from server to server.
  */
 import { until } from "../deferred.ts";
 
@@ -11,7 +11,7 @@ interface Message {
   readonly error?: { readonly code: number; readonly message: string };
 }
 
-/** What `subscribe` answers a client that recovers. */
+/** The answer of `subscribe` to a client that recovers. */
 interface Recovery {
   readonly subscriptions: readonly string[];
   readonly positions: Readonly<Record<string, string>>;
@@ -20,28 +20,28 @@ interface Recovery {
 
 /** One client. */
 export class RoamingClient {
-  /** What was heard, by topic. */
+  /** The received events, by topic. */
   readonly received = new Map<string, unknown[]>();
-  /** Topics of which something was lost, as the server said. */
+  /** Topics for which the server reported a gap. */
   readonly gaps: string[] = [];
   readonly #topics: readonly string[];
-  readonly #hear: (topic: string, data: unknown) => void;
+  readonly #onEvent: (topic: string, data: unknown) => void;
   readonly #positions = new Map<string, string>();
   readonly #answers = new Map<number, (message: Message) => void>();
   #socket: WebSocket | undefined;
   #calls = 0;
 
   /**
-   * @param topics What it hears.
-   * @param hear Takes each event in place of `heard`.
+   * @param topics The topics to subscribe to.
+   * @param onEvent Receives each event in place of `received`.
    */
-  constructor(topics: readonly string[], hear?: (topic: string, data: unknown) => void) {
+  constructor(topics: readonly string[], onEvent?: (topic: string, data: unknown) => void) {
     this.#topics = topics;
-    this.#hear = hear ?? ((topic, data) => this.received.get(topic)?.push(data));
+    this.#onEvent = onEvent ?? ((topic, data) => this.received.get(topic)?.push(data));
     for (const topic of topics) this.received.set(topic, []);
   }
 
-  /** How many events were heard. */
+  /** The number of received events. */
   get count(): number {
     let count = 0;
     for (const { length } of this.received.values()) count += length;
@@ -53,13 +53,13 @@ export class RoamingClient {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Connects to a server and goes on where it was. Tries again while the server cannot. */
+  /** Connects to a server and recovers its topics. Tries again while the server's broker is unavailable. */
   async move(url: string): Promise<void> {
     this.leave();
     const socket = new WebSocket(url.replace("http", "ws"));
     this.#socket = socket;
     socket.addEventListener("message", ({ data }) => {
-      // Nothing counts that a connection brings which was left.
+      // Ignore the messages of a connection that was left.
       if (socket === this.#socket) this.#take(JSON.parse(data));
     });
     socket.addEventListener("close", () => {
@@ -73,7 +73,7 @@ export class RoamingClient {
     await until(() => this.#subscribe());
   }
 
-  /** Goes without a word. */
+  /** Disconnects. */
   leave(): void {
     const socket = this.#socket;
     this.#socket = undefined;
@@ -100,7 +100,7 @@ export class RoamingClient {
     try {
       answer = await this.call("subscribe", params) as Recovery;
     } catch (error) {
-      // The engine is away.
+      // The broker is unavailable.
       if (String(error).includes("-32009")) return false;
       throw error;
     }
@@ -109,14 +109,14 @@ export class RoamingClient {
 
   #take({ id, method, params, result, ...rest }: Message): void {
     if (id !== undefined) {
-      // Before any event of it.
+      // Positions first: events may follow at once.
       this.#settle(result as Partial<Recovery> | undefined);
       this.#answers.get(id)?.({ id, result, ...rest });
     }
     if (method !== "rpc.message" || params === undefined) return;
     this.#positions.set(params.topic, params.position);
     if (params.gap) this.gaps.push(params.topic);
-    else this.#hear(params.topic, params.data);
+    else this.#onEvent(params.topic, params.data);
   }
 
   #settle({ positions, recovered }: Partial<Recovery> = {}): void {

@@ -1,23 +1,23 @@
 /**
- * The network between one process and an engine, which can fail for that process alone.
+ * A TCP proxy between one process and an engine: the network can fail for that process alone.
  */
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 
-/** A wire to an engine. */
-export interface EngineWire {
+/** An engine behind the proxy. */
+export interface EngineProxy {
   readonly port: number;
-  /** Lets nothing more come from the engine over what is connected; what goes to it still arrives. */
+  /** Drops all that the engine sends over the open connections; it still receives. */
   mute(): void;
-  /** Breaks it: what is connected ends, and nothing connects. */
+  /** Ends all connections, and refuses new ones. */
   break(): Promise<void>;
-  /** Mends it. */
+  /** Accepts connections again. */
   mend(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Lays a wire. */
-export async function layWire(target: number): Promise<EngineWire> {
+/** Puts a proxy in front of an engine's port. */
+export async function engineProxy(target: number): Promise<EngineProxy> {
   const ends = new Set<Socket>();
   const answers = new Map<Socket, Socket>();
   let server = await listen(0);
