@@ -66,6 +66,7 @@ export type { Guard } from "./src/core/guard.ts";
 export type { CallOptions } from "./src/core/pending_calls.ts";
 export type { CallMiddleware, Handler, RpcRequest } from "./src/core/request.ts";
 export type { Schema } from "./src/core/schema.ts";
+export type { Transport } from "./src/core/transport.ts";
 export type { StandardSocket } from "./src/core/web_socket_channel.ts";
 export type { RpcErrorOptions } from "./src/protocol/errors.ts";
 export type { Limits } from "./src/protocol/limits.ts";

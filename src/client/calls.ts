@@ -1,27 +1,38 @@
 /**
- * A client's calls: from a method and its params to a text on the link, and to a promise.
+ * A client's calls: from a method and its params to a message, and from its answer to a promise.
  *
  * @module
  */
 
 import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "../core/api.ts";
-import { checkLength } from "../protocol/limits.ts";
-import type { SessionLimits } from "../protocol/limits.ts";
-import type { ReconnectingConnection } from "./reconnect.ts";
-import type { Logger } from "../util/logger.ts";
 import { PendingCalls, toError } from "../core/pending_calls.ts";
 import type { CallOptions, CallRequest } from "../core/pending_calls.ts";
+import { checkLength } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
 import { outgoingText } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
+import type { Logger } from "../util/logger.ts";
+import type { ReconnectingConnection } from "./reconnect.ts";
 
-/** Calls that go out together. */
+/** Gathers the calls and notifications of one batch. */
 export interface CallBatch<A extends Api = UnknownApi> {
-  /** Adds a call. Its promise settles as that of {@linkcode JsonRpcClient.call} does. */
+  /**
+   * Adds a call.
+   *
+   * @param method The method's name.
+   * @param rest Params, then options of the call.
+   * @returns What the method gave, as {@linkcode JsonRpcClient.call} does.
+   */
   call<Name extends NameOf<A["methods"]>>(
     method: Name,
     ...rest: CallArguments<A["methods"][Name], CallOptions>
   ): Promise<ResultOf<A["methods"][Name]>>;
-  /** Adds a notification. */
+  /**
+   * Adds a notification.
+   *
+   * @param method The method's name.
+   * @param params An array (by position), an object (by name), or none.
+   */
   notify<Name extends NameOf<A["methods"]>>(
     method: Name,
     params?: ParamsOf<A["methods"][Name]>,
@@ -34,13 +45,13 @@ export class Calls {
   readonly #connection: ReconnectingConnection;
   readonly #limits: SessionLimits;
   readonly #logger: Logger;
-  // Batches under way: by the first id of each, all of them.
+  // The ids of each batch that waits for its answer, by the first of them.
   readonly #batches = new Map<unknown, readonly number[]>();
 
   /**
-   * @param limits Which bounds hold.
+   * @param limits The limits of the client.
    * @param logger Where errors are written that belong to no call.
-   * @param connect Makes the link that calls go out on.
+   * @param connect Makes the connection, given the calls that wait for an answer.
    */
   constructor(
     limits: SessionLimits,
@@ -54,12 +65,12 @@ export class Calls {
       logger,
       unmatched: (message) => this.#unmatched(message),
       cancel: (id) => this.#connection.cancel(id),
-      refused: (id, call) => this.#connection.refused(id, call),
+      refused: (id, call) => this.#connection.retry(id, call),
     });
     this.#connection = connect(this.#pending);
   }
 
-  /** The link that calls go out on. */
+  /** The connection that calls are sent on. */
   get connection(): ReconnectingConnection {
     return this.#connection;
   }
@@ -67,7 +78,9 @@ export class Calls {
   /**
    * Makes a call.
    *
+   * @param request The call.
    * @param send Sends its text. @default {as soon as there is a connection}
+   * @returns The result.
    */
   call(
     request: CallRequest,
@@ -79,13 +92,20 @@ export class Calls {
   /**
    * Sends a notification.
    *
-   * @throws {RpcConnectionError} Where the client is closed.
+   * @param method The method's name.
+   * @param params An array, an object, or none.
+   * @throws {RpcConnectionError} If the client is closed.
    */
   notify(method: string, params?: unknown): void {
     this.#connection.send(outgoingText({ method, params }, this.#limits.maxMessageBytes), []);
   }
 
-  /** Gathers calls and sends them as one message. */
+  /**
+   * Gathers calls and sends them as one message.
+   *
+   * @param build Makes the calls.
+   * @returns What `build` gave.
+   */
   batch<Results>(build: (batch: CallBatch<Api>) => Results): Results {
     const { maxMessageBytes } = this.#limits;
     const texts: string[] = [];
@@ -107,9 +127,12 @@ export class Calls {
     try {
       const results = build(batch);
       const text = checkLength(`[${texts.join(",")}]`, maxMessageBytes, 'send "batch"');
-      // A batch without entries would be an error of the protocol: nothing to do is nothing to send.
+      // The specification makes an empty batch an error, so none is sent.
       if (texts.length > 0) this.#connection.send(text, ids);
-      if (ids.length > 0) this.#remember(ids, answers);
+      if (ids.length > 0) {
+        this.#batches.set(ids[0], ids);
+        void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
+      }
       return results;
     } catch (error) {
       for (const id of ids) this.#pending.fail(id, error);
@@ -118,7 +141,7 @@ export class Calls {
     }
   }
 
-  /** Takes an error that belongs to no single call: to a whole batch, or to nobody knows what. */
+  /** Handles an error without an id: it is about a whole batch, or about a message unknown. */
   #unmatched(message: Message): void {
     const error = toError("a message", message.error);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
@@ -127,10 +150,5 @@ export class Calls {
       this.#logger.warn(`The server refused a message: ${error.message} (${error.code})`);
     }
     for (const id of ids ?? []) this.#pending.fail(id, error);
-  }
-
-  #remember(ids: readonly number[], answers: readonly Promise<unknown>[]): void {
-    this.#batches.set(ids[0], ids);
-    void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
   }
 }

@@ -1,103 +1,127 @@
 /**
- * A client's end of a connection: a conversation, from the attempt to open a socket to its end.
+ * A client's end of one connection: a session, from the attempt to open it to its end.
  *
  * @module
  */
 
 import { closeText } from "../core/channel.ts";
 import type { Channel, Receiver } from "../core/channel.ts";
-import type { ClientBounds, ClientOptions } from "./options.ts";
+import { Dispatcher } from "../core/dispatcher.ts";
+import type { PendingCalls } from "../core/pending_calls.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
-import type { Connector } from "./web_socket.ts";
-import { isThenable } from "../util/maybe_promise.ts";
-import type { PendingCalls } from "../core/pending_calls.ts";
-import { Dispatcher } from "../core/dispatcher.ts";
-import { openSocket } from "../core/web_socket_channel.ts";
-import type { StandardSocket } from "../core/web_socket_channel.ts";
+import type { Transport } from "../core/transport.ts";
+import { describeError, RpcConnectionError } from "../protocol/errors.ts";
+import { parseMessage } from "../protocol/message.ts";
+import type { Message } from "../protocol/message.ts";
+import { runSafely } from "../util/maybe_promise.ts";
 import { OneShotTimer } from "../util/timer.ts";
+import type { ClientLimits, ClientOptions } from "./options.ts";
 
-/** What sessions are made of. */
+/** What the connections of a client are made of. */
 export interface ClientConnectionOptions {
-  /** Makes the socket. */
-  readonly connector: Connector;
-  /** What runs calls of the server. */
+  /** Opens the connection. */
+  readonly transport: Transport;
+  /** Runs what the server calls. */
   readonly host: SessionHost;
-  /** Where calls wait. */
+  /** The calls that wait for an answer. */
   readonly pending: PendingCalls;
   /** How long things may take. */
-  readonly bounds: ClientBounds;
-  /** Runs before the session counts as open. */
+  readonly limits: ClientLimits;
+  /** Runs before the connection counts as open. */
   readonly prepare: ClientOptions["prepare"];
 }
 
-/** What a session tells: that it is open and, later, that it has ended; or that it never will be. */
+/** What a connection reports: that it is open and, later, that it has ended; or that it never opened. */
 export interface ClientConnectionEvents {
   /** Called at most once. */
-  opened(session: ClientConnection): void;
+  opened(connection: ClientConnection): void;
   /** Called at most once, instead of `opened`. */
   refused(why: string, cause?: unknown): void;
   /** Called at most once, after `opened`. */
   ended(code: number, reason: string): void;
 }
 
-/** One generation of a client's connection. Once it has ended, nothing of it is heard any more. */
+/** One connection of a client. After it has ended it reports nothing more. */
 export class ClientConnection extends RpcSession implements Receiver {
   protected override readonly dispatcher: Dispatcher;
   readonly #options: ClientConnectionOptions;
+  readonly #name: string;
   readonly #events: ClientConnectionEvents;
-  // For what is due next: the end of the attempt, a look for signs of life, the end of a good-bye.
+  readonly #attempt = new AbortController();
+  // For what is due next: the end of the attempt, a heartbeat, the end of the closing handshake.
   readonly #timer = new OneShotTimer();
-  #socket: StandardSocket | undefined;
   #ready = false;
   #over = false;
-  #heardAt = -1;
+  #receivedAt = -1;
   #openedAt = 0;
 
   /**
    * @param options What it is made of.
-   * @param events Who is told.
+   * @param events Where it reports.
    */
   constructor(options: ClientConnectionOptions, events: ClientConnectionEvents) {
-    const { connector: { name: url }, host, pending } = options;
+    const { transport: { name: url = "the server" }, host, pending } = options;
     super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null }, pending);
     this.dispatcher = new Dispatcher(host, this, pending);
+    this.#name = url;
     this.#options = options;
     this.#events = events;
   }
 
-  /** Whether it was of use: the server said something, or stayed for a while. */
+  /** Whether it was of use: the server sent something, or it lasted for a while. */
   get usable(): boolean {
-    return this.#heardAt >= 0 || this.lasted;
+    return this.#receivedAt >= 0 || this.lasted;
   }
 
-  /** Whether it stayed for a while. */
+  /** Whether it lasted for a while. */
   get lasted(): boolean {
     return performance.now() - this.#openedAt > LASTED_MS;
   }
 
-  /** Begins. */
+  /** Begins the attempt to connect. */
   start(): void {
-    const { connector, bounds: { connectMs } } = this.#options;
+    const { transport, limits: { connectMs } } = this.#options;
     if (connectMs > 0) {
       this.#timer.setUnref(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
     }
-    const failed = (error: unknown) => this.#refuse(`(${error})`, error);
-    try {
-      const socket = connector.connect();
-      if (!isThenable(socket)) return this.#use(socket);
-      socket.then((made) => this.#use(made), failed);
-    } catch (error) {
-      failed(error);
-    }
+    runSafely(() =>
+      transport.open({
+        maxMessageBytes: this.host.limits.maxMessageBytes,
+        signal: this.#attempt.signal,
+        opened: (channel) => this.#opened(channel),
+        refused: (code, reason) => this.closed(code, reason),
+      }), (error) => this.#refuse(`(${error})`, error));
   }
 
   override receive(text: string | undefined): void {
-    this.#heardAt = performance.now();
+    this.#receivedAt = performance.now();
     super.receive(text);
   }
 
   markAlive(): void {}
+
+  exchanged(ids: readonly number[], answer: string | Error, status = ""): void {
+    const { pending, host: { limits: { maxDepth }, logger } } = this.#options;
+    let failure: unknown = answer;
+    if (typeof answer === "string") {
+      failure = undefined;
+      try {
+        if (answer !== "") settleAll(pending, ids, parseMessage(answer, maxDepth));
+      } catch (error) {
+        failure = error;
+      }
+    }
+    // A notification needs no answer, and a cancelled call no error.
+    if (ids.length > 0 ? !ids.some((id) => pending.awaits(id)) : answer === "") return;
+    const message = answer instanceof Error
+      ? answer.message
+      : `${this.#name} did not answer the call: ${status} ${answer.slice(0, 200)}`;
+    // The carrier cannot tell whether the message had arrived before the exchange failed.
+    const error = new RpcConnectionError(message, "unknown", { cause: failure });
+    for (const id of ids) pending.fail(id, error);
+    if (ids.length === 0) logger.warn(`A notification failed: ${describeError(error)}`);
+  }
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
@@ -107,51 +131,44 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#events.ended(code, reason);
   }
 
-  /** Says good-bye; `ended` is called when the server has too, or has taken too long to. */
+  /** Closes; `ended` is reported once the server has closed too, or has not done so in time. */
   override close(code = 1000, reason = ""): void {
     super.close(code, reason);
     // A server that is gone answers no close.
     if (!this.#over) this.#timer.setUnref(CLOSE_MS, () => this.closed(1006, "No answer"));
   }
 
-  /** Leaves at once, and says so where anybody is there. Nothing is told of it. */
+  /** Closes at once and reports nothing of it. */
   drop(code = 1000): void {
     this.#end();
     this.close(code);
-    this.#socket?.close();
+    this.#attempt.abort();
   }
 
-  #use(socket: StandardSocket): void {
-    this.#socket = socket;
-    // Also where nobody waits for it any more: an error of `ws` that nobody hears ends the process.
-    openSocket(socket, {
-      opened: (channel) => this.#opened(channel),
-      refused: (code, reason) => this.closed(code, reason),
-    });
-    if (this.#over) socket.close();
+  /** Tells the server, as its carrier can, that a call needs no answer any more. */
+  cancel(id: number): void {
+    if (this.channel.cancel === undefined) this.notify("$/cancelRequest", { id });
+    else this.channel.cancel(id);
   }
 
   #opened(channel: Channel): Receiver {
-    const { prepare } = this.#options;
     this.open(channel);
-    if (this.#over) this.close();
-    else if (prepare === undefined) this.#begin();
-    else {
-      // As a promise, whatever it gives: by then the socket has somebody to hand its texts to.
-      Promise.resolve(this).then(prepare).then(
-        () => this.#begin(),
-        (error) => this.#refuse("(prepare failed)", error),
-      );
-    }
+    // Not at once: the transport must have its receiver before it is told to close.
+    void Promise.resolve(this).then(this.#over ? undefined : this.#options.prepare).then(
+      (prepared) => this.#begin(prepared),
+      (error) => this.#refuse("(prepare failed)", error),
+    );
     return this;
   }
 
-  #begin(): void {
-    if (!this.isOpen) return this.#refuse("(prepare failed)");
+  #begin(prepared: unknown): void {
+    if (this.#over) return this.close();
+    if (prepared === false) return this.#refuse("(prepare gave false)");
+    if (!this.isOpen) return this.#refuse("(prepare closed the connection)");
     this.#ready = true;
     this.#openedAt = performance.now();
     this.#timer.clear();
-    if (this.#options.bounds.heartbeatMs > 0) this.#watch(false);
+    if (this.#options.limits.heartbeatMs > 0) this.#watch(false);
     this.#events.opened(this);
   }
 
@@ -161,18 +178,18 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#events.refused(why, cause);
   }
 
-  /** Asks for a sign of life after a silence, and drops the connection after another. */
+  /** Sends a heartbeat after a silence, and drops the connection after another. */
   #watch(asked: boolean): void {
-    const { heartbeatMs } = this.#options.bounds;
-    const silentSince = Math.max(this.#heardAt, this.#openedAt);
+    const { heartbeatMs } = this.#options.limits;
+    const silentSince = Math.max(this.#receivedAt, this.#openedAt);
     const patience = asked ? 2 * heartbeatMs : heartbeatMs;
     this.#timer.setUnref(silentSince + patience - performance.now(), () => {
-      if (this.#heardAt > silentSince) return this.#watch(false);
+      if (this.#receivedAt > silentSince) return this.#watch(false);
       if (asked) {
         this.drop(1001);
         return this.#events.ended(1006, `Silent for ${patience} ms`);
       }
-      // Whatever comes back is heard as any message is.
+      // Any message counts as a sign of life, an error too.
       this.call("rpc.ping", undefined, { timeoutMs: 0 }).catch(() => {});
       this.#watch(true);
     });
@@ -184,7 +201,18 @@ export class ClientConnection extends RpcSession implements Receiver {
   }
 }
 
+/** Gives each call of one exchange its answer. */
+function settleAll(pending: PendingCalls, ids: readonly number[], parsed: unknown): void {
+  const own = new Set<unknown>(ids);
+  for (const answer of [parsed].flat() as (Message | null)[]) {
+    const { id = null, error } = answer ?? {};
+    if (own.has(id)) pending.settle(answer as Message);
+    // An error without an id is about the whole message.
+    else if (id === null && error) ids.forEach((id) => pending.settle({ error, id }));
+  }
+}
+
 // How long a server may take to answer a close.
 const CLOSE_MS = 1000;
-// A session that lived that long was of use, even if nobody had anything to say.
+// A connection that lasted that long was of use, even if nothing was sent on it.
 const LASTED_MS = 10_000;

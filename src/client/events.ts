@@ -1,41 +1,41 @@
 /**
- * What a client tells of its connection.
+ * The events of a client.
  *
  * @module
  */
 
-/** What the `close` event of a client tells. */
+/** The `close` event of a client. */
 export interface ClientCloseEvent extends Event {
-  /** The close code of RFC 6455, section 7.4; 1006 where no close frame came. */
+  /** The close code of RFC 6455, section 7.4; 1006 if the connection broke without one. */
   readonly code: number;
-  /** What the other side said of it. */
+  /** The reason that the server gave; `""` if it gave none. */
   readonly reason: string;
-  /** Whether that was the end: no other connection follows. */
+  /** Whether the client is closed for good, so that it does not reconnect. */
   readonly final: boolean;
 }
 
-/** What the `reconnecting` event of a client tells. */
+/** The `reconnecting` event of a client. */
 export interface ClientReconnectingEvent extends Event {
-  /** Which attempt in a row it will be; 1 is the first. */
+  /** The number of the attempt that follows the wait; 1 is the first. */
   readonly attempt: number;
-  /** Milliseconds until then. */
+  /** The length of the wait, in whole milliseconds. */
   readonly delayMs: number;
 }
 
-/** What the `resubscribed` event of a client tells. */
+/** The `resubscribed` event of a client. */
 export interface ClientResubscribedEvent extends Event {
-  /** The topics that are heard again. */
+  /** The topics that the client has subscribed to again. */
   readonly topics: readonly string[];
 }
 
 /** The events of a client, by their type. */
 export interface ClientEvents {
-  /** Calls can be sent: the first time, and after each reconnect. */
+  /** Calls can be sent: when the client has connected, and after each reconnect. */
   readonly open: Event;
   /** A connection has ended. */
   readonly close: ClientCloseEvent;
-  /** It waits before it connects again. */
+  /** The client waits before it connects again. */
   readonly reconnecting: ClientReconnectingEvent;
-  /** What was heard before a connection ended is heard again. */
+  /** After a reconnect the client has subscribed to its topics again. */
   readonly resubscribed: ClientResubscribedEvent;
 }

@@ -1,27 +1,27 @@
 /**
- * Signs that a browser gives of a network that may be there again.
+ * Events of a browser that mean that the network may be back.
  *
  * @module
  */
 
-/** What is used of a page, where there is one. */
 interface Page {
   readonly document?: EventTarget & { readonly visibilityState: string };
   addEventListener?(type: string, listener: () => void, options: { signal: AbortSignal }): void;
 }
 
 /**
- * Calls `wake` when the browser goes online or the page becomes visible. Elsewhere it never does.
+ * Listens for the browser going online and for the page becoming visible. Does nothing elsewhere.
  *
+ * @param online Called each time.
  * @returns Stops listening.
  */
-export function onOnline(wake: () => void): () => void {
+export function onOnline(online: () => void): () => void {
   const page = globalThis as Page;
   const { document } = page;
   const listening = new AbortController();
-  page.addEventListener?.("online", wake, listening);
+  page.addEventListener?.("online", online, listening);
   document?.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") wake();
+    if (document.visibilityState === "visible") online();
   }, listening);
   return () => listening.abort();
 }

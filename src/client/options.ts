@@ -1,78 +1,85 @@
 /**
- * How a client behaves.
+ * The options of a client.
  *
  * @module
  */
 
-import type { BackoffBounds } from "../util/backoff.ts";
-import { DEFAULT_SESSION_LIMITS } from "../protocol/limits.ts";
-import { checkLimits } from "../util/check_option.ts";
-import type { SessionLimits } from "../protocol/limits.ts";
-import type { Logger } from "../util/logger.ts";
 import type { Connection } from "../core/connection.ts";
+import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
+import { DEFAULT_SESSION_LIMITS } from "../protocol/limits.ts";
+import type { SessionLimits } from "../protocol/limits.ts";
+import type { BackoffOptions } from "../util/backoff.ts";
+import { checkLimits } from "../util/check_option.ts";
+import type { Logger } from "../util/logger.ts";
 
-/** Bounds of a client alone. */
-export interface ClientBounds {
+/** Limits of a client, beside {@linkcode SessionLimits}. */
+export interface ClientLimits {
   /**
-   * Calls and notifications that may wait for a connection. A further one is refused.
+   * Calls and notifications that may wait for a connection. A further call rejects; a further
+   * notification throws.
    *
    * @default {1000}
    */
   readonly maxQueued: number;
   /**
-   * Milliseconds that one of them may wait: then a call rejects, and a notification is dropped and
-   * logged.
+   * Milliseconds that a message may wait for a connection. After that a call rejects; a notification
+   * is dropped, and the client logs it.
    *
    * @default {30000}
    */
   readonly maxQueuedMs: number;
   /**
-   * Milliseconds of silence after which the server is asked whether it is still there, with a call
-   * of `rpc.ping`; any answer will do. After twice that time the connection is dropped. 0: never.
+   * Milliseconds of silence after which the client calls `rpc.ping` on the server; any answer will
+   * do. If the server stays silent for as long again, the client drops the connection. 0: the client
+   * never asks.
    *
    * @default {0}
    */
   readonly heartbeatMs: number;
-  /** Milliseconds that one attempt to connect may take. 0: no end. @default {20000} */
+  /** Milliseconds that one attempt to connect may take. 0: no limit. @default {20000} */
   readonly connectMs: number;
 }
 
-/** How a client behaves: all of {@linkcode SessionLimits}, and these. */
-export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientBounds> {
+/** The options of a client: all of {@linkcode SessionLimits} and {@linkcode ClientLimits}, and these. */
+export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLimits> {
   /** Where the client writes its log. @default {console} */
   readonly logger?: Logger;
   /**
-   * Proves who the client is: sent as `Authorization: Bearer` with a POST, and among the
-   * subprotocols of a WebSocket, since a browser can set no header there. A function is asked before
-   * each attempt to connect, and before each POST.
+   * A token that proves who the client is. A POST sends it as `Authorization: Bearer` (RFC 6750). A
+   * WebSocket offers it as the subprotocol `bearer.TOKEN`, since a browser cannot set a header there.
+   * A function is called before each attempt to connect, and before each POST.
+   *
+   * @default {no token}
    */
   readonly token?: string | (() => string | Promise<string>);
   /**
-   * Whether a connection over a WebSocket that was open and has ended is made again, and after which
-   * waits. Not where a socket was passed in.
+   * Whether the client connects again after a connection has ended, and how long it waits before
+   * each attempt. It never does with a socket that was passed in.
    *
    * @default {true}
    */
-  readonly reconnect?: boolean | Partial<BackoffBounds>;
+  readonly reconnect?: boolean | Partial<BackoffOptions>;
   /**
-   * Runs on each new WebSocket before anything else is sent: a login, say. The connection counts as
-   * open when it is done; where it fails, the attempt to connect has failed.
+   * Runs on each new connection before anything else is sent: log in here, for example. The client
+   * is open once this has finished. If it fails, the attempt to connect has failed. Not called over
+   * HTTP.
    *
-   * @default {nothing to do}
+   * @default {nothing to prepare}
    */
   readonly prepare?: (connection: Connection) => unknown;
-  /** Subprotocols to offer. @default {["jsonrpc"] where there is a token, else none} */
+  /** Subprotocols to offer. @default {["jsonrpc"] if there is a token, else none} */
   readonly protocols?: readonly string[];
-  /** Headers of each POST. A WebSocket has none. */
+  /** Headers of each POST. A WebSocket cannot send any. @default {none} */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Makes WebSockets in place of the standard class: `ws` fits. */
+  /** A class to use instead of the standard `WebSocket`, such as that of `ws`. */
   readonly WebSocket?: new (url: string, protocols?: string[]) => StandardSocket;
-  /** Sends requests in place of the standard function. */
+  /** A function to use instead of the standard `fetch`. */
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /**
-   * What stands between the names of `remote`: what the server puts between prefix and name. Types
-   * know the dot alone, `remote.math.add`, and fit whatever stands there; those of `call` do not.
+   * What stands between the parts of a method's name in `client.remote`: give it the `separator` of
+   * the server. Types always use the dot, as in `remote.math.add`. The names that `call` takes do not
+   * change.
    *
    * @default {"."}
    */
@@ -80,39 +87,33 @@ export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientBou
 }
 
 /**
- * Where to connect: a `ws:`, `wss:`, `http:` or `https:` URL, a function that gives a `ws:` or
- * `wss:` one and is asked before each attempt, or a WebSocket that you made.
+ * Where to connect: a `ws:`, `wss:`, `http:` or `https:` URL; a function that gives a `ws:` or `wss:`
+ * URL and is called before each attempt; a WebSocket that you made; or a {@linkcode Transport}. In a
+ * page, a URL without a scheme is a WebSocket of the page's own server: `/rpc`.
  */
 export type ClientTarget =
   | string
   | URL
   | (() => string | URL | Promise<string | URL>)
-  | StandardSocket;
+  | StandardSocket
+  | Transport;
+
+/** All limits that a client has. */
+export type AllClientLimits = SessionLimits & ClientLimits;
 
 /**
- * Fills the defaults in and checks every bound.
+ * Fills in the defaults and checks each limit.
  *
- * @throws {RangeError} Where a bound makes no sense.
+ * @param options The client's options.
+ * @returns All limits, frozen.
+ * @throws {RangeError} If a limit is not a whole number, or too small.
  */
-export function resolveClientBounds(options: ClientOptions): SessionLimits & ClientBounds {
-  return checkLimits<SessionLimits & ClientBounds>(options, {
+export function resolveClientLimits(options: ClientOptions): AllClientLimits {
+  return checkLimits<AllClientLimits>(options, {
     ...DEFAULT_SESSION_LIMITS,
     maxQueued: 1000,
     maxQueuedMs: 30_000,
     heartbeatMs: 0,
     connectMs: 20_000,
   });
-}
-
-/**
- * Checks a URL.
- *
- * @throws {TypeError} Where it is of no kind that is known.
- */
-export function toUrl(target: string | URL): URL {
-  const text = String(target);
-  if (!/^(?:ws|http)s?:/i.test(text) || !URL.canParse(text)) {
-    throw new TypeError(`Cannot connect: expected a ws:, wss:, http: or https: URL, got "${text}"`);
-  }
-  return new URL(text);
 }

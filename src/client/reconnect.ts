@@ -1,85 +1,101 @@
 /**
- * The client's way to its server: one socket after the other, for as long as it is not closed.
+ * A client's connection to its server: one carrier connection after the other, until it is closed.
  *
  * @module
  */
 
-import { Backoff, DEFAULT_BACKOFF } from "../util/backoff.ts";
-import type { BackoffBounds } from "../util/backoff.ts";
 import { closeText } from "../core/channel.ts";
 import { SEND } from "../core/internal.ts";
+import type { PendingCall } from "../core/pending_calls.ts";
 import type { RpcSession } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
-import { SendQueue } from "./send_queue.ts";
-import type { QueuedMessage } from "./send_queue.ts";
-import type { PendingCall } from "../core/pending_calls.ts";
+import { Backoff, DEFAULT_BACKOFF } from "../util/backoff.ts";
+import type { BackoffOptions } from "../util/backoff.ts";
+import { checkLimits } from "../util/check_option.ts";
+import { MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
 import { ClientConnection } from "./connection.ts";
 import type { ClientConnectionOptions } from "./connection.ts";
-import { MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
 import { onOnline } from "./online.ts";
+import type { ClientOptions } from "./options.ts";
+import { SendQueue } from "./send_queue.ts";
+import type { QueuedMessage } from "./send_queue.ts";
 
 /**
- * `idle` before the first call, then `connecting` and `open`; `waiting` between two attempts to
- * connect again; `closed` at last.
+ * The state of a client: `idle` before the first call, then `connecting` and `open`; `waiting` between
+ * two attempts to reconnect; `closed` at last.
  */
 export type ConnectionState = "idle" | "connecting" | "open" | "waiting" | "closed";
 
-/** What a link tells its client. */
+/** What a connection reports to its client. */
 export interface ReconnectingConnectionEvents {
   /**
-   * Called each time that calls can be sent, before any that waited is.
+   * Called each time that calls can be sent, before any queued message is.
    *
-   * @param peer Who can be talked to.
-   * @param again Whether there was a connection before.
+   * @param session The new session.
+   * @param again Whether there was one before.
    */
-  opened(peer: RpcSession, again: boolean): void;
-  /** Called each time that a connection has ended, and once where the link ends without one. */
+  opened(session: RpcSession, again: boolean): void;
+  /** Called each time that a session has ended, and once if it all ends without one. */
   closed(code: number, reason: string, final: boolean): void;
-  /** Called each time that a wait begins. */
+  /** Called before each wait. */
   reconnecting(attempt: number, delayMs: number): void;
 }
 
-/** What a link is made of. */
+/** What a reconnecting connection is made of. */
 export interface ReconnectingConnectionOptions extends ClientConnectionOptions {
-  /** How it is connected again; `undefined` for not at all. */
-  readonly reconnect: BackoffBounds | undefined;
-  /** Who is told. */
+  /** Whether and how to reconnect, if the transport can. */
+  readonly reconnect: ClientOptions["reconnect"];
+  /** Where it reports. */
   readonly events: ReconnectingConnectionEvents;
 }
 
-/** The way from a client to its server. */
+/** The connection of one client. */
 export class ReconnectingConnection {
   readonly #options: ReconnectingConnectionOptions;
   readonly #sendQueue: SendQueue;
+  readonly #canReconnect: boolean;
   readonly #backoff: Backoff;
-  // The wait before the next attempt; while it is open, that of calls which the server has refused.
+  // For the next attempt; while a session is open, for calls that the server was too busy to run.
   readonly #timer = new OneShotTimer();
   readonly #ended = Promise.withResolvers<void>();
   #state: ConnectionState = "idle";
   #connecting: PromiseWithResolvers<void> | undefined;
   #connection: ClientConnection | undefined;
   #wasOpen = false;
-  // Whether the last session was ended because of who this client is.
-  #wasRefused = false;
+  // Whether the server closed the last session because of who this client is.
+  #wasRejected = false;
   #stopListening: (() => void) | undefined;
 
-  /** @param options What it is made of. */
+  /**
+   * @param options What it is made of.
+   * @throws {RangeError} If an option of `reconnect` is not a whole number.
+   */
   constructor(options: ReconnectingConnectionOptions) {
-    this.#options = options;
-    this.#backoff = new Backoff(options.reconnect ?? DEFAULT_BACKOFF);
-    this.#sendQueue = new SendQueue(options.bounds, (message) => {
-      this.#drop(message, `it waited ${options.bounds.maxQueuedMs} ms (maxQueuedMs)`);
+    const { transport, reconnect = true, limits } = options;
+    const { isConnectionless } = transport;
+    const backoff: Partial<BackoffOptions> = typeof reconnect === "object" ? reconnect : {};
+    this.#canReconnect = reconnect !== false && transport.canReconnect === true &&
+      !isConnectionless;
+    this.#backoff = new Backoff(checkLimits(backoff, DEFAULT_BACKOFF));
+    this.#options = isConnectionless
+      ? { ...options, limits: { ...limits, ...CONNECTIONLESS }, prepare: undefined }
+      : options;
+    const { maxQueuedMs } = limits;
+    this.#sendQueue = new SendQueue(this.#options.limits, (message) => {
+      this.#drop(message, `it waited ${maxQueuedMs} ms (maxQueuedMs)`);
     });
   }
 
-  /** Where it stands. */
+  /** The state now. */
   get state(): ConnectionState {
     return this.#state;
   }
 
   /**
-   * Opens the way, if it is not open; where it waits to connect again, at once. Rejects with
-   * {@linkcode RpcConnectionError}.
+   * Connects, unless it is connected. If it waits to reconnect, it makes the attempt at once.
+   *
+   * @returns Resolves when calls can be sent. Rejects with {@linkcode RpcConnectionError} if the
+   * attempt fails.
    */
   connect(): Promise<void> {
     if (this.#state === "closed") return Promise.reject(closedError("connect"));
@@ -88,33 +104,48 @@ export class ReconnectingConnection {
   }
 
   /**
-   * Sends a message: at once, or as soon as the way is open.
+   * Sends a message: at once, or as soon as there is a session.
    *
+   * @param text The message.
    * @param ids The calls in it; none for notifications.
-   * @throws {RpcConnectionError} Where the way is closed, or too much waits for it.
+   * @throws {RpcConnectionError} If the client is closed, or `maxQueued` messages wait already.
    */
   send(text: string, ids: readonly number[]): void {
     if (this.#state === "closed") throw closedError("send");
-    if (this.#peer !== undefined) return this.#peer[SEND](text);
+    if (this.#session !== undefined) return this.#session[SEND](text, ids);
     this.#sendQueue.add({ text, ids });
     if (this.#state === "idle") this.#attempt();
   }
 
-  /** Tells the server, if it knows of the call, that nobody waits for it any more. */
+  /**
+   * Tells the server that a call needs no answer any more, if the call was sent.
+   *
+   * @param id The call's id.
+   */
   cancel(id: number): void {
-    if (!this.#sendQueue.cancel(id)) this.#connection?.notify("$/cancelRequest", { id });
+    if (!this.#sendQueue.cancel(id)) this.#connection?.cancel(id);
   }
 
-  /** Takes a call back that the server has refused and not run; answers whether it did. */
-  refused(id: number, call: PendingCall): boolean {
-    if (this.#state !== "open" || this.#options.reconnect === undefined) return false;
-    // A server that goes away refuses so: then the next connection takes it. If it stays, this one.
-    if (this.#sendQueue.size === 0) this.#timer.setUnref(REFUSED_MS, () => this.#flush());
+  /**
+   * Queues a call again that the server was too busy to run.
+   *
+   * @param id The call's id.
+   * @param call The call.
+   * @returns Whether it was queued.
+   */
+  retry(id: number, call: PendingCall): boolean {
+    if (this.#state !== "open" || !this.#canReconnect) return false;
+    // A server that shuts down answers so, and the next session sends the call. If it stays, this one.
+    if (this.#sendQueue.size === 0) this.#timer.setUnref(RETRY_MS, () => this.#flush());
     this.#sendQueue.takeBack(id, call);
     return true;
   }
 
-  /** Ends it; calls that wait are rejected. */
+  /**
+   * Closes for good. Calls that wait are rejected.
+   *
+   * @returns Resolves when the server has closed too, or has not done so in time.
+   */
   close(): Promise<void> {
     const state = this.#state;
     if (state !== "closed") {
@@ -128,8 +159,8 @@ export class ReconnectingConnection {
     return this.#ended.promise;
   }
 
-  /** Whom calls can be sent to, now. */
-  get #peer(): ClientConnection | undefined {
+  /** The session that calls can be sent on now. */
+  get #session(): ClientConnection | undefined {
     return this.#state === "open" && this.#connection?.isOpen ? this.#connection : undefined;
   }
 
@@ -137,12 +168,12 @@ export class ReconnectingConnection {
     this.#stopWaiting();
     this.#state = "connecting";
     this.#connecting = Promise.withResolvers();
-    // Whoever waits for it is told; a call is told by itself.
+    // `connect()` hands the failure to its callers; if there are none, nothing is lost by ignoring it.
     this.#connecting.promise.catch(() => {});
     this.#connection = new ClientConnection(this.#options, {
       opened: (session) => this.#opened(session),
       refused: (why, cause) => this.#refused(why, cause),
-      ended: (code, reason) => this.#connectionEnded(code, reason),
+      ended: (code, reason) => this.#sessionEnded(code, reason),
     });
     this.#connection.start();
   }
@@ -157,24 +188,24 @@ export class ReconnectingConnection {
   }
 
   #flush(): void {
-    while (this.#peer !== undefined) {
+    while (this.#session !== undefined) {
       const message = this.#sendQueue.next();
       if (message === undefined) return;
       const { text, ids } = message;
-      // A batch whose calls were all given up in the meantime need not run.
+      // A batch whose calls were all cancelled meanwhile need not run.
       if (ids.length === 0 || ids.some((id) => this.#options.pending.awaits(id))) {
-        this.#peer[SEND](text);
+        this.#session[SEND](text, ids);
       }
     }
   }
 
   #refused(why: string, cause: unknown): void {
-    const { connector } = this.#options;
-    const message = `Cannot connect to ${connector.name} ${why}`;
+    const { canReconnect, name = "the server" } = this.#options.transport;
+    const message = `Cannot connect to ${name} ${why}`;
     this.#connecting?.reject(new RpcConnectionError(message, "unsent", { cause }));
     if (this.#wasOpen) return this.#wait(0);
-    if (connector.canReconnect) {
-      // Nobody was connected yet: the next call begins anew.
+    if (canReconnect) {
+      // It never was connected: the next call makes another attempt.
       this.#state = "idle";
       return this.#settle(message);
     }
@@ -182,7 +213,7 @@ export class ReconnectingConnection {
     this.#end(1006, message);
   }
 
-  #connectionEnded(code: number, reason: string): void {
+  #sessionEnded(code: number, reason: string): void {
     const why = `the connection was closed ${closeText(code, reason)}`;
     if (this.#state === "closed" || !this.#mayReconnect(code)) {
       this.#finish(why);
@@ -194,20 +225,19 @@ export class ReconnectingConnection {
     if (this.#state === "waiting") this.#wait(retryAfter(code, reason));
   }
 
-  /** Whether another connection is to follow on one that has ended. */
+  /** Whether another session is to follow one that has ended. */
   #mayReconnect(code: number): boolean {
-    const { reconnect, connector } = this.#options;
     const { usable, lasted } = this.#connection as ClientConnection;
-    const expired = code === 4401;
-    const unwanted = expired || code === 1008;
-    if (unwanted ? lasted : usable) this.#backoff.reset();
-    // A token may live for a short time only; who is revoked is so for longer.
-    if (expired ? usable : lasted) this.#wasRefused = false;
-    if (reconnect === undefined || code === 1000) return false;
-    if (!unwanted) return true;
-    // Only another token or address can help, and only once in a row.
-    const again = connector.hasFreshCredentials && !this.#wasRefused;
-    this.#wasRefused = true;
+    const isExpired = code === 4401;
+    const isRejected = isExpired || code === 1008;
+    if (isRejected ? lasted : usable) this.#backoff.reset();
+    // A token may live for a short time only, so being usable is enough; a revoked user stays revoked.
+    if (isExpired ? usable : lasted) this.#wasRejected = false;
+    if (!this.#canReconnect || code === 1000) return false;
+    if (!isRejected) return true;
+    // Only other credentials or another address can help, and only once in a row.
+    const again = this.#options.transport.hasFreshCredentials === true && !this.#wasRejected;
+    this.#wasRejected = true;
     return again;
   }
 
@@ -218,13 +248,13 @@ export class ReconnectingConnection {
       this.#finish(why);
       return this.#end(1006, why);
     }
-    // Also for what waited before: whoever is told of an end may have tried in vain by now.
+    // A listener for the `close` event may have called `connect()`, and that may have failed by now.
     this.#stopWaiting();
     this.#state = "waiting";
     const delayMs = Math.min(atLeastMs + delay, MAX_TIMER_MS);
-    // Not quietly: as an open connection does, one that is to come keeps the process alive.
+    // Keeps the process alive, as an open connection does.
     this.#timer.set(delayMs, () => this.#attempt());
-    // What the server asked for is kept to, whatever the browser says.
+    // If the server asked for a wait, the browser's network coming back does not shorten it.
     if (atLeastMs === 0) this.#stopListening = onOnline(() => this.#attempt());
     this.#options.events.reconnecting(this.#backoff.attempts, delayMs);
   }
@@ -234,7 +264,7 @@ export class ReconnectingConnection {
     this.#stopListening?.();
   }
 
-  /** Ends everything that waits, and everything to come. */
+  /** Rejects everything that waits, and everything to come. */
   #finish(why: string): void {
     this.#stopWaiting();
     this.#state = "closed";
@@ -248,9 +278,10 @@ export class ReconnectingConnection {
   }
 
   /**
-   * Rejects the calls that cannot go on with the next connection.
+   * Rejects the calls that cannot go on with the next session.
    *
-   * @param resends Which of those that were sent can; left out where there is no next connection.
+   * @param why Why there is no answer.
+   * @param resends Which of the calls that were sent can be sent again; left out if no session follows.
    */
   #settle(why: string, resends?: (call: PendingCall) => boolean): void {
     if (resends === undefined) {
@@ -268,19 +299,21 @@ export class ReconnectingConnection {
     const { pending, host: { logger } } = this.#options;
     const what = `Not sent${outcome ? " again" : ""}: ${why}`;
     for (const id of ids) pending.fail(id, new RpcConnectionError(what, outcome));
-    // The log is not told why: what Bun and browsers say of a token that is none has it in it.
+    // Without `why`: what Bun and browsers say of a malformed token contains the token.
     if (ids.length === 0) logger.warn(`Not sent: no connection for ${text.slice(0, 200)}`);
   }
 }
 
-// When a call that was refused is sent again to a server that stays.
-const REFUSED_MS = 1000;
+// A carrier without connections is never away, so nothing has to wait for it or look after it.
+const CONNECTIONLESS = { heartbeatMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity };
+// When a call that the server was too busy to run is sent again on the same session.
+const RETRY_MS = 1000;
 
-/** Which calls that were sent and not answered go out again on the next connection. */
+/** Which calls that were sent and not answered may be sent again on the next session. */
 function resendable(code: number, reason: string): (call: PendingCall) => boolean {
-  // Who found a message too long would find it so again: the server or, with 4009, this client.
+  // A message that was too long for the server or, with 4009, for this client, would be so again.
   if (code % 3000 === 1009) return () => false;
-  // A drain ends so, once all that came is answered: what is not answered has not run.
+  // A server that drains closes so after it has answered all that it ran: the rest has not run.
   if (code === 1012 && reason.startsWith("retry-after=")) return () => true;
   return (call) => {
     call.outcome = "unknown";
@@ -288,13 +321,12 @@ function resendable(code: number, reason: string): (call: PendingCall) => boolea
   };
 }
 
-/** Milliseconds that a server which goes away asks to stay away. */
+/** How many milliseconds a server that goes away asks its clients to stay away. */
 function retryAfter(code: number, reason: string): number {
   if (code !== 1012 && code !== 1013) return 0;
   return Number(/retry-after=(\d+)/.exec(reason)?.[1] ?? 0);
 }
 
-/** Why nothing can be done with a client any more. */
 function closedError(action: string): RpcConnectionError {
   return new RpcConnectionError(`Cannot ${action}: the client is closed`);
 }

@@ -1,5 +1,5 @@
 /**
- * Methods of the other side as functions.
+ * The methods of the server as functions.
  *
  * @module
  */
@@ -14,12 +14,13 @@ export type RemoteCall = (
 ) => Promise<unknown>;
 
 /**
- * A function for each name that is asked for; a name below a name is joined with the separator.
- * `then` is no method: the proxy must not look like a promise.
+ * Makes a proxy that is a function for each name that is read from it. The name below a name is joined
+ * with the separator.
  *
  * @param call Makes the calls.
  * @param separator Stands between the parts of a name.
  * @param name The name so far.
+ * @returns The proxy.
  */
 export function remoteProxy(call: RemoteCall, separator: string, name = ""): unknown {
   const known = new Map<string, unknown>();
@@ -29,6 +30,7 @@ export function remoteProxy(call: RemoteCall, separator: string, name = ""): unk
   }
   return new Proxy(invoke, {
     get(_target, property) {
+      // With a `then` the proxy would look like a promise, and `await` would call it.
       if (typeof property !== "string" || property === "then") return undefined;
       let remote = known.get(property);
       if (remote === undefined) {

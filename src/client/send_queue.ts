@@ -1,13 +1,13 @@
 /**
- * What a client has to say while there is no connection to say it on.
+ * The messages that a client could not send yet.
  *
  * @module
  */
 
-import type { ClientBounds } from "./options.ts";
-import { RpcConnectionError } from "../protocol/errors.ts";
 import type { PendingCall } from "../core/pending_calls.ts";
+import { RpcConnectionError } from "../protocol/errors.ts";
 import { OneShotTimer } from "../util/timer.ts";
+import type { ClientLimits } from "./options.ts";
 
 /** One message that waits. */
 export interface QueuedMessage {
@@ -15,7 +15,7 @@ export interface QueuedMessage {
   readonly text: string;
   /** The calls in it; none for notifications. */
   readonly ids: readonly number[];
-  /** What became of them, where they were sent before; else they are unsent. */
+  /** What became of the calls if they were sent before; `undefined` if they never were. */
   readonly outcome?: RpcConnectionError["outcome"] | undefined;
 }
 
@@ -23,66 +23,75 @@ interface WaitingMessage extends QueuedMessage {
   readonly expiresAt: number;
 }
 
-/** Messages in the order in which they are to go out, bounded by number and age. */
+/** Messages in the order in which they will be sent, bounded by number and age. */
 export class SendQueue {
-  readonly #bounds: ClientBounds;
+  readonly #limits: ClientLimits;
   readonly #expired: (message: QueuedMessage) => void;
   readonly #timer = new OneShotTimer();
   #waiting: WaitingMessage[] = [];
 
   /**
-   * @param bounds How many may wait, and how long.
-   * @param expired Called for each that has waited too long.
+   * @param limits How many messages may wait, and how long.
+   * @param expired Called with each message that has waited too long.
    */
-  constructor(bounds: ClientBounds, expired: (message: QueuedMessage) => void) {
-    this.#bounds = bounds;
+  constructor(limits: ClientLimits, expired: (message: QueuedMessage) => void) {
+    this.#limits = limits;
     this.#expired = expired;
   }
 
-  /** How many wait. */
+  /** How many messages wait. */
   get size(): number {
     return this.#waiting.length;
   }
 
-  /** The calls that wait. */
+  /** @returns The calls that wait. */
   ids(): Set<number> {
     return new Set(this.#waiting.flatMap(({ ids }) => ids));
   }
 
   /**
-   * Lets a message wait.
+   * Adds a message at the end.
    *
-   * @throws {RpcConnectionError} Where too many wait already.
+   * @param message The message.
+   * @throws {RpcConnectionError} If `maxQueued` messages wait already.
    */
   add(message: QueuedMessage): void {
-    const { maxQueued } = this.#bounds;
+    const { maxQueued } = this.#limits;
     if (this.size >= maxQueued) {
-      throw new RpcConnectionError(
-        `Cannot send: ${maxQueued} messages wait (maxQueued)`,
-      );
+      throw new RpcConnectionError(`Cannot send: ${maxQueued} messages wait (maxQueued)`);
     }
     this.#insert(this.size, message);
   }
 
-  /** Lets a call wait that had gone out before, where it stands in the order of calls. */
+  /**
+   * Adds a call that was sent before, at its place in the order of calls.
+   *
+   * @param id The call's id.
+   * @param call The call.
+   */
   takeBack(id: number, { text, outcome }: PendingCall): void {
     const next = this.#waiting.findIndex(({ ids: [other] }) => other === undefined || other > id);
     this.#insert(next === -1 ? this.size : next, { text, ids: [id], outcome });
   }
 
-  /** The next to go out; it waits no more. */
+  /** @returns The next message, which waits no more; `undefined` if there is none. */
   next(): QueuedMessage | undefined {
     return this.#waiting.shift();
   }
 
-  /** Answers whether the call waits here; where it is alone in its message, that is dropped. */
+  /**
+   * Removes a call that is alone in its message.
+   *
+   * @param id The call's id.
+   * @returns Whether the call waits here, alone or in a batch.
+   */
   cancel(id: number): boolean {
     const index = this.#waiting.findIndex(({ ids }) => ids.includes(id));
     if (this.#waiting[index]?.ids.length === 1) this.#waiting.splice(index, 1);
     return index !== -1;
   }
 
-  /** Forgets all, and gives them. */
+  /** @returns All messages, which wait no more. */
   clear(): readonly QueuedMessage[] {
     const all = this.#waiting;
     this.#waiting = [];
@@ -91,9 +100,9 @@ export class SendQueue {
   }
 
   #insert(index: number, message: QueuedMessage): void {
-    const expiresAt = performance.now() + this.#bounds.maxQueuedMs;
+    const expiresAt = performance.now() + this.#limits.maxQueuedMs;
     this.#waiting.splice(index, 0, { ...message, expiresAt });
-    // All may wait equally long: who comes later expires later.
+    // All messages may wait equally long, so a later one never expires before the timer.
     if (this.size === 1) this.#watch();
   }
 

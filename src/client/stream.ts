@@ -1,45 +1,43 @@
 /**
- * The client's side of subscriptions by id, as Ethereum's nodes have them. A door of its own, so
- * that a page which needs none of it need not load it.
+ * The client's side of streams, the subscriptions by id that Ethereum's nodes have. It is a module of
+ * its own, so that a page loads it only if it uses it.
  *
  * @module
  */
 
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { EventQueue } from "./event_queue.ts";
+import type { ReadOptions } from "./event_queue.ts";
 import { toError } from "../core/pending_calls.ts";
 
-/** How a subscription by id is called on the server. */
-export interface StreamOptions {
-  /** The method that ends it. */
+/** How a stream is called on the server, and how it is read. */
+export interface StreamOptions extends ReadOptions {
+  /** The method that ends the stream. */
   readonly unsubscribe: string;
-  /** The notification that carries items. */
+  /** The notification that carries its items. */
   readonly notification: string;
-  /** Items that may wait to be taken; with one more the stream fails. @default {1024} */
-  readonly maxWaiting?: number;
 }
 
-/** What is used of a client. */
+/** The members that are used of a {@linkcode JsonRpcClient}. */
 export interface StreamClient {
   /** Calls the server. */
   call(method: never, ...rest: never): Promise<unknown>;
-  /** Takes a notification of the server. */
+  /** Handles a notification of the server. */
   method(name: string, handler: (params: unknown) => unknown): unknown;
-  /** Tells when the connection has ended. */
+  /** Listens for the end of the connection. */
   addEventListener(type: "close", listener: () => void): void;
 }
 
 /**
- * Reads a subscription by id. It begins with the first item that is asked for, and ends when the
- * loop is left.
+ * Reads a stream in a loop. The stream begins when the loop begins, and ends when the loop is left.
  *
- * @param client Who subscribes. The notification's name is taken on it from then on.
- * @param method The method that begins it.
+ * @param client The client. From then on it has a method of the notification's name.
+ * @param method The method that begins the stream.
  * @param params Its params.
- * @param options The method that ends it, and the notification that carries items.
- * @returns The items. Throws what the server ended it with, and {@linkcode RpcConnectionError}
- * where the connection ends, or more items wait than `maxWaiting`.
- * @throws {TypeError} Where the client offers a method of the notification's name itself.
+ * @param options The method that ends the stream, and the notification that carries its items.
+ * @returns The items. The loop throws what the server ended the stream with, and
+ * {@linkcode RpcConnectionError} if the connection ends or more than `maxWaiting` items wait.
+ * @throws {TypeError} If the client has a method of the notification's name already.
  *
  * @example
  * ```ts ignore
@@ -51,30 +49,25 @@ export interface StreamClient {
  * for await (const head of stream(client, "eth_subscribe", ["newHeads"], names)) console.log(head);
  * ```
  */
-export async function* stream(
+export function stream(
   client: StreamClient,
   method: string,
   params: unknown,
   options: StreamOptions,
 ): AsyncGenerator<unknown, void, void> {
-  const { notification, unsubscribe, maxWaiting = 1024 } = options;
+  const { notification, unsubscribe } = options;
   const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
-  const queues = queuesOf(client, notification);
-  const [id, queue] = await queues.open(call(method, params), maxWaiting);
-  try {
-    for (;;) {
-      const item = await queue.take();
-      if (item === undefined) return;
-      yield item.value;
-    }
-  } finally {
-    queues.delete(id, queue);
-    // Where the server ended it there is nothing left to end.
-    if (!queue.ended) await call(unsubscribe, [id]);
-  }
+  return new EventQueue(async (queue) => {
+    const queues = queuesOf(client, notification);
+    const id = await queues.open(call(method, params), queue);
+    return () => {
+      queues.delete(id, queue);
+      return call(unsubscribe, [id]);
+    };
+  }, options);
 }
 
-// For each client, by the name of the notification.
+// The queues of each client, by the name of the notification.
 const known = new WeakMap<StreamClient, Map<string, EventQueues>>();
 
 function queuesOf(client: StreamClient, notification: string): EventQueues {
@@ -97,38 +90,34 @@ interface Item {
   readonly done?: unknown;
 }
 
-/** All streams of one notification, by their id. */
+/** The streams of one notification, by their id. */
 class EventQueues {
   readonly #byId = new Map<unknown, EventQueue>();
-  // Items may come before the answer with their id was looked at.
+  // Items that came before the answer with their id was handled.
   readonly #early = new Map<unknown, Item[]>();
   #opening = 0;
 
-  /** Waits for the id; items that come meanwhile are kept until it is known whose they are. */
-  async open(
-    call: Promise<unknown>,
-    maxWaiting: number,
-  ): Promise<[id: unknown, queue: EventQueue]> {
+  /** Waits for the id. Items that come meanwhile are kept. */
+  async open(call: Promise<unknown>, queue: EventQueue): Promise<unknown> {
     this.#opening++;
     try {
       const id = await call;
-      const queue = new EventQueue(maxWaiting);
       this.#byId.set(id, queue);
-      for (const item of this.#early.get(id) ?? []) put(queue, item);
+      for (const item of this.#early.get(id) ?? []) this.#put(id, queue, item);
       this.#early.delete(id);
-      return [id, queue];
+      return id;
     } finally {
       this.#opening--;
     }
   }
 
   delete(id: unknown, queue: EventQueue): void {
-    // A server may give an id again on another connection.
+    // On another connection the server may give the same id to another stream.
     if (this.#byId.get(id) === queue) this.#byId.delete(id);
   }
 
   fail(): void {
-    const error = new RpcConnectionError("No more items: the connection has ended", "unknown");
+    const error = new RpcConnectionError("Stream ended: the connection was closed", "unknown");
     for (const queue of this.#byId.values()) queue.end(error);
     this.#byId.clear();
     this.#early.clear();
@@ -137,16 +126,17 @@ class EventQueues {
   route(item: Item): void {
     const { subscription } = item ?? {};
     const queue = this.#byId.get(subscription);
-    if (queue !== undefined) return put(queue, item);
+    if (queue !== undefined) return this.#put(subscription, queue, item);
     if (this.#opening === 0) return this.#early.clear();
     const early = this.#early.get(subscription);
     if (early === undefined) this.#early.set(subscription, [item]);
     else early.push(item);
   }
-}
 
-function put(queue: EventQueue, { error, done, result }: Item): void {
-  if (error !== undefined) queue.end(toError("a stream", error));
-  else if (done === true) queue.end();
-  else queue.push(result);
+  #put(id: unknown, queue: EventQueue, { error, done, result }: Item): void {
+    if (error === undefined && done !== true) return queue.push(result);
+    // The stream has ended on the server, which no longer knows the id.
+    this.delete(id, queue);
+    queue.end(error === undefined ? undefined : toError("a stream", error));
+  }
 }

@@ -1,79 +1,85 @@
 /**
- * The client's side of topics: many handlers, one subscription on the wire.
+ * The client's side of topics: many handlers share one subscription on the server.
  *
  * @module
  */
 
-import { runSafely } from "../util/maybe_promise.ts";
-import { describeError, RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
-import type { Logger } from "../util/logger.ts";
+import type { Method } from "../core/dispatcher.ts";
 import { mayRetry } from "../core/pending_calls.ts";
 import type { CallRequest } from "../core/pending_calls.ts";
-import type { Method } from "../core/dispatcher.ts";
+import { describeError, RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
+import type { Logger } from "../util/logger.ts";
+import { runSafely } from "../util/maybe_promise.ts";
 
-/** One handler of a topic, and the way to end it. */
+/** The subscription of one handler to a topic. */
 export interface Subscription {
-  /** The topic. */
+  /** The topic's name. */
   readonly topic: string;
-  /** Ends it. The last handler of a topic tells the server. */
+  /**
+   * Ends the subscription of this handler. With the last handler of a topic the client unsubscribes.
+   *
+   * @returns Resolves when the server knows.
+   */
   unsubscribe(): Promise<void>;
-  /** The same, for `await using`. */
+  /** The same as {@linkcode Subscription.unsubscribe}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** How a topic is heard. */
+/** Options of {@linkcode JsonRpcClient.subscribe}. */
 export interface SubscribeOptions {
   /**
-   * Whether events that were missed while there was no connection are fetched, as far as the server
-   * has kept them.
+   * Whether the client fetches the events that it missed while it was not connected, as far as the
+   * server has kept them.
    *
    * @default {false}
    */
   readonly recover?: boolean | undefined;
-  /** Called, with `recover`, where events were missed for good: time to load the whole anew. */
+  /**
+   * Called, with `recover`, if events were missed that the server no longer has: load the whole again.
+   */
   readonly onGap?: ((gap: { readonly topic: string }) => unknown) | undefined;
 }
 
-/** Who hears a topic. */
+/** One handler of a topic. */
 export interface Listener extends SubscribeOptions {
-  /** Takes the data of one event. */
+  /** Called with the data of each event. */
   readonly handle: (data: never) => unknown;
-  /** Called where the topic is heard no more; without an error where all its handlers were ended. */
+  /** Called if the topic ends, without an error if the program ended it. */
   readonly ended?: (error?: Error) => void;
 }
 
-/** Makes a call to the server: on the connection of now, or as soon as there is one. */
+/** Makes a call to the server: on the session of now, or as soon as there is one. */
 export type CallServer = (request: CallRequest) => Promise<unknown>;
 
-/** What a topic is heard with. */
+/** One topic that the client is subscribed to, or is about to be. */
 interface TopicSubscription {
-  // Records, not the functions: one function may be given twice.
+  // Records instead of functions, since a program may subscribe one function twice.
   readonly listeners: Set<Listener>;
   readonly method: Method;
   ready: Promise<unknown> | undefined;
   /** Whether the server has granted it. */
   live: boolean;
   recover: boolean;
-  /** Where it stands, with `recover`: what came last. */
+  /** With `recover`: the position of the last event. */
   position: unknown;
-  /** What came before that, as far as it might come again. */
+  /** Positions of the last events, to recognize one that the server sends twice. */
   readonly seen: Set<unknown>;
 }
 
-type RestoredTopic = readonly [topic: string, heard: TopicSubscription];
+type TopicEntry = readonly [topic: string, subscription: TopicSubscription];
 
-/** The topics that a client hears. */
+/** The topics that a client is subscribed to. */
 export class TopicSubscriptions {
   readonly #topics = new Map<string, TopicSubscription>();
   readonly #call: CallServer;
   readonly #isOpen: () => boolean;
   readonly #logger: Logger;
-  readonly #message: Method = { invoke: (params) => this.#take(params) };
+  readonly #message: Method = { invoke: (params) => this.#recoverable(params) };
 
   /**
-   * @param call Calls the server, as soon as there is a connection.
+   * @param call Calls the server, as soon as there is a session.
    * @param isOpen Whether there is one.
-   * @param logger Where a handler that fails is written.
+   * @param logger Where a handler's failure is written.
    */
   constructor(call: CallServer, isOpen: () => boolean, logger: Logger) {
     this.#call = call;
@@ -82,10 +88,11 @@ export class TopicSubscriptions {
   }
 
   /**
-   * What to run for what the server tells.
+   * Finds what handles a notification of the server.
    *
-   * @param own What the client itself has by that name: it runs where no topic has, and beside ours
-   * where a topic is removed.
+   * @param name The notification's method.
+   * @param own The client's own method of that name. It runs if no topic has the name.
+   * @returns The method to run, or `undefined` if there is none.
    */
   find(name: string, own: Method | undefined): Method | undefined {
     if (name === REMOVED) {
@@ -100,65 +107,72 @@ export class TopicSubscriptions {
   }
 
   /**
-   * Adds a listener. The first of a topic subscribes; the others wait for the same answer.
+   * Adds a handler. The first of a topic subscribes; later ones wait for the same answer.
    *
-   * @throws {RpcInvalidParamsError} Where the server does not have the topic for this client.
+   * @param topic The topic's name.
+   * @param options The handler, and how it subscribes.
+   * @returns The subscription. Rejects with `RpcInvalidParamsError` if the server does not have the
+   * topic for this client.
    */
   async add(topic: string, options: Listener): Promise<Subscription> {
-    const heard = this.#hear(topic);
+    const subscription = this.#get(topic);
     const listener = { ...options };
-    heard.listeners.add(listener);
-    if (listener.recover && !heard.recover) {
-      heard.recover = true;
-      heard.ready = undefined; // on the wire it is another kind of subscription
+    subscription.listeners.add(listener);
+    if (listener.recover && !subscription.recover) {
+      subscription.recover = true;
+      subscription.ready = undefined; // with `recover` it is another request
     }
-    // Only of its own subscription: by now the topic may be heard by a later one.
+    // The topic may have been unsubscribed and subscribed to again: then it is not ours to end.
     const isLast = (): boolean =>
-      heard.listeners.delete(listener) && heard.listeners.size === 0 &&
-      this.#topics.get(topic) === heard;
+      subscription.listeners.delete(listener) && subscription.listeners.size === 0 &&
+      this.#topics.get(topic) === subscription;
     try {
-      await (heard.ready ??= this.#call({
-        ...this.#request([[topic, heard]], heard.recover),
+      await (subscription.ready ??= this.#call({
+        ...this.#request([[topic, subscription]], subscription.recover),
         ...RESENT,
       }));
-      if (!heard.live) throw this.#notGranted(topic);
+      if (!subscription.live) throw notGranted(topic);
     } catch (error) {
-      // Those who heard it before go on, and who comes later asks again.
-      heard.ready = undefined;
+      // Earlier handlers go on, and a later one asks again.
+      subscription.ready = undefined;
       if (isLast()) this.#topics.delete(topic);
       throw error;
     }
-    const leave = async (): Promise<void> => {
+    const unsubscribe = async (): Promise<void> => {
       if (isLast()) await this.remove(topic);
     };
-    return { topic, unsubscribe: leave, [Symbol.asyncDispose]: leave };
+    return { topic, unsubscribe, [Symbol.asyncDispose]: unsubscribe };
   }
 
-  /** Ends all handlers of a topic. */
+  /**
+   * Ends all handlers of a topic.
+   *
+   * @param topic The topic's name.
+   */
   async remove(topic: string): Promise<void> {
-    const heard = this.#topics.get(topic);
+    const subscription = this.#topics.get(topic);
     this.#topics.delete(topic);
-    end(heard);
-    // A server that is not there knows of nothing that would have to end.
-    if (heard === undefined || (heard.live && !this.#isOpen())) return;
+    end(subscription);
+    // Without a session the server has no subscription to end.
+    if (subscription === undefined || (subscription.live && !this.#isOpen())) return;
     await this.#call({ method: "unsubscribe", params: [topic], ...RESENT });
   }
 
   /**
-   * Subscribes anew, on a new connection, to what was heard on the last one.
+   * Subscribes again, on a new session, to the topics of the last one.
    *
-   * @param call Calls on the new connection.
-   * @returns The topics that are heard again.
+   * @param call Calls the server on the new session.
+   * @returns The topics that the server has granted again.
    */
   async restore(call: CallServer): Promise<string[]> {
     const restored = await Promise.all([false, true].map(async (recover) => {
-      const entries = [...this.#topics].filter(([_topic, heard]) =>
-        heard.live && heard.recover === recover
+      const entries = [...this.#topics].filter(([_topic, { live, recover: recovers }]) =>
+        live && recovers === recover
       );
       const topics = entries.map(([topic]) => topic);
       if (topics.length === 0) return [];
       try {
-        // A bound call ends with its connection: the next one will try again.
+        // The call ends with its session, and the next session tries again.
         await call({
           ...this.#request(entries, recover),
           connectionOnly: true,
@@ -173,31 +187,35 @@ export class TopicSubscriptions {
     return restored.flat();
   }
 
-  /** Forgets everything: there will be no connection any more. */
+  /**
+   * Ends all topics, because the client was closed.
+   *
+   * @param error What their handlers are told.
+   */
   clear(error: Error): void {
-    this.#topics.forEach((heard) => end(heard, error));
+    this.#topics.forEach((subscription) => end(subscription, error));
     this.#topics.clear();
   }
 
-  #hear(topic: string): TopicSubscription {
-    let heard = this.#topics.get(topic);
-    if (heard === undefined) {
+  #get(topic: string): TopicSubscription {
+    let subscription = this.#topics.get(topic);
+    if (subscription === undefined) {
       const listeners: TopicSubscription["listeners"] = new Set();
-      heard = {
+      subscription = {
         listeners,
-        method: { invoke: (data) => this.#tell(topic, listeners, data) },
+        method: { invoke: (data) => this.#deliver(topic, listeners, data) },
         ready: undefined,
         live: false,
         recover: false,
         position: undefined,
         seen: new Set(),
       };
-      this.#topics.set(topic, heard);
+      this.#topics.set(topic, subscription);
     }
-    return heard;
+    return subscription;
   }
 
-  #request(entries: readonly RestoredTopic[], recover: boolean): CallRequest {
+  #request(entries: readonly TopicEntry[], recover: boolean): CallRequest {
     const topics = entries.map(([topic]) => topic);
     const method = "subscribe";
     if (!recover) {
@@ -212,60 +230,55 @@ export class TopicSubscriptions {
     return { method, params, onResult: (answer) => this.#recovered(entries, answer, since) };
   }
 
-  // The topics as they were when it was asked: by now they may be heard no more, or by others.
-  #granted(entries: readonly RestoredTopic[], subscriptions: unknown): void {
-    for (const [topic, heard] of entries) {
+  // The entries as they were when the request was made: a topic may have ended or begun since.
+  #granted(entries: readonly TopicEntry[], subscriptions: unknown): void {
+    for (const [topic, subscription] of entries) {
       const granted = Array.isArray(subscriptions) && subscriptions.includes(topic);
-      const lost = heard.live && !granted && this.#topics.get(topic) === heard;
-      heard.live = granted;
+      const lost = subscription.live && !granted && this.#topics.get(topic) === subscription;
+      subscription.live = granted;
       if (lost) this.#lost(topic);
     }
   }
 
   #recovered(
-    entries: readonly RestoredTopic[],
+    entries: readonly TopicEntry[],
     answer: unknown,
     since: ReadonlyMap<string, unknown>,
   ): void {
     const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
     this.#granted(entries, subscriptions);
-    for (const [topic, heard] of entries) {
-      // What was recovered is still to come: until then nothing newer was heard.
-      if (!heard.live || (since.has(topic) && recovered?.[topic] === true)) continue;
-      this.#stand(heard, positions?.[topic]);
-      if (since.has(topic)) this.#gap(topic, heard);
+    for (const [topic, subscription] of entries) {
+      // The events that the server recovers follow this answer, and move the position themselves.
+      if (!subscription.live || (since.has(topic) && recovered?.[topic] === true)) continue;
+      moveTo(subscription, positions?.[topic]);
+      if (since.has(topic)) this.#gap(topic, subscription);
     }
   }
 
-  #take(params: unknown): void {
+  #recoverable(params: unknown): void {
     const { topic, position, data, gap } = (params ?? {}) as Recoverable;
-    const heard = this.#topics.get(topic as string);
-    if (heard === undefined) return;
+    const subscription = this.#topics.get(topic as string);
+    if (subscription === undefined) return;
     if (gap === true) {
-      this.#stand(heard, position);
-      return this.#gap(topic as string, heard);
+      moveTo(subscription, position);
+      return this.#gap(topic as string, subscription);
     }
-    if (heard.seen.has(position)) return;
-    heard.position = position;
-    heard.seen.add(position);
-    if (heard.seen.size > SEEN) {
-      const [oldest] = heard.seen;
-      heard.seen.delete(oldest);
+    const { seen, listeners } = subscription;
+    if (seen.has(position)) return;
+    subscription.position = position;
+    seen.add(position);
+    if (seen.size > MAX_SEEN) {
+      const [oldest] = seen;
+      seen.delete(oldest);
     }
-    this.#tell(topic as string, heard.listeners, data);
-  }
-
-  #stand(heard: TopicSubscription, position: unknown): void {
-    heard.position = position;
-    heard.seen.clear();
-    heard.seen.add(position);
+    this.#deliver(topic as string, listeners, data);
   }
 
   #gap(topic: string, { listeners }: TopicSubscription): void {
     for (const { onGap } of listeners) this.#run(topic, () => onGap?.({ topic }));
   }
 
-  #tell(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
+  #deliver(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
     for (const { handle } of listeners) this.#run(topic, () => handle(data as never));
   }
 
@@ -280,30 +293,39 @@ export class TopicSubscriptions {
     for (const topic of topics) this.#lost(topic, error);
   }
 
-  #lost(topic: string, error: Error = this.#notGranted(topic)): void {
-    const heard = this.#topics.get(topic);
+  #lost(topic: string, error: Error = notGranted(topic)): void {
+    const subscription = this.#topics.get(topic);
     if (!this.#topics.delete(topic)) return;
-    this.#logger.warn(`No more events of topic "${topic}": ${error.message}`);
-    end(heard, error);
-  }
-
-  #notGranted(topic: string): RpcInvalidParamsError {
-    return new RpcInvalidParamsError({
-      message: `Cannot subscribe to "${topic}": no such topic, or not for this client`,
-    });
+    this.#logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
+    end(subscription, error);
   }
 }
 
-function end(heard: TopicSubscription | undefined, error?: Error): void {
-  heard?.listeners.forEach(({ ended }) => ended?.(error));
+function end(subscription: TopicSubscription | undefined, error?: Error): void {
+  subscription?.listeners.forEach(({ ended }) => ended?.(error));
 }
 
+/** Sets the position without an event, so that events before it do not count as seen. */
+function moveTo(subscription: TopicSubscription, position: unknown): void {
+  subscription.position = position;
+  subscription.seen.clear();
+  subscription.seen.add(position);
+}
+
+function notGranted(topic: string): RpcInvalidParamsError {
+  return new RpcInvalidParamsError({
+    message: `Cannot subscribe to "${topic}": no such topic, or not for this client`,
+  });
+}
+
+/** The server's answer to a `subscribe` with `recover`. */
 interface Recovery {
   readonly subscriptions?: unknown;
   readonly positions?: Readonly<Record<string, unknown>>;
   readonly recovered?: Readonly<Record<string, unknown>>;
 }
 
+/** The params of the notifications below. */
 interface Recoverable {
   readonly topic?: unknown;
   readonly position?: unknown;
@@ -311,11 +333,11 @@ interface Recoverable {
   readonly gap?: unknown;
 }
 
-// What carries the events of topics that recover.
+// The notification that carries an event with its position.
 const MESSAGE = "rpc.message";
-// What says that a topic is no more.
+// The notification that a topic has ended.
 const REMOVED = "rpc.removed";
-// Positions of a topic that are remembered, to know an event that comes again.
-const SEEN = 1024;
-// Subscribing twice does no harm.
+// How many positions of a topic are remembered.
+const MAX_SEEN = 1024;
+// To subscribe or unsubscribe twice does no harm, so the calls may be sent again.
 const RESENT = { options: { idempotent: true } } as const;

@@ -1,53 +1,64 @@
 /**
- * From where a client is to connect to a socket that does.
+ * The transport of a client that connects to a WebSocket's URL.
  *
  * @module
  */
 
-import { toUrl } from "./options.ts";
-import type { ClientOptions, ClientTarget } from "./options.ts";
-import type { StandardSocket } from "../core/web_socket_channel.ts";
+import type { Transport } from "../core/transport.ts";
+import { openSocket } from "../core/web_socket_channel.ts";
+import { mapMaybe } from "../util/maybe_promise.ts";
+import type { MaybePromise } from "../util/maybe_promise.ts";
+import type { ClientOptions } from "./options.ts";
 
-/** What makes a socket for each attempt to connect. */
-export interface Connector {
-  /** What the target is called in messages: its URL, where it is one. */
-  readonly name: string;
-  /** Whether it can give another socket when one has ended. */
-  readonly canReconnect: boolean;
-  /** Whether another attempt may be another person's, or go elsewhere. */
-  readonly hasFreshCredentials: boolean;
-  /** Makes a socket, or gives that which was passed in; a promise only where it has to wait. */
-  connect(): StandardSocket | Promise<StandardSocket>;
+/**
+ * Connects by WebSocket, with a new socket for each attempt.
+ *
+ * @param target The URL, or a function that gives it.
+ * @param options The client's options.
+ * @returns The transport.
+ */
+export function webSocketTransport(
+  target: string | URL | (() => MaybePromise<string | URL>),
+  options: ClientOptions,
+): Transport {
+  const { token, protocols } = options;
+  return {
+    ...typeof target !== "function" && { name: String(target) },
+    canReconnect: true,
+    hasFreshCredentials: [target, token].some((each) => typeof each === "function"),
+    open: (context) =>
+      mapMaybe(
+        typeof target === "function" ? target() : target,
+        (url) =>
+          mapMaybe(typeof token === "function" ? token() : token, (token) => {
+            const { signal } = context;
+            if (signal.aborted) return;
+            const { WebSocket = globalThis.WebSocket } = options;
+            const offered = [...protocols ?? (token === undefined ? [] : ["jsonrpc"])];
+            if (token !== undefined) offered.push(`bearer.${token}`);
+            const socket = new WebSocket(toUrl(url).href, offered);
+            signal.addEventListener("abort", () => socket.close());
+            openSocket(socket, context);
+          }),
+      ),
+  };
 }
 
 /**
- * Makes WebSockets.
+ * Parses the URL of a server.
  *
- * @param target Where to.
- * @param options What is offered there, and which class makes sockets.
+ * @param target The URL. In a page it may be relative to the page: it then is a WebSocket's.
+ * @returns The whole URL.
+ * @throws {TypeError} If it is not a URL, or has another scheme.
  */
-export function webSocketConnector(target: ClientTarget, options: ClientOptions): Connector {
-  const { token, protocols } = options;
-  const isAsked = typeof target === "function";
-  const isUrl = typeof target === "string" || target instanceof URL;
-  const hasFreshCredentials = isAsked || (isUrl && typeof token === "function");
-  function open(url: string | URL, token: string | undefined): StandardSocket {
-    const { WebSocket = globalThis.WebSocket } = options;
-    const offered = [...protocols ?? (token === undefined ? [] : ["jsonrpc"])];
-    if (token !== undefined) offered.push(`bearer.${token}`);
-    return new WebSocket(toUrl(url).href, offered);
+export function toUrl(target: string | URL): URL {
+  const text = String(target);
+  const { location } = globalThis as { location?: { readonly href: string } };
+  const isRelative = !/^[a-z][a-z\d+.-]*:/i.test(text);
+  const base = isRelative ? location?.href.replace(/^http/, "ws") : undefined;
+  if (URL.canParse(text, base)) {
+    const url = new URL(text, base);
+    if (/^(?:ws|http)s?:/.test(url.protocol)) return url;
   }
-  async function ask(): Promise<StandardSocket> {
-    const url = isAsked ? await target() : target as string | URL;
-    return open(url, typeof token === "function" ? await token() : token);
-  }
-  return {
-    name: isUrl ? String(target) : "the server",
-    canReconnect: isUrl || isAsked,
-    hasFreshCredentials,
-    connect() {
-      if (hasFreshCredentials) return ask();
-      return isUrl ? open(target, token as string | undefined) : target as StandardSocket;
-    },
-  };
+  throw new TypeError(`Cannot connect: expected a ws:, wss:, http: or https: URL, got "${text}"`);
 }

@@ -23,6 +23,11 @@ export class SharedText {
     this.text = text;
   }
 
+  /** The text, so that `String(message)` is the text of any {@linkcode Outgoing}. */
+  toString(): string {
+    return this.text;
+  }
+
   /** Bytes of UTF-8 that the text has; counted on first use. */
   get byteLength(): number {
     return this.#byteLength ??= byteLength(this.text);
@@ -40,8 +45,21 @@ export interface Flushable {
 
 /** The outgoing direction. The carrier makes it; one session uses it. */
 export interface Channel {
-  /** Sends one text frame. Never throws; does nothing once the channel is closed. */
-  send(message: Outgoing): void;
+  /**
+   * Sends one message. Does not throw; does nothing once the channel is closed.
+   *
+   * @param message The message. `String(message)` is its text.
+   * @param ids The calls of this side in it, if {@linkcode Transport.isConnectionless}; none for
+   * notifications.
+   */
+  send(message: Outgoing, ids?: readonly number[]): void;
+  /**
+   * Notes that a call needs no answer any more, if {@linkcode Transport.isConnectionless}: a message
+   * all of whose calls were cancelled may be aborted. Does not throw.
+   *
+   * @param id One of the `ids` that `send` was given.
+   */
+  cancel?(id: number): void;
   /**
    * Sends several texts, in order, in one write. A carrier has this and `defer` only if one write for
    * many texts is faster there. Never throws; does nothing once the channel is closed.
@@ -60,8 +78,8 @@ export interface Channel {
    */
   readonly corksReceive?: boolean;
   /**
-   * Starts the closing handshake. Later calls do nothing. Never throws. The carrier then calls the
-   * receiver's `closed`.
+   * Starts to close the connection. Later calls do nothing. Never throws. The carrier then calls the
+   * receiver's `closed`, after this has returned.
    *
    * @param code A close code of RFC 6455, section 7.4.
    * @param reason A text for the peer. The carrier cuts it to 123 bytes.
@@ -96,6 +114,15 @@ export interface Receiver {
    * @param reason The close reason, or an empty text.
    */
   closed(code: number, reason: string): void;
+  /**
+   * Handles the answer to one message, if {@linkcode Transport.isConnectionless}. The carrier calls it
+   * once for each `send`. Only a client's receiver has this. Does not throw.
+   *
+   * @param ids What `send` was given.
+   * @param answer The answer's text, `""` if there was none, or why it did not come.
+   * @param status What else the carrier knows of the answer, for an error's message: `404 Not Found`.
+   */
+  exchanged?(ids: readonly number[], answer: string | Error, status?: string): void;
 }
 
 /** What a runtime needs to open a connection. */

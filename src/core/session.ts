@@ -117,9 +117,9 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   }
 
   /** Sends a text that is encoded already and may be shared with other connections. */
-  [SEND](message: Outgoing): void {
+  [SEND](message: Outgoing, ids?: readonly number[]): void {
     if (!this.#open) return;
-    this.channel.send(message);
+    this.channel.send(message, ids);
     this.checkBuffered();
   }
 

@@ -5,8 +5,9 @@
  * @module
  */
 
-import { closeReason, textOf } from "./channel.ts";
-import type { Channel, Outgoing, Receiver, UpgradeContext } from "./channel.ts";
+import { closeReason } from "./channel.ts";
+import type { Channel, Outgoing, Receiver } from "./channel.ts";
+import type { Transport, TransportContext } from "./transport.ts";
 
 /** The members that this module reads of a standard WebSocket's events. */
 export interface SocketEvent {
@@ -36,20 +37,35 @@ export interface StandardSocket {
   addEventListener(type: string, listener: (event: SocketEvent) => void): void;
 }
 
+/** The two outcomes of opening a socket. */
+export type SocketContext = Pick<TransportContext, "opened" | "refused">;
+
+/**
+ * A socket that the program made, as a transport for one connection.
+ *
+ * @param socket The socket, open or about to open.
+ * @returns A transport that cannot reconnect.
+ */
+export function socketTransport(socket: StandardSocket): Transport {
+  return {
+    open(context) {
+      context.signal.addEventListener("abort", () => socket.close());
+      openSocket(socket, context);
+    },
+  };
+}
+
 /**
  * Connects a standard WebSocket to a receiver, as soon as the socket is open.
  *
  * @param socket The socket, open or about to open.
  * @param opening Called when the socket is open, or when it has ended before.
  */
-export function openSocket(
-  socket: StandardSocket,
-  opening: Pick<UpgradeContext, "opened" | "refused">,
-): void {
+export function openSocket(socket: StandardSocket, opening: SocketContext): void {
   let receiver: Receiver | undefined;
   let closed = socket.readyState > OPEN;
   // Set to undefined once called, so that the socket does not keep what it references alive.
-  let waiting: typeof opening | undefined = opening;
+  let waiting: SocketContext | undefined = opening;
   function open(): void {
     receiver = waiting?.opened(new SocketChannel(socket));
     waiting = undefined;
@@ -88,7 +104,7 @@ class SocketChannel implements Channel {
   }
 
   send(message: Outgoing): void {
-    if (this.#socket.readyState === OPEN) this.#socket.send(textOf(message));
+    if (this.#socket.readyState === OPEN) this.#socket.send(String(message));
   }
 
   close(code: number, reason: string): void {

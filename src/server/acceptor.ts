@@ -4,10 +4,9 @@
  * @module
  */
 
-import type { Channel, UpgradeContext } from "../core/channel.ts";
+import type { Channel, Receiver, UpgradeContext } from "../core/channel.ts";
 import type { Connection, Handshake } from "../core/connection.ts";
-import { openSocket } from "../core/web_socket_channel.ts";
-import type { StandardSocket } from "../core/web_socket_channel.ts";
+import type { Transport } from "../core/transport.ts";
 import { describeError } from "../protocol/errors.ts";
 import { detectRuntime } from "../runtimes/detect.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
@@ -29,6 +28,8 @@ export class WebSocketAcceptor {
   readonly #hooks: PluginHooks;
   // Handshakes under way, each with the predicates of the calls of `revoke` made in the meantime.
   readonly #pending = new Map<Handshake, Predicate[]>();
+  // Transports that `attach` was given and that have not opened yet.
+  readonly #attaching = new Set<AbortController>();
   #closing = false;
 
   /**
@@ -100,20 +101,46 @@ export class WebSocketAcceptor {
   }
 
   /**
-   * Uses a socket that was not opened by a request to this server.
+   * Opens a connection over a transport that the program brings.
    *
-   * @param socket Open, or about to open.
+   * @param transport Opened once.
    * @param handshake What is known of the peer.
-   * @throws {TypeError} If the server is closed or full.
+   * @throws {TypeError} If the server is closed or full, or the transport is connectionless. Also
+   * throws what `transport.open` throws.
    */
-  attach(socket: StandardSocket, handshake: Handshake): void {
-    if (this.#context.shutdown.started) {
-      throw new TypeError("Cannot attach the socket: the server is closed");
+  attach(transport: Transport, handshake: Handshake): void {
+    const { limits: { maxMessageBytes }, logger, shutdown } = this.#context;
+    if (transport.isConnectionless) {
+      throw new TypeError(
+        "Cannot attach: the transport is connectionless, so only a client can use it",
+      );
     }
-    if (!this.connections.reserve()) {
-      throw new TypeError(`Cannot attach the socket: ${this.#fullText()}`);
+    if (shutdown.started) throw new TypeError("Cannot attach: the server is closed");
+    if (!this.connections.reserve()) throw new TypeError(`Cannot attach: ${this.#fullText()}`);
+    this.#pending.set(handshake, []);
+    const attempt = new AbortController();
+    this.#attaching.add(attempt);
+    // Once only, and not if the connection was opened: its slot is released when it ends.
+    const release = (): void => {
+      if (this.#attaching.delete(attempt)) this.#release(handshake);
+    };
+    attempt.signal.addEventListener("abort", release);
+    const opened = (channel: Channel): Receiver => {
+      this.#attaching.delete(attempt);
+      return this.#open(channel, handshake);
+    };
+    try {
+      const context = { maxMessageBytes, signal: attempt.signal, opened, refused: release };
+      transport.open(context)?.then(undefined, (error) => {
+        release();
+        logger.error(
+          `Attaching ${transport.name ?? "a transport"} failed: ${describeError(error)}`,
+        );
+      });
+    } catch (error) {
+      release();
+      throw error;
     }
-    openSocket(socket, this.#upgradeContext(handshake));
   }
 
   /**
@@ -138,6 +165,7 @@ export class WebSocketAcceptor {
    */
   async close(code: number, reason: string): Promise<void> {
     this.#closing = true;
+    for (const attempt of this.#attaching) attempt.abort();
     for (const peer of this.connections) peer.close(code, reason);
     await this.connections.empty(CLOSE_MS);
   }

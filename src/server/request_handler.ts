@@ -7,6 +7,8 @@
 
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Connection } from "../core/connection.ts";
+import type { Transport } from "../core/transport.ts";
+import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { isWebSocket } from "../runtimes/upgrade_request.ts";
 import { WebSocketAcceptor } from "./acceptor.ts";
@@ -71,15 +73,16 @@ export class RequestHandler {
   }
 
   /**
-   * Uses a socket that was not opened by a request to this server.
+   * Opens a connection over a socket or a transport that the program brings.
    *
-   * @param socket Open, or about to open.
+   * @param target The socket or transport.
    * @param handshake What is known of the peer.
    * @throws {TypeError} If the server is closed or full.
    */
-  attach(socket: StandardSocket, handshake: AttachOptions): void {
+  attach(target: StandardSocket | Transport, handshake: AttachOptions): void {
     const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
-    this.#acceptor.attach(socket, { url, headers, remoteAddress, user });
+    const transport = "open" in target ? target : socketTransport(target);
+    this.#acceptor.attach(transport, { url, headers, remoteAddress, user });
   }
 
   /**

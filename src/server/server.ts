@@ -21,6 +21,7 @@ import type { Connection } from "../core/connection.ts";
 import type { UserBehind } from "../core/guard.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
+import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { BunWebSocketHandler } from "../runtimes/bun.ts";
@@ -330,14 +331,15 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Uses a socket that was opened some other way: any standard WebSocket, or one of `linkedSockets()`.
+   * Opens a connection to a client over something other than this server's HTTP: a WebSocket that the
+   * program made, one of `linkedSockets()`, or a {@linkcode Transport} of your own.
    *
-   * @param socket Open, or about to open.
-   * @param handshake What is known of the peer.
+   * @param target A socket, open or about to open, or a transport, which is opened once.
+   * @param handshake What is known of the peer. The handshake checks of plugins do not run for it.
    * @throws {TypeError} If the server is closed, or `maxConnections` are open.
    */
-  attach(socket: StandardSocket, handshake: AttachOptions = {}): void {
-    this.#core.requests.attach(socket, handshake);
+  attach(target: StandardSocket | Transport, handshake: AttachOptions = {}): void {
+    this.#core.requests.attach(target, handshake);
   }
 
   /**

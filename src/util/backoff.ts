@@ -1,33 +1,33 @@
 /**
- * How long to wait before the next attempt at something that has failed.
+ * How long to wait before the next attempt.
  *
  * @module
  */
 
-/** How a failed attempt is repeated. */
-export interface BackoffBounds {
-  /** The longest that the first wait may be, in milliseconds. It doubles each time. @default {250} */
+/** How attempts that fail are repeated. */
+export interface BackoffOptions {
+  /** The longest first wait, in milliseconds; it doubles with each attempt that fails. @default {250} */
   readonly minMs: number;
-  /** The longest that any wait may be, in milliseconds. @default {30000} */
+  /** The longest wait of all, in milliseconds. @default {30000} */
   readonly maxMs: number;
-  /** Attempts in a row that may fail before the client gives up. @default {Infinity} */
+  /** How many attempts in a row may fail before no more are made. @default {Infinity} */
   readonly maxAttempts: number;
 }
 
-/** The bounds for which no option says otherwise. */
-export const DEFAULT_BACKOFF: BackoffBounds = { minMs: 250, maxMs: 30_000, maxAttempts: Infinity };
+/** What holds unless an option says otherwise. */
+export const DEFAULT_BACKOFF: BackoffOptions = { minMs: 250, maxMs: 30_000, maxAttempts: Infinity };
 
 /**
- * Waits whose upper bound doubles. Each wait is a random part of its bound ("full jitter"), so that
- * clients that were cut off at the same moment do not come back at the same moment.
+ * Waits that double, each a random part of its longest ("full jitter"): clients that were cut off at
+ * the same moment do not all come back at the same moment.
  */
 export class Backoff {
-  readonly #bounds: BackoffBounds;
+  readonly #options: BackoffOptions;
   #attempts = 0;
 
-  /** @param bounds How long the waits may be, and how many there may be. */
-  constructor(bounds: BackoffBounds) {
-    this.#bounds = bounds;
+  /** @param options How long to wait, and how often. */
+  constructor(options: BackoffOptions) {
+    this.#options = options;
   }
 
   /** How many waits there were since the last success. */
@@ -35,15 +35,11 @@ export class Backoff {
     return this.#attempts;
   }
 
-  /**
-   * Chooses the next wait.
-   *
-   * @returns Milliseconds, or `undefined` if no further attempt is allowed.
-   */
+  /** @returns Whole milliseconds to wait, or `undefined` if no more attempts may be made. */
   next(): number | undefined {
-    const { minMs, maxMs, maxAttempts } = this.#bounds;
+    const { minMs, maxMs, maxAttempts } = this.#options;
     if (this.#attempts >= maxAttempts) return undefined;
-    return Math.random() * Math.min(maxMs, minMs * 2 ** this.#attempts++);
+    return Math.floor(Math.random() * Math.min(maxMs, minMs * 2 ** this.#attempts++));
   }
 
   /** Starts again with the shortest wait, after a success. */

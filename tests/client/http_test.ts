@@ -116,7 +116,7 @@ test("call() over HTTP takes no answer that is nested deeper than maxDepth", asy
       new Response(`{"jsonrpc":"2.0","id":1,"result":${"[".repeat(9)}${"]".repeat(9)}}`),
     );
   await using client = new JsonRpcClient("http://127.0.0.1:1", { fetch, maxDepth: 9 });
-  await assertRejects(() => client.call("ping"), RpcConnectionError, "answered no JSON-RPC");
+  await assertRejects(() => client.call("ping"), RpcConnectionError, "did not answer the call");
   await using deeper = new JsonRpcClient("http://127.0.0.1:1", { fetch, maxDepth: 10 });
   assertEquals(JSON.stringify(await deeper.call("ping")), `${"[".repeat(9)}${"]".repeat(9)}`);
 });
@@ -154,7 +154,7 @@ test("notify() over HTTP logs when the server cannot be reached", async () => {
   await using client = await connect(server.url, { logger });
   client.notify("note", ["noted"]);
   await until(() => logger.lines.length > 0);
-  assertStringIncludes(logger.text, "warn: A notification was not taken");
+  assertStringIncludes(logger.text, "warn: A notification failed");
 });
 
 test("notify() over HTTP logs what the server refused it with", async () => {

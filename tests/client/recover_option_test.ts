@@ -65,7 +65,7 @@ test("JsonRpcClient resubscribes all topics with one call, and those that it los
   for (const topic of ["a", "b", "c"]) second.send({ jsonrpc: "2.0", method: topic, params: 1 });
   await until(() => events.includes("resubscribed a,c"));
   assertEquals(heard, ["a1", "c1"]);
-  assertStringIncludes(log.text, 'No more events of topic "b"');
+  assertStringIncludes(log.text, 'Subscription to topic "b" ended');
   await client.close();
 });
 
@@ -82,7 +82,7 @@ test("JsonRpcClient ends its topics when resubscribing is refused, and not when 
   const { id } = await third.next();
   const error = { code: -32601, message: "Method not found" };
   third.send({ jsonrpc: "2.0", error, id });
-  await until(() => log.text.includes('No more events of topic "a": Method not found'));
+  await until(() => log.text.includes('Subscription to topic "a" ended: Method not found'));
   third.close(1001);
   await until(() => client.state === "open" && third !== undefined);
   const fourth = await wire(3);

@@ -635,7 +635,7 @@ test("removeTopic() ends the client's handlers and loops, and is told to a metho
   const error = await assertRejects(() => next, RpcInvalidParamsError);
   assertStringIncludes(error.message, "no such topic");
   assertEquals(told, [{ topic: "news" }]);
-  assertStringIncludes(log.text, 'No more events of topic "news"');
+  assertStringIncludes(log.text, 'Subscription to topic "news" ended');
 
   await assertRejects(() => client.subscribe("news", () => {}), RpcInvalidParamsError);
   rpc.topic("news");

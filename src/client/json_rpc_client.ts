@@ -1,0 +1,354 @@
+/**
+ * The client itself. `client.ts` is the module that programs import.
+ *
+ * @module
+ */
+
+import type {
+  Api,
+  CallArguments,
+  NameOf,
+  ParamsOf,
+  Remote,
+  ResultOf,
+  UnknownApi,
+} from "../core/api.ts";
+import { closeText } from "../core/channel.ts";
+import type { Method } from "../core/dispatcher.ts";
+import { SEND } from "../core/internal.ts";
+import type { CallOptions } from "../core/pending_calls.ts";
+import type { RpcRequest } from "../core/request.ts";
+import type { RpcSession, SessionHost } from "../core/session.ts";
+import { RpcConnectionError } from "../protocol/errors.ts";
+import { Calls } from "./calls.ts";
+import type { CallBatch } from "./calls.ts";
+import { EventQueue } from "./event_queue.ts";
+import type { ReadOptions } from "./event_queue.ts";
+import type { ClientEvents } from "./events.ts";
+import { resolveClientLimits } from "./options.ts";
+import type { ClientOptions, ClientTarget } from "./options.ts";
+import { ReconnectingConnection } from "./reconnect.ts";
+import type { ConnectionState, ReconnectingConnectionEvents } from "./reconnect.ts";
+import { remoteProxy } from "./remote.ts";
+import { TopicSubscriptions } from "./topic_subscriptions.ts";
+import type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
+import { toTransport } from "./transport.ts";
+
+/** Options of {@linkcode JsonRpcClient.topic}. */
+export type TopicReadOptions = SubscribeOptions & ReadOptions;
+
+/**
+ * A client. It connects with its first call and stays connected until it is closed: if the connection
+ * ends, it connects again and subscribes to its topics again.
+ *
+ * Its events are those of {@linkcode ClientEvents}.
+ *
+ * @typeParam A What the server offers.
+ *
+ * @example
+ * ```ts
+ * import { JsonRpc, JsonRpcClient } from "@x/jsonrpc";
+ * import { linkedSockets } from "@x/jsonrpc/testing";
+ *
+ * const rpc = new JsonRpc().method("ping", () => "pong");
+ * const [near, far] = linkedSockets();
+ * rpc.attach(far);
+ *
+ * const client = new JsonRpcClient(near);
+ * client.addEventListener("close", ({ code, reason }) => console.log(code, reason));
+ * console.assert(await client.call("ping") === "pong");
+ * await client.close();
+ * ```
+ */
+export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
+  readonly #separator: string;
+  readonly #calls: Calls;
+  readonly #methods = new Map<string, Method>();
+  readonly #subscriptions: TopicSubscriptions;
+  #remote: Remote<A["methods"], CallOptions> | undefined;
+
+  /**
+   * @param target Where to connect, with the first call.
+   * @param options The client's options.
+   * @throws {TypeError} If the target is a URL of another kind.
+   * @throws {RangeError} If a limit is not a whole number, or too small.
+   */
+  constructor(target: ClientTarget, options: ClientOptions = {}) {
+    super();
+    this.#separator = options.separator ?? ".";
+    const limits = resolveClientLimits(options);
+    const { logger = console, reconnect, prepare } = options;
+    const transport = toTransport(target, options);
+    const host: SessionHost = { limits, logger, find: (name) => this.#find(name) };
+    const events = this.#events();
+    this.#subscriptions = new TopicSubscriptions(
+      (request) => this.#calls.call(request),
+      () => this.state === "open",
+      logger,
+    );
+    this.#calls = new Calls(
+      limits,
+      logger,
+      (pending) =>
+        new ReconnectingConnection({
+          transport,
+          host,
+          pending,
+          limits,
+          prepare,
+          reconnect,
+          events,
+        }),
+    );
+  }
+
+  /** The state of its connection. */
+  get state(): ConnectionState {
+    return this.#calls.connection.state;
+  }
+
+  /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
+  get remote(): Remote<A["methods"], CallOptions> {
+    return this.#remote ??= remoteProxy(
+      (method, params, options) => this.#calls.call({ method, params, options }),
+      this.#separator,
+    ) as Remote<A["methods"], CallOptions>;
+  }
+
+  override addEventListener<Type extends keyof ClientEvents>(
+    type: Type,
+    listener: (event: ClientEvents[Type]) => void,
+    options?: ListenOptions,
+  ): void;
+  override addEventListener(
+    type: string,
+    listener: Parameters<EventTarget["addEventListener"]>[1],
+    options?: ListenOptions,
+  ): void;
+  /**
+   * Listens for an event.
+   *
+   * @param type One of {@linkcode ClientEvents}.
+   * @param listener Called with each such event.
+   * @param options As with any `EventTarget`.
+   */
+  override addEventListener(
+    type: string,
+    listener: never,
+    options?: ListenOptions,
+  ): void {
+    super.addEventListener(type, listener, options);
+  }
+
+  /**
+   * Connects, unless it is connected. If it waits to reconnect, it makes the attempt at once.
+   *
+   * @returns Resolves when calls can be sent. Rejects with {@linkcode RpcConnectionError} if the
+   * attempt fails; a later call, or another `connect()`, makes another attempt.
+   */
+  connect(): Promise<void> {
+    return this.#calls.connection.connect();
+  }
+
+  /**
+   * Calls a method of the server.
+   *
+   * @param method The method's name.
+   * @param rest Params (an array by position, an object by name), then options of the call.
+   * @returns What the method gave. Rejects with the {@linkcode RpcError} that it threw,
+   * {@linkcode RpcTimeoutError}, {@linkcode RpcConnectionError}, or the reason of the signal.
+   *
+   * @example
+   * ```ts ignore
+   * await client.call("add", { a: 1, b: 2 });
+   * await client.call("report", { year: 2026 }, { timeoutMs: 5000, onProgress: console.log });
+   * ```
+   */
+  call<Name extends NameOf<A["methods"]>>(
+    method: Name,
+    ...rest: CallArguments<A["methods"][Name], CallOptions>
+  ): Promise<ResultOf<A["methods"][Name]>> {
+    const [params, options] = rest as [unknown?, CallOptions?];
+    return this.#calls.call({ method, params, options }) as Promise<ResultOf<A["methods"][Name]>>;
+  }
+
+  /**
+   * Sends the server a notification: a call without an answer. If it waits for a connection and
+   * cannot be sent in the end, the client logs that.
+   *
+   * @param method The method's name.
+   * @param params An array (by position), an object (by name), or none.
+   * @throws {TypeError} If params have no JSON, or are neither array nor object.
+   * @throws {RangeError} If the message is over `maxMessageBytes`.
+   * @throws {RpcConnectionError} If the client is closed, or `maxQueued` messages wait already.
+   */
+  notify<Name extends NameOf<A["methods"]>>(
+    method: Name,
+    params?: ParamsOf<A["methods"][Name]>,
+  ): void {
+    this.#calls.notify(method, params);
+  }
+
+  /**
+   * Sends several calls and notifications as one message. If all its calls are cancelled before there
+   * is a connection, nothing of it is sent.
+   *
+   * @param build Makes the calls, synchronously, and returns their promises in an array.
+   * @returns All results, in that order. Rejects with the first call that fails: give a call that may
+   * fail a `.catch` of its own.
+   *
+   * @example
+   * ```ts ignore
+   * const [sum, pong] = await client.batch((b) => [b.call("add", [1, 2]), b.call("ping")]);
+   * ```
+   */
+  async batch<const Results extends readonly unknown[]>(
+    build: (batch: CallBatch<A>) => Results,
+  ): Promise<{ -readonly [Index in keyof Results]: Awaited<Results[Index]> }> {
+    return await Promise.all(this.#calls.batch(build as (batch: CallBatch) => Results));
+  }
+
+  /**
+   * Subscribes to a topic; after a reconnect the client subscribes again. Several handlers of one topic
+   * share one subscription on the server.
+   *
+   * @param topic The topic's name.
+   * @param handler Called with the data of each event.
+   * @param options Whether to fetch missed events, and what to do if that is not possible.
+   * @returns The subscription, with which to end it. Rejects with {@linkcode RpcInvalidParamsError} if
+   * the server does not have the topic, or not for this client.
+   *
+   * @example
+   * ```ts ignore
+   * await client.subscribe("prices", show, { recover: true, onGap: () => loadAll() });
+   * ```
+   */
+  subscribe<Name extends NameOf<A["topics"]>>(
+    topic: Name,
+    handler: (data: A["topics"][Name]) => unknown,
+    options: SubscribeOptions = {},
+  ): Promise<Subscription> {
+    return this.#subscriptions.add(topic, { ...options, handle: handler });
+  }
+
+  /**
+   * Reads the events of a topic in a loop. The client subscribes when the loop begins, and unsubscribes
+   * when the loop is left.
+   *
+   * @param topic The topic's name.
+   * @param options Whether to fetch missed events, and how many may wait to be read.
+   * @returns The data of each event. The loop throws {@linkcode RpcConnectionError} if the client is
+   * closed or more than `maxWaiting` events wait, and what the server refused the topic with.
+   *
+   * @example
+   * ```ts ignore
+   * for await (const time of client.topic("clock")) console.log(time);
+   * ```
+   */
+  topic<Name extends NameOf<A["topics"]>>(
+    topic: Name,
+    options: TopicReadOptions = {},
+  ): AsyncGenerator<A["topics"][Name], void, void> {
+    return new EventQueue(async (queue) => {
+      const { unsubscribe } = await this.#subscriptions.add(topic, {
+        ...options,
+        handle: (data) => queue.push(data),
+        ended: (error) => queue.end(error),
+      });
+      return unsubscribe;
+    }, options) as AsyncGenerator<A["topics"][Name], void, void>;
+  }
+
+  /**
+   * Ends all handlers of a topic, and the loops that read it.
+   *
+   * @param topic The topic's name.
+   * @returns Resolves when the server has ended the subscription.
+   */
+  unsubscribe(topic: NameOf<A["topics"]>): Promise<void> {
+    return this.#subscriptions.remove(topic);
+  }
+
+  /**
+   * Offers a method to the server.
+   *
+   * @param name The method's name.
+   * @param handler Gets the params and the request; returns the result, or a promise of it.
+   * @returns This client.
+   * @throws {TypeError} If this client has a method of that name.
+   */
+  method<Params = unknown>(
+    name: string,
+    handler: (params: Params, request: RpcRequest) => unknown,
+  ): this {
+    if (this.#methods.has(name)) {
+      throw new TypeError(`Cannot register "${name}": the name is taken`);
+    }
+    this.#methods.set(name, { invoke: handler as Method["invoke"] });
+    return this;
+  }
+
+  /** @returns The names of the methods that this client may call. */
+  getMethods(): Promise<string[]> {
+    return this.#calls.call({ method: "get_methods" }) as Promise<string[]>;
+  }
+
+  /** @returns The names of the topics that this client may subscribe to. */
+  getTopics(): Promise<string[]> {
+    return this.#calls.call({ method: "get_topics" }) as Promise<string[]>;
+  }
+
+  /** @returns The topics that this client is subscribed to, as the server knows it. */
+  getSubscriptions(): Promise<string[]> {
+    return this.#calls.call({ method: "get_subscriptions" }) as Promise<string[]>;
+  }
+
+  /**
+   * Closes the connection for good. Calls that wait are rejected; POSTs under way are aborted, those
+   * of notifications too.
+   *
+   * @returns Resolves when the server has closed too, or has not done so within a second. After that
+   * second a standard socket can keep the process alive until the runtime gives the server up.
+   */
+  close(): Promise<void> {
+    return this.#calls.connection.close();
+  }
+
+  /** The same as {@linkcode JsonRpcClient.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #find(name: string): Method | undefined {
+    return this.#subscriptions.find(name, this.#methods.get(name));
+  }
+
+  #events(): ReconnectingConnectionEvents {
+    return {
+      opened: (session, again) => {
+        if (again) void this.#restore(session);
+        this.dispatchEvent(new Event("open"));
+      },
+      closed: (code, reason, final) => {
+        const why = `Subscription ended: the client is closed ${closeText(code, reason)}`;
+        if (final) this.#subscriptions.clear(new RpcConnectionError(why));
+        this.#dispatch("close", { code, reason, final });
+      },
+      reconnecting: (attempt, delayMs) => this.#dispatch("reconnecting", { attempt, delayMs }),
+    };
+  }
+
+  async #restore(session: RpcSession): Promise<void> {
+    const topics = await this.#subscriptions.restore((request) =>
+      this.#calls.call(request, (text) => session[SEND](text))
+    );
+    if (topics.length > 0) this.#dispatch("resubscribed", { topics });
+  }
+
+  #dispatch(type: keyof ClientEvents, details: object): void {
+    this.dispatchEvent(Object.assign(new Event(type), details));
+  }
+}
+
+// Taken from the base class, since not every runtime's types have a name for it.
+type ListenOptions = Parameters<EventTarget["addEventListener"]>[2];
