@@ -73,7 +73,7 @@ export function validate<T>(
 ): T | Promise<T> {
   function take(result: SchemaResult<T>): T {
     if (result.issues === undefined) return result.value;
-    throw toFailure(result.issues.map(toPlain));
+    throw toFailure(plainIssues(result.issues));
   }
   const result = schema["~standard"].validate(value);
   return result instanceof Promise ? result.then(take) : take(result);
@@ -127,6 +127,18 @@ const PASS: Schema<unknown> = Object.freeze({
     validate: (value: unknown) => ({ value }),
   }),
 });
+
+/** The first issues. A value may have hundreds of thousands, and a library may make each text on read. */
+function plainIssues(issues: readonly SchemaIssue[]): PlainIssue[] {
+  const plain: PlainIssue[] = [];
+  // Not `slice`, which makes an instance of the library's own subclass of Array.
+  for (let index = 0; index < issues.length && index < MAX_ISSUES; index++) {
+    plain.push(toPlain(issues[index] as SchemaIssue));
+  }
+  return plain;
+}
+
+const MAX_ISSUES = 20;
 
 function toPlain({ message, path = [] }: SchemaIssue): PlainIssue {
   const keys = path.map((step) => typeof step === "object" ? step.key : step);

@@ -63,14 +63,14 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   /** See {@linkcode Receiver.receive}. */
   receive(text: string | undefined): void {
     if (!this.#open) return;
-    const { maxMessageBytes, maxDepth } = this.host.limits;
+    const { maxMessageBytes, maxDepth, maxValues } = this.host.limits;
     if (text !== undefined && exceedsBytes(text, maxMessageBytes)) {
       return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
     }
     let message: unknown;
     try {
       if (text === undefined) throw BINARY;
-      message = parseMessage(text, maxDepth);
+      message = parseMessage(text, maxDepth, maxValues);
     } catch (error) {
       return this[SEND](errorText(null, error as RpcError));
     }

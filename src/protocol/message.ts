@@ -6,7 +6,8 @@
  * @module
  */
 
-import { mustScan, textExceedsDepth, valueExceedsDepth } from "./depth.ts";
+import { excessOfText, excessOfValue, mustScan } from "./depth.ts";
+import type { Excess } from "./depth.ts";
 import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { checkLength } from "./limits.ts";
@@ -81,16 +82,20 @@ export function rawJson(text: string): RawJson {
  *
  * @param text What the other side sent.
  * @param maxDepth How deep arrays and objects may be nested.
+ * @param maxValues How many values the message may consist of. @default {Infinity}
  * @returns The value, of which nothing has been checked.
- * @throws {RpcParseError} If the text is not JSON, or nested deeper than `maxDepth`.
+ * @throws {RpcParseError} If the text is not JSON, or nested deeper than `maxDepth`, or has more than
+ * `maxValues` values.
  */
-export function parseMessage(text: string, maxDepth: number): unknown {
-  // Each level needs an opening and a closing character.
-  const mayBeDeep = text.length > 2 * maxDepth;
-  const scan = mayBeDeep && mustScan(text, maxDepth);
-  if (scan && textExceedsDepth(text, maxDepth)) throw tooDeep(maxDepth);
+export function parseMessage(text: string, maxDepth: number, maxValues = Infinity): unknown {
+  // Each level needs an opening and a closing character, and each value needs one and a comma.
+  const mayExceed = text.length > 2 * Math.min(maxDepth, maxValues);
+  const scan = mayExceed && mustScan(text, maxDepth);
+  const before = scan ? excessOfText(text, maxDepth, maxValues) : undefined;
+  if (before !== undefined) throw tooMuch(before, { maxDepth, maxValues });
   const value = parse(text);
-  if (mayBeDeep && !scan && valueExceedsDepth(value, maxDepth)) throw tooDeep(maxDepth);
+  const after = mayExceed && !scan ? excessOfValue(value, maxDepth, maxValues) : undefined;
+  if (after !== undefined) throw tooMuch(after, { maxDepth, maxValues });
   return value;
 }
 
@@ -224,8 +229,13 @@ function parse(text: string): unknown {
   }
 }
 
-function tooDeep(maxDepth: number): RpcParseError {
-  return new RpcParseError({ data: `Nested deeper than ${maxDepth} levels (maxDepth)` });
+function tooMuch(excess: Excess, limits: Readonly<Record<Excess, number>>): RpcParseError {
+  const limit = limits[excess];
+  return new RpcParseError({
+    data: excess === "maxDepth"
+      ? `Nested deeper than ${limit} levels (maxDepth)`
+      : `More than ${limit} values (maxValues)`,
+  });
 }
 
 function invalid(data?: string): RpcInvalidRequestError {

@@ -1,5 +1,7 @@
 /**
- * Deno: `Deno.serve(rpc.fetch)`.
+ * Deno: `Deno.serve(rpc.fetch)`. For servers that strangers can reach use `serve` of `./node`, which works
+ * on Deno too: `Deno.serve` collects the fragments of a message without a limit, so that one peer can
+ * use up all memory, and it cannot terminate the connection of a peer that does not read.
  *
  * @module
  */
@@ -37,6 +39,11 @@ let deno: boolean | undefined;
 /** Deno's own server. Its sockets send pings themselves, and drop a peer that does not answer. */
 export const denoRuntime: Runtime = {
   keepsRequest: true,
+
+  warning:
+    "Deno.serve does not bound the size of a WebSocket message that is still incomplete: one " +
+    "peer can use up all memory. Use serve of @x/jsonrpc/node, which works on Deno, if strangers can " +
+    "connect (see docs/security.md)",
 
   remoteAddress(_request, host) {
     return (host as DenoHost | undefined)?.remoteAddr?.hostname;

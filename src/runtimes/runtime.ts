@@ -17,6 +17,8 @@ export interface Runtime {
    * @default {false}
    */
   readonly keepsRequest?: boolean;
+  /** What an operator should know of its WebSockets: logged once, when a server first opens one. */
+  readonly warning?: string;
   /** The peer's address, if the runtime knows it. Called before `upgrade`. */
   remoteAddress(request: Request, host: unknown): string | undefined;
   /**

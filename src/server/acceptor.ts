@@ -31,6 +31,7 @@ export class WebSocketAcceptor {
   // Transports that `attach` was given and that have not opened yet.
   readonly #attaching = new Set<AbortController>();
   #closing = false;
+  #warned = false;
 
   /**
    * @param context What the parts of the server share.
@@ -73,6 +74,10 @@ export class WebSocketAcceptor {
       throw new TypeError(
         "Cannot upgrade: pass the second argument of your fetch on to rpc.fetch, and on Node use serve of ./node",
       );
+    }
+    if (runtime.warning !== undefined && !this.#warned) {
+      this.#warned = true;
+      this.#context.logger.warn(runtime.warning);
     }
     // Read now: after the upgrade some runtimes refuse to read the request.
     const handshake = toUpgrade(request, runtime, host);

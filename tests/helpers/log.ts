@@ -2,6 +2,7 @@
  * A logger for tests.
  */
 import type { Logger } from "@x/jsonrpc";
+import { denoRuntime } from "../../src/runtimes/deno.ts";
 
 /** A logger that keeps its lines in place of printing them. */
 export interface Log extends Logger {
@@ -11,10 +12,15 @@ export interface Log extends Logger {
   readonly text: string;
 }
 
-/** Creates such a logger. */
+/**
+ * Creates such a logger. It leaves out the warning that every server writes on `Deno.serve`, so that a test
+ * can expect the same lines on each runtime; `deno_test.ts` checks that one.
+ */
 export function silentLog(): Log {
   const lines: string[] = [];
-  const writer = (level: string) => (message: string) => void lines.push(`${level}: ${message}`);
+  const writer = (level: string) => (message: string) => {
+    if (message !== denoRuntime.warning) lines.push(`${level}: ${message}`);
+  };
   return {
     lines,
     get text() {

@@ -108,6 +108,36 @@ test("parseMessage() takes exactly as many levels as allowed, whether arrays or 
   }
 });
 
+/** How many values a value consists of, itself included. */
+function countOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 1;
+  return Object.values(value).reduce((sum: number, each) => sum + countOf(each), 1);
+}
+
+test("parseMessage() refuses exactly what has more values than allowed, walked or scanned", () => {
+  fc.assert(fc.property(trickyJson, fc.constantFrom(100, 2000), (value, maxDepth) => {
+    for (
+      const text of [
+        JSON.stringify(value),
+        JSON.stringify(value, null, 2),
+        `[ ${JSON.stringify(value)} ]`,
+      ]
+    ) {
+      const count = countOf(JSON.parse(text));
+      assertEquals(parseMessage(text, maxDepth, count), JSON.parse(text));
+      if (count > 1) assertThrows(() => parseMessage(text, maxDepth, count - 1), RpcParseError);
+    }
+  }));
+});
+
+test("parseMessage() refuses 350,000 empty objects and says which limit that exceeds", () => {
+  for (const item of ["{}", "0", "[ ]", '{"a":1}']) {
+    const text = `[${`${item},`.repeat(349_999)}${item}]`;
+    const error = assertThrows(() => parseMessage(text, 128, 20_000), RpcParseError);
+    assertEquals(error.data, "More than 20000 values (maxValues)");
+  }
+});
+
 test("parseMessage() refuses what is too deep when the text is long, be it sparse or dense", () => {
   for (const padding of ["", " ", " ".repeat(100)]) {
     for (const maxDepth of [128, 2000]) {

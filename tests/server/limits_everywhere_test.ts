@@ -20,6 +20,7 @@ import type { Message } from "../helpers/messages.ts";
 const SMALL: Partial<Limits> = Object.freeze({
   maxMessageBytes: 1000,
   maxDepth: 6,
+  maxValues: 40,
   maxBatch: 5,
   maxInFlight: 3,
   maxSubscriptions: 2,
@@ -198,6 +199,20 @@ at(
   },
 );
 
+// -- maxValues --
+
+for (const [over, around] of [["WebSocket", 4], ["POST", 4], ["GET", 0]] as const) {
+  at([over], "maxValues of 40 accepts 39 and 40 values, and answers -32700 to 41", async (door) => {
+    // The message itself and its members `jsonrpc`, `method` and `id` are values too.
+    const list = (count: number) => Array(count - 1 - around).fill(0);
+    for (const count of [39, 40]) {
+      assertEquals(await door.ask(call("echo", 1, list(count))), result(1, list(count)));
+    }
+    const answer = await door.ask(call("echo", 1, list(41)));
+    assertEquals(told(answer), '-32700 Parse error "More than 40 values (maxValues)"');
+  });
+}
+
 // -- maxBatch --
 
 function pings(count: number): Message[] {
@@ -252,7 +267,15 @@ at(
 // Limits that a client does not read, and so does not check.
 const SERVER_ONLY = ["maxConnections", "maxSubscriptions"];
 const NONE = Object.freeze(Object.fromEntries(
-  ["maxMessageBytes", "maxDepth", "maxBatch", "maxInFlight", "maxSubscriptions", "maxConnections"]
+  [
+    "maxMessageBytes",
+    "maxDepth",
+    "maxValues",
+    "maxBatch",
+    "maxInFlight",
+    "maxSubscriptions",
+    "maxConnections",
+  ]
     .concat("maxBufferedBytes", "heartbeatMs", "timeoutMs").map((name) => [name, Infinity]),
 )) as Partial<Limits>;
 

@@ -52,7 +52,7 @@ export async function answerPost(
     const text = "Expected content-type: application/json";
     return afterBody(request, new Response(text, { status: 415 }));
   }
-  const { maxMessageBytes, maxDepth } = host.limits;
+  const { maxMessageBytes, maxDepth, maxValues } = host.limits;
   let text: string | undefined;
   try {
     text = await readText(request, maxMessageBytes);
@@ -63,7 +63,7 @@ export async function answerPost(
   if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
   let message: unknown;
   try {
-    message = parseMessage(text, maxDepth);
+    message = parseMessage(text, maxDepth, maxValues);
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
@@ -84,12 +84,12 @@ export async function answerGet(
   caller: Caller,
   host: ExchangeHost,
 ): Promise<Response> {
-  const { maxMessageBytes, maxDepth } = host.limits;
+  const { maxMessageBytes, maxDepth, maxValues } = host.limits;
   const id = toId(search.get("id"));
   const text = search.get("params") ?? "null";
   if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
   try {
-    const params = parseMessage(text, maxDepth);
+    const params = parseMessage(text, maxDepth, maxValues);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
     return await new Exchange(caller, host).run(message);
   } catch (error) {
