@@ -17,18 +17,24 @@ export interface Case {
 export const cases: Case[] = [];
 
 /** Adds a case over WebSocket and over POST, each of which must still answer at the end. */
-export function both(name: string, run: (client: RawClient, url: string) => Promise<void>): void {
-  line(`${name}, over WebSocket`, run);
-  post(`${name}, over POST`, run);
+export function overBoth(
+  name: string,
+  run: (client: RawClient, url: string) => Promise<void>,
+): void {
+  overWebSocket(`${name}, over WebSocket`, run);
+  overPost(`${name}, over POST`, run);
 }
 
 /** Adds a case on one WebSocket, which must still answer at the end, with no message unread. */
-export function line(name: string, run: (line: RawSocket, url: string) => Promise<void>): void {
-  cases.push({ name, run: (url) => through(RawSocket.open(url), (line) => run(line, url)) });
+export function overWebSocket(
+  name: string,
+  run: (client: RawSocket, url: string) => Promise<void>,
+): void {
+  cases.push({ name, run: (url) => through(RawSocket.open(url), (client) => run(client, url)) });
 }
 
 /** Adds a case over POST. */
-export function post(name: string, run: (post: Post, url: string) => Promise<void>): void {
+export function overPost(name: string, run: (post: Post, url: string) => Promise<void>): void {
   cases.push({ name, run: (url) => through(new Post(url), (post) => run(post, url)) });
 }
 

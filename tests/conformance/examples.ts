@@ -2,7 +2,7 @@
  * The examples of the specification, section 7, with the answers that are printed there.
  */
 import { assertEquals } from "@std/assert";
-import { both } from "./case.ts";
+import { overBoth } from "./case.ts";
 
 const EXAMPLES: Readonly<Record<string, readonly [request: string, answer?: string][]>> = {
   "rpc call with positional parameters": [
@@ -90,7 +90,7 @@ const EXAMPLES: Readonly<Record<string, readonly [request: string, answer?: stri
 };
 
 for (const [name, exchanges] of Object.entries(EXAMPLES)) {
-  both(`answers the example "${name}"`, async (client) => {
+  overBoth(`answers the example "${name}"`, async (client) => {
     for (const [request, answer] of exchanges) {
       if (answer === undefined) await client.notify(request);
       else assertEquals(await client.ask(request), JSON.parse(answer));

@@ -8,27 +8,27 @@ import { call, result } from "../helpers/messages.ts";
 import {
   callOf,
   hostile,
-  line,
   MAX_MESSAGE_BYTES,
   noConnectionIsLeft,
   noConnectionIsOpen,
+  overWebSocket,
 } from "./case.ts";
 
-line("answers -32700 to a binary frame", async (line) => {
-  line.sendBytes(new TextEncoder().encode(JSON.stringify(call("ping", 1))));
-  const { error, id } = await line.next();
+overWebSocket("answers -32700 to a binary frame", async (client) => {
+  client.sendBytes(new TextEncoder().encode(JSON.stringify(call("ping", 1))));
+  const { error, id } = await client.next();
   assertEquals([error?.code, error?.message, id], [-32700, "Parse error", null]);
 });
 
-line("takes a message of exactly maxMessageBytes", async (line) => {
-  assertEquals(await line.ask(callOf(MAX_MESSAGE_BYTES)), result(1, 1));
+overWebSocket("takes a message of exactly maxMessageBytes", async (client) => {
+  assertEquals(await client.ask(callOf(MAX_MESSAGE_BYTES)), result(1, 1));
 });
 
 hostile("closes with 1009 when a message is over maxMessageBytes", async (url) => {
   for (const bytes of [MAX_MESSAGE_BYTES + 1, 4 * MAX_MESSAGE_BYTES]) {
-    const line = await RawSocket.open(url);
-    line.send(callOf(bytes));
-    assertEquals((await line.closed()).code, 1009);
+    const client = await RawSocket.open(url);
+    client.send(callOf(bytes));
+    assertEquals((await client.closed()).code, 1009);
   }
 });
 

@@ -44,9 +44,9 @@ for (const [offered, chosen] of OFFERS) {
 }
 
 hostile("talks to a client that offers jsonrpc and a token", async (url) => {
-  const line = await RawSocket.open(url, ["jsonrpc", "bearer.token"]);
-  assertEquals(line.protocol, "jsonrpc");
-  await line.leave();
+  const client = await RawSocket.open(url, ["jsonrpc", "bearer.token"]);
+  assertEquals(client.protocol, "jsonrpc");
+  await client.leave();
 });
 
 hostile("refuses every version of the WebSocket protocol except 13, and names it", async (url) => {
@@ -88,8 +88,8 @@ hostile("gives the places of refused WebSockets back", async (url) => {
 
 hostile("gives the places of closed WebSockets back", async (url) => {
   for (let round = 0; round < 5; round++) {
-    const lines = await Promise.all(Array.from({ length: 50 }, () => RawSocket.open(url)));
-    await Promise.all(lines.map((line) => line.leave()));
+    const clients = await Promise.all(Array.from({ length: 50 }, () => RawSocket.open(url)));
+    await Promise.all(clients.map((client) => client.leave()));
     await noConnectionIsLeft(url);
   }
 });
@@ -107,15 +107,15 @@ hostile(
   async (url) => {
     await noConnectionIsLeft(url);
     const opening = Array.from({ length: MAX_CONNECTIONS }, () => RawSocket.open(url));
-    const lines = await Promise.all(opening);
+    const clients = await Promise.all(opening);
     try {
       assertStatus(await rawUpgrade(url), 503);
-      await lines[0]!.assertSilent();
+      await clients[0]!.assertSilent();
       await new Post(url).leave();
-      await Promise.all(lines.map((line) => line.leave()));
+      await Promise.all(clients.map((client) => client.leave()));
       await noConnectionIsLeft(url);
     } finally {
-      lines.forEach((line) => line.disconnect());
+      clients.forEach((client) => client.disconnect());
     }
   },
 );

@@ -3,11 +3,11 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { call, failure, result } from "../helpers/messages.ts";
-import { both, codeOf, line } from "./case.ts";
+import { codeOf, overBoth, overWebSocket } from "./case.ts";
 
 // -- section 8, and names that every object has --
 
-both("reserves names that begin with `rpc.` or `$/`", async (client) => {
+overBoth("reserves names that begin with `rpc.` or `$/`", async (client) => {
   for (const name of ["rpc.", "rpc.nothing", "rpc.ping", "$/", "$/nothing", "$/cancelRequest"]) {
     assertEquals(await client.ask(call(name, 1, {})), failure(1, -32601));
   }
@@ -20,7 +20,7 @@ const PROTOTYPE_NAMES = [
   ...["then", "catch", "finally", "toJSON", "next", "return", "throw", "default"],
 ];
 
-both("answers -32601 to the names that every object has", async (client) => {
+overBoth("answers -32601 to the names that every object has", async (client) => {
   assert(PROTOTYPE_NAMES.length >= 28 && PROTOTYPE_NAMES.includes("__proto__"));
   for (const name of PROTOTYPE_NAMES) {
     assertEquals(await client.ask(call(name, 1)), failure(1, -32601));
@@ -28,7 +28,7 @@ both("answers -32601 to the names that every object has", async (client) => {
   }
 });
 
-both("takes such names in params and ids as data", async (client) => {
+overBoth("takes such names in params and ids as data", async (client) => {
   const named = `{${PROTOTYPE_NAMES.map((name) => `"${name}":{"polluted":"yes"}`)}}`;
   const answer = await client.ask(`{"jsonrpc":"2.0","method":"echo","params":${named},"id":1}`);
   assertEquals(JSON.stringify(answer.result), named);
@@ -38,7 +38,7 @@ both("takes such names in params and ids as data", async (client) => {
   assertEquals(await client.ask(call("polluted", 1)), result(1, "no"));
 });
 
-both("takes no params from a prototype", async (client) => {
+overBoth("takes no params from a prototype", async (client) => {
   const params = '{"__proto__": {"minuend": 42, "subtrahend": 23}}';
   const request = `{"jsonrpc": "2.0", "method": "subtract", "params": ${params}, "id": 1}`;
   assertEquals(await client.ask(request), failure(1, -32602));
@@ -46,13 +46,13 @@ both("takes no params from a prototype", async (client) => {
   assertEquals(await client.ask(polluted), failure(null, -32600));
 });
 
-both("answers a hidden method as a missing one, and lists neither", async (client) => {
+overBoth("answers a hidden method as a missing one, and lists neither", async (client) => {
   assertEquals(await client.ask(call("hidden", 1)), await client.ask(call("missing", 1)));
   const { result } = await client.ask(call("get_methods", 1));
   assert(!(result as string[]).includes("hidden"));
 });
 
-both("lists methods and topics that the caller may use", async (client) => {
+overBoth("lists methods and topics that the caller may use", async (client) => {
   const methods = (await client.ask(call("get_methods", 1))).result as string[];
   for (const name of ["ping", "subtract", "get_methods", "get_topics"]) {
     assert(methods.includes(name));
@@ -63,7 +63,7 @@ both("lists methods and topics that the caller may use", async (client) => {
 
 // -- text --
 
-both("answers -32700 to text that is not JSON", async (client) => {
+overBoth("answers -32700 to text that is not JSON", async (client) => {
   const cut = ["", " ", "{", "[", "}", '"', '{"jsonrpc": "2.0"', "[{}", "[1,]", '{"a":1,}', "\\"];
   const loose = [
     "{'a': 1}",
@@ -100,14 +100,14 @@ both("answers -32700 to text that is not JSON", async (client) => {
   }
 });
 
-both("answers -32600 to JSON that is not a request", async (client) => {
+overBoth("answers -32600 to JSON that is not a request", async (client) => {
   for (const text of ["1", '"ping"', "null", "true", "{}", '{"foo": "boo"}', '{"id": []}', "-0"]) {
     assertEquals(await client.ask(text), failure(null, -32600), text);
   }
   assertEquals(await client.ask('{"id": 1}'), failure(1, -32600));
 });
 
-both("takes white space of JSON in any amount", async (client) => {
+overBoth("takes white space of JSON in any amount", async (client) => {
   const space = " \t\r\n".repeat(1_000);
   const text = JSON.stringify(call("ping", 1)).replaceAll(
     /[{}:,]/g,
@@ -116,13 +116,13 @@ both("takes white space of JSON in any amount", async (client) => {
   assertEquals(await client.ask(text), result(1, "pong"));
 });
 
-both("takes or refuses a byte order mark, as one answer", async (client) => {
+overBoth("takes or refuses a byte order mark, as one answer", async (client) => {
   const { error, id, ...rest } = await client.ask(`\ufeff${JSON.stringify(call("ping", 1))}`);
   if (error === undefined) assertEquals([rest.result, id], ["pong", 1]);
   else assertEquals([error.code, id], [-32700, null]);
 });
 
-both("returns every character", async (client) => {
+overBoth("returns every character", async (client) => {
   const texts = [
     "é",
     "漢字",
@@ -137,7 +137,7 @@ both("returns every character", async (client) => {
   assertEquals(await client.ask(call("echo", 1, texts)), result(1, texts));
 });
 
-both("returns lone surrogates, escaped", async (client) => {
+overBoth("returns lone surrogates, escaped", async (client) => {
   const params = String.raw`["\ud800", "\udc00", "\udc00\ud800", {"\ud800": "a\ud800"}]`;
   const answer = await client.ask(
     `{"jsonrpc":"2.0","method":"echo","params":${params},"id":"\\ud800"}`,
@@ -145,34 +145,37 @@ both("returns lone surrogates, escaped", async (client) => {
   assertEquals(answer, result("\ud800", JSON.parse(params)));
 });
 
-both("takes 128 levels of nesting and answers -32700 to one more", async (client) => {
+overBoth("takes 128 levels of nesting and answers -32700 to one more", async (client) => {
   const nested = (levels: number) =>
     `{"jsonrpc":"2.0","method":"echo","params":${"[".repeat(levels)}${"]".repeat(levels)},"id":1}`;
   assertEquals((await client.ask(nested(127))).id, 1);
   assertEquals(await codeOf(client, nested(128)), -32700);
 });
 
-both("answers -32700 to 100,000 nested arrays or objects, ten times in a row", async (client) => {
-  const deep = "[".repeat(100_000) + "]".repeat(100_000);
-  const objects = `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`;
-  for (let time = 0; time < 5; time++) {
-    for (const params of [deep, objects]) {
-      assertEquals(
-        await codeOf(client, `{"jsonrpc":"2.0","method":"echo","params":${params},"id":1}`),
-        -32700,
-      );
+overBoth(
+  "answers -32700 to 100,000 nested arrays or objects, ten times in a row",
+  async (client) => {
+    const deep = "[".repeat(100_000) + "]".repeat(100_000);
+    const objects = `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`;
+    for (let time = 0; time < 5; time++) {
+      for (const params of [deep, objects]) {
+        assertEquals(
+          await codeOf(client, `{"jsonrpc":"2.0","method":"echo","params":${params},"id":1}`),
+          -32700,
+        );
+      }
     }
-  }
-});
+  },
+);
 
-both("counts no brackets in strings as nesting", async (client) => {
+overBoth("counts no brackets in strings as nesting", async (client) => {
   const params = ["[".repeat(1_000), '\\"[{'.repeat(1_000), { ["{".repeat(1_000)]: "\\" }];
   assertEquals(await client.ask(call("echo", 1, params)), result(1, params));
 });
 
 // -- answers to no call --
 
-both("never answers an answer, not even an invalid one", async (client) => {
+overBoth("never answers an answer, not even an invalid one", async (client) => {
   const answers = [
     ...[0, 1, "1", "", null, undefined].flatMap((id) => [result(id), failure(id, -32603)]),
     { result: 1 },
@@ -186,12 +189,12 @@ both("never answers an answer, not even an invalid one", async (client) => {
   await client.notify(answers);
 });
 
-line("never answers thousands of answers to no call", async (line) => {
+overWebSocket("never answers thousands of answers to no call", async (client) => {
   for (let id = 0; id < 4_000; id++) {
-    line.send(result(id), failure(null, -32700), failure(`${id}`, -32600), [
+    client.send(result(id), failure(null, -32700), failure(`${id}`, -32600), [
       result(id),
       result(id),
     ]);
   }
-  await line.assertSilent();
+  await client.assertSilent();
 });

@@ -12,15 +12,15 @@ import {
 } from "../helpers/raw_client.ts";
 import type { RawRequest } from "../helpers/raw_client.ts";
 import { call, failure, result } from "../helpers/messages.ts";
-import { callOf, hostile, MAX_MESSAGE_BYTES, newKey, notedOf, post } from "./case.ts";
+import { callOf, hostile, MAX_MESSAGE_BYTES, newKey, notedOf, overPost } from "./case.ts";
 
-post("answers at every path", async (_post, url) => {
+overPost("answers at every path", async (_post, url) => {
   for (const path of ["rpc", "a/b?method=fail&id=2", "?", "%00", "//"]) {
     assertEquals(await new Post(`${url}/${path}`).ask(call("ping", 1)), result(1, "pong"));
   }
 });
 
-post("answers many POSTs at once, each with its own answer", async (post) => {
+overPost("answers many POSTs at once, each with its own answer", async (post) => {
   const ids = Array.from({ length: 100 }, (_, id) => id);
   const answers = await Promise.all(
     ids.map((id) => post.ask(call(id % 2 ? "later" : "echo", id, [id]))),
@@ -59,7 +59,7 @@ hostile("refuses every other HTTP method with 405, and names the allowed one", a
   }
 });
 
-post("answers an empty body as text that is not JSON", async (post, url) => {
+overPost("answers an empty body as text that is not JSON", async (post, url) => {
   assertEquals(await post.ask(""), failure(null, -32700));
   const { body } = assertStatus(await rawPost(url, "", { "content-length": undefined }), 200);
   assert(body.includes("-32700"));
