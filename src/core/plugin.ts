@@ -31,6 +31,12 @@ export interface PluginMethod {
 }
 
 /**
+ * Why a subscription has ended: the client called `unsubscribe`, the connection has closed, the user may
+ * not have the topic any more, the topic was removed from the server, or the broker has failed.
+ */
+export type UnsubscribeReason = "call" | "close" | "forbidden" | "removed" | "error";
+
+/**
  * A plugin for `rpc.use(…)`. Every member but `name` is optional.
  *
  * A function whose name starts with `on` only takes note: its result is ignored, and if it throws, the
@@ -80,6 +86,20 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   readonly onClose?: (connection: Connection) => void;
   /** Called when the user of a connection has changed. */
   readonly onUserChange?: (connection: Connection) => void;
+  /**
+   * Called when a connection is subscribed to a topic: after the answer, before its first event. It is
+   * called once for a connection and a topic, even if the client subscribes again.
+   */
+  readonly onSubscribe?: (connection: Connection, topic: string) => void;
+  /**
+   * Called when a connection is no longer subscribed to a topic: once for each call of `onSubscribe`,
+   * and before `onClose`.
+   */
+  readonly onUnsubscribe?: (
+    connection: Connection,
+    topic: string,
+    reason: UnsubscribeReason,
+  ) => void;
   /**
    * Called when events of a topic were dropped because the peer reads too slowly. Events that the peer can
    * still recover do not count.

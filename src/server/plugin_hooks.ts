@@ -10,7 +10,13 @@ import type { Logger } from "../util/logger.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 
 /** The members of a plugin that are only called, and whose result nobody uses. */
-type HookName = "onOpen" | "onClose" | "onUserChange" | "onDrop";
+type HookName =
+  | "onOpen"
+  | "onClose"
+  | "onUserChange"
+  | "onSubscribe"
+  | "onUnsubscribe"
+  | "onDrop";
 
 /** The hooks of one server's plugins. If one throws, the others are called all the same. */
 export class PluginHooks {
@@ -38,7 +44,8 @@ export class PluginHooks {
     ...args: Parameters<NonNullable<Plugin[Name]>>
   ): boolean {
     let succeeded = true;
-    for (const plugin of this.#plugins) {
+    // A copy: a plugin that a hook mounts is called from the next time on.
+    for (const plugin of [...this.#plugins]) {
       runSafely(
         () => (plugin[name] as ((...args: unknown[]) => void) | undefined)?.(...args),
         (error) => {

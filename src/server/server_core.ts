@@ -58,7 +58,9 @@ export class ServerCore {
       broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
       maySubscribe: (connection) => methods.admits("subscribe", connection),
-      dropped: (...dropped) => void hooks.call("onDrop", ...dropped),
+      onDrop: (...args) => void hooks.call("onDrop", ...args),
+      onSubscribe: (...args) => void hooks.call("onSubscribe", ...args),
+      onUnsubscribe: (...args) => void hooks.call("onUnsubscribe", ...args),
     });
     this.#streams = new IdSubscriptions(limits);
     this.mount(this.topics.plugin());

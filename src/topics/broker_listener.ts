@@ -1,5 +1,5 @@
 /**
- * A topic's listener on its broker: open while somebody here hears the topic.
+ * Listens to one topic at the broker, as long as the topic has subscribers in this process.
  *
  * @module
  */
@@ -8,29 +8,34 @@ import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import type {
   Broker,
+  BrokerEvent,
   BrokerSink,
   BrokerSubscription,
   Position,
   Retention,
 } from "../brokers/broker.ts";
-import { mapMaybe } from "../util/maybe_promise.ts";
+import { isThenable, mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 
 /** The listeners of one server. */
 export class BrokerListeners {
-  /** Who brings events round. */
+  /** The broker that brings the events. */
   readonly broker: Broker;
   readonly #logger: Logger;
-  // Those that are being closed: the next of the same topic waits for its turn.
+  // Listeners that are being closed. The next listener of the same topic waits until that is done, so
+  // that the broker does not end the new subscription together with the old one.
   readonly #closing = new Map<string, Promise<void>>();
 
-  /** @param logger Where a failure is written that nobody waits for. */
+  /**
+   * @param broker The broker that brings the events.
+   * @param logger The log for failures to unsubscribe.
+   */
   constructor(broker: Broker, logger: Logger) {
     this.broker = broker;
     this.#logger = logger;
   }
 
-  /** Opens an listener on a topic. */
+  /** Starts to listen to a topic; passes its events to `sink`. */
   open(topic: string, keep: Retention, sink: BrokerSink): BrokerListener {
     const subscribe = (): MaybePromise<BrokerSubscription> =>
       this.broker.subscribe(topic, keep, listener);
@@ -44,15 +49,15 @@ export class BrokerListeners {
     return listener;
   }
 
-  /** Closes it, at once as far as its sink can tell. */
+  /** Stops listening. The sink gets nothing from now on, whenever the broker is done. */
   close(topic: string, listener: BrokerListener): void {
     const failed = (error: unknown): void => {
       this.#logger.warn(`Cannot unsubscribe from topic ${quoted(topic)}: ${describeError(error)}`);
     };
     try {
       const ending = listener.end();
-      if (!(ending instanceof Promise)) return;
-      const closing: Promise<void> = ending.catch(failed).then(() => {
+      if (!isThenable(ending)) return;
+      const closing: Promise<void> = Promise.resolve(ending).catch(failed).then(() => {
         if (this.#closing.get(topic) === closing) this.#closing.delete(topic);
       });
       this.#closing.set(topic, closing);
@@ -64,13 +69,13 @@ export class BrokerListeners {
 
 /** One listener. */
 export class BrokerListener implements BrokerSink {
-  /** Settles when events are heard. Rejects where the broker fails. */
+  /** Fulfilled when events arrive, with the position they come after. Rejects if the broker fails. */
   ready: MaybePromise<Position> | undefined;
   readonly #sink: BrokerSink;
   #subscription: MaybePromise<BrokerSubscription> | undefined;
   #open = true;
 
-  /** @param sink Is passed what comes while the listener is open. */
+  /** @param sink Gets what arrives while the listener is open. */
   constructor(sink: BrokerSink) {
     this.#sink = sink;
   }
@@ -79,10 +84,11 @@ export class BrokerListener implements BrokerSink {
   begin(subscription: MaybePromise<BrokerSubscription>): void {
     this.#subscription = subscription;
     this.ready = mapMaybe(subscription, ({ position }) => position);
-    if (this.ready instanceof Promise) this.ready.catch(() => {}); // whoever waits for it sees it
+    // Each caller of `ready` handles a rejection; without callers it must not end the process.
+    if (this.ready instanceof Promise) this.ready.catch(() => {});
   }
 
-  event(event: Parameters<BrokerSink["event"]>[0]): void {
+  event(event: BrokerEvent): void {
     if (this.#open) this.#sink.event(event);
   }
 
@@ -90,14 +96,13 @@ export class BrokerListener implements BrokerSink {
     if (this.#open) this.#sink.gap(position);
   }
 
-  /** Hears nothing any more, and tells the broker. */
+  /** Stops listening, and unsubscribes at the broker. */
   end(): MaybePromise<void> {
     this.#open = false;
+    // A subscription that failed needs no unsubscribing; `ready` has reported the failure.
     const subscription = this.#subscription;
-    if (!(subscription instanceof Promise)) {
-      return subscription?.unsubscribe() as MaybePromise<void>;
-    }
-    // One that failed is open no more, and whoever waited for it has been told.
-    return subscription.then((each) => each.unsubscribe(), () => {});
+    if (subscription === undefined) return undefined;
+    if (!isThenable(subscription)) return subscription.unsubscribe();
+    return Promise.resolve(subscription).then((each) => each.unsubscribe(), () => {});
   }
 }

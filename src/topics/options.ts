@@ -1,5 +1,5 @@
 /**
- * How topics behave, and what that means for who keeps their events.
+ * The options of topics, and what they ask of a broker.
  *
  * @module
  */
@@ -8,59 +8,74 @@ import type { Guard } from "../core/guard.ts";
 import type { Schema } from "../core/schema.ts";
 import type { Retention } from "../brokers/broker.ts";
 
-/** What happens to the events of a topic for a connection that does not read them fast enough. */
+/** What to do with the events of a topic if a subscriber reads too slowly. */
 export type SlowConsumer = "close" | "drop-oldest" | "drop-newest" | "latest";
 
-/** How many of a topic's events are kept for those who were away. */
+/** How many events of a topic are kept for clients that reconnect or join late. */
 export interface HistoryOptions {
-  /** How many, the newest. */
+  /** The number of newest events to keep. */
   readonly size: number;
-  /** For how many milliseconds. @default {Infinity} */
+  /** Milliseconds for which each event is kept. @default {Infinity} */
   readonly ageMs?: number;
 }
 
-/** How one topic, or all that fit a pattern, behave. */
+/** The options of a topic, or of all topics that match a pattern. */
 export interface TopicOptions<Payload = unknown> {
-  /** Guards: whoever they do not admit cannot subscribe, and does not see the topic. */
+  /**
+   * Guards of the topic. A peer that they do not admit cannot subscribe, and does not see the topic. If
+   * several patterns match a name, the guards of all of them are asked.
+   */
   readonly guards?: readonly Guard[];
   /**
-   * Keeps the last event and sends it to each new subscriber, unless it is older than `maxAgeMs`
-   * milliseconds.
+   * Whether to keep the last event and send it to each new subscriber, unless it is older than
+   * `maxAgeMs` milliseconds.
    *
    * @default {false}
    */
   readonly retain?: boolean | { readonly maxAgeMs: number };
   /**
-   * Keeps events for clients that were away for a while: whoever subscribes with `recover` and comes
-   * back gets what was missed, each event once and in order, or is told that there is a gap.
+   * Events to keep, for two kinds of clients. A client that has subscribed with `recover` and reconnects
+   * gets the events that it missed, each once and in order, or is told that some are lost. A client that
+   * subscribes with `last: n` gets the newest `n` first.
    *
-   * @default {none are kept}
+   * @default {no events are kept}
    */
   readonly history?: HistoryOptions;
   /**
-   * What happens to events for a connection that has half of `maxBufferedBytes` unread: `"close"`
-   * sends on, and closes it with 1013 past the whole; `"drop-oldest"` and `"drop-newest"` hold back
-   * a few events and drop others; `"latest"` holds back the newest alone. Whoever subscribed with
-   * `recover` loses nothing by the last three as long as history reaches, and is told if it does not.
+   * What to do when a subscriber has half of `maxBufferedBytes` unread. `"close"` goes on sending, and
+   * closes the connection with 1013 if the whole of it is unread. `"drop-oldest"` and `"drop-newest"`
+   * hold a few events back and drop others; `"latest"` holds only the newest back. A client that has
+   * subscribed with `recover` gets the dropped events later, as long as `history` has them; if not, it
+   * is told.
    *
    * @default {"close"}
    */
   readonly slowConsumer?: SlowConsumer;
-  /** What events are; each is checked before it goes out. Gives the payload its type. */
+  /**
+   * Whether events of this topic that are neither an array nor an object are sent in a one-element
+   * array.
+   *
+   * @default {the server's wrapScalars}
+   */
+  readonly wrapScalars?: boolean;
+  /** Checks each event before it is sent, and gives the payload its type. */
   readonly schema?: Schema<Payload>;
 }
 
 /**
- * What a broker has to keep of a topic.
+ * Checks the options of a topic.
  *
- * @param fixed Whether the topic's name comes from code.
- * @throws {TypeError | RangeError} Where an option makes no sense.
+ * @param options The options.
+ * @param fixed Whether the topic's name comes from code, not from a client.
+ * @returns What a broker has to keep.
+ * @throws {TypeError} If `slowConsumer` is not one of its four values.
+ * @throws {RangeError} If a number is out of range.
  */
 export function retentionOf(options: TopicOptions, fixed: boolean): Retention {
   const { retain, history, slowConsumer = "close" } = options;
   if (!POLICIES.includes(slowConsumer)) {
     throw new TypeError(
-      `Expected \`slow\` to be one of ${POLICIES.join(", ")}, got \`${slowConsumer}\``,
+      `Expected \`slowConsumer\` to be one of ${POLICIES.join(", ")}, got \`${slowConsumer}\``,
     );
   }
   const ages: number[] = [];
@@ -81,7 +96,7 @@ export function retentionOf(options: TopicOptions, fixed: boolean): Retention {
   return { size, ageMs: size === 0 ? 0 : Math.max(...ages), fixed };
 }
 
-/** Whether the last event of a topic is still worth sending to a newcomer. */
+/** Tells whether the last event of a topic is still recent enough for new subscribers. */
 export function isFresh(at: number, retain: TopicOptions["retain"]): boolean {
   return typeof retain !== "object" || Date.now() - at <= retain.maxAgeMs;
 }

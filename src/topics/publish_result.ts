@@ -1,5 +1,5 @@
 /**
- * What became of an event that was published.
+ * The result of publishing an event.
  *
  * @module
  */
@@ -7,11 +7,11 @@
 import { positionText } from "../brokers/broker.ts";
 import type { Position } from "../brokers/broker.ts";
 
-/** What {@linkcode JsonRpc.notify} did. */
+/** What {@linkcode JsonRpc.publish} returns. */
 export class PublishResult {
   /**
-   * To how many connections of this process the event went before `notify` returned. With a broker
-   * between processes that is none: its events come back from the engine.
+   * The number of connections of this process that the event went to before `publish` returned. It is 0
+   * with a broker between processes, since events then come back from the broker later.
    */
   readonly deliveries: number;
   readonly #position: Position | Promise<Position>;
@@ -23,9 +23,8 @@ export class PublishResult {
   }
 
   /**
-   * Where the event stands in its topic: an opaque text, the same that subscribers get. Rejects
-   * where the broker's engine did not take the event; that is in the log too, so that nobody has to
-   * look here.
+   * The position of the event in its topic, as subscribers get it: an opaque text. Rejects if the broker
+   * did not accept the event. The server logs that too, so you need not read this.
    */
   get position(): Promise<string> {
     return Promise.resolve(this.#position).then(positionText);

@@ -1,6 +1,6 @@
 /**
- * A subscriber that loses nothing: what it did not get is read again, and what cannot be read is
- * told as a gap.
+ * A subscriber that misses no event silently: events that it was not sent are read from the broker, and
+ * it is told of a gap if they cannot be read.
  *
  * @module
  */
@@ -9,62 +9,79 @@ import { describeError, quoted } from "../protocol/errors.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { SEND } from "../core/internal.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "../brokers/broker.ts";
-import { before, includes, Subscriber } from "./subscriber.ts";
+import { before, includes, PAGE, Subscriber } from "./subscriber.ts";
 import type { Newest, SubscriberSource } from "./subscriber.ts";
 import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 import { TopicEvent } from "./event.ts";
 
-/** From where a subscriber wants to go on: a position, or `"lost"` where it named one that is none. */
+/** The position after which a subscriber goes on; `"lost"` if it named one that cannot be read. */
 export type Since = Position | "lost" | undefined;
 
-/** Hears events as `rpc.message`, each with its position. */
+/** Where a recovering subscriber begins. */
+export interface RecoveryStart {
+  /** The position after which it goes on, if it has one. */
+  readonly since: Since;
+  /** How many kept events it asks for, if it cannot go on after `since`. */
+  readonly last: number;
+  /**
+   * The position that the connection has reached by a subscription that this one replaces. The `last`
+   * events are then for a handler that joins late, and what follows this position is for all handlers.
+   */
+  readonly reached: Position | undefined;
+  /** Whether the subscription existed before, so that it gets no retained event. */
+  readonly begun: boolean;
+}
+
+/** Sends each event as `rpc.message`, with its position. */
 export class RecoveringSubscriber extends Subscriber {
   override readonly recovers = true;
-  /** Whether nothing was lost before what follows. */
+  /** Whether nothing was lost before the first event. */
   recovered = true;
-  readonly #since: Since;
+  readonly #start: RecoveryStart;
   readonly #isNew: boolean;
-  // Whether there is more than the queue holds: it is read when the queue is empty.
+  // Up to this position, events are sent because the subscription is new, and are marked as retained.
+  #retainedUpTo: Position | undefined;
+  // Whether the broker has events that the queue has not: they are read when the queue is empty.
   #behind = false;
   #reading = false;
-  // Events that were not held: they are read again, or lost.
+  // The number of events that were not queued: they are read later, or lost.
   #missed = 0;
-  // Of what was held while it joined.
+  // The length of what was held back while it joined.
   #heldLength = 0;
   #next = 0;
   #retryAt = 0;
 
-  /** @param newcomer Whether it gets the last event, where it recovers from nowhere. */
-  constructor(
-    connection: SubscriberConnection,
-    source: SubscriberSource,
-    since: Since,
-    newcomer: boolean,
-  ) {
-    super(connection, source);
-    this.#since = since;
-    this.#isNew = newcomer;
+  /**
+   * @param connection The connection that the events go to.
+   * @param source The topic.
+   * @param start Where it begins.
+   */
+  constructor(connection: SubscriberConnection, source: SubscriberSource, start: RecoveryStart) {
+    super(connection, source, start.begun);
+    this.#start = start;
+    this.#isNew = !start.begun;
+  }
+
+  /** The position that the connection has reached, also while it is sent older events once more. */
+  get reached(): Position {
+    const { reached } = this.#start;
+    return reached !== undefined && includes(reached, this.position) ? reached : this.position;
   }
 
   override load(): MaybePromise<void> {
-    const since = this.#since;
-    if (since === undefined) {
-      return this.#isNew ? this.#begin() : this.#stand(this.source.position);
-    }
+    const { since, last, reached } = this.#start;
     if (since === "lost") return this.#lose();
-    return mapMaybe(this.source.history({ since, first: PAGE }), (history) => {
-      if (!history.complete) return this.#lose();
-      this.position = since;
-      this.#put(history);
-    });
+    if (since !== undefined) return this.#goOn(since);
+    if (reached !== undefined) return this.#repeat(reached, last);
+    return this.#isNew || last > 0 ? this.#begin() : this.#stand(this.source.position);
   }
 
   override pump(): void {
     while (!this.joining && !this.ended && !this.#reading && this.queue !== undefined) {
       if (!this.#sendQueue()) return this.source.slowSubscribers.wait(this);
       if (this.ended) return;
-      if (!this.#behind) return this.settle();
+      if (!this.#behind) return this.passOn();
       if (Date.now() < this.#retryAt) return this.source.slowSubscribers.wait(this);
       this.#readOn();
     }
@@ -79,14 +96,14 @@ export class RecoveringSubscriber extends Subscriber {
     const queue = this.queue as TopicEvent[];
     if (this.joining) this.#heldLength += event.length;
     const tooLong = this.joining && this.#heldLength > this.source.slowSubscribers.highWaterMark;
-    if (!this.#behind && !tooLong && queue.length - this.#next < this.room) queue.push(event);
+    if (!this.#behind && !tooLong && queue.length - this.#next < this.capacity) queue.push(event);
     else {
       this.#behind = true;
       this.#missed++;
     }
   }
 
-  /** Sends what waits, as long as the peer reads; answers whether all of it has gone. */
+  /** Sends the queue as long as the peer reads; returns whether all of it was sent. */
   #sendQueue(): boolean {
     const queue = this.queue as TopicEvent[];
     while (this.#next < queue.length) {
@@ -99,7 +116,7 @@ export class RecoveringSubscriber extends Subscriber {
     return true;
   }
 
-  /** Reads what it was too far behind to be given. */
+  /** Reads the events that were not queued. */
   #readOn(): void {
     this.#behind = false;
     this.#reading = true;
@@ -127,36 +144,58 @@ export class RecoveringSubscriber extends Subscriber {
     }
   }
 
-  /** Puts what was read in front of what came meanwhile. */
-  #put({ events }: BrokerHistory): void {
-    const { encoder } = this.source;
-    this.putFirst(events.map((event) => TopicEvent.of(encoder, event)));
+  /** Goes on after a position, or begins anew if the broker does not reach back to it. */
+  #goOn(since: Position): MaybePromise<void> {
+    return mapMaybe(this.source.history({ since, first: PAGE }), (history) => {
+      if (!history.complete) return this.#lose();
+      this.position = since;
+      this.#put(history);
+    });
+  }
+
+  /** Sends the newest events once more, for a handler that joins late, and then goes on. */
+  #repeat(reached: Position, last: number): MaybePromise<void> {
+    return mapMaybe(this.source.newest(last), (newest) => {
+      // The connection is behind all of these events, or the topic has begun anew.
+      if (!includes(reached, newest.from)) return this.#goOn(reached);
+      this.#beginWith({ ...newest, until: reached });
+    });
+  }
+
+  /** Puts what was read in front of what has arrived meanwhile. */
+  #put({ events }: Pick<BrokerHistory, "events">): void {
+    this.prepend(events.map((event) => this.#event(event)));
     if (events.length < PAGE) {
       if (!this.#behind) this.#missed = 0;
       return;
     }
-    // There may be more: what came meanwhile is read in its turn.
-    this.#missed += (this.queue as TopicEvent[]).length - events.length;
-    this.queue?.splice(events.length);
+    this.#leaveRest(events.length);
+  }
+
+  /** The broker may have more: drops what has arrived meanwhile, since it is read in its turn. */
+  #leaveRest(read: number): void {
+    this.#missed += (this.queue as TopicEvent[]).length - read;
+    this.queue?.splice(read);
     this.#behind = true;
   }
 
-  /** Tells that events are lost, and goes on as a newcomer does. */
+  /** Tells the peer that events are lost, and goes on as a new subscriber does. */
   #tellGap(): MaybePromise<void> {
-    return mapMaybe(this.source.newest(), ({ from, last }) => {
+    return mapMaybe(this.source.newest(0), ({ from, until, events }) => {
       const { encoder, slowSubscribers } = this.source;
-      const held = last === undefined ? this.queue?.[0] : undefined;
+      const held = events.length === 0 ? this.queue?.[0] : undefined;
       const gap = new TopicEvent(
         encoder,
         held === undefined ? from : before(held.position),
         undefined,
       );
-      this.putFirst([gap, ...this.#eventsOf(last)]);
-      // One at least: nobody can tell how many were lost elsewhere.
+      this.#retainedUpTo = until;
+      this.prepend([gap, ...this.#eventsOf(events)]);
+      // At least one event is lost; how many were lost elsewhere is not known.
       slowSubscribers.drop(
         this.connection,
         encoder.name,
-        Math.max(1, this.#missed - (last ? 1 : 0)),
+        Math.max(1, this.#missed - events.length),
       );
       if (!this.#behind) this.#missed = 0;
     });
@@ -168,24 +207,35 @@ export class RecoveringSubscriber extends Subscriber {
   }
 
   #begin(): MaybePromise<void> {
-    return mapMaybe(this.source.newest(), (newest) => this.#stand(newest.from, newest));
+    return mapMaybe(this.source.newest(this.#start.last), (newest) => this.#beginWith(newest));
   }
 
-  #stand(position: Position, newest?: Newest): void {
+  #beginWith({ from, until, events, more }: Newest): void {
+    this.#retainedUpTo = until;
+    this.#stand(from, events);
+    if (!more) return;
+    this.ageMs = undefined;
+    this.#leaveRest(events.length);
+  }
+
+  #stand(position: Position, events: readonly BrokerEvent[] = []): void {
     this.position = position;
-    const last = newest?.last;
+    const last = events.at(-1);
     if (last !== undefined) this.ageMs = Math.max(0, Date.now() - last.at);
-    this.putFirst(this.#eventsOf(last));
+    this.prepend(this.#eventsOf(events));
   }
 
-  #eventsOf(last: BrokerEvent | undefined): TopicEvent[] {
-    return last === undefined || includes(this.position, last.position)
-      ? []
-      : [TopicEvent.of(this.source.encoder, last)];
+  #eventsOf(events: readonly BrokerEvent[]): TopicEvent[] {
+    return events.filter(({ position }) => !includes(this.position, position))
+      .map((event) => this.#event(event));
+  }
+
+  #event(event: BrokerEvent): TopicEvent {
+    const upTo = this.#retainedUpTo;
+    const retained = upTo !== undefined && includes(upTo, event.position);
+    return TopicEvent.of(this.source.encoder, event, retained);
   }
 }
 
-/** How many events of a history are read at once. */
-const PAGE = 128;
-// How long to leave an engine alone that did not answer.
+// How long to wait before a broker that has failed is asked again.
 const RETRY_MS = 1000;

@@ -1,5 +1,5 @@
 /**
- * Which topics there are: by name, and by pattern.
+ * The topics that a server has declared, by name and by pattern.
  *
  * @module
  */
@@ -9,31 +9,34 @@ import { admitted } from "../core/guard.ts";
 import type { Guard } from "../core/guard.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Retention } from "../brokers/broker.ts";
+import { matches, segmentsOf } from "./pattern.ts";
 import { retentionOf } from "./options.ts";
 import type { TopicOptions } from "./options.ts";
 
-/** One topic, or all that fit a pattern, as declared. */
+/** A topic, or all topics that match a pattern, as declared. */
 export interface TopicDeclaration {
   /** The name or the pattern. */
   readonly name: string;
-  /** Parts of a pattern; `undefined` for a name. */
+  /** The segments of a pattern; `undefined` for a name. */
   readonly segments: readonly string[] | undefined;
-  /** How they behave. */
+  /** The options of the topic. */
   readonly options: TopicOptions;
-  /** What a broker has to keep of each. */
+  /** What a broker has to keep of each topic. */
   readonly keep: Retention;
 }
 
-/** The topics that were declared. */
+/** The declared topics of one server. */
 export class TopicRegistry {
   readonly #fixed = new Map<string, TopicDeclaration>();
   readonly #patterns = new Map<string, TopicDeclaration>();
 
   /**
-   * Declares a topic, or all topics that fit a pattern: `room.*` fits `room.7`, not `room.7.log`.
+   * Declares a topic, or all topics that match a pattern: `room.*` matches `room.7`, not `room.7.log`.
    *
-   * @throws {TypeError} Where the name is empty, reserved or taken, or an option makes no sense.
-   * @throws {RangeError} Where an option makes no sense.
+   * @param name The name or the pattern.
+   * @param options The options of the topic.
+   * @throws {TypeError} If the name is empty, reserved or taken, or an option is invalid.
+   * @throws {RangeError} If a number among the options is out of range.
    */
   add(name: string, options: TopicOptions): TopicDeclaration {
     if (typeof name !== "string" || name === "") {
@@ -48,19 +51,20 @@ export class TopicRegistry {
       throw new TypeError(`Cannot declare topic "${name}": the name is taken`);
     }
     const { guards = [] } = options;
-    // What is no guard could be asked nothing: the topic would be open to all.
+    // A function that is no guard cannot be asked, so the topic would be open to all.
     if (!Array.isArray(guards) || !guards.every(isGuard)) {
-      throw new TypeError(`Cannot declare topic "${name}": its \`use\` is no list of guards`);
+      throw new TypeError(
+        `Cannot declare topic "${name}": expected \`guards\` to be a list of guards`,
+      );
     }
-    const parts = name.split(".");
-    const segments = parts.includes("*") ? parts : undefined;
+    const segments = segmentsOf(name);
     const keep = retentionOf(options, segments === undefined);
     const declaration = { name, segments, options, keep };
     (segments === undefined ? this.#fixed : this.#patterns).set(name, declaration);
     return declaration;
   }
 
-  /** Takes a declaration back, by the name or the pattern that it was made with. */
+  /** Removes a declaration, by the name or the pattern that it was made with. */
   remove(name: string): TopicDeclaration | undefined {
     const declaration = this.#fixed.get(name) ?? this.#patterns.get(name);
     this.#fixed.delete(name);
@@ -68,48 +72,49 @@ export class TopicRegistry {
     return declaration;
   }
 
-  /** Finds how a concrete topic was declared. */
+  /**
+   * Finds the declaration whose options a concrete topic has: that of its name, or else the first
+   * pattern that matches.
+   */
   find(name: string): TopicDeclaration | undefined {
-    return this.#fixed.get(name) ?? (this.#patterns.size === 0 ? undefined : this.#match(name));
+    return this.#fixed.get(name) ?? this.#matching(name).next().value;
   }
 
-  /** Those that were declared by name and that a connection may use. */
-  listFor(connection: Connection): string[] {
-    return [...this.#fixed.values()]
-      .filter((declaration) => mayUse(declaration, declaration.name, connection))
-      .map(({ name }) => name);
-  }
-
-  #match(name: string): TopicDeclaration | undefined {
-    if (name.length > MAX_LENGTH || isReserved(name)) return undefined;
-    const segments = name.split(".");
-    // Clients name concrete topics: a star of theirs is no pattern.
-    if (segments.includes("*") || segments.includes("")) return undefined;
-    for (const declaration of this.#patterns.values()) {
-      if (fits(segments, declaration.segments ?? [])) return declaration;
+  /**
+   * Tells whether a topic exists for a connection. The guards of its name **and** of all patterns that
+   * match are asked, so that no declaration opens what another one closes.
+   */
+  admits(name: string, connection: Connection): boolean {
+    const question = { user: connection.user, connection, name, kind: "topic" } as const;
+    const fixed = this.#fixed.get(name);
+    let exists = fixed !== undefined;
+    if (fixed !== undefined && !admitted(fixed.options.guards ?? [], question)) return false;
+    for (const { options: { guards = [] } } of this.#matching(name)) {
+      if (!admitted(guards, question)) return false;
+      exists = true;
     }
-    return undefined;
+    return exists;
+  }
+
+  /** Lists the topics that were declared by name and that a connection may use. */
+  listFor(connection: Connection): string[] {
+    return [...this.#fixed.keys()].filter((name) => this.admits(name, connection));
+  }
+
+  *#matching(name: string): IterableIterator<TopicDeclaration> {
+    if (this.#patterns.size === 0 || name.length > MAX_LENGTH || isReserved(name)) return;
+    const segments = name.split(".");
+    // A client names concrete topics: a star in its name is not a pattern.
+    if (segments.includes("*") || segments.includes("")) return;
+    for (const declaration of this.#patterns.values()) {
+      if (matches(segments, declaration.segments ?? [])) yield declaration;
+    }
   }
 }
 
-// Of names that clients choose: each is remembered, in several places.
+// The longest name that a client may choose under a pattern. Servers and brokers store each name.
 const MAX_LENGTH = 256;
-
-/** Whether the guards of a topic admit a connection to it. */
-export function mayUse(
-  declaration: TopicDeclaration,
-  name: string,
-  connection: Connection,
-): boolean {
-  const { guards = [] } = declaration.options;
-  return admitted(guards, { user: connection.user, connection, name, kind: "topic" });
-}
 
 function isGuard(layer: unknown): boolean {
   return typeof (layer as Partial<Guard> | undefined)?.admits === "function";
-}
-
-function fits(segments: readonly string[], pattern: readonly string[]): boolean {
-  return segments.length === pattern.length &&
-    pattern.every((segment, index) => segment === "*" || segment === segments[index]);
 }

@@ -1,5 +1,6 @@
 /**
- * Events that wait for a peer to read again, and those that were not kept for it.
+ * Subscribers whose peers read too slowly: which of them wait, how much is held for each connection,
+ * and how many events were dropped.
  *
  * @module
  */
@@ -9,67 +10,74 @@ import { COUNT_DROPPED } from "../core/internal.ts";
 import { unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
-/** Something that has more to send, once its peer reads. */
+/** A subscriber that has more to send as soon as its peer reads. */
 export interface SlowSubscriber {
-  /** Sends what the peer takes; ends its wait by itself when nothing is left. Does not throw. */
+  /** Sends as much as the peer takes; calls `done` when nothing is left. Does not throw. */
   pump(): void;
 }
 
-/** Is told of events that a connection does not get. */
-export type DroppedHook = (connection: SubscriberConnection, topic: string, count: number) => void;
+/** Called when events of a topic were dropped for a connection. */
+export type DropHook = (connection: SubscriberConnection, topic: string, count: number) => void;
 
-/** What waits, for all topics and connections of one server. */
+/** The slow subscribers of all topics of one server. */
 export class SlowSubscribers {
-  /** Bytes unread by a peer from which on events are held back. */
+  /** A connection with this many unread bytes is slow: its events are held back. */
   readonly highWaterMark: number;
-  readonly #onDropped: DroppedHook;
+  readonly #onDrop: DropHook;
   readonly #waiting = new Set<SlowSubscriber>();
   readonly #held = new WeakMap<SubscriberConnection, number>();
   #timer: Timer | undefined;
 
   /**
-   * @param maxBufferedBytes What a peer may leave unread.
-   * @param onDropped Is told what was dropped.
+   * @param maxBufferedBytes Bytes that a peer may leave unread.
+   * @param onDrop Called when events were dropped.
    */
-  constructor(maxBufferedBytes: number, onDropped: DroppedHook) {
+  constructor(maxBufferedBytes: number, onDrop: DropHook) {
     this.highWaterMark = Math.ceil(maxBufferedBytes / 2);
-    this.#onDropped = onDropped;
+    this.#onDrop = onDrop;
   }
 
-  /** Whether a peer leaves so much unread that its events wait. */
+  /** Tells whether a peer leaves so much unread that its events are held back. */
   isSlow(connection: SubscriberConnection): boolean {
     return connection.bufferedAmount >= this.highWaterMark;
   }
 
-  /** Calls `pump` from time to time. No runtime tells of all its sockets when they drain. */
+  /** Calls the subscriber's `pump` regularly. No runtime tells of all its sockets when they drain. */
   wait(subscriber: SlowSubscriber): void {
     this.#waiting.add(subscriber);
     this.#timer ??= unref(setInterval(() => this.#pump(), POLL_MS));
   }
 
-  /** Ends the wait of a subscriber, which may not have waited. */
+  /** Stops calling the subscriber's `pump`. It need not be waiting. */
   done(subscriber: SlowSubscriber): void {
     if (!this.#waiting.delete(subscriber) || this.#waiting.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
-  /** Notes how much is held back for a connection; answers by how much that is too much. */
+  /**
+   * Adds to the length of the events that are held for a connection, over all its topics.
+   *
+   * @returns By how much the connection is over the limit; negative if it is below.
+   */
   hold(connection: SubscriberConnection, length: number): number {
     const held = (this.#held.get(connection) ?? 0) + length;
     this.#held.set(connection, held);
     return held - this.highWaterMark;
   }
 
-  /** Notes that a connection does not get some events. */
+  /** Counts events that were dropped for a connection. */
   drop(connection: SubscriberConnection, topic: string, count: number): void {
     if (count === 0) return;
     connection[COUNT_DROPPED](count);
-    this.#onDropped(connection, topic, count);
+    this.#onDrop(connection, topic, count);
   }
 
   #pump(): void {
-    for (const subscriber of this.#waiting) subscriber.pump();
+    // A copy, since a subscriber that waits again during the loop would be visited again.
+    for (const subscriber of [...this.#waiting]) {
+      if (this.#waiting.has(subscriber)) subscriber.pump();
+    }
   }
 }
 

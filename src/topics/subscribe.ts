@@ -1,5 +1,6 @@
 /**
- * Answering `subscribe`: the answer goes first, then what was missed, then what is new.
+ * The method `subscribe`. Its answer is sent first, then the events that the client missed or asked
+ * for, then new events.
  *
  * @module
  */
@@ -14,77 +15,93 @@ import {
 import { toSubscriber } from "../core/connection.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { TOPICS } from "../core/internal.ts";
+import type { UnsubscribeReason } from "../core/plugin.ts";
 import { afterAnswer } from "../core/request.ts";
 import type { RpcRequest } from "../core/request.ts";
 import { parsePosition, positionText } from "../brokers/broker.ts";
 import type { Subscriber } from "./subscriber.ts";
 import { RecoveringSubscriber } from "./recovering_subscriber.ts";
 import type { Since } from "./recovering_subscriber.ts";
-import { allMaybe, mapMaybe } from "../util/maybe_promise.ts";
+import { allMaybe, isThenable, mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 import type { Topic } from "./topic.ts";
 
-/** What subscribing needs of the topics. */
+/** What `subscribe` needs of the topics. */
 export interface TopicTable {
-  /** How many topics a connection may have. */
+  /** The number of topics that one connection may have. */
   readonly maxSubscriptions: number;
-  /** Whether there is such a topic for a connection. */
+  /** Tells whether a topic exists for a connection. */
   has(name: string, connection: SubscriberConnection): boolean;
-  /** The topic, ready to be joined. */
+  /** Returns the topic, so that connections can join it. */
   open(name: string): Topic;
+  /** Tells plugins that a subscription has begun. */
+  began(name: string, connection: SubscriberConnection): void;
   /** Ends a subscription. */
-  leave(name: string, connection: SubscriberConnection): void;
+  leave(name: string, connection: SubscriberConnection, reason: UnsubscribeReason): void;
 }
 
-/** What `subscribe` answers where it was asked for more than the names. */
+/** The answer to a `subscribe` that asks for more than the names. */
 export interface SubscribeAnswer {
   /** All topics of the connection. */
   readonly subscriptions: readonly string[];
-  /** Where it stands in each that was asked for: what follows comes after it. */
+  /** With `recover`: the position of the connection in each topic. Events that follow come after it. */
   readonly positions?: Readonly<Record<string, string>>;
-  /** Whether nothing is missing between the position that was asked from and what follows. */
+  /** With `recover`: whether no event is missing between `since` and the events that follow. */
   readonly recovered?: Readonly<Record<string, boolean>>;
-  /** How old the last event is, in milliseconds, where it follows. */
+  /** With `ages`: the age of the last kept event in milliseconds, if it follows. */
   readonly ages?: Readonly<Record<string, number>>;
 }
 
-/** One topic of one call. */
+/** One topic of one `subscribe` call. */
 interface SubscribeEntry {
   readonly topic: Topic;
-  /** `undefined` where the connection hears the topic already, and that is all it asks. */
+  /** `undefined` if the connection was subscribed already, in the same way. */
   readonly subscriber: Subscriber | undefined;
-  /** How it heard the topic before, where this call changes it. */
+  /** How the connection was subscribed before, if this call changes it. */
   readonly before: "plain" | Subscriber | undefined;
 }
 
-/** Subscribes a connection to the topics that a call asks for. */
+/**
+ * Subscribes a connection to the topics that a call asks for.
+ *
+ * @param params The params of the call.
+ * @param request The call.
+ * @param table The topics.
+ * @returns The answer.
+ * @throws {RpcInvalidParamsError} If the params are invalid.
+ * @throws {RpcServerError} If the connection would have too many topics.
+ */
 export function subscribe(
   params: unknown,
   request: RpcRequest,
   table: TopicTable,
 ): MaybePromise<readonly string[] | SubscribeAnswer> {
   const connection = toSubscriber(request.connection);
-  // Its answer, an error, has gone: nobody knows of this subscription.
+  // The call was answered with an error already, so its client does not know of this subscription.
   if (request.aborted) return [];
-  const wanted = parseWanted(params);
-  const names = reserve(wanted, connection, table);
-  const shares = names.map((name) => shareOf(name, connection, wanted, table));
+  const asked = parseParams(params);
+  const names = reserve(asked.names, connection, table);
+  const entries = names.map((name) => join(name, connection, asked, table));
   afterAnswer(request, (succeeded) => {
-    for (const share of shares) answered(share, succeeded, connection, table);
+    for (const entry of entries) answered(entry, succeeded, connection, table);
   });
-  const ready = allMaybe(shares.map(({ subscriber }) => subscriber?.ready));
-  if (!(ready instanceof Promise)) return answerOf(shares, connection, wanted);
-  return ready.then(() => answerOf(shares, connection, wanted), (cause) => {
+  const ready = allMaybe(entries.map(({ subscriber }) => subscriber?.ready));
+  if (!isThenable(ready)) return answerOf(entries, connection, asked);
+  return Promise.resolve(ready).then(() => answerOf(entries, connection, asked), (cause) => {
     connection.logger.error(`Cannot subscribe: ${describeError(cause)}`);
-    throw new RpcError(ErrorCode.serverBusy, "Topics are out of reach", { data: { retry: true } });
+    throw new RpcError(ErrorCode.serverBusy, "Broker unavailable", { data: { retry: true } });
   });
 }
 
-/** The topics that a call means: one, a list, or either as `{ topics }`. */
+/**
+ * Reads the topics that a call names: a topic, a list, or either of them as `{ topic }` or `{ topics }`.
+ *
+ * @throws {RpcInvalidParamsError} If the params name no topics.
+ */
 export function topicNames(params: unknown): string[] {
-  // No params at all: it only asks what it is subscribed to, as aiohttp-json-rpc's clients may.
+  // Clients of aiohttp-json-rpc send no params to ask what they are subscribed to.
   if (params === undefined || params === null) return [];
-  const topics = isRecord(params) ? params.topics : params;
+  const topics = isRecord(params) ? params.topics ?? params.topic : params;
   const names = typeof topics === "string" ? [topics] : topics;
   if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
   throw new RpcInvalidParamsError({ data: "Expected a topic or a list of topics" });
@@ -95,34 +112,57 @@ interface SubscribeParams {
   readonly recover: boolean;
   readonly ages: boolean;
   readonly since: Readonly<Record<string, unknown>>;
+  readonly last: Readonly<Record<string, unknown>>;
 }
 
-function parseWanted(params: unknown): SubscribeParams {
+function parseParams(params: unknown): SubscribeParams {
   const names = [...new Set(topicNames(params))];
-  const { recover, ages, since = {} } = isRecord(params) ? params : {};
-  if (!isRecord(since)) {
-    throw new RpcInvalidParamsError({ data: "Expected `since` to be an object of positions" });
-  }
-  return { names, recover: recover === true, ages: ages === true, since };
+  const { recover, ages, since, last } = isRecord(params) ? params : {};
+  return {
+    names,
+    recover: recover === true,
+    ages: ages === true,
+    since: recordOf("since", "an object of positions", since, () => true),
+    last: recordOf(
+      "last",
+      "an object of whole numbers",
+      last,
+      (count) => Number.isSafeInteger(count) && (count as number) >= 0,
+    ),
+  };
+}
+
+function recordOf(
+  name: string,
+  what: string,
+  value: unknown = {},
+  isValid: (member: unknown) => boolean,
+): Record<string, unknown> {
+  if (isRecord(value) && Object.values(value).every(isValid)) return value;
+  throw new RpcInvalidParamsError({ data: `Expected \`${name}\` to be ${what}` });
 }
 
 function sinceOf(name: string, { since }: SubscribeParams): Since {
   const position = Object.hasOwn(since, name) ? since[name] : undefined;
-  // What is none was never handed out: it is as good as one from a history that is gone.
+  // This server never gave out an unreadable position: treat it as one whose history is gone.
   return position === undefined || position === null
     ? undefined
     : parsePosition(position) ?? "lost";
 }
 
-/** Notes the subscriptions before anything is waited for, so that no crowd of calls gets past the limit. */
+/**
+ * Notes the subscriptions before anything is awaited, so that many calls at once cannot exceed
+ * `maxSubscriptions`.
+ *
+ * @returns The names of those topics that exist for the connection.
+ */
 function reserve(
-  wanted: SubscribeParams,
+  asked: readonly string[],
   connection: SubscriberConnection,
   table: TopicTable,
 ): string[] {
   const subscriptions = connection[TOPICS];
-  const names = wanted.names
-    .filter((name) => subscriptions.has(name) || table.has(name, connection));
+  const names = asked.filter((name) => subscriptions.has(name) || table.has(name, connection));
   const added = names.filter((name) => !subscriptions.has(name));
   const { maxSubscriptions } = table;
   if (subscriptions.size + added.length > maxSubscriptions) {
@@ -135,36 +175,38 @@ function reserve(
   return names;
 }
 
-function shareOf(
+function join(
   name: string,
   connection: SubscriberConnection,
-  wanted: SubscribeParams,
+  asked: SubscribeParams,
   table: TopicTable,
 ): SubscribeEntry {
   const topic = table.open(name);
-  const since = wanted.recover ? sinceOf(name, wanted) : undefined;
+  const { recover } = asked;
+  const since = recover ? sinceOf(name, asked) : undefined;
+  const last = Object.hasOwn(asked.last, name) ? asked.last[name] as number : 0;
   const before = topic.subscriberOf(connection) ??
     (topic.hasPlain(connection) ? "plain" : undefined);
   const recovered = typeof before === "object" && before.recovers;
-  if (before !== undefined && recovered === wanted.recover && since === undefined) {
+  if (before !== undefined && recovered === recover && since === undefined && last === 0) {
     if (before === "plain") return { topic, subscriber: undefined, before: undefined };
     before.pendingCalls++;
     return { topic, subscriber: before, before: undefined };
   }
-  const subscriber = topic.join(connection, { recover: wanted.recover, since });
+  const subscriber = topic.join(connection, { recover, since, last });
   subscriber.pendingCalls++;
   return { topic, subscriber, before };
 }
 
 function answerOf(
-  shares: readonly SubscribeEntry[],
+  entries: readonly SubscribeEntry[],
   connection: SubscriberConnection,
   { recover, ages }: SubscribeParams,
 ): readonly string[] | SubscribeAnswer {
   const subscriptions = [...connection.subscriptions];
   if (!recover && !ages) return subscriptions;
-  // In the meantime it may have unsubscribed, or logged out.
-  const subscribers = shares.flatMap(({ topic, subscriber }) =>
+  // The connection may have unsubscribed or logged out while the broker was asked.
+  const subscribers = entries.flatMap(({ topic, subscriber }) =>
     subscriber !== undefined && topic.subscriberOf(connection) === subscriber
       ? [[topic.encoder.name, subscriber] as const]
       : []
@@ -184,41 +226,55 @@ function answerOf(
 }
 
 function answered(
-  share: SubscribeEntry,
+  entry: SubscribeEntry,
   succeeded: boolean,
   connection: SubscriberConnection,
   table: TopicTable,
 ): void {
-  const { topic, subscriber, before } = share;
+  const { topic, subscriber, before } = entry;
   const { name } = topic.encoder;
-  const isHere = () => subscriber !== undefined && topic.subscriberOf(connection) === subscriber;
-  if (subscriber === undefined || !isHere()) return;
+  const isCurrent = () => subscriber !== undefined && topic.subscriberOf(connection) === subscriber;
+  if (subscriber === undefined || !isCurrent()) return;
   subscriber.pendingCalls--;
   if (!subscriber.joining) return;
   if (succeeded) {
-    const failed = () => isHere() && table.leave(name, connection);
+    const failed = () => isCurrent() && table.leave(name, connection, "error");
     const begun = mapMaybe(subscriber.ready, () => {
-      if (isHere() && subscriber.joining) subscriber.release();
+      if (isCurrent() && subscriber.joining) begin(topic, subscriber, table);
     });
     if (begun instanceof Promise) begun.catch(failed);
   } else if (subscriber.pendingCalls === 0) {
-    if (before === undefined) table.leave(name, connection);
-    else revert(topic, connection, before);
+    if (before === undefined) table.leave(name, connection, "error");
+    else revert(topic, before, connection, table);
   }
 }
 
-/** Lets a connection hear a topic as it did before: it was told that nothing has changed. */
+/** Starts to send events. */
+function begin(topic: Topic, subscriber: Subscriber, table: TopicTable): void {
+  const { connection } = subscriber;
+  if (!subscriber.begun) {
+    subscriber.begun = true;
+    table.began(topic.encoder.name, connection);
+    // A plugin may have ended the subscription.
+    if (topic.subscriberOf(connection) !== subscriber) return;
+  }
+  subscriber.release();
+}
+
+/** Restores how a connection was subscribed before a call that failed. */
 function revert(
   topic: Topic,
-  connection: SubscriberConnection,
   before: "plain" | Subscriber,
+  connection: SubscriberConnection,
+  table: TopicTable,
 ): void {
-  const recover = typeof before === "object" && before.recovers;
-  const since = recover ? before.position : undefined;
-  const subscriber = topic.join(connection, { recover, since });
-  // Where the broker fails, reading on is tried again.
-  const begun = mapMaybe(subscriber.ready, () => subscriber.release());
-  if (begun instanceof Promise) begun.catch(() => subscriber.release());
+  const recover = before instanceof RecoveringSubscriber;
+  const since = recover ? before.reached : undefined;
+  const subscriber = topic.join(connection, { recover, since, last: 0 });
+  // If the broker fails, the subscriber begins all the same and reads the history later.
+  const start = (): void => begin(topic, subscriber, table);
+  const begun = mapMaybe(subscriber.ready, start);
+  if (begun instanceof Promise) begun.catch(start);
 }
 
 function record<Value, Result>(

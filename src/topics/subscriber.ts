@@ -1,6 +1,7 @@
 /**
- * One connection's share in one topic, where events cannot simply be passed on: while it joins, and
- * while its peer does not read.
+ * One subscription of one connection to one topic, as long as its events cannot simply be passed on:
+ * while it joins, and while its peer reads too slowly. The two kinds are `PlainSubscriber` and
+ * `RecoveringSubscriber`.
  *
  * @module
  */
@@ -14,73 +15,88 @@ import type { SlowConsumer } from "./options.ts";
 
 /** What a subscriber needs of its topic. */
 export interface SubscriberSource {
-  /** How its events look. */
+  /** Encodes the topic's events. */
   readonly encoder: TopicEncoder;
-  /** What happens to events for a peer that does not read. */
+  /** What to do if a peer reads too slowly. */
   readonly slowConsumer: SlowConsumer;
-  /** Where it stands, as far as events came here. */
+  /** The position of the newest event that has arrived in this process. */
   readonly position: Position;
-  /** Who waits, and what was dropped. */
+  /** The slow subscribers of the server. */
   readonly slowSubscribers: SlowSubscribers;
-  /** Reads what the broker keeps of it. */
+  /** Reads the events that the broker keeps. */
   history(query: HistoryQuery): MaybePromise<BrokerHistory>;
-  /** What a newcomer begins with: the last event, where it is kept and fresh, and what follows. */
-  newest(): MaybePromise<Newest>;
-  /** Takes note that a subscriber is up to date. */
-  settled(subscriber: Subscriber): void;
+  /** Reads the kept events that a new subscriber gets: the newest `last`, or the retained one. */
+  newest(last: number): MaybePromise<Newest>;
+  /** Notes that a subscriber has sent all that was held for it. */
+  caughtUp(subscriber: Subscriber): void;
 }
 
-/** Where a newcomer begins. */
+/** Where a new subscriber begins. */
 export interface Newest {
-  /** What follows comes after this. */
+  /** The position that the first event comes after. */
   readonly from: Position;
-  /** The last event. */
-  readonly last: BrokerEvent | undefined;
+  /** The position of the topic when it was read. */
+  readonly until: Position;
+  /** The kept events, the oldest first. */
+  readonly events: readonly BrokerEvent[];
+  /** Whether more kept events follow, before `until`. */
+  readonly more: boolean;
 }
 
-/** Whether an event at `position` is part of what somebody has who stands at `at`. */
+/** How many events are read from a broker at once. */
+export const PAGE = 128;
+
+/** Tells whether a subscriber that has reached `at` has the event at `position`. */
 export function includes(at: Position, position: Position): boolean {
   return at.epoch === position.epoch && position.offset <= at.offset;
 }
 
-/** The position that an event at `position` comes after. */
+/** Returns the position that the event at `position` comes after. */
 export function before({ epoch, offset }: Position): Position {
   return { epoch, offset: offset - 1 };
 }
 
-/** Takes the events of one topic for one connection. */
+/** Passes the events of one topic to one connection, or holds them back. */
 export abstract class Subscriber implements SlowSubscriber {
-  /** Whom the events are for. */
+  /** The connection that the events go to. */
   readonly connection: SubscriberConnection;
-  /** Whether they carry positions. */
+  /** Whether its events carry positions. */
   abstract readonly recovers: boolean;
-  /** Up to here the connection has everything. */
+  /** The position up to which the connection has been sent everything. */
   position: Position;
-  /** Up to here it has everything, or has it waiting. */
-  protected queuedUpTo: Position;
-  /** Settles when it is known what the connection is sent first. Rejects where the broker fails. */
+  /** Whether plugins know of the subscription: their `onSubscribe` was called. */
+  begun: boolean;
+  /** Fulfilled when it is known which events to send first. Rejects if the broker fails. */
   ready: MaybePromise<unknown> = undefined;
-  /** Calls to `subscribe` that are not answered yet, and that brought or share it. */
+  /** The number of `subscribe` calls for this subscription that have not been answered yet. */
   pendingCalls = 0;
-  /** Milliseconds since the last event, where that is sent first. */
+  /** The age of the last event in milliseconds, if a kept event is sent first. */
   ageMs: number | undefined;
-  /** Whether its call's answer has not gone yet. */
+  /** Whether the answer to `subscribe` has not been sent yet. Until then, no event may be sent. */
   joining = true;
   protected readonly source: SubscriberSource;
-  /** What waits to be sent, in order; `undefined` where events are passed on as they come. */
+  /** The position up to which everything was sent or is in the queue. */
+  protected queuedUpTo: Position;
+  /** The events to send, in order; `undefined` if events are passed on as they arrive. */
   protected queue: TopicEvent[] | undefined = [];
   protected ended = false;
 
-  constructor(connection: SubscriberConnection, source: SubscriberSource) {
+  /**
+   * @param connection The connection that the events go to.
+   * @param source The topic.
+   * @param begun Whether plugins know of the subscription already.
+   */
+  constructor(connection: SubscriberConnection, source: SubscriberSource, begun: boolean) {
     this.connection = connection;
     this.source = source;
+    this.begun = begun;
     this.position = this.queuedUpTo = source.position;
   }
 
-  /** Takes an event: passes it on, or holds it back. */
+  /** Passes an event on, or holds it back. */
   take(event: TopicEvent): void {
-    // Part of the history that it was given.
-    if (includes(this.queuedUpTo, event.position)) return;
+    // The history that was read may contain this event already.
+    if (this.ended || includes(this.queuedUpTo, event.position)) return;
     this.queuedUpTo = event.position;
     if (this.queue === undefined) {
       const { slowConsumer, slowSubscribers } = this.source;
@@ -93,46 +109,48 @@ export abstract class Subscriber implements SlowSubscriber {
     this.hold(event);
   }
 
-  /** Begins to send: the answer has gone. */
+  /** Starts to send. Called when the answer to `subscribe` was sent. */
   release(): void {
     this.joining = false;
     if (this.queue !== undefined) this.pump();
   }
 
-  /** Ends it: nothing is sent any more. */
+  /** Ends the subscription: nothing is sent any more. */
   end(): void {
     this.ended = true;
     this.source.slowSubscribers.done(this);
   }
 
   /** How many events may be held back. */
-  protected get room(): number {
+  protected get capacity(): number {
     return this.joining ? MAX_JOINING : MAX_HELD;
   }
 
-  /** Finds out what to send first. */
+  /** Finds out which events to send first. */
   abstract load(): MaybePromise<unknown>;
   abstract pump(): void;
+  /** Holds an event back. */
   protected abstract hold(event: TopicEvent): void;
+  /** Sends an event. */
   protected abstract send(event: TopicEvent): void;
 
-  /** Puts what was kept in front of what came meanwhile, which may be part of it. */
-  protected putFirst(kept: readonly TopicEvent[]): void {
+  /** Puts kept events in front of those that have arrived meanwhile, some of which they may contain. */
+  protected prepend(kept: readonly TopicEvent[]): void {
     const last = kept.at(-1)?.position ?? this.position;
     const later = (this.queue ?? []).filter(({ position }) => !includes(last, position));
     this.queue = [...kept, ...later];
     this.queuedUpTo = later.at(-1)?.position ?? last;
   }
 
-  /** Passes on as it comes from now on. */
-  protected settle(): void {
+  /** Passes events on as they arrive, from now on. */
+  protected passOn(): void {
     this.queue = undefined;
     this.source.slowSubscribers.done(this);
-    this.source.settled(this);
+    this.source.caughtUp(this);
   }
 }
 
-// Where the peer does not read.
+// A peer that reads too slowly: the limit is low, since many such peers may exist.
 const MAX_HELD = 64;
-// Where it reads, and only its answer is late: it should lose nothing by that.
-const MAX_JOINING = 1024;
+/** A peer that reads well and only waits for its answer should lose nothing: the limit is high. */
+export const MAX_JOINING = 1024;

@@ -1,5 +1,5 @@
 /**
- * One topic that somebody hears: its subscribers, and what comes for them.
+ * One topic with subscribers: it listens to the broker and passes each event to all of them.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type {
 } from "../brokers/broker.ts";
 import type { TopicDeclaration } from "./registry.ts";
 import type { BrokerListener, BrokerListeners } from "./broker_listener.ts";
-import { before } from "./subscriber.ts";
+import { before, PAGE } from "./subscriber.ts";
 import type { Newest, Subscriber, SubscriberSource } from "./subscriber.ts";
 import { PlainSubscriber } from "./plain_subscriber.ts";
 import { RecoveringSubscriber } from "./recovering_subscriber.ts";
@@ -29,30 +29,40 @@ import type { TopicEncoder } from "./event.ts";
 import { isFresh } from "./options.ts";
 import type { SlowConsumer } from "./options.ts";
 
-/** How a connection wants to hear a topic. */
+/** How a connection subscribes to a topic. */
 export interface JoinOptions {
-  /** With positions. */
+  /** Whether its events carry positions, so that it can recover. */
   readonly recover: boolean;
-  /** What came after this position, too. */
+  /** With `recover`: the position after which it goes on. */
   readonly since: Since;
+  /** How many kept events it asks for. */
+  readonly last: number;
 }
 
 /** A topic with subscribers. */
 export class Topic implements BrokerSink, SubscriberSource {
-  readonly encoder: TopicEncoder;
+  encoder: TopicEncoder;
   readonly slowSubscribers: SlowSubscribers;
-  /** How it was declared. */
+  /** How the topic was declared. */
   declaration: TopicDeclaration;
-  position: Position = NOWHERE;
-  /** How often an event went to a connection. */
+  position: Position = UNKNOWN;
+  /** How often an event was passed to a connection. */
   deliveries = 0;
   readonly #listeners: BrokerListeners;
   #listener: BrokerListener | undefined;
-  // Those to whom events are simply passed on: most of them, as a rule.
+  // Connections that events are simply passed on to: most of them.
   readonly #plain = new Set<SubscriberConnection>();
+  // Connections that need more: they join, recover, or read too slowly.
   readonly #subscribers = new Map<SubscriberConnection, Subscriber>();
 
-  /** Hears nothing until somebody joins. */
+  /**
+   * Makes a topic that starts to listen when the first connection joins.
+   *
+   * @param declaration How the topic was declared.
+   * @param encoder Encodes its events.
+   * @param listeners Open listeners at the broker.
+   * @param slowSubscribers The slow subscribers of the server.
+   */
   constructor(
     declaration: TopicDeclaration,
     encoder: TopicEncoder,
@@ -69,25 +79,26 @@ export class Topic implements BrokerSink, SubscriberSource {
     return this.declaration.options.slowConsumer ?? "close";
   }
 
-  /** Goes by another declaration from now on. */
-  redeclare(declaration: TopicDeclaration): void {
+  /** Applies another declaration from now on. */
+  redeclare(declaration: TopicDeclaration, encoder: TopicEncoder): void {
     this.declaration = declaration;
+    this.encoder = encoder;
     if (this.slowConsumer === "close") return;
-    // Nobody looks whether those read to whom events are simply passed on.
-    for (const connection of this.#plain) {
-      const subscriber = new PlainSubscriber(connection, this, false);
+    // Events are passed to these connections without a look at how much they leave unread.
+    for (const connection of [...this.#plain]) {
+      const subscriber = new PlainSubscriber(connection, this, true);
       this.#plain.delete(connection);
       this.#subscribers.set(connection, subscriber);
       subscriber.release();
     }
   }
 
-  /** Whether nobody is subscribed. */
+  /** Whether no connection is subscribed. */
   get isEmpty(): boolean {
     return this.#plain.size === 0 && this.#subscribers.size === 0;
   }
 
-  /** Those who hear it. */
+  /** The connections whose subscription is complete. */
   *[Symbol.iterator](): IterableIterator<SubscriberConnection> {
     yield* this.#plain;
     for (const subscriber of this.#subscribers.values()) {
@@ -95,41 +106,58 @@ export class Topic implements BrokerSink, SubscriberSource {
     }
   }
 
-  /** Those who hear it, and those who are about to. */
+  /** All connections, those that are about to join too. */
   all(): SubscriberConnection[] {
     return [...this.#plain, ...this.#subscribers.keys()];
   }
 
-  /** Whether a connection hears what comes, and there is no more to it. */
+  /** Tells whether events are simply passed on to a connection. */
   hasPlain(connection: SubscriberConnection): boolean {
     return this.#plain.has(connection);
   }
 
-  /** The share of a connection, where there is more to it than hearing what comes. */
+  /** Returns the subscriber of a connection, unless events are simply passed on to it. */
   subscriberOf(connection: SubscriberConnection): Subscriber | undefined {
     return this.#subscribers.get(connection);
   }
 
-  /** Begins a connection's share; its events are held back until `release`. */
-  join(connection: SubscriberConnection, { recover, since }: JoinOptions): Subscriber {
-    const newcomer = !this.#subscribers.has(connection) && !this.#plain.has(connection);
+  /**
+   * Adds a connection, or changes how it is subscribed. Its events are held back until `release`.
+   *
+   * @param connection The connection.
+   * @param options How it subscribes.
+   */
+  join(connection: SubscriberConnection, options: JoinOptions): Subscriber {
+    const previous = this.#subscribers.get(connection);
+    const begun = previous?.begun ?? this.#plain.has(connection);
+    const { recover, since, last } = options;
+    // A handler of the client joins late: the others must miss nothing and get nothing twice.
+    const isLate = since === undefined && last > 0 && previous instanceof RecoveringSubscriber;
+    const reached = isLate && begun ? previous.reached : undefined;
     this.#remove(connection);
     const subscriber = recover
-      ? new RecoveringSubscriber(connection, this, since, newcomer)
-      : new PlainSubscriber(connection, this, newcomer);
+      ? new RecoveringSubscriber(connection, this, { since, last, reached, begun })
+      : new PlainSubscriber(connection, this, begun, last);
     this.#subscribers.set(connection, subscriber);
-    subscriber.ready = this.#begin(subscriber);
-    if (subscriber.ready instanceof Promise) subscriber.ready.catch(() => {}); // whoever waits sees it
+    subscriber.ready = this.#load(subscriber);
+    // Each caller that waits for `ready` handles a rejection; without one it must not end the process.
+    if (subscriber.ready instanceof Promise) subscriber.ready.catch(() => {});
     return subscriber;
   }
 
-  /** Ends the share of a connection. */
-  leave(connection: SubscriberConnection): void {
+  /**
+   * Removes a connection.
+   *
+   * @returns Whether its subscription had begun, as far as plugins know.
+   */
+  leave(connection: SubscriberConnection): boolean {
+    const begun = this.#plain.has(connection) || this.#subscribers.get(connection)?.begun === true;
     this.#remove(connection);
     if (this.isEmpty) this.close();
+    return begun;
   }
 
-  /** Hears nothing any more. */
+  /** Stops listening to the broker. */
   close(): void {
     if (this.#listener !== undefined) this.#listeners.close(this.encoder.name, this.#listener);
     this.#listener = undefined;
@@ -137,24 +165,25 @@ export class Topic implements BrokerSink, SubscriberSource {
 
   event(event: BrokerEvent): void {
     const { position } = event;
-    // An engine that begins anew and does not say so: what was between is lost.
-    if (position.epoch !== this.position.epoch && this.position !== NOWHERE) {
+    // The broker has begun a new epoch without telling a gap: what was in between is lost.
+    if (position.epoch !== this.position.epoch && this.position !== UNKNOWN) {
       this.gap(before(position));
     }
     this.position = position;
     this.deliveries += this.#plain.size + this.#subscribers.size;
-    if (this.#subscribers.size > 0) return this.#spread(TopicEvent.of(this.encoder, event));
+    if (this.#subscribers.size > 0) return this.#pass(TopicEvent.of(this.encoder, event));
     const text = this.encoder.plain(event.data);
-    if (this.encoder.isTooLong(text)) return this.#spread(TopicEvent.of(this.encoder, event));
+    if (this.encoder.isTooLong(text)) return this.#pass(TopicEvent.of(this.encoder, event));
     const message = new SharedText(text);
+    // Copies nothing: what joins during the loop joins as a subscriber, not as a plain connection.
     for (const connection of this.#plain) connection[SEND](message);
   }
 
   gap(position: Position): void {
     this.position = position;
     const event = new TopicEvent(this.encoder, position, undefined);
-    // Those who hear it plainly were promised nothing.
-    for (const subscriber of this.#subscribers.values()) {
+    // Plain subscribers were promised nothing.
+    for (const subscriber of [...this.#subscribers.values()]) {
       if (subscriber.recovers) subscriber.take(event);
     }
   }
@@ -163,57 +192,72 @@ export class Topic implements BrokerSink, SubscriberSource {
     return this.#listeners.broker.history(this.encoder.name, this.declaration.keep, query);
   }
 
-  newest(): MaybePromise<Newest> {
+  newest(last: number): MaybePromise<Newest> {
     const { retain } = this.declaration.options;
-    if (!retain) return { from: this.position, last: undefined };
-    return mapMaybe(this.history({ limit: 1 }), ({ events, position }) => {
-      const last = events.at(-1);
-      if (last === undefined || !isFresh(last.at, retain)) {
-        return { from: position, last: undefined };
-      }
-      return { from: before(last.position), last };
-    });
+    const limit = Math.max(last, retain ? 1 : 0);
+    const { position } = this;
+    if (limit === 0) return { from: position, until: position, events: [], more: false };
+    const query = limit > PAGE ? { limit, first: PAGE } : { limit };
+    return mapMaybe(this.history(query), (history) => this.#newestOf(history, last));
   }
 
-  settled(subscriber: Subscriber): void {
+  caughtUp(subscriber: Subscriber): void {
     const { connection } = subscriber;
-    // The fast way, for those who take everything as it comes.
+    // Events are passed on without a subscriber if it does nothing more than that.
     if (subscriber.recovers || this.slowConsumer !== "close") return;
     this.#subscribers.delete(connection);
     this.#plain.add(connection);
   }
 
-  #begin(subscriber: Subscriber): MaybePromise<unknown> {
-    const isHere = () => this.#subscribers.get(subscriber.connection) === subscriber;
+  /** Leaves out the events that are too old, by `retain` and by `history`. */
+  #newestOf({ events, position }: BrokerHistory, last: number): Newest {
+    const { retain, history } = this.declaration.options;
+    const oldestAt = last > 0 && history ? Date.now() - (history.ageMs ?? Infinity) : Infinity;
+    const newest = events.at(-1);
+    const more = newest !== undefined && newest.position.offset < position.offset &&
+      events.length >= PAGE;
+    const kept = events.filter((event) =>
+      event.at >= oldestAt || (!more && event === newest && retain && isFresh(event.at, retain))
+    );
+    const [first] = kept;
+    const from = first === undefined ? more ? newest.position : position : before(first.position);
+    return { from, until: position, events: kept, more };
+  }
+
+  #load(subscriber: Subscriber): MaybePromise<unknown> {
+    const isCurrent = () => this.#subscribers.get(subscriber.connection) === subscriber;
     try {
-      return mapMaybe(this.#hear(), () => isHere() ? subscriber.load() : undefined);
+      return mapMaybe(this.#listen(), () => isCurrent() ? subscriber.load() : undefined);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** Makes sure that events come here. */
-  #hear(): MaybePromise<unknown> {
+  /** Makes sure that the topic listens to the broker. */
+  #listen(): MaybePromise<unknown> {
     if (this.#listener === undefined) {
       const listener = this.#listeners.open(this.encoder.name, this.declaration.keep, this);
       this.#listener = listener;
       const failed = (): void => {
-        // The next to join tries again.
+        // The next connection that joins tries again.
         if (this.#listener === listener) this.#listener = undefined;
       };
-      const heard = mapMaybe(listener.ready as MaybePromise<Position>, (position) => {
-        // Events may have come before this answer.
-        if (this.position === NOWHERE) this.position = position;
+      const listening = mapMaybe(listener.ready as MaybePromise<Position>, (position) => {
+        // Events may have arrived before this answer of the broker.
+        if (this.position === UNKNOWN) this.position = position;
       });
-      if (heard instanceof Promise) heard.catch(failed);
+      if (listening instanceof Promise) listening.catch(failed);
     }
     return this.#listener.ready;
   }
 
-  #spread(event: TopicEvent): void {
+  #pass(event: TopicEvent): void {
     const text = this.#plain.size > 0 ? event.plain() : undefined;
+    // A copy, since a connection that joins meanwhile has the event in its history. Connections that
+    // leave meanwhile ignore it.
+    const subscribers = [...this.#subscribers.values()];
     if (text !== undefined) { for (const connection of this.#plain) connection[SEND](text); }
-    for (const subscriber of this.#subscribers.values()) subscriber.take(event);
+    for (const subscriber of subscribers) subscriber.take(event);
   }
 
   #remove(connection: SubscriberConnection): void {
@@ -223,4 +267,5 @@ export class Topic implements BrokerSink, SubscriberSource {
   }
 }
 
-const NOWHERE: Position = Object.freeze({ epoch: "", offset: 0 });
+// Before the broker has said where the topic stands.
+const UNKNOWN: Position = Object.freeze({ epoch: "", offset: 0 });

@@ -1,5 +1,5 @@
 /**
- * Topics: who is subscribed to what, and one event to all of them.
+ * The topics of one server: declaring, publishing, subscribing, and what plugins are told of it.
  *
  * @module
  */
@@ -9,7 +9,8 @@ import { checkLength } from "../protocol/limits.ts";
 import { RawJson } from "../protocol/message.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
-import type { Plugin } from "../core/plugin.ts";
+import { isThenable } from "../util/maybe_promise.ts";
+import type { Plugin, UnsubscribeReason } from "../core/plugin.ts";
 import type { RpcRequest } from "../core/request.ts";
 import { toSubscriber } from "../core/connection.ts";
 import type { Connection, SubscriberConnection } from "../core/connection.ts";
@@ -17,9 +18,10 @@ import { REMOVE_TOPIC } from "../core/internal.ts";
 import { validate } from "../core/schema.ts";
 import type { PlainIssue, Schema } from "../core/schema.ts";
 import { SlowSubscribers } from "./slow_subscribers.ts";
-import type { DroppedHook } from "./slow_subscribers.ts";
+import type { DropHook } from "./slow_subscribers.ts";
 import type { Broker, Position } from "../brokers/broker.ts";
-import { mayUse, TopicRegistry } from "./registry.ts";
+import { matches } from "./pattern.ts";
+import { TopicRegistry } from "./registry.ts";
 import type { TopicDeclaration } from "./registry.ts";
 import { BrokerListeners } from "./broker_listener.ts";
 import { PublishResult } from "./publish_result.ts";
@@ -29,20 +31,28 @@ import { Topic } from "./topic.ts";
 import { TopicEncoder } from "./event.ts";
 import type { TopicOptions } from "./options.ts";
 
-/** What the server decides for all topics. */
+/** What a server decides for all of its topics. */
 export interface TopicsOptions {
-  /** Which bounds hold. */
+  /** The limits of the server. */
   readonly limits: Limits;
-  /** Where failures are written. */
+  /** The log for failures. */
   readonly logger: Logger;
-  /** Who keeps events and brings them round. */
+  /** Keeps events and brings them to this process. */
   readonly broker: Broker;
-  /** Whether events that are no array or object are sent in a one-element array. */
+  /** Whether events that are neither an array nor an object are sent in a one-element array. */
   readonly wrapScalars: boolean;
-  /** Whether a connection may subscribe to anything at all. */
+  /** Tells whether a connection may use the method `subscribe`. */
   readonly maySubscribe: (connection: Connection) => boolean;
-  /** Is told of events that a connection does not get. */
-  readonly dropped: DroppedHook;
+  /** Called when events were dropped for a connection. */
+  readonly onDrop: DropHook;
+  /** Called when a connection is subscribed to a topic. */
+  readonly onSubscribe: (connection: Connection, topic: string) => void;
+  /** Called when a connection is no longer subscribed to a topic. */
+  readonly onUnsubscribe: (
+    connection: Connection,
+    topic: string,
+    reason: UnsubscribeReason,
+  ) => void;
 }
 
 /** The topics of one server. */
@@ -53,10 +63,10 @@ export class Topics implements TopicTable {
   readonly #listeners: BrokerListeners;
   readonly #slowSubscribers: SlowSubscribers;
   readonly #registry = new TopicRegistry();
-  // Those that somebody hears.
+  // Topics with subscribers.
   readonly #live = new Map<string, Topic>();
-  // Events that the broker's engine did not take, since the last that it took.
-  #refused = 0;
+  // The number of events that the broker has rejected since it last accepted one.
+  #rejected = 0;
 
   /** @param options What holds for all topics. */
   constructor(options: TopicsOptions) {
@@ -65,34 +75,34 @@ export class Topics implements TopicTable {
     this.#options = options;
     this.#broker = broker;
     this.#listeners = new BrokerListeners(broker, logger);
-    this.#slowSubscribers = new SlowSubscribers(limits.maxBufferedBytes, options.dropped);
+    this.#slowSubscribers = new SlowSubscribers(limits.maxBufferedBytes, options.onDrop);
     this.maxSubscriptions = limits.maxSubscriptions;
   }
 
   /**
-   * Declares a topic, or all topics that fit a pattern: `room.*` fits `room.7`, not `room.7.log`.
+   * Declares a topic, or all topics that match a pattern: `room.*` matches `room.7`, not `room.7.log`.
+   * Subscribers that its guards do not admit are removed.
    *
-   * @throws {TypeError} Where the name is empty or taken.
+   * @param name The name or the pattern.
+   * @param options The options of the topic.
+   * @throws {TypeError} If the name is empty, reserved or taken, or an option is invalid.
+   * @throws {RangeError} If a number among the options is out of range.
    */
   add(name: string, options: TopicOptions): void {
-    const declaration = this.#registry.add(name, options);
-    // One of that name may be heard already, by a pattern.
-    const topic = this.#live.get(name);
-    if (topic === undefined) return;
-    topic.redeclare(declaration);
-    for (const connection of topic.all()) this.#check(name, connection);
+    this.#review(this.#registry.add(name, options));
   }
 
-  /** Takes a topic or a pattern back, and tells those who hear it; answers whether there was one. */
+  /**
+   * Removes a topic or a pattern, and notifies the subscribers of each topic that is then declared no
+   * more.
+   *
+   * @param name The name or the pattern, as it was declared.
+   * @returns Whether it was declared.
+   */
   remove(name: string): boolean {
-    const declaration = this.#registry.remove(name);
-    if (declaration === undefined) return false;
-    for (const [concrete, topic] of this.#live) {
-      if (topic.declaration !== declaration) continue;
-      const told = [...topic];
-      for (const connection of topic.all()) this.leave(concrete, connection);
-      for (const connection of told) connection.notify("rpc.removed", { topic: concrete });
-    }
+    const removed = this.#registry.remove(name);
+    if (removed === undefined) return false;
+    this.#review(removed);
     this.#broker.forget?.(name);
     return true;
   }
@@ -100,33 +110,40 @@ export class Topics implements TopicTable {
   /**
    * Publishes an event.
    *
-   * @throws {TypeError} Where there is no such topic, or the data has no JSON or breaks the schema.
-   * @throws {RangeError} Where the event is longer than a message may be.
+   * @param name The topic.
+   * @param data The event's data; `undefined` for none.
+   * @throws {TypeError} If there is no such topic, or the data has no JSON or does not fit the schema.
+   * @throws {RangeError} If the event is over `maxMessageBytes`.
    */
   publish(name: string, data: unknown): PublishResult {
     const topic = this.#live.get(name);
     const declaration = topic?.declaration ?? this.#registry.find(name);
-    if (declaration === undefined) throw new TypeError(`Cannot notify "${name}": no such topic`);
+    if (declaration === undefined) {
+      throw new TypeError(
+        `Cannot publish to "${name}": no such topic. Declare it with rpc.topic()`,
+      );
+    }
     const { schema } = declaration.options;
-    const text = this.#encode(name, schema === undefined ? data : fitting(name, schema, data));
+    const value = schema === undefined ? data : checkSchema(name, schema, data);
+    const text = this.#encode(name, declaration, value);
     const before = topic?.deliveries ?? 0;
     const position = this.#broker.publish(name, text, declaration.keep);
-    if (position instanceof Promise) this.#watch(name, position);
+    if (isThenable(position)) this.#watch(name, position);
     return new PublishResult((topic?.deliveries ?? 0) - before, position);
   }
 
-  /** The connections that are subscribed to any of these topics, each once. */
+  /** Yields the connections that are subscribed to any of these topics, each once. */
   *subscribers(names: Iterable<string>): IterableIterator<Connection> {
     const seen = new Set<Connection>();
     for (const name of names) {
-      for (const connection of this.#live.get(name) ?? []) {
+      for (const connection of [...this.#live.get(name) ?? []]) {
         if (!seen.has(connection)) yield connection;
         seen.add(connection);
       }
     }
   }
 
-  /** What pub/sub brings to a server: its methods, and its share in the life of connections. */
+  /** Returns the plugin that adds the methods of topics to a server. */
   plugin(): Plugin {
     const options = { scalarParams: true, socketOnly: true };
     return {
@@ -146,7 +163,7 @@ export class Topics implements TopicTable {
         unsubscribe: {
           handler: (params: unknown, { connection }: RpcRequest) => {
             const subscriber = toSubscriber(connection);
-            for (const name of topicNames(params)) this.leave(name, subscriber);
+            for (const name of topicNames(params)) this.leave(name, subscriber, "call");
             return [...connection.subscriptions];
           },
           ...options,
@@ -154,95 +171,133 @@ export class Topics implements TopicTable {
       },
       onClose: (connection) => {
         const subscriber = toSubscriber(connection);
-        for (const name of connection.subscriptions) this.leave(name, subscriber);
+        for (const name of [...connection.subscriptions]) this.leave(name, subscriber, "close");
       },
       onUserChange: (connection) => {
         const subscriber = toSubscriber(connection);
-        for (const name of connection.subscriptions) this.#check(name, subscriber);
+        for (const name of [...connection.subscriptions]) this.#check(name, subscriber);
       },
       dispose: () => this.#release(),
     };
   }
 
   has(name: string, connection: Connection): boolean {
-    const declaration = this.#registry.find(name);
-    return declaration !== undefined && mayUse(declaration, name, connection);
+    return this.#registry.admits(name, connection);
   }
 
   open(name: string): Topic {
     let topic = this.#live.get(name);
     if (topic === undefined) {
-      const { limits: { maxMessageBytes }, logger, wrapScalars } = this.#options;
-      const encoder = new TopicEncoder(name, { maxMessageBytes, logger, wrapScalars });
       const declaration = this.#registry.find(name) as TopicDeclaration;
+      const encoder = this.#encoder(name, declaration);
       topic = new Topic(declaration, encoder, this.#listeners, this.#slowSubscribers);
       this.#live.set(name, topic);
     }
     return topic;
   }
 
-  leave(name: string, connection: SubscriberConnection): void {
+  began(name: string, connection: SubscriberConnection): void {
+    this.#options.onSubscribe(connection, name);
+  }
+
+  leave(name: string, connection: SubscriberConnection, reason: UnsubscribeReason): void {
     if (!connection.subscriptions.has(name)) return;
     connection[REMOVE_TOPIC](name);
     const topic = this.#live.get(name);
-    topic?.leave(connection);
+    const begun = topic?.leave(connection);
     if (topic?.isEmpty) this.#live.delete(name);
+    if (begun) this.#options.onUnsubscribe(connection, name, reason);
   }
 
-  /** Closes the broker, unless another server goes on with it. */
+  /** Closes the broker, unless another server still uses it. */
   #release(): void | Promise<void> {
     const others = (users.get(this.#broker) ?? 1) - 1;
     users.set(this.#broker, others);
     if (others === 0) return this.#broker.close();
   }
 
-  /** Takes a topic from a connection that may not have it any more. */
-  #check(name: string, connection: SubscriberConnection): void {
-    const may = this.#options.maySubscribe(connection) && this.has(name, connection);
-    if (!may) this.leave(name, connection);
+  /** Applies a change of the declarations to those topics with subscribers that it concerns. */
+  #review(changed: TopicDeclaration): void {
+    for (const [name, topic] of this.#liveOf(changed)) {
+      const declaration = this.#registry.find(name);
+      if (declaration === undefined) {
+        this.#removeTopic(name, topic);
+        continue;
+      }
+      if (topic.declaration !== declaration) {
+        topic.redeclare(declaration, this.#encoder(name, declaration));
+      }
+      for (const connection of topic.all()) this.#check(name, connection);
+    }
   }
 
-  #encode(name: string, data: unknown): string {
+  #liveOf({ name, segments }: TopicDeclaration): (readonly [name: string, topic: Topic])[] {
+    if (segments !== undefined) {
+      return [...this.#live].filter(([name]) => matches(name.split("."), segments));
+    }
+    const topic = this.#live.get(name);
+    return topic === undefined ? [] : [[name, topic]];
+  }
+
+  #removeTopic(name: string, topic: Topic): void {
+    const subscribed = [...topic];
+    for (const connection of topic.all()) this.leave(name, connection, "removed");
+    for (const connection of subscribed) connection.notify("rpc.removed", { topic: name });
+  }
+
+  /** Ends the subscription of a connection that may not have the topic any more. */
+  #check(name: string, connection: SubscriberConnection): void {
+    const may = this.#options.maySubscribe(connection) && this.has(name, connection);
+    if (!may) this.leave(name, connection, "forbidden");
+  }
+
+  #encoder(name: string, { options }: TopicDeclaration): TopicEncoder {
+    const { limits: { maxMessageBytes }, logger } = this.#options;
+    const { wrapScalars = this.#options.wrapScalars } = options;
+    return new TopicEncoder(name, { maxMessageBytes, logger, wrapScalars });
+  }
+
+  #encode(name: string, declaration: TopicDeclaration, data: unknown): string {
     const text = data === undefined ? "" : jsonOf(name, data);
-    const { limits: { maxMessageBytes }, logger, wrapScalars } = this.#options;
-    // As a rule it is plain to see that the message is short enough.
+    const { maxMessageBytes } = this.#options.limits;
+    // Most events are so short that no exact count is needed.
     if ((name.length + text.length) * 3 + 300 > maxMessageBytes) {
-      const encoder = new TopicEncoder(name, { maxMessageBytes, logger, wrapScalars });
-      checkLength(encoder.plain(text), maxMessageBytes, `notify "${name}"`);
+      const encoder = this.#encoder(name, declaration);
+      checkLength(encoder.plain(text), maxMessageBytes, `publish to "${name}"`);
     }
     return text;
   }
 
-  /** Says once that events get lost, and once that they no longer do. */
-  #watch(name: string, position: Promise<Position>): void {
+  /** Logs the first event that the broker rejects, and the first that it accepts again. */
+  #watch(name: string, position: PromiseLike<Position>): void {
     const { logger } = this.#options;
     position.then(() => {
-      if (this.#refused > 0) logger.warn(`Events are published again: ${this.#refused} were not`);
-      this.#refused = 0;
+      if (this.#rejected > 0) logger.warn(`Events are published again: ${this.#rejected} were not`);
+      this.#rejected = 0;
     }, (error) => {
-      if (this.#refused++ > 0) return;
+      if (this.#rejected++ > 0) return;
       logger.error(`Cannot publish an event of topic ${quoted(name)}: ${describeError(error)}`);
     });
   }
 }
 
-// How many servers of this process share a broker: those that are not closed.
+// How many open servers of this process use each broker.
 const users = new WeakMap<Broker, number>();
 
 function jsonOf(name: string, data: unknown): string {
   if (data instanceof RawJson) return data.text;
   const text: string | undefined = JSON.stringify(data);
   if (text !== undefined) return text;
-  throw new TypeError(`Cannot notify "${name}": a ${typeof data} has no JSON`);
+  throw new TypeError(`Cannot publish to "${name}": a ${typeof data} has no JSON`);
 }
 
-/** The event as its topic's schema gives it. Publishing is synchronous, and so must the schema be. */
-function fitting(name: string, schema: Schema, data: unknown): unknown {
+/** Checks an event with its topic's schema. Publishing is synchronous, so the schema must be too. */
+function checkSchema(name: string, schema: Schema, data: unknown): unknown {
   const value = validate(schema, data, (issues: readonly PlainIssue[]) => {
     const why = issues.map(({ message }) => message).join("; ");
-    return new TypeError(`Cannot notify "${name}": the data does not fit its schema (${why})`);
+    return new TypeError(`Cannot publish to "${name}": the data does not fit its schema (${why})`);
   });
-  if (!(value instanceof Promise)) return value;
-  value.catch(() => {}); // nobody waits for it
-  throw new TypeError(`Cannot notify "${name}": its schema is asynchronous`);
+  if (!isThenable(value)) return value;
+  value.then(undefined, () => {}); // its result is not used
+  throw new TypeError(`Cannot publish to "${name}": its schema is asynchronous`);
 }

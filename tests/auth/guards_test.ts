@@ -47,7 +47,7 @@ test("topic() throws if `guards` holds something that is not a guard", () => {
       assertThrows(
         () => new JsonRpc().topic(name, { guards: use as never }),
         TypeError,
-        `Cannot declare topic "${name}": its \`use\` is no list of guards`,
+        `Cannot declare topic "${name}": expected \`guards\` to be a list of guards`,
       );
     }
   }

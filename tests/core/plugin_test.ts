@@ -212,7 +212,9 @@ test("a plugin whose `fetch` fails is answered with 500 and logged, and tells no
     }
   }
   assertEquals(logger.lines.length, 6);
-  for (const why of ["`fetch`", "secret of one that throws", "secret of one that rejects"]) {
+  for (
+    const why of ["fetch of plugin", "secret of one that throws", "secret of one that rejects"]
+  ) {
     assertStringIncludes(logger.text, why);
   }
   const client = await connect<typeof rpc>(server.url);

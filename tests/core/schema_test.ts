@@ -105,12 +105,12 @@ test("types flow from a schema to the handler and to connect<typeof rpc>()", asy
   assertEquals(text, "1");
 });
 
-test("notify() refuses data that does not fit the topic's schema, or cannot be checked at once", () => {
+test("publish() refuses data that does not fit the topic's schema, or cannot be checked at once", () => {
   const rpc = new JsonRpc()
     .topic("count", { schema: z.number().min(1) })
     .topic("slow", { schema: z.number().refine(() => Promise.resolve(true)) });
   assertEquals(rpc.publish("count", 1).deliveries, 0);
-  assertThrows(() => rpc.publish("count", 0), TypeError, 'Cannot notify "count"');
+  assertThrows(() => rpc.publish("count", 0), TypeError, 'Cannot publish to "count"');
   assertThrows(() => rpc.publish("slow", 1), TypeError, "asynchronous");
 });
 

@@ -84,18 +84,27 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const { subscriptions, positions, recovered } = await recover(wire, "clock");
     assertEquals([subscriptions, recovered], [["clock"], { clock: true }]);
     assertEquals(Object.keys(positions), ["clock"]);
+    const earliest = Date.now();
     const first = rpc.publish("clock", { n: 1 });
     const second = rpc.publish("clock", [2]);
-    assertEquals(await wire.some(2), [
+    const messages = await wire.some(2);
+    const times = messages.map(({ params }) => (params as { time: number }).time);
+    assert(times.every((time) => time >= earliest && time <= Date.now()));
+    assertEquals(messages, [
       {
         jsonrpc: "2.0",
         method: "rpc.message",
-        params: { topic: "clock", position: await first.position, data: { n: 1 } },
+        params: {
+          topic: "clock",
+          position: await first.position,
+          time: times[0],
+          data: { n: 1 },
+        },
       },
       {
         jsonrpc: "2.0",
         method: "rpc.message",
-        params: { topic: "clock", position: await second.position, data: [2] },
+        params: { topic: "clock", position: await second.position, time: times[1], data: [2] },
       },
     ]);
     wire.close();
@@ -204,7 +213,9 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const again = await recover(second, ["last"], positions);
     assertEquals([again.positions, again.recovered], [positions, { last: true }]);
     await until(() => second.received.length === 2);
-    assertEquals(allOf(second)[1], allOf(first)[1]);
+    // The first got it because its subscription was new, the second because it had missed it.
+    const [kept, missed] = [first, second].map((wire) => allOf(wire)[1]?.params as object);
+    assertEquals(kept, { ...missed, retained: true });
     first.close();
     second.close();
     await rpc.close();
@@ -467,7 +478,7 @@ test("a gap of the engine is told to those who recover", async () => {
   await rpc.close();
 });
 
-test("notify() whose event the engine does not take rejects at position alone, and is logged once", async () => {
+test("publish() whose event the engine does not take rejects at position alone, and is logged once", async () => {
   const broker = new LateBroker();
   const log = silentLog();
   const rpc = serverOf({ broker, logger: log });
@@ -554,14 +565,15 @@ test("topic() of a name that a pattern has given already takes its subscribers o
   wire.close();
 });
 
-test("notify() of an event without data reaches those who recover without data", async () => {
+test("publish() of an event without data reaches those who recover without data", async () => {
   const rpc = serverOf();
   const wire = bareClient(rpc);
   await recover(wire, "clock");
   const { position } = rpc.publish("clock");
   rpc.publish("clock", null);
   const [none, empty] = await wire.some(2);
-  assertEquals(none?.params, { topic: "clock", position: await position });
+  const { time } = none?.params as { time: number };
+  assertEquals(none?.params, { topic: "clock", position: await position, time });
   assertEquals((empty?.params as EventParams).data, null);
   wire.close();
 });

@@ -72,7 +72,7 @@ test("subscribe() hears any JSON as it was sent", async () => {
   assertEquals(received, sent);
 });
 
-test("notify() answers to how many it went", async () => {
+test("publish() answers to how many it went", async () => {
   const rpc = new JsonRpc().topic("clock").topic("room.*");
   const clients = await Promise.all([pair(rpc), pair(rpc), pair(rpc)]);
   assertEquals(rpc.publish("clock", 1).deliveries, 0);
@@ -94,7 +94,7 @@ test("notify() answers to how many it went", async () => {
   assertEquals([rpc.publish("clock", 1).deliveries, rpc.publish("room.7", 1).deliveries], [0, 0]);
 });
 
-test("notify() sends an event without data, too", async () => {
+test("publish() sends an event without data, too", async () => {
   const rpc = new JsonRpc().topic("tick");
   const wire = bareClient(rpc);
   await subscribe(wire, "tick");
@@ -103,7 +103,7 @@ test("notify() sends an event without data, too", async () => {
   wire.close();
 });
 
-test("notify() throws TypeError when there is no such topic", () => {
+test("publish() throws TypeError when there is no such topic", () => {
   const rpc = new JsonRpc().topic("clock").topic("room.*.log").method("ping", () => "pong");
   const names = [
     "Clock",
@@ -121,7 +121,7 @@ test("notify() throws TypeError when there is no such topic", () => {
   }
 });
 
-test("notify() throws TypeError when the data breaks the schema, and sends nothing", async () => {
+test("publish() throws TypeError when the data breaks the schema, and sends nothing", async () => {
   const rpc = new JsonRpc().topic("load", { schema: numbers, retain: true });
   const wire = bareClient(rpc);
   await subscribe(wire, "load");
@@ -131,7 +131,7 @@ test("notify() throws TypeError when the data breaks the schema, and sends nothi
   wire.close();
 });
 
-test("notify() throws TypeError when the schema is asynchronous or the data has no JSON", () => {
+test("publish() throws TypeError when the schema is asynchronous or the data has no JSON", () => {
   const slow: Schema<number> = {
     "~standard": {
       version: 1,
@@ -144,7 +144,7 @@ test("notify() throws TypeError when the schema is asynchronous or the data has 
   assertThrows(() => rpc.publish("any", 1n), TypeError);
 });
 
-test("notify() throws RangeError when the event is over maxMessageBytes, and keeps nothing of it", async () => {
+test("publish() throws RangeError when the event is over maxMessageBytes, and keeps nothing of it", async () => {
   const rpc = new JsonRpc({ maxMessageBytes: 1000 }).topic("log", { retain: true });
   rpc.publish("log", "short");
   assertThrows(() => rpc.publish("log", "x".repeat(1000)), RangeError, "maxMessageBytes");
@@ -194,6 +194,8 @@ const asked: readonly (readonly [params: unknown, subscriptions: string[]])[] = 
   ["a", ["a"]],
   [{ topics: ["a", "b"] }, ["a", "b"]],
   [{ topics: "b" }, ["b"]],
+  [{ topic: "b" }, ["b"]],
+  [{ topic: ["a", "b"] }, ["a", "b"]],
   [["a", "nowhere", "hidden"], ["a"]],
   [[], []],
 ];
@@ -215,7 +217,9 @@ for (const [params, subscriptions] of asked) {
 
 test("subscribe answers -32602 when the params name no topics", async () => {
   const wire = bareClient(new JsonRpc().topic("a"));
-  const wrong = [1, true, [1], [["a"]], ["a", null], {}, { topics: 1 }, { topic: "a" }];
+  const wrong = [1, true, [1], [["a"]], ["a", null], {}, { topics: 1 }, { topic: 1 }, {
+    name: "a",
+  }];
   for (const method of ["subscribe", "unsubscribe"]) {
     for (const params of wrong) {
       wire.call(1, method, params);
