@@ -7,6 +7,7 @@
 import { closeText } from "../core/channel.ts";
 import type { Channel, Receiver } from "../core/channel.ts";
 import { Dispatcher } from "../core/dispatcher.ts";
+import { CHANNEL, DISPATCHER, HOST, OPEN, START } from "../core/internal.ts";
 import type { PendingCalls } from "../core/pending_calls.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
@@ -44,7 +45,7 @@ export interface ClientConnectionEvents {
 
 /** One connection of a client. After it has ended it reports nothing more. */
 export class ClientConnection extends RpcSession implements Receiver {
-  protected override readonly dispatcher: Dispatcher;
+  protected override readonly [DISPATCHER]: Dispatcher;
   readonly #options: ClientConnectionOptions;
   readonly #name: string;
   readonly #events: ClientConnectionEvents;
@@ -63,7 +64,7 @@ export class ClientConnection extends RpcSession implements Receiver {
   constructor(options: ClientConnectionOptions, events: ClientConnectionEvents) {
     const { transport: { name: url = "the server" }, host, pending } = options;
     super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null }, pending);
-    this.dispatcher = new Dispatcher(host, this, pending);
+    this[DISPATCHER] = new Dispatcher(host, this, () => pending);
     this.#name = url;
     this.#options = options;
     this.#events = events;
@@ -80,14 +81,14 @@ export class ClientConnection extends RpcSession implements Receiver {
   }
 
   /** Begins the attempt to connect. */
-  start(): void {
+  [START](): void {
     const { transport, limits: { connectMs } } = this.#options;
     if (connectMs > 0) {
       this.#timer.setUnref(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
     }
     runSafely(() =>
       transport.open({
-        maxMessageBytes: this.host.limits.maxMessageBytes,
+        maxMessageBytes: this[HOST].limits.maxMessageBytes,
         signal: this.#attempt.signal,
         opened: (channel) => this.#opened(channel),
         refused: (code, reason) => this.closed(code, reason),
@@ -147,12 +148,12 @@ export class ClientConnection extends RpcSession implements Receiver {
 
   /** Tells the server, as its carrier can, that a call needs no answer any more. */
   cancel(id: number): void {
-    if (this.channel.cancel === undefined) this.notify("$/cancelRequest", { id });
-    else this.channel.cancel(id);
+    if (this[CHANNEL].cancel === undefined) this.notify("$/cancelRequest", { id });
+    else this[CHANNEL].cancel(id);
   }
 
   #opened(channel: Channel): Receiver {
-    this.open(channel);
+    this[OPEN](channel);
     // Not at once: the transport must have its receiver before it is told to close.
     void Promise.resolve(this).then(this.#over ? undefined : this.#options.prepare).then(
       (prepared) => this.#begin(prepared),

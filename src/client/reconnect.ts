@@ -5,7 +5,7 @@
  */
 
 import { closeText } from "../core/channel.ts";
-import { SEND } from "../core/internal.ts";
+import { SEND, START } from "../core/internal.ts";
 import type { PendingCall } from "../core/pending_calls.ts";
 import type { RpcSession } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
@@ -175,7 +175,7 @@ export class ReconnectingConnection {
       refused: (why, cause) => this.#refused(why, cause),
       ended: (code, reason) => this.#sessionEnded(code, reason),
     });
-    this.#connection.start();
+    this.#connection[START]();
   }
 
   #opened(session: ClientConnection): void {

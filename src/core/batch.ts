@@ -7,7 +7,7 @@
 import { ErrorCode, RpcError } from "../protocol/errors.ts";
 import { errorText, idOf } from "../protocol/message.ts";
 import { exceedsBytes } from "../util/utf8.ts";
-import { ANSWERED, HAS_AFTER_ANSWER } from "./internal.ts";
+import { ANSWERED, HAS_AFTER_ANSWER, REPLY } from "./internal.ts";
 import type { IncomingRequest, ResponseSink } from "./request.ts";
 
 /** Collects the answers to one batch and sends them as one message, in the order of the batch. */
@@ -33,13 +33,13 @@ export class BatchResponse implements ResponseSink {
     this.#sink = sink;
   }
 
-  reply(text: string | undefined, request: IncomingRequest | undefined, index: number): void {
+  [REPLY](text: string | undefined, request: IncomingRequest | undefined, index: number): void {
     if (request?.[HAS_AFTER_ANSWER]) (this.#waiting ??= []).push(request);
     if (text !== undefined) this.#length += text.length + 1;
     // Past the limit the answers will not be sent, so they are counted and not kept.
     if (this.#length <= this.#maxBytes) this.#texts[index] = text;
     if (--this.#left > 0) return;
-    this.#sink.reply(this.#text(), undefined, 0);
+    this.#sink[REPLY](this.#text(), undefined, 0);
     this.#waiting?.forEach((each) => each[ANSWERED]());
   }
 

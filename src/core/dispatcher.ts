@@ -22,7 +22,7 @@ import { checkRequest, errorText, idOf, isResponse, resultText } from "../protoc
 import type { Id, Message, RequestMessage } from "../protocol/message.ts";
 import type { BaseConnection } from "./connection.ts";
 import { batchErrorText, BatchResponse } from "./batch.ts";
-import { ABORT, SETTLE } from "./internal.ts";
+import { ABORT, REPLY, SETTLE } from "./internal.ts";
 import { IncomingRequest } from "./request.ts";
 import type { ResponseSink, RpcRequest } from "./request.ts";
 
@@ -61,7 +61,7 @@ export class Dispatcher {
   /** The side whose methods are called. */
   protected readonly host: DispatcherHost;
   readonly #connection: BaseConnection;
-  readonly #responses: ResponseHandler | undefined;
+  readonly #responses: (() => ResponseHandler | undefined) | undefined;
   // Calls whose handler has returned a promise.
   #running: Set<IncomingRequest> | undefined;
   // Counts cancelled calls too until their handler has ended, so that cancelling is no way around
@@ -71,9 +71,13 @@ export class Dispatcher {
   /**
    * @param host The side whose methods are called.
    * @param connection The caller, as handlers see it.
-   * @param responses Receives answers to calls of this side. If it is left out, they are dropped.
+   * @param responses Gives what receives answers to calls of this side, if there are any calls.
    */
-  constructor(host: DispatcherHost, connection: BaseConnection, responses?: ResponseHandler) {
+  constructor(
+    host: DispatcherHost,
+    connection: BaseConnection,
+    responses?: () => ResponseHandler | undefined,
+  ) {
     this.host = host;
     this.#connection = connection;
     this.#responses = responses;
@@ -88,7 +92,7 @@ export class Dispatcher {
    * Handles one parsed message of which nothing has been checked.
    *
    * @param message The message.
-   * @param sink Receives the answer; its `reply` is called once.
+   * @param sink Receives the answer; it is called once.
    */
   handle(message: unknown, sink: ResponseSink): void {
     if (!Array.isArray(message) || message.length === 0) return this.#entry(message, sink, 0);
@@ -97,7 +101,7 @@ export class Dispatcher {
     if (message.length > maxBatch && !message.every(isResponse)) {
       const why = `Batch of ${message.length} is over ${maxBatch} (maxBatch)`;
       const text = batchErrorText(ErrorCode.batchTooLarge, why, message);
-      return sink.reply(text, undefined, 0);
+      return sink[REPLY](text, undefined, 0);
     }
     const batch = new BatchResponse(message, maxMessageBytes, sink);
     for (let index = 0; index < message.length; index++) this.#entry(message[index], batch, index);
@@ -138,11 +142,11 @@ export class Dispatcher {
   }
 
   #entry(message: unknown, sink: ResponseSink, index: number): void {
-    if (this.#isResponse(message)) this.#responses?.settle(message);
+    if (this.#isResponse(message)) this.#responses?.()?.settle(message);
     else {
       const invalid = checkRequest(message);
       if (invalid !== undefined) {
-        return sink.reply(errorText(idOf(message), invalid), undefined, index);
+        return sink[REPLY](errorText(idOf(message), invalid), undefined, index);
       }
       const { method, params, id } = message as RequestMessage;
       if (id !== undefined || !method.startsWith("$/")) {
@@ -152,18 +156,18 @@ export class Dispatcher {
       }
       this.#control(method, params);
     }
-    sink.reply(undefined, undefined, index);
+    sink[REPLY](undefined, undefined, index);
   }
 
   /** An answer with neither a result nor an error counts if its call waits: the call must settle. */
   #isResponse(message: unknown): message is Message {
     if (isResponse(message)) return true;
     const { method, id } = (message ?? {}) as Message;
-    return method === undefined && this.#responses?.awaits(id) === true;
+    return method === undefined && this.#responses?.()?.awaits(id) === true;
   }
 
   #control(name: string, params: unknown): void {
-    if (name === "$/progress") return this.#responses?.progress(params);
+    if (name === "$/progress") return this.#responses?.()?.progress(params);
     const { id } = (params ?? {}) as Message;
     if (name !== "$/cancelRequest" || id === undefined) return;
     for (const request of this.#running ?? []) {

@@ -25,3 +25,21 @@ export const ANSWERED: unique symbol = Symbol("answered");
 export const AFTER_ANSWER: unique symbol = Symbol("after answer");
 /** Request: whether a function waits for {@linkcode ANSWERED}. */
 export const HAS_AFTER_ANSWER: unique symbol = Symbol("has after answer");
+/** Sink of answers, such as a connection: sends the answer to one message. */
+export const REPLY: unique symbol = Symbol("reply");
+/** Session of a client: starts to connect. */
+export const START: unique symbol = Symbol("start");
+/** Exchange over HTTP: handles its message. */
+export const RUN: unique symbol = Symbol("run");
+/** Exchange over HTTP: answers it because the server closes. */
+export const CANCEL: unique symbol = Symbol("cancel");
+/** Session: opens it. */
+export const OPEN: unique symbol = Symbol("open");
+/** Session: the outgoing direction. */
+export const CHANNEL: unique symbol = Symbol("channel");
+/** Session: the server or client that it belongs to. */
+export const HOST: unique symbol = Symbol("host");
+/** Session: the calls that wait for answers of the other end. */
+export const PENDING: unique symbol = Symbol("pending");
+/** Session: what answers the messages of the other end. */
+export const DISPATCHER: unique symbol = Symbol("dispatcher");

@@ -8,7 +8,15 @@ import { describeError, quoted } from "../protocol/errors.ts";
 import type { Id, RequestMessage } from "../protocol/message.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 import type { BaseConnection, Connection } from "./connection.ts";
-import { ABORT, AFTER_ANSWER, ANSWERED, HAS_AFTER_ANSWER, SETTLE, WATCH } from "./internal.ts";
+import {
+  ABORT,
+  AFTER_ANSWER,
+  ANSWERED,
+  HAS_AFTER_ANSWER,
+  REPLY,
+  SETTLE,
+  WATCH,
+} from "./internal.ts";
 import type { Middleware } from "./middleware.ts";
 import type { CallOptions } from "./pending_calls.ts";
 
@@ -108,7 +116,7 @@ export interface ResponseSink {
    * @param request The request that was answered, or `undefined` if the message was no valid request.
    * @param index The position in a batch; 0 for a single message.
    */
-  reply(text: string | undefined, request: IncomingRequest | undefined, index: number): void;
+  [REPLY](text: string | undefined, request: IncomingRequest | undefined, index: number): void;
 }
 
 /** The implementation of {@linkcode RpcRequest}. Only the dispatcher answers it. */
@@ -198,7 +206,7 @@ export class IncomingRequest implements RpcRequest {
   /** Hands the answer to the sink. Called once. */
   [SETTLE](succeeded: boolean, text: string | undefined): void {
     this.#succeeded = succeeded;
-    this.#sink.reply(text, this, this.#index);
+    this.#sink[REPLY](text, this, this.#index);
   }
 
   /** Runs the functions that wait for the answer. Called when the answer was sent. */

@@ -13,7 +13,7 @@ import type { Channel, Outgoing } from "./channel.ts";
 import { BaseConnection } from "./connection.ts";
 import type { Handshake } from "./connection.ts";
 import type { Dispatcher, DispatcherHost } from "./dispatcher.ts";
-import { ANSWERED, SEND } from "./internal.ts";
+import { ANSWERED, CHANNEL, DISPATCHER, HOST, OPEN, PENDING, REPLY, SEND } from "./internal.ts";
 import { PendingCalls } from "./pending_calls.ts";
 import type { CallOptions } from "./pending_calls.ts";
 import type { IncomingRequest, ResponseSink } from "./request.ts";
@@ -32,13 +32,13 @@ export interface SessionHost extends DispatcherHost {
 export abstract class RpcSession<Host extends SessionHost = SessionHost> extends BaseConnection
   implements ResponseSink {
   /** The side that the session belongs to. */
-  protected readonly host: Host;
+  protected readonly [HOST]: Host;
   /** The outgoing direction. */
-  protected channel: Channel = NOT_CONNECTED;
+  protected [CHANNEL]: Channel = NOT_CONNECTED;
   /** Calls that wait for answers of the other end. Made on first use: most peers of a server have none. */
-  protected pending: PendingCalls | undefined;
+  protected [PENDING]: PendingCalls | undefined;
   /** Answers the messages of the other end. */
-  protected abstract readonly dispatcher: Dispatcher;
+  protected abstract readonly [DISPATCHER]: Dispatcher;
   #open = false;
 
   /**
@@ -48,8 +48,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
    */
   constructor(host: Host, handshake: Handshake, pending?: PendingCalls) {
     super(handshake, host.logger);
-    this.host = host;
-    this.pending = pending;
+    this[HOST] = host;
+    this[PENDING] = pending;
   }
 
   get isOpen(): boolean {
@@ -57,13 +57,13 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   }
 
   get bufferedAmount(): number {
-    return this.channel.bufferedAmount;
+    return this[CHANNEL].bufferedAmount;
   }
 
   /** See {@linkcode Receiver.receive}. */
   receive(text: string | undefined): void {
     if (!this.#open) return;
-    const { maxMessageBytes, maxDepth, maxValues } = this.host.limits;
+    const { maxMessageBytes, maxDepth, maxValues } = this[HOST].limits;
     if (text !== undefined && exceedsBytes(text, maxMessageBytes)) {
       return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
     }
@@ -74,7 +74,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     } catch (error) {
       return this[SEND](errorText(null, error as RpcError));
     }
-    this.dispatcher.handle(message, this);
+    this[DISPATCHER].handle(message, this);
   }
 
   /** See {@linkcode Receiver.closed}. */
@@ -82,7 +82,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.#end(code, reason);
   }
 
-  reply(text: string | undefined, request: IncomingRequest | undefined): void {
+  [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     if (text !== undefined) this[SEND](text);
     request?.[ANSWERED]();
   }
@@ -97,8 +97,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
         new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
       );
     }
-    const pending = this.pending ??= new PendingCalls({
-      limits: this.host.limits,
+    const pending = this[PENDING] ??= new PendingCalls({
+      limits: this[HOST].limits,
       logger: this.logger,
       cancel: (id) => this.notify("$/cancelRequest", { id }),
     });
@@ -107,19 +107,19 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   }
 
   notify(method: string, params?: unknown): void {
-    this[SEND](outgoingText({ method, params }, this.host.limits.maxMessageBytes));
+    this[SEND](outgoingText({ method, params }, this[HOST].limits.maxMessageBytes));
   }
 
   close(code = 1000, reason = ""): void {
     if (!this.#open) return;
     this.#end(code, reason);
-    this.channel.close(code, reason);
+    this[CHANNEL].close(code, reason);
   }
 
   /** Sends a text that is encoded already and may be shared with other connections. */
   [SEND](message: Outgoing, ids?: readonly number[]): void {
     if (!this.#open) return;
-    this.channel.send(message, ids);
+    this[CHANNEL].send(message, ids);
     this.checkBuffered();
   }
 
@@ -128,15 +128,15 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
    *
    * @param channel The outgoing direction.
    */
-  protected open(channel: Channel): void {
-    this.channel = channel;
+  protected [OPEN](channel: Channel): void {
+    this[CHANNEL] = channel;
     this.#open = true;
   }
 
   /** Closes the connection if the other end leaves too much unread. */
   protected checkBuffered(): void {
-    const { maxBufferedBytes } = this.host.limits;
-    if (this.#open && this.channel.bufferedAmount > maxBufferedBytes) {
+    const { maxBufferedBytes } = this[HOST].limits;
+    if (this.#open && this[CHANNEL].bufferedAmount > maxBufferedBytes) {
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     }
   }
@@ -146,14 +146,14 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.#open = false;
     const why = `the connection was closed ${closeText(code, reason)}`;
     // A client settles its other calls itself, since its next connection may carry them on.
-    this.pending?.failAll((_id, { method, connectionOnly }) =>
+    this[PENDING]?.failAll((_id, { method, connectionOnly }) =>
       connectionOnly
         ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
         : undefined
     );
-    this.dispatcher.abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
+    this[DISPATCHER].abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
     this.ended();
-    this.host.ended?.(this);
+    this[HOST].ended?.(this);
   }
 }
 

@@ -202,9 +202,11 @@ export function errorText(id: Id, error: RpcError): string {
  *
  * @returns The params; `undefined` for `null` too.
  * @throws {TypeError} If they are anything else.
+ * @throws {SyntaxError} If they are made with `rawJson` and are not JSON.
  */
 export function checkParams(params: unknown): unknown {
   if (params === undefined || params === null) return undefined;
+  if (params instanceof RawJson) return checkParams(params.toJSON());
   if (typeof params === "object") return params;
   throw new TypeError(`Expected params to be an array or an object, got a ${typeof params}`);
 }

@@ -7,13 +7,21 @@
 
 import type { Channel, Flushable, Outgoing, Receiver } from "../core/channel.ts";
 import type { Handshake, SubscriberConnection } from "../core/connection.ts";
-import type { ResponseHandler } from "../core/dispatcher.ts";
-import { COUNT_DROPPED, REMOVE_TOPIC, SEND, TOPICS } from "../core/internal.ts";
+import {
+  CHANNEL,
+  COUNT_DROPPED,
+  DISPATCHER,
+  HOST,
+  OPEN,
+  PENDING,
+  REMOVE_TOPIC,
+  SEND,
+  TOPICS,
+} from "../core/internal.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
-import type { Message } from "../protocol/message.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
 import { WriteQueue } from "./write_queue.ts";
 
@@ -29,8 +37,8 @@ export interface PeerHost extends SessionHost {
 
 /** One client, as its server sees it. */
 export class Peer extends RpcSession<PeerHost>
-  implements Receiver, Flushable, ResponseHandler, SubscriberConnection {
-  protected override readonly dispatcher: ServerDispatcher;
+  implements Receiver, Flushable, SubscriberConnection {
+  protected override readonly [DISPATCHER]: ServerDispatcher;
   // Both are made on first use: most connections of a busy server are idle and have no topics.
   #queue: WriteQueue | undefined;
   #topics: Set<string> | undefined;
@@ -46,12 +54,12 @@ export class Peer extends RpcSession<PeerHost>
    */
   constructor(channel: Channel, host: PeerHost, handshake: Handshake) {
     super(host, handshake);
-    this.dispatcher = new ServerDispatcher(host, this, this);
-    this.open(channel);
+    this[DISPATCHER] = new ServerDispatcher(host, this, () => this[PENDING]);
+    this[OPEN](channel);
   }
 
   override get bufferedAmount(): number {
-    return this.channel.bufferedAmount + (this.#queue?.byteLength ?? 0);
+    return this[CHANNEL].bufferedAmount + (this.#queue?.byteLength ?? 0);
   }
 
   override get subscriptions(): ReadonlySet<string> {
@@ -64,19 +72,7 @@ export class Peer extends RpcSession<PeerHost>
 
   /** Whether a call is under way, from the client or to it. */
   get isBusy(): boolean {
-    return this.dispatcher.inFlight > 0 || (this.pending?.size ?? 0) > 0;
-  }
-
-  awaits(id: unknown): boolean {
-    return this.pending?.awaits(id) === true;
-  }
-
-  settle(message: Message): void {
-    this.pending?.settle(message);
-  }
-
-  progress(params: unknown): void {
-    this.pending?.progress(params);
+    return this[DISPATCHER].inFlight > 0 || (this[PENDING]?.size ?? 0) > 0;
   }
 
   override receive(text: string | undefined): void {
@@ -92,7 +88,7 @@ export class Peer extends RpcSession<PeerHost>
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
-    this.host.closed?.(this, code, reason);
+    this[HOST].closed?.(this, code, reason);
   }
 
   override call<Result = unknown>(
@@ -100,7 +96,7 @@ export class Peer extends RpcSession<PeerHost>
     params?: unknown,
     options?: CallOptions,
   ): Promise<Result> {
-    if (!this.channel.oneWay) return super.call<Result>(method, params, options);
+    if (!this[CHANNEL].oneWay) return super.call<Result>(method, params, options);
     return Promise.reject(
       new RpcConnectionError(
         `Cannot call "${method}": the peer reads an event stream, and cannot answer`,
@@ -111,7 +107,7 @@ export class Peer extends RpcSession<PeerHost>
   /** Sends a text: at once if that is fast, else together with everything else of this turn. */
   override [SEND](message: Outgoing): void {
     if (!this.isOpen) return;
-    const { channel } = this;
+    const channel = this[CHANNEL];
     const waits = this.#queue !== undefined && !this.#queue.isEmpty;
     if (!waits && (channel.defer === undefined || (this.#receiving && channel.corksReceive))) {
       channel.send(message);
@@ -126,7 +122,7 @@ export class Peer extends RpcSession<PeerHost>
   /** Sends what was collected in this turn. */
   flush(): void {
     if (this.#queue === undefined || this.#queue.isEmpty) return;
-    this.#queue.flush(this.channel);
+    this.#queue.flush(this[CHANNEL]);
     this.checkBuffered();
   }
 
@@ -137,7 +133,7 @@ export class Peer extends RpcSession<PeerHost>
 
   /** Pings the client, or drops it if it gave no sign of life since the last heartbeat. */
   heartbeat(): void {
-    const { channel } = this;
+    const channel = this[CHANNEL];
     const { bufferedAmount } = channel;
     const before = this.#lastBuffered;
     // A client that reads is alive, even if its pong waits behind what it still has to read.
@@ -152,7 +148,7 @@ export class Peer extends RpcSession<PeerHost>
 
   /** Drops the connection without a closing handshake, if the runtime can. */
   terminate(): void {
-    this.channel.terminate?.();
+    this[CHANNEL].terminate?.();
   }
 
   get [TOPICS](): Set<string> {
@@ -168,12 +164,12 @@ export class Peer extends RpcSession<PeerHost>
   }
 
   protected override userChanged(): void {
-    this.host.userChanged?.(this);
+    this[HOST].userChanged?.(this);
   }
 
   /** Closes an event stream whose last topic has ended, unless a call of its is still to be answered. */
   #lastTopicEnded(): void {
-    if (!this.channel.oneWay || this.isBusy) return;
+    if (!this[CHANNEL].oneWay || this.isBusy) return;
     // Later, because the caller still notifies the peer of why the topic ended.
     queueMicrotask(() => this.close(1000, "No topics are left"));
   }

@@ -10,7 +10,7 @@ import { RpcError, RpcInternalError } from "../../src/protocol/errors.ts";
 import { resolveLimits } from "../../src/protocol/limits.ts";
 import type { Limits } from "../../src/protocol/limits.ts";
 import { BaseConnection } from "../../src/core/connection.ts";
-import { ANSWERED } from "../../src/core/internal.ts";
+import { ANSWERED, REPLY } from "../../src/core/internal.ts";
 import { afterAnswer } from "../../src/core/request.ts";
 import type { IncomingRequest } from "../../src/core/request.ts";
 import type { RpcRequest } from "../../src/core/request.ts";
@@ -50,11 +50,11 @@ class Desk {
     const handlers = new Map(Object.entries({ ...this.#methods(), ...methods }));
     const find = (name: string) => toMethod(handlers.get(name), name === "loose");
     const host = { limits: resolveLimits(limits), logger: this.log, find };
-    this.dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, this.log), {
+    this.dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, this.log), () => ({
       awaits: () => false,
       settle: (message) => this.settled.push(message),
       progress: (params) => this.progressed.push(params),
-    });
+    }));
   }
 
   /** Resolves to the answer, or to `undefined` where it is certain that none comes. */
@@ -66,7 +66,7 @@ class Desk {
         resolve(text === undefined ? undefined : checked(JSON.parse(text)));
         request?.[ANSWERED]();
       };
-      this.dispatcher.handle(message, { reply });
+      this.dispatcher.handle(message, { [REPLY]: reply });
     });
   }
 
@@ -516,7 +516,7 @@ test("Dispatcher.handle() drops answers when it was told of nobody who waits for
   const logger = silentLog();
   const host = { limits: resolveLimits({}), logger, find: () => undefined };
   const replies: unknown[] = [];
-  const outlet = { reply: (text: string | undefined) => replies.push(text) };
+  const outlet = { [REPLY]: (text: string | undefined) => replies.push(text) };
   const dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, logger));
   for (const message of [result(1), notice("$/progress"), [result(1)]]) {
     dispatcher.handle(message, outlet);
@@ -527,7 +527,7 @@ test("Dispatcher.handle() drops answers when it was told of nobody who waits for
 test("afterAnswer() runs after the answer has left, for a call, a batch and a notification", async () => {
   const events: string[] = [];
   const outlet = {
-    reply(text: string | undefined, request: IncomingRequest | undefined) {
+    [REPLY](text: string | undefined, request: IncomingRequest | undefined) {
       events.push(text === undefined ? "silence" : "answer");
       request?.[ANSWERED]();
     },

@@ -14,7 +14,7 @@ import { errorText, isId, parseMessage } from "../../protocol/message.ts";
 import type { Id } from "../../protocol/message.ts";
 import { BaseConnection } from "../../core/connection.ts";
 import type { Handshake } from "../../core/connection.ts";
-import { ANSWERED, WATCH } from "../../core/internal.ts";
+import { ANSWERED, CANCEL, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
 import type { DispatcherHost } from "../../core/dispatcher.ts";
 
@@ -67,7 +67,7 @@ export async function answerPost(
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
-  return await new Exchange(caller, host).run(message);
+  return await new Exchange(caller, host)[RUN](message);
 }
 
 /**
@@ -91,7 +91,7 @@ export async function answerGet(
   try {
     const params = parseMessage(text, maxDepth, maxValues);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
-    return await new Exchange(caller, host).run(message);
+    return await new Exchange(caller, host)[RUN](message);
   } catch (error) {
     return jsonResponse(errorText(id, error as RpcError));
   }
@@ -128,7 +128,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
    * @param message A call, a notification or a batch, of which nothing is known yet.
    * @returns The response; a promise only if a handler gave one.
    */
-  run(message: unknown): Response | Promise<Response> {
+  [RUN](message: unknown): Response | Promise<Response> {
     this.#dispatcher.handle(message, this);
     // Synchronous handlers have answered by now.
     if (this.#response !== undefined) return this.#response;
@@ -136,7 +136,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
     return new Promise((resolve) => this.#whenAnswered = resolve);
   }
 
-  reply(text: string | undefined, request: IncomingRequest | undefined): void {
+  [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     this.#answer(
       text === undefined ? new Response(null) : jsonResponse(text, responseClass(this.handshake)),
     );
@@ -144,7 +144,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
   }
 
   /** Answers 503 although handlers still run, because the server closes. */
-  cancel(): void {
+  [CANCEL](): void {
     this.#answer(new Response("The server is closing", { status: 503 }));
     this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
   }

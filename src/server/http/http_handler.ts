@@ -4,6 +4,7 @@
  * @module
  */
 
+import { CANCEL } from "../../core/internal.ts";
 import type { Handshake } from "../../core/connection.ts";
 import type { Method } from "../../core/dispatcher.ts";
 import { describeError, quoted } from "../../protocol/errors.ts";
@@ -63,7 +64,7 @@ export class HttpHandler {
    */
   cancelAll(): void {
     this.#cancelled = true;
-    for (const exchange of this.#pending) exchange.cancel();
+    for (const exchange of this.#pending) exchange[CANCEL]();
   }
 
   /**
