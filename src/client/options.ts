@@ -5,6 +5,7 @@
  */
 
 import type { Connection } from "../core/connection.ts";
+import type { Trace } from "../core/trace.ts";
 import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { DEFAULT_SESSION_LIMITS } from "../protocol/limits.ts";
@@ -45,6 +46,12 @@ export interface ClientLimits {
 export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLimits> {
   /** Where the client writes its log. @default {console} */
   readonly logger?: Logger;
+  /**
+   * Traces each text that the client sends or receives: `trace(console)` of `./trace`. Meant for development.
+   *
+   * @default {no trace}
+   */
+  readonly trace?: Trace;
   /**
    * A token that proves who the client is. A POST sends it as `Authorization: Bearer` (RFC 6750). A
    * WebSocket offers it as the subprotocol `bearer.TOKEN`, since a browser cannot set a header there.

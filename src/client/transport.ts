@@ -18,6 +18,11 @@ import { toUrl, webSocketTransport } from "./web_socket.ts";
  * @throws {TypeError} If the target is a URL of another kind.
  */
 export function toTransport(target: ClientTarget, options: ClientOptions): Transport {
+  const transport = chooseTransport(target, options);
+  return options.trace?.transport(transport) ?? transport;
+}
+
+function chooseTransport(target: ClientTarget, options: ClientOptions): Transport {
   if (typeof target === "function") return webSocketTransport(target, options);
   if (typeof target === "object" && !(target instanceof URL)) {
     return "open" in target ? target : socketTransport(target);

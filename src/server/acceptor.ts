@@ -216,7 +216,13 @@ export class WebSocketAcceptor {
     };
   }
 
-  #open(channel: Channel, handshake: Handshake): Peer {
+  #open(channel: Channel, handshake: Handshake): Receiver {
+    const { trace } = this.#context;
+    if (trace === undefined) return this.#openPeer(channel, handshake);
+    return trace.open(channel, (traced) => this.#openPeer(traced, handshake));
+  }
+
+  #openPeer(channel: Channel, handshake: Handshake): Peer {
     const peer = new Peer(channel, this.#peerHost, handshake);
     this.connections.add(peer);
     const succeeded = this.#hooks.call("onOpen", peer);

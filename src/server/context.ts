@@ -5,6 +5,7 @@
  */
 
 import type { Plugin } from "../core/plugin.ts";
+import type { Trace } from "../core/trace.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { HandshakeChecks } from "./handshake_checks.ts";
@@ -17,6 +18,8 @@ export interface ServerParts {
   readonly limits: Limits;
   /** Where failures are written. */
   readonly logger: Logger;
+  /** Traces the wire, if the server has the option `trace`. */
+  readonly trace: Trace | undefined;
   /** The methods that can be called. */
   readonly methods: MethodRegistry;
   /** The plugins that are mounted; more may be mounted later. */

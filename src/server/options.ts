@@ -6,6 +6,7 @@
 
 import type { Broker } from "../brokers/broker.ts";
 import type { Handshake } from "../core/connection.ts";
+import type { Trace } from "../core/trace.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { ServerInfo } from "./discovery.ts";
@@ -15,6 +16,12 @@ import type { OriginOptions } from "./origin.ts";
 export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   /** Where the server writes its log. @default {console} */
   readonly logger?: Logger;
+  /**
+   * Traces each text that the server sends or receives: `trace(console)` of `./trace`. Meant for development.
+   *
+   * @default {no trace}
+   */
+  readonly trace?: Trace;
   /**
    * What stands between a prefix of `addMethods` and the method's name. The types know only the dot:
    * with another separator, call the methods by `client.remote`, with the client's option of the same

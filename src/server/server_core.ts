@@ -51,7 +51,8 @@ export class ServerCore {
     const plugins = this.#plugins;
     const hooks = new PluginHooks(plugins, logger);
     this.#separator = options.separator ?? ".";
-    this.requests = new RequestHandler({ limits, logger, methods, plugins }, options);
+    const { trace } = options;
+    this.requests = new RequestHandler({ limits, logger, methods, plugins, trace }, options);
     this.topics = new Topics({
       limits,
       logger,

@@ -7,6 +7,7 @@
 import { CANCEL } from "../../core/internal.ts";
 import type { Handshake } from "../../core/connection.ts";
 import type { Method } from "../../core/dispatcher.ts";
+import type { Trace } from "../../core/trace.ts";
 import { describeError, quoted } from "../../protocol/errors.ts";
 import { detectRuntime } from "../../runtimes/detect.ts";
 import { isThenable } from "../../util/maybe_promise.ts";
@@ -172,10 +173,16 @@ export class HttpHandler {
   }
 
   #route(request: Request, caller: Caller): Promise<Response> {
-    if (request.method === "POST") return answerPost(request, caller, this.#postHost);
+    if (request.method === "POST") return this.#post(request, caller);
     const search = request.method === "GET" ? searchOf(request) : undefined;
     if (search?.has("method")) return answerGet(search, caller, this.#getHost);
     return this.#askPlugins(request);
+  }
+
+  #post(request: Request, caller: Caller): Promise<Response> {
+    const { trace } = this.#context;
+    if (trace === undefined) return answerPost(request, caller, this.#postHost);
+    return tracePost(trace, request, (copy) => answerPost(copy, caller, this.#postHost));
   }
 
   async #askPlugins(request: Request): Promise<Response> {
@@ -193,6 +200,23 @@ export class HttpHandler {
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
     return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));
   }
+}
+
+/** Answers a POST, and traces its body and its answer. */
+async function tracePost(
+  trace: Trace,
+  request: Request,
+  answer: (request: Request) => Promise<Response>,
+): Promise<Response> {
+  const number = trace.next();
+  const copy = request.clone();
+  const response = await answer(request);
+  // The body was read within its limit by now, unless it was refused.
+  if (request.bodyUsed && response.status === 200) trace.frame("in", number, await copy.text());
+  else await copy.body?.cancel();
+  const text = response.body === null ? "" : await response.clone().text();
+  if (text !== "") trace.frame("out", number, text);
+  return response;
 }
 
 /** Whether a request is a GET that calls a method or subscribes to topics. */
