@@ -37,17 +37,19 @@ export type { SocketEvent, StandardSocket } from "../core/web_socket_channel.ts"
 export type { SessionLimits } from "../protocol/limits.ts";
 export type { BackoffOptions } from "../util/backoff.ts";
 export type { Logger } from "../util/logger.ts";
+export type { Registration } from "../util/registration.ts";
 export type { CallBatch } from "./calls.ts";
 export type {
   ClientCloseEvent,
   ClientEvents,
   ClientReconnectingEvent,
   ClientResubscribedEvent,
+  ClientSubscriptionLostEvent,
 } from "./events.ts";
 export { JsonRpcClient } from "./json_rpc_client.ts";
 export type { TopicReadOptions } from "./json_rpc_client.ts";
 export type { ReadOptions } from "./event_queue.ts";
-export type { ClientLimits, ClientOptions, ClientTarget } from "./options.ts";
+export type { ClientLimits, ClientOptions, ClientTarget, ReconnectOptions } from "./options.ts";
 export type { ConnectionState } from "./reconnect.ts";
 export type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
 
@@ -58,7 +60,8 @@ export type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
  * @param options The client's options.
  * @typeParam T `typeof rpc` of the server, or a type with `methods` and `topics`: the compiler then
  * checks calls.
- * @returns The client. Rejects with {@linkcode RpcConnectionError} if it cannot connect, with
+ * @returns The client. Rejects with {@linkcode RpcConnectionError} if it cannot connect (see
+ * {@linkcode ReconnectOptions.first} for how to wait instead), with
  * `TypeError` if the target is a URL of another kind, and with `RangeError` if a limit makes no sense.
  *
  * @example

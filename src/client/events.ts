@@ -28,6 +28,14 @@ export interface ClientResubscribedEvent extends Event {
   readonly topics: readonly string[];
 }
 
+/** The `subscriptionlost` event of a client. */
+export interface ClientSubscriptionLostEvent extends Event {
+  /** The topic that the client is no longer subscribed to. */
+  readonly topic: string;
+  /** Why: what the server refused it with, or that the server has removed it. */
+  readonly error: Error;
+}
+
 /** The events of a client, by their type. */
 export interface ClientEvents {
   /** Calls can be sent: when the client has connected, and after each reconnect. */
@@ -38,4 +46,9 @@ export interface ClientEvents {
   readonly reconnecting: ClientReconnectingEvent;
   /** After a reconnect the client has subscribed to its topics again. */
   readonly resubscribed: ClientResubscribedEvent;
+  /**
+   * The server has ended the subscription to a topic, or has refused it after a reconnect: because the
+   * user is not logged in any more, for example.
+   */
+  readonly subscriptionlost: ClientSubscriptionLostEvent;
 }

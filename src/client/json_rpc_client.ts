@@ -20,6 +20,8 @@ import type { CallOptions } from "../core/pending_calls.ts";
 import type { RpcRequest } from "../core/request.ts";
 import type { RpcSession, SessionHost } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
+import { toRegistration } from "../util/registration.ts";
+import type { Registration } from "../util/registration.ts";
 import { Calls } from "./calls.ts";
 import type { CallBatch } from "./calls.ts";
 import { EventQueue } from "./event_queue.ts";
@@ -66,6 +68,8 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: TopicSubscriptions;
   #remote: Remote<A["methods"], CallOptions> | undefined;
+  // Whether the program has closed this client.
+  #closed = false;
 
   /**
    * @param target Where to connect, with the first call.
@@ -81,11 +85,12 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
     const transport = toTransport(target, options);
     const host: SessionHost = { limits, logger, find: (name) => this.#find(name) };
     const events = this.#events();
-    this.#subscriptions = new TopicSubscriptions(
-      (request) => this.#calls.call(request),
-      () => this.state === "open",
+    this.#subscriptions = new TopicSubscriptions({
+      call: (request) => this.#calls.call(request),
+      isOpen: () => this.state === "open",
       logger,
-    );
+      lost: (topic, error) => this.#dispatch("subscriptionlost", { topic, error }),
+    });
     this.#calls = new Calls(
       limits,
       logger,
@@ -274,18 +279,28 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    *
    * @param name The method's name.
    * @param handler Gets the params and the request; returns the result, or a promise of it.
-   * @returns This client.
+   * @returns Removes the method. It is disposable, for `using`.
    * @throws {TypeError} If this client has a method of that name.
+   *
+   * @example
+   * ```ts ignore
+   * const remove = client.method("confirm", ({ message }: { message: string }) => ask(message));
+   * remove();
+   * ```
    */
   method<Params = unknown>(
     name: string,
     handler: (params: Params, request: RpcRequest) => unknown,
-  ): this {
+  ): Registration {
     if (this.#methods.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
-    this.#methods.set(name, { invoke: handler as Method["invoke"] });
-    return this;
+    const method: Method = { invoke: handler as Method["invoke"] };
+    this.#methods.set(name, method);
+    // Only this method: another one may have the name by then.
+    return toRegistration(() => {
+      if (this.#methods.get(name) === method) this.#methods.delete(name);
+    });
   }
 
   /** @returns The names of the methods that this client may call. */
@@ -311,6 +326,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * second a standard socket can keep the process alive until the runtime gives the server up.
    */
   close(): Promise<void> {
+    this.#closed = true;
     return this.#calls.connection.close();
   }
 
@@ -331,7 +347,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
       },
       closed: (code, reason, final) => {
         const why = `Subscription ended: the client is closed ${closeText(code, reason)}`;
-        if (final) this.#subscriptions.clear(new RpcConnectionError(why));
+        if (final) this.#subscriptions.clear(new RpcConnectionError(why), !this.#closed);
         this.#dispatch("close", { code, reason, final });
       },
       reconnecting: (attempt, delayMs) => this.#dispatch("reconnecting", { attempt, delayMs }),

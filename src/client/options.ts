@@ -42,6 +42,17 @@ export interface ClientLimits {
   readonly connectMs: number;
 }
 
+/** How a client reconnects. */
+export interface ReconnectOptions extends BackoffOptions {
+  /**
+   * Whether the client also repeats its first attempt to connect, so that `connect()` waits for a
+   * server that is not there yet.
+   *
+   * @default {false}
+   */
+  readonly first: boolean;
+}
+
 /** The options of a client: all of {@linkcode SessionLimits} and {@linkcode ClientLimits}, and these. */
 export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLimits> {
   /** Where the client writes its log. @default {console} */
@@ -66,7 +77,7 @@ export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLim
    *
    * @default {true}
    */
-  readonly reconnect?: boolean | Partial<BackoffOptions>;
+  readonly reconnect?: boolean | Partial<ReconnectOptions>;
   /**
    * Runs on each new connection before anything else is sent: log in here, for example. The client
    * is open once this has finished. If it fails, the attempt to connect has failed. Not called over

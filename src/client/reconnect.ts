@@ -10,13 +10,12 @@ import type { PendingCall } from "../core/pending_calls.ts";
 import type { RpcSession } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { Backoff, DEFAULT_BACKOFF } from "../util/backoff.ts";
-import type { BackoffOptions } from "../util/backoff.ts";
 import { checkLimits } from "../util/check_option.ts";
 import { MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
 import { ClientConnection } from "./connection.ts";
 import type { ClientConnectionOptions } from "./connection.ts";
 import { onOnline } from "./online.ts";
-import type { ClientOptions } from "./options.ts";
+import type { ClientOptions, ReconnectOptions } from "./options.ts";
 import { SendQueue } from "./send_queue.ts";
 import type { QueuedMessage } from "./send_queue.ts";
 
@@ -54,6 +53,7 @@ export class ReconnectingConnection {
   readonly #options: ReconnectingConnectionOptions;
   readonly #sendQueue: SendQueue;
   readonly #canReconnect: boolean;
+  readonly #repeatsFirst: boolean;
   readonly #backoff: Backoff;
   // For the next attempt; while a session is open, for calls that the server was too busy to run.
   readonly #timer = new OneShotTimer();
@@ -73,9 +73,10 @@ export class ReconnectingConnection {
   constructor(options: ReconnectingConnectionOptions) {
     const { transport, reconnect = true, limits } = options;
     const { isConnectionless } = transport;
-    const backoff: Partial<BackoffOptions> = typeof reconnect === "object" ? reconnect : {};
+    const backoff: Partial<ReconnectOptions> = typeof reconnect === "object" ? reconnect : {};
     this.#canReconnect = reconnect !== false && transport.canReconnect === true &&
       !isConnectionless;
+    this.#repeatsFirst = this.#canReconnect && backoff.first === true;
     this.#backoff = new Backoff(checkLimits(backoff, DEFAULT_BACKOFF));
     this.#options = isConnectionless
       ? { ...options, limits: { ...limits, ...CONNECTIONLESS }, prepare: undefined }
@@ -167,7 +168,9 @@ export class ReconnectingConnection {
   #attempt(): void {
     this.#stopWaiting();
     this.#state = "connecting";
-    this.#connecting = Promise.withResolvers();
+    // Those who wait for the first connection go on waiting.
+    if (!this.#repeatsFirst || this.#wasOpen) this.#connecting = undefined;
+    this.#connecting ??= Promise.withResolvers();
     // `connect()` hands the failure to its callers; if there are none, nothing is lost by ignoring it.
     this.#connecting.promise.catch(() => {});
     this.#connection = new ClientConnection(this.#options, {
@@ -202,8 +205,17 @@ export class ReconnectingConnection {
   #refused(why: string, cause: unknown): void {
     const { canReconnect, name = "the server" } = this.#options.transport;
     const message = `Cannot connect to ${name} ${why}`;
-    this.#connecting?.reject(new RpcConnectionError(message, "unsent", { cause }));
-    if (this.#wasOpen) return this.#wait(0);
+    const waitsOn = this.#repeatsFirst && !this.#wasOpen;
+    if (!waitsOn) {
+      this.#connecting?.reject(new RpcConnectionError(message, "unsent", { cause }));
+    }
+    if (waitsOn || this.#wasOpen) {
+      // A network that is away comes back, but a login that is refused has to be seen.
+      if (why.startsWith("(prepare")) {
+        this.#options.host.logger.warn(cause ? `${message}: ${cause}` : message);
+      }
+      return this.#wait(0);
+    }
     if (canReconnect) {
       // It never was connected: the next call makes another attempt.
       this.#state = "idle";
@@ -268,7 +280,7 @@ export class ReconnectingConnection {
   #finish(why: string): void {
     this.#stopWaiting();
     this.#state = "closed";
-    this.#connecting?.reject(closedError("connect"));
+    this.#connecting?.reject(new RpcConnectionError(`Cannot connect: ${why}`));
     this.#settle(why);
   }
 

@@ -17,6 +17,10 @@ export type RemoteCall = (
  * Makes a proxy that is a function for each name that is read from it. The name below a name is joined
  * with the separator.
  *
+ * Programs, consoles and test tools look at values by calling members of them. So the members that
+ * functions have, such as `toString` and `bind`, are the proxy's own, and a few are missing; a method
+ * of such a name can be called with `client.call`.
+ *
  * @param call Makes the calls.
  * @param separator Stands between the parts of a name.
  * @param name The name so far.
@@ -25,13 +29,12 @@ export type RemoteCall = (
 export function remoteProxy(call: RemoteCall, separator: string, name = ""): unknown {
   const known = new Map<string, unknown>();
   const start = name === "" ? "" : name + separator;
-  function invoke(params?: unknown, options?: CallOptions): Promise<unknown> {
-    return call(name, params, options);
-  }
+  // An arrow function, so that the proxy has no `prototype` and cannot be constructed.
+  const invoke = (params?: unknown, options?: CallOptions) => call(name, params, options);
   return new Proxy(invoke, {
-    get(_target, property) {
-      // With a `then` the proxy would look like a promise, and `await` would call it.
-      if (typeof property !== "string" || property === "then") return undefined;
+    get(target, property) {
+      if (typeof property !== "string" || MISSING.test(property)) return undefined;
+      if (property in target && !PLAIN.test(property)) return Reflect.get(target, property);
       let remote = known.get(property);
       if (remote === undefined) {
         remote = remoteProxy(call, separator, start + property);
@@ -41,3 +44,8 @@ export function remoteProxy(call: RemoteCall, separator: string, name = ""): unk
     },
   });
 }
+
+// With `then` the proxy would look like a promise. `JSON.stringify` and Jest call the others.
+const MISSING = /^(?:then|toJSON|asymmetricMatch|hasAttribute)$/;
+// Members of functions that are not called, and are likely names of methods.
+const PLAIN = /^(?:name|length|caller|arguments)$/;

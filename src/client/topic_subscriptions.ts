@@ -38,6 +38,11 @@ export interface SubscribeOptions {
    * Called, with `recover`, if events were missed that the server no longer has: load the whole again.
    */
   readonly onGap?: ((gap: { readonly topic: string }) => unknown) | undefined;
+  /**
+   * Called if the subscription has ended although the program did not end it: the server has removed
+   * the topic, has refused it after a reconnect, or has closed the connection for good.
+   */
+  readonly onError?: ((error: Error) => unknown) | undefined;
 }
 
 /** One handler of a topic. */
@@ -46,6 +51,18 @@ export interface Listener extends SubscribeOptions {
   readonly handle: (data: never) => unknown;
   /** Called if the topic ends, without an error if the program ended it. */
   readonly ended?: (error?: Error) => void;
+}
+
+/** What the topics of a client are made of. */
+export interface TopicSubscriptionsOptions {
+  /** Calls the server, as soon as there is a session. */
+  readonly call: CallServer;
+  /** Whether there is a session. */
+  readonly isOpen: () => boolean;
+  /** Where a handler's failure is written. */
+  readonly logger: Logger;
+  /** Called for each topic that the server has ended. */
+  readonly lost: (topic: string, error: Error) => void;
 }
 
 /** Makes a call to the server: on the session of now, or as soon as there is one. */
@@ -71,20 +88,12 @@ type TopicEntry = readonly [topic: string, subscription: TopicSubscription];
 /** The topics that a client is subscribed to. */
 export class TopicSubscriptions {
   readonly #topics = new Map<string, TopicSubscription>();
-  readonly #call: CallServer;
-  readonly #isOpen: () => boolean;
-  readonly #logger: Logger;
+  readonly #options: TopicSubscriptionsOptions;
   readonly #message: Method = { invoke: (params) => this.#recoverable(params) };
 
-  /**
-   * @param call Calls the server, as soon as there is a session.
-   * @param isOpen Whether there is one.
-   * @param logger Where a handler's failure is written.
-   */
-  constructor(call: CallServer, isOpen: () => boolean, logger: Logger) {
-    this.#call = call;
-    this.#isOpen = isOpen;
-    this.#logger = logger;
+  /** @param options What they are made of. */
+  constructor(options: TopicSubscriptionsOptions) {
+    this.#options = options;
   }
 
   /**
@@ -127,7 +136,7 @@ export class TopicSubscriptions {
       subscription.listeners.delete(listener) && subscription.listeners.size === 0 &&
       this.#topics.get(topic) === subscription;
     try {
-      await (subscription.ready ??= this.#call({
+      await (subscription.ready ??= this.#options.call({
         ...this.#request([[topic, subscription]], subscription.recover),
         ...RESENT,
       }));
@@ -152,10 +161,10 @@ export class TopicSubscriptions {
   async remove(topic: string): Promise<void> {
     const subscription = this.#topics.get(topic);
     this.#topics.delete(topic);
-    end(subscription);
+    this.#end(topic, subscription);
     // Without a session the server has no subscription to end.
-    if (subscription === undefined || (subscription.live && !this.#isOpen())) return;
-    await this.#call({ method: "unsubscribe", params: [topic], ...RESENT });
+    if (subscription === undefined || (subscription.live && !this.#options.isOpen())) return;
+    await this.#options.call({ method: "unsubscribe", params: [topic], ...RESENT });
   }
 
   /**
@@ -188,13 +197,15 @@ export class TopicSubscriptions {
   }
 
   /**
-   * Ends all topics, because the client was closed.
+   * Ends all topics, because the client is closed.
    *
-   * @param error What their handlers are told.
+   * @param error What the loops throw.
+   * @param byServer Whether it was not the program that closed it: handlers then get the error too.
    */
-  clear(error: Error): void {
-    this.#topics.forEach((subscription) => end(subscription, error));
+  clear(error: Error, byServer: boolean): void {
+    const topics = [...this.#topics];
     this.#topics.clear();
+    for (const [topic, subscription] of topics) this.#end(topic, subscription, error, byServer);
   }
 
   #get(topic: string): TopicSubscription {
@@ -275,16 +286,19 @@ export class TopicSubscriptions {
   }
 
   #gap(topic: string, { listeners }: TopicSubscription): void {
-    for (const { onGap } of listeners) this.#run(topic, () => onGap?.({ topic }));
+    for (const { onGap } of [...listeners]) this.#run(topic, () => onGap?.({ topic }));
   }
 
   #deliver(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
-    for (const { handle } of listeners) this.#run(topic, () => handle(data as never));
+    // A copy, since a handler may subscribe another one, which must not get this event.
+    for (const listener of [...listeners]) {
+      if (listeners.has(listener)) this.#run(topic, () => listener.handle(data as never));
+    }
   }
 
   #run(topic: string, handler: () => unknown): void {
     runSafely(handler, (error) => {
-      this.#logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
+      this.#options.logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
     });
   }
 
@@ -296,13 +310,23 @@ export class TopicSubscriptions {
   #lost(topic: string, error: Error = notGranted(topic)): void {
     const subscription = this.#topics.get(topic);
     if (!this.#topics.delete(topic)) return;
-    this.#logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
-    end(subscription, error);
+    const { logger, lost } = this.#options;
+    logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
+    this.#end(topic, subscription, error, true);
+    lost(topic, error);
   }
-}
 
-function end(subscription: TopicSubscription | undefined, error?: Error): void {
-  subscription?.listeners.forEach(({ ended }) => ended?.(error));
+  #end(
+    topic: string,
+    subscription: TopicSubscription | undefined,
+    error?: Error,
+    isTold = false,
+  ): void {
+    for (const { ended, onError } of [...subscription?.listeners ?? []]) {
+      ended?.(error);
+      if (error && isTold) this.#run(topic, () => onError?.(error));
+    }
+  }
 }
 
 /** Sets the position without an event, so that events before it do not count as seen. */

@@ -216,7 +216,8 @@ test("maxInFlight brings no deadlock when both sides are full of calls to each o
   const rpc = new JsonRpc(limits).method("askBack", askBack).method("echo", () => "echo");
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws, limits);
-  client.method("askBack", askBack).method("echo", () => "echo");
+  client.method("askBack", askBack);
+  client.method("echo", () => "echo");
   const connection = await only(rpc);
   const calls = Array.from({ length: 10 }, () => [
     client.call("askBack"),
