@@ -1,0 +1,193 @@
+/**
+ * JSON-RPC over any two-way stream of bytes: TCP, pipes, Unix sockets, web streams.
+ *
+ * @module
+ */
+
+import { textOf } from "../core/channel.ts";
+import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
+import type { Transport, TransportContext } from "../core/transport.ts";
+import { describeError, quoted } from "../protocol/errors.ts";
+import type { Logger } from "../util/logger.ts";
+import { unref } from "../util/timer.ts";
+import type { Timer } from "../util/timer.ts";
+import { frame, FrameReader } from "./framing.ts";
+import type { Framing } from "./framing.ts";
+import { toByteSink } from "./byte_sink.ts";
+import type { ByteSink, WritableBytes } from "./byte_sink.ts";
+import { toByteSource } from "./byte_source.ts";
+import type { ByteSource, ReadableBytes } from "./byte_source.ts";
+
+export type { NodeWritable, WritableBytes } from "./byte_sink.ts";
+export type { NodeReadable, ReadableBytes } from "./byte_source.ts";
+export type { Framing } from "./framing.ts";
+export type { Channel, Outgoing, Receiver } from "../core/channel.ts";
+export type { Transport, TransportContext } from "../core/transport.ts";
+
+/** Two directions of bytes: a pair of web streams, or of Node's. */
+export interface ByteStream {
+  /** What the other side sends: a `ReadableStream`, or one of Node's `Readable`. */
+  readonly readable: ReadableBytes;
+  /** Where this side sends: a `WritableStream`, or one of Node's `Writable`. */
+  readonly writable: WritableBytes;
+}
+
+/** How messages travel in a stream of bytes. */
+export interface ByteStreamOptions {
+  /**
+   * How messages are separated: one per line (`"newline"`: MCP, ACP), or behind headers
+   * (`"content-length"`: LSP). `"detect"` goes by the first byte that arrives; until then, texts to
+   * send wait.
+   *
+   * @default {"newline"}
+   */
+  readonly framing?: Framing | "detect";
+  /** What the other end is called in errors and logs. @default {"the other end of the stream"} */
+  readonly name?: string;
+  /** Where skipped lines and failures of the stream are logged. @default {console} */
+  readonly logger?: Logger;
+}
+
+/**
+ * Carries messages over a stream of bytes. Pass it to `connect()` on one side and to `rpc.attach()` on
+ * the other.
+ *
+ * Lines that are no JSON are logged and skipped. A message over `maxMessageBytes` ends the connection
+ * before it is in memory as a whole. While the other side does not read, this side stops reading too.
+ *
+ * @param stream The two directions. The transport owns them from now on and ends them.
+ * @param options Framing, name and log.
+ * @returns The transport, for one connection.
+ *
+ * @example Both ends of a TCP connection
+ * ```ts ignore
+ * import { createServer, connect as connectTcp } from "node:net";
+ * import { connect, JsonRpc } from "@x/jsonrpc";
+ * import { byteStream } from "@x/jsonrpc/byte_stream";
+ *
+ * const rpc = new JsonRpc().method("add", ([a, b]: [number, number]) => a + b);
+ * createServer((socket) => rpc.attach(byteStream({ readable: socket, writable: socket })))
+ *   .listen(9000);
+ *
+ * const socket = connectTcp(9000);
+ * const client = await connect<typeof rpc>(byteStream({ readable: socket, writable: socket }));
+ * await client.call("add", [1, 2]); // 3
+ * ```
+ */
+export function byteStream(stream: ByteStream, options: ByteStreamOptions = {}): Transport {
+  const { name = "the other end of the stream" } = options;
+  let used = false;
+  return {
+    name,
+    open(context) {
+      if (used) throw new TypeError("Cannot open the stream twice: pass a new one");
+      used = true;
+      new ByteConnection(stream, options, context).start();
+    },
+  };
+}
+
+/** One connection over a stream of bytes. */
+class ByteConnection implements Channel {
+  readonly #source: ByteSource;
+  readonly #sink: ByteSink;
+  readonly #reader: FrameReader;
+  readonly #context: TransportContext;
+  readonly #logger: Logger;
+  #receiver: Receiver | undefined;
+  #framing: Framing | undefined;
+  // Texts that wait until the other side has shown its framing.
+  #early: string[] = [];
+  #ended = false;
+  #timer: Timer | undefined;
+
+  constructor(stream: ByteStream, options: ByteStreamOptions, context: TransportContext) {
+    const { framing = "newline", logger = console } = options;
+    this.#source = toByteSource(stream.readable);
+    this.#context = context;
+    this.#logger = logger;
+    this.#framing = framing === "detect" ? undefined : framing;
+    this.#sink = toByteSink(stream.writable, (error) => this.#fail("Cannot write", error));
+    const { maxMessageBytes } = context;
+    this.#reader = new FrameReader({ framing: this.#framing, maxMessageBytes });
+  }
+
+  get bufferedAmount(): number {
+    return this.#sink.pendingBytes;
+  }
+
+  /** Begins to talk. */
+  start(): void {
+    this.#receiver = this.#context.opened(this);
+    void this.#read();
+  }
+
+  send(message: Outgoing): void {
+    if (this.#ended) return;
+    const text = textOf(message);
+    if (this.#framing === undefined) this.#early.push(text);
+    else this.#sink.write(frame(text, this.#framing));
+  }
+
+  close(code: number, reason: string): void {
+    // Later, as a closing handshake would take: the session has to note its own end first.
+    if (!this.#ended) queueMicrotask(() => this.#end(code, reason));
+  }
+
+  terminate(): void {
+    this.#end(1006, "Terminated");
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for (let chunk; (chunk = await this.#source.next()) !== undefined;) {
+        if (!this.#ended) await this.#take(chunk);
+      }
+      if (this.#reader.isInside) this.#end(1006, "The stream ended within a message");
+      else this.#end(1000, "The stream ended");
+    } catch (error) {
+      this.#fail("Cannot read", error);
+    }
+    clearTimeout(this.#timer);
+  }
+
+  async #take(chunk: Uint8Array): Promise<void> {
+    for (const frame of this.#reader.read(chunk)) {
+      if (this.#framing === undefined) this.#startWriting();
+      if (this.#ended) return;
+      if (frame.kind === "message") this.#receiver?.receive(frame.text);
+      else if (frame.kind === "junk") {
+        this.#logger.warn(`Skipped a line that is no JSON: ${quoted(frame.text)}`);
+      } else this.#end(frame.code, frame.text);
+      // Further requests would only add answers to those that the other side does not read.
+      while (this.#sink.pendingBytes > READ_PAUSE_BYTES && !this.#ended) await this.#sink.drained();
+    }
+  }
+
+  /** The other side has shown its framing: what waits is written in it. */
+  #startWriting(): void {
+    const framing = this.#framing = this.#reader.framing ?? "newline";
+    for (const text of this.#early.splice(0)) this.#sink.write(frame(text, framing));
+  }
+
+  #fail(what: string, error: unknown): void {
+    if (this.#ended) return;
+    this.#logger.debug(`${what}: ${describeError(error)}`);
+    this.#end(1006, `${what}: ${error instanceof Error ? error.message : error}`);
+  }
+
+  #end(code: number, reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#receiver?.closed(code, reason);
+    void this.#sink.end();
+    // Read on until the other side has ended too: destroying a socket with unread bytes resets it,
+    // and a reset can cost the other side what was sent last.
+    this.#timer = unref(setTimeout(() => this.#source.cancel(), END_MS));
+  }
+}
+
+// Unread bytes from which on this side reads no further.
+const READ_PAUSE_BYTES = 1024 * 1024;
+// How long the other side may take to read what was sent before the end, and to end its own direction.
+const END_MS = 2000;
