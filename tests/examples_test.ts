@@ -330,10 +330,14 @@ for (
 }
 
 for (const name of ["deno", "bun", "node"] as const) {
-  test(`examples/stdio_client.ts starts stdio_server.ts on ${name}`, await needs(name), async () => {
-    const said = await run(name, "examples/stdio_client.ts");
-    assertStringIncludes(said, "1 + 2 = 3\nThe server asks: Is it really ann?\nHello ann\n");
-  });
+  test(
+    `examples/stdio_client.ts starts stdio_server.ts on ${name}`,
+    await needs(name),
+    async () => {
+      const said = await run(name, "examples/stdio_client.ts");
+      assertStringIncludes(said, "1 + 2 = 3\nThe server asks: Is it really ann?\nHello ann\n");
+    },
+  );
 }
 
 test("every example says what it does and how to run it, and is run by a test", async () => {

@@ -40,11 +40,11 @@ for (const name of ["deno", "bun", "node"] as const) {
       assertEquals(await connection.sendRequest("add", 1, 2), 3);
       assertEquals(await connection.sendRequest("ask", "Sure?"), true);
       assertEquals(await codeOf(connection.sendRequest("nothing")), -32601);
-    const source = new CancellationTokenSource();
+      const source = new CancellationTokenSource();
       const waiting = connection.sendRequest("wait", source.token);
       source.cancel();
       assertEquals(await codeOf(waiting), -32800);
-    connection.dispose();
+      connection.dispose();
       child.stdin.end();
       await until(() => child.exitCode === 0);
     },
