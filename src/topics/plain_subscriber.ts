@@ -6,7 +6,7 @@
 
 import type { SubscriberConnection } from "../core/connection.ts";
 import { SEND } from "../core/internal.ts";
-import { MAX_JOINING, Subscriber } from "./subscriber.ts";
+import { Subscriber } from "./subscriber.ts";
 import type { SubscriberSource } from "./subscriber.ts";
 import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
@@ -35,7 +35,7 @@ export class PlainSubscriber extends Subscriber {
   ) {
     super(connection, source, begun);
     this.#isNew = !begun;
-    this.#last = Math.min(last, MAX_JOINING);
+    this.#last = last;
   }
 
   override load(): MaybePromise<void> {

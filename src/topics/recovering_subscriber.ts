@@ -9,7 +9,7 @@ import { describeError, quoted } from "../protocol/errors.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { SEND } from "../core/internal.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "../brokers/broker.ts";
-import { before, includes, PAGE, Subscriber } from "./subscriber.ts";
+import { before, includes, Subscriber } from "./subscriber.ts";
 import type { Newest, SubscriberSource } from "./subscriber.ts";
 import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
@@ -169,13 +169,9 @@ export class RecoveringSubscriber extends Subscriber {
       if (!this.#behind) this.#missed = 0;
       return;
     }
-    this.#leaveRest(events.length);
-  }
-
-  /** The broker may have more: drops what has arrived meanwhile, since it is read in its turn. */
-  #leaveRest(read: number): void {
-    this.#missed += (this.queue as TopicEvent[]).length - read;
-    this.queue?.splice(read);
+    // The broker may have more: what has arrived meanwhile is read in its turn.
+    this.#missed += (this.queue as TopicEvent[]).length - events.length;
+    this.queue?.splice(events.length);
     this.#behind = true;
   }
 
@@ -210,12 +206,9 @@ export class RecoveringSubscriber extends Subscriber {
     return mapMaybe(this.source.newest(this.#start.last), (newest) => this.#beginWith(newest));
   }
 
-  #beginWith({ from, until, events, more }: Newest): void {
+  #beginWith({ from, until, events }: Newest): void {
     this.#retainedUpTo = until;
     this.#stand(from, events);
-    if (!more) return;
-    this.ageMs = undefined;
-    this.#leaveRest(events.length);
   }
 
   #stand(position: Position, events: readonly BrokerEvent[] = []): void {
@@ -237,5 +230,7 @@ export class RecoveringSubscriber extends Subscriber {
   }
 }
 
+// How many events of a history are read at once.
+const PAGE = 128;
 // How long to wait before a broker that has failed is asked again.
 const RETRY_MS = 1000;

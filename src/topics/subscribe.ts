@@ -135,9 +135,10 @@ function parseParams(params: unknown): SubscribeParams {
 function recordOf(
   name: string,
   what: string,
-  value: unknown = {},
+  value: unknown,
   isValid: (member: unknown) => boolean,
 ): Record<string, unknown> {
+  if (value === undefined || value === null) return {};
   if (isRecord(value) && Object.values(value).every(isValid)) return value;
   throw new RpcInvalidParamsError({ data: `Expected \`${name}\` to be ${what}` });
 }

@@ -39,12 +39,7 @@ export interface Newest {
   readonly until: Position;
   /** The kept events, the oldest first. */
   readonly events: readonly BrokerEvent[];
-  /** Whether more kept events follow, before `until`. */
-  readonly more: boolean;
 }
-
-/** How many events are read from a broker at once. */
-export const PAGE = 128;
 
 /** Tells whether a subscriber that has reached `at` has the event at `position`. */
 export function includes(at: Position, position: Position): boolean {
@@ -152,5 +147,5 @@ export abstract class Subscriber implements SlowSubscriber {
 
 // A peer that reads too slowly: the limit is low, since many such peers may exist.
 const MAX_HELD = 64;
-/** A peer that reads well and only waits for its answer should lose nothing: the limit is high. */
-export const MAX_JOINING = 1024;
+// A peer that reads well and only waits for its answer should lose nothing: the limit is high.
+const MAX_JOINING = 1024;

@@ -17,7 +17,7 @@ import type {
 } from "../brokers/broker.ts";
 import type { TopicDeclaration } from "./registry.ts";
 import type { BrokerListener, BrokerListeners } from "./broker_listener.ts";
-import { before, PAGE } from "./subscriber.ts";
+import { before } from "./subscriber.ts";
 import type { Newest, Subscriber, SubscriberSource } from "./subscriber.ts";
 import { PlainSubscriber } from "./plain_subscriber.ts";
 import { RecoveringSubscriber } from "./recovering_subscriber.ts";
@@ -194,11 +194,10 @@ export class Topic implements BrokerSink, SubscriberSource {
 
   newest(last: number): MaybePromise<Newest> {
     const { retain } = this.declaration.options;
-    const limit = Math.max(last, retain ? 1 : 0);
+    const limit = Math.max(Math.min(last, MAX_LAST), retain ? 1 : 0);
     const { position } = this;
-    if (limit === 0) return { from: position, until: position, events: [], more: false };
-    const query = limit > PAGE ? { limit, first: PAGE } : { limit };
-    return mapMaybe(this.history(query), (history) => this.#newestOf(history, last));
+    if (limit === 0) return { from: position, until: position, events: [] };
+    return mapMaybe(this.history({ limit }), (history) => this.#newestOf(history, last));
   }
 
   caughtUp(subscriber: Subscriber): void {
@@ -214,14 +213,12 @@ export class Topic implements BrokerSink, SubscriberSource {
     const { retain, history } = this.declaration.options;
     const oldestAt = last > 0 && history ? Date.now() - (history.ageMs ?? Infinity) : Infinity;
     const newest = events.at(-1);
-    const more = newest !== undefined && newest.position.offset < position.offset &&
-      events.length >= PAGE;
     const kept = events.filter((event) =>
-      event.at >= oldestAt || (!more && event === newest && retain && isFresh(event.at, retain))
+      event.at >= oldestAt || (event === newest && retain && isFresh(event.at, retain))
     );
     const [first] = kept;
-    const from = first === undefined ? more ? newest.position : position : before(first.position);
-    return { from, until: position, events: kept, more };
+    const from = first === undefined ? position : before(first.position);
+    return { from, until: position, events: kept };
   }
 
   #load(subscriber: Subscriber): MaybePromise<unknown> {
@@ -267,5 +264,7 @@ export class Topic implements BrokerSink, SubscriberSource {
   }
 }
 
+// How many kept events a new subscriber gets at most: all of them are in memory at once.
+const MAX_LAST = 1024;
 // Before the broker has said where the topic stands.
 const UNKNOWN: Position = Object.freeze({ epoch: "", offset: 0 });

@@ -28,10 +28,11 @@ export function isEventRequest(request: Request): boolean {
 /**
  * Opens an event stream: a connection that only receives. `Last-Event-ID` recovers what it missed.
  *
- * @param request Names the topics.
+ * @param request Names the topics, and with `last` how many kept events of each to begin with.
  * @param context Opens the connection.
  * @returns The stream; 404 if one of the topics does not exist for this peer, without saying which; 400
- * if no topic is named, or too many for `maxSubscriptions` or for an id; 403 or 503 if middleware around
+ * if no topic is named, or too many for `maxSubscriptions` or for an id, or if `last` is not a whole
+ * number; 403 or 503 if middleware around
  * `subscribe` or the broker refuses.
  */
 export function openEvents(
@@ -45,7 +46,7 @@ export function openEvents(
     .filter((topic) => topic !== "");
   const lastEventId = request.headers.get("last-event-id") ?? search.get("lastEventId") ?? "";
   const channel = new EventChannel([...new Set(topics)]);
-  return channel.open(context, new URLSearchParams(lastEventId));
+  return channel.open(context, new URLSearchParams(lastEventId), search.get("last") ?? "0");
 }
 
 /** Carries events to the peer. It drops messages that would need an answer. */
@@ -81,15 +82,22 @@ class EventChannel implements Channel {
   }
 
   /** Subscribes by a `subscribe` call, as any client does, so that middleware, guards and limits hold. */
-  open(context: UpgradeContext, lastEventId: URLSearchParams): Response | Promise<Response> {
+  open(
+    context: UpgradeContext,
+    lastEventId: URLSearchParams,
+    lastText: string,
+  ): Response | Promise<Response> {
     const topics = this.#topics;
+    // The call refuses -1.
+    const count = /^\d+$/.test(lastText) ? Number(lastText) : -1;
     const since = Object.fromEntries(
       topics.flatMap((topic) => lastEventId.has(topic) ? [[topic, lastEventId.get(topic)]] : []),
     );
     const receiver = this.#receiver = context.opened(this);
     if (topics.length === 0) this.#refuse(400, "Expected `topics` to name topics");
     else {
-      const params = { topics, recover: true, since };
+      const last = Object.fromEntries(topics.map((topic) => [topic, count]));
+      const params = { topics, recover: true, since, last };
       receiver.receive(JSON.stringify({ jsonrpc: "2.0", method: "subscribe", params, id: 0 }));
     }
     return this.#answered ?? this.#response.promise;
