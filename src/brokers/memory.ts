@@ -1,9 +1,10 @@
 /**
- * The broker of one process: topics and their history in its memory.
+ * The broker of one process: it keeps topics and their history in memory.
  *
  * @module
  */
 
+import { before } from "./broker.ts";
 import type {
   Broker,
   BrokerEvent,
@@ -18,8 +19,9 @@ import type {
 /** How much a {@linkcode memoryBroker} holds. */
 export interface MemoryBrokerOptions {
   /**
-   * Topics under patterns that are remembered although nobody hears them; past it, the one that was
-   * silent for longest is forgotten. Those of which nothing is kept are counted apart, up to 1,000.
+   * How many topics under patterns are remembered while they have no subscriber. Past that number
+   * the broker forgets the topic that has been silent longest. Topics that keep no event are counted
+   * separately, up to 1,000.
    *
    * @default {10000}
    */
@@ -27,10 +29,12 @@ export interface MemoryBrokerOptions {
 }
 
 /**
- * Makes the broker that a server has by default: it answers at once, and forgets with its process.
- * Several servers of one process may share one.
+ * Makes the broker that a server has by default. It answers without promises, and what it keeps ends
+ * with its process. Several servers of one process may share one.
  *
- * @throws {RangeError} Where the bound makes no sense.
+ * @param options How much it holds.
+ * @returns The broker.
+ * @throws {RangeError} If `maxIdleTopics` is neither a whole number from 0 nor `Infinity`.
  *
  * @example Two servers, one topic
  * ```ts
@@ -41,7 +45,7 @@ export interface MemoryBrokerOptions {
  * const open = new JsonRpc({ broker }).topic("news", { history: { size: 100 } });
  * const inner = new JsonRpc({ broker }).topic("news", { history: { size: 100 } });
  *
- * inner.publish("news", "Heard at both");
+ * inner.publish("news", "Reaches the subscribers of both");
  * ```
  */
 export function memoryBroker(options: MemoryBrokerOptions = {}): Broker {
@@ -57,10 +61,10 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): Broker {
 class MemoryBroker implements Broker {
   readonly #maxIdleTopics: number;
   readonly #logs = new Map<string, TopicLog>();
-  // Those of them that nobody hears and whose names clients chose, the longest silent first.
+  // Topics without subscribers whose names clients chose, the longest silent first.
   readonly #idle = new Map<string, TopicLog>();
-  // The same of those of which nothing is kept: strangers can ask for as many names as they like, and
-  // push nothing out by it but such names.
+  // The same for topics that keep no event. Clients can ask for any number of names, and must not be
+  // able to push topics with events out.
   readonly #empty = new Map<string, TopicLog>();
 
   constructor(maxIdleTopics: number) {
@@ -96,7 +100,7 @@ class MemoryBroker implements Broker {
   forget(topic: string): void {
     const log = this.#logs.get(topic);
     if (log === undefined) return;
-    // Somebody else's still: it goes as others do, once nobody hears it.
+    // Another server of this process still has subscribers: drop it when the last one leaves.
     if (log.listeners.size > 0) log.fixed = false;
     else this.#drop(topic);
   }
@@ -118,7 +122,7 @@ class MemoryBroker implements Broker {
     return log;
   }
 
-  /** Keeps what any of those who share a topic asks for. */
+  /** Keeps the most that any server sharing the topic asks for. */
   #widen(topic: string, log: TopicLog, keep: Retention): void {
     log.size = Math.max(log.size, keep.size);
     log.ageMs = Math.max(log.ageMs, keep.ageMs);
@@ -128,7 +132,7 @@ class MemoryBroker implements Broker {
     this.#wake(topic);
   }
 
-  /** Puts a topic that nobody hears behind the others, and forgets the first where it is too many. */
+  /** Queues a topic without subscribers behind the other idle ones, and drops the first if there are too many. */
   #rest(topic: string, log: TopicLog): void {
     if (log.fixed || log.listeners.size > 0 || this.#logs.get(topic) !== log) return;
     this.#wake(topic);
@@ -151,7 +155,8 @@ class MemoryBroker implements Broker {
   }
 }
 
-// Names without an event. Whoever comes back to one that was forgotten is told of a gap.
+// How many topics without an event are remembered. A client that comes back to a forgotten one gets
+// `recovered: false`.
 const MAX_EMPTY = 1000;
 
 interface LogListener {
@@ -159,23 +164,23 @@ interface LogListener {
   readonly from: number;
 }
 
-/** One topic: where it stands, what it has kept, and who hears it. */
+/** One topic: where it stands, what it has kept, and its listeners. */
 class TopicLog {
   readonly listeners = new Set<LogListener>();
   position: Position = { epoch: newEpoch(), offset: 0 };
   size = 0;
   ageMs = 0;
   fixed = false;
-  /** What it was asked to keep last, so that the same need not be looked at again. */
+  /** What it was last asked to keep: the same object need not be looked at again. */
   keep: Retention | undefined;
-  // Those that are no longer kept make room from time to time, all at once.
+  // Events before #start are dropped, many at once, when they are half of the array.
   readonly #events: (BrokerEvent | undefined)[] = [];
   #start = 0;
   #delivering = false;
-  // Events that came while another was on its way round: each listener hears them in order.
+  // Events published while another was being delivered: each listener gets them in order.
   #waiting: BrokerEvent[] | undefined;
 
-  /** Whether no event is kept, as far as was looked. */
+  /** Whether no event is kept, as of the last time that it was trimmed. */
   get isEmpty(): boolean {
     return this.#start === this.#events.length;
   }
@@ -204,9 +209,12 @@ class TopicLog {
     const wanted = behind < 0 ? kept : Math.min(behind, kept);
     const given = Math.min(wanted, limit);
     const from = this.#events.length - given;
+    const events = this.#events.slice(from, from + Math.min(given, first)) as BrokerEvent[];
+    const next = this.#events[from + events.length];
     return {
-      events: this.#events.slice(from, from + Math.min(given, first)) as BrokerEvent[],
+      events,
       position,
+      reached: next === undefined ? position : before(next.position),
       complete: since === undefined || behind === given,
     };
   }
@@ -215,7 +223,7 @@ class TopicLog {
     this.#delivering = true;
     let event: BrokerEvent | undefined = first;
     while (event !== undefined) {
-      // One that began to hear while it was on its way has it in its past.
+      // A listener that began during the delivery got a position that includes this event.
       for (const { sink, from } of this.listeners) {
         if (event.position.offset > from) sink.event(event);
       }
@@ -232,7 +240,6 @@ class TopicLog {
       if (!tooMany && (events[this.#start] as BrokerEvent).at >= oldestAt) break;
       events[this.#start++] = undefined;
     }
-    // Now and then the places of those that are gone are given back, many at once.
     if (this.#start > 32 && this.#start * 2 > events.length) {
       events.splice(0, this.#start);
       this.#start = 0;
@@ -244,7 +251,7 @@ let lastEpoch = 0;
 let processName: string | undefined;
 
 function newEpoch(): string {
-  // Not before it is needed: some runtimes have no randomness yet while modules are loaded.
+  // Not while the module loads: some runtimes have no randomness yet at that time.
   processName ??= crypto.randomUUID().slice(-12);
   return `${processName}.${(lastEpoch++).toString(36)}`;
 }

@@ -135,6 +135,11 @@ export class TopicEvent {
     return new TopicEvent(encoder, position, { data, at, retained });
   }
 
+  /** Whether it says that events are lost. */
+  get isGap(): boolean {
+    return this.#content === undefined;
+  }
+
   /** The number of characters, about. */
   get length(): number {
     return this.#content?.data.length ?? 0;

@@ -8,8 +8,9 @@
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { SEND } from "../core/internal.ts";
+import { before } from "../brokers/broker.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "../brokers/broker.ts";
-import { before, includes, Subscriber } from "./subscriber.ts";
+import { includes, Subscriber } from "./subscriber.ts";
 import type { Newest, SubscriberSource } from "./subscriber.ts";
 import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
@@ -77,6 +78,12 @@ export class RecoveringSubscriber extends Subscriber {
     return this.#isNew || last > 0 ? this.#begin() : this.#stand(this.source.position);
   }
 
+  override take(event: TopicEvent): void {
+    const isBack = event.isGap && includes(this.queuedUpTo, event.position);
+    if (isBack && !this.ended) this.#goBack(event.position);
+    else super.take(event);
+  }
+
   override pump(): void {
     while (!this.joining && !this.ended && !this.#reading && this.queue !== undefined) {
       if (!this.#sendQueue()) return this.source.slowSubscribers.wait(this);
@@ -101,6 +108,18 @@ export class RecoveringSubscriber extends Subscriber {
       this.#behind = true;
       this.#missed++;
     }
+  }
+
+  /**
+   * The broker has lost events that arrived here, and goes on behind them. Its history tells whether
+   * the peer has missed others by that.
+   */
+  #goBack(position: Position): void {
+    this.queuedUpTo = position;
+    this.queue ??= [];
+    this.#behind = true;
+    this.#missed++;
+    this.pump();
   }
 
   /** Sends the queue as long as the peer reads; returns whether all of it was sent. */
@@ -163,9 +182,10 @@ export class RecoveringSubscriber extends Subscriber {
   }
 
   /** Puts what was read in front of what has arrived meanwhile. */
-  #put({ events }: Pick<BrokerHistory, "events">): void {
+  #put({ events, position, reached }: BrokerHistory): void {
+    if (events.length === 0) this.position = reached;
     this.prepend(events.map((event) => this.#event(event)));
-    if (events.length < PAGE) {
+    if (includes(reached, position)) {
       if (!this.#behind) this.#missed = 0;
       return;
     }

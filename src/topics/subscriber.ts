@@ -46,11 +46,6 @@ export function includes(at: Position, position: Position): boolean {
   return at.epoch === position.epoch && position.offset <= at.offset;
 }
 
-/** Returns the position that the event at `position` comes after. */
-export function before({ epoch, offset }: Position): Position {
-  return { epoch, offset: offset - 1 };
-}
-
 /** Passes the events of one topic to one connection, or holds them back. */
 export abstract class Subscriber implements SlowSubscriber {
   /** The connection that the events go to. */

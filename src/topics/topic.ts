@@ -17,7 +17,7 @@ import type {
 } from "../brokers/broker.ts";
 import type { TopicDeclaration } from "./registry.ts";
 import type { BrokerListener, BrokerListeners } from "./broker_listener.ts";
-import { before } from "./subscriber.ts";
+import { before } from "../brokers/broker.ts";
 import type { Newest, Subscriber, SubscriberSource } from "./subscriber.ts";
 import { PlainSubscriber } from "./plain_subscriber.ts";
 import { RecoveringSubscriber } from "./recovering_subscriber.ts";

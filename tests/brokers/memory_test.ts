@@ -121,10 +121,13 @@ test("memoryBroker() refuses a bound that makes no sense", () => {
 });
 
 test("parsePosition() reads what positionText() wrote, and nothing else", () => {
-  for (const position of [{ epoch: "", offset: 0 }, { epoch: "a:b\n", offset: 2 ** 53 - 1 }]) {
+  const positions = [{ epoch: "", offset: 0 }, { epoch: "a:b\n", offset: 2 ** 53 - 1 }];
+  const named = [{ epoch: "a:1.b", offset: 7, id: "x_9-" }, { epoch: "", offset: 0, nextId: "1" }];
+  for (const position of [...positions, ...named]) {
     assertEquals(parsePosition(positionText(position)), position);
   }
-  const wrong = ["", "a", "a:", ":", "a:-1", "a:1.5", "a:9007199254740992", `${"a".repeat(101)}:1`];
+  const wrong = ["", "a", "a:", ":", "a:-1", "a:1,5", "a:9007199254740992", `${"a".repeat(101)}:1`];
+  wrong.push("a:1.", "a:1~", "a:1.ä", `a:1.${"x".repeat(33)}`);
   for (const text of [...wrong, null, undefined, 1, {}, ["a:1"]]) {
     assertEquals(parsePosition(text), undefined);
   }

@@ -121,7 +121,7 @@ test(
         const elsewhere = await other.publish("other", "1", KEEP);
         // Its sequences begin anew, below those that were heard: none may pass for an old one.
         const [first] = await publishAll(broker, "news", [6], KEEP);
-        assertEquals(first, { epoch: elsewhere.epoch, offset: 2 });
+        assertEquals([first?.epoch, first?.offset], [elsewhere.epoch, 2]);
         await until(() => heard.gaps.length === 1);
         assertEquals(heard.gaps, [first]);
         await publishAll(broker, "news", [7, 8], KEEP);
@@ -178,7 +178,7 @@ test("natsBroker() keeps more where a topic asks for more, never less", nats, as
 });
 
 test(
-  "natsBroker() reads no history where the last event is all that is asked for",
+  "natsBroker() asks the leader alone for the last event and for a short history",
   nats,
   async () => {
     await withNats(async (broker, raw) => {
@@ -194,7 +194,14 @@ test(
       assertEquals(events[0]?.position, position);
       await raw.flush();
       assertEquals(made, []);
-      await broker.history("news", KEEP, { limit: 2 });
+      const short = await broker.history("news", KEEP, { since: positions[0] as Position });
+      assertEquals([dataOf(short.events), short.complete], [[2, 3], true]);
+      await raw.flush();
+      assertEquals(made, []);
+      const rest = Array.from({ length: 30 }, (_, n) => n + 4);
+      await publishAll(broker, "news", rest, KEEP);
+      const long = await broker.history("news", KEEP, { since: positions[2] as Position });
+      assertEquals([dataOf(long.events), long.complete], [rest, true]);
       await until(() => made.length > 0);
     });
   },

@@ -92,7 +92,8 @@ test(
       await heard.some(4);
       // As after a crash, or where a replica takes over that was behind.
       const [, kept, ...lost] = positions as [Position, Position, ...Position[]];
-      await raw("HSET", "jsonrpc:{news}:place", "offset", `${kept.offset}`);
+      const { id, offset } = kept as Required<Position>;
+      await raw("HSET", "jsonrpc:{news}:place", "offset", `${offset}`, "id", id);
       for (const { offset } of lost) await raw("XDEL", "jsonrpc:{news}:events", `${offset}-0`);
       await publishAll(broker, "news", [5, 6], KEEP);
       await until(() => heard.gaps.length === 1);
@@ -107,6 +108,55 @@ test(
     });
   },
 );
+
+test(
+  "redisBroker() tells of a gap if a replica whose clock is behind gives lost offsets again",
+  redis,
+  async () => {
+    await withRedis(async (broker, raw) => {
+      const [place, events] = ["jsonrpc:{news}:place", "jsonrpc:{news}:events"];
+      const heard = new Heard();
+      await publishAll(broker, "news", [0], KEEP);
+      // The master's clock is an hour ahead: its offsets grow by one.
+      await raw("HSET", place, "offset", `${(Date.now() + 3_600_000) * 1000}`);
+      await raw("DEL", events);
+      await broker.subscribe("news", KEEP, heard);
+      const positions = await publishAll(broker, "news", [1, 2, 3, 4], KEEP);
+      await heard.some(4);
+      const [kept, ...lost] = positions as [Required<Position>, ...Position[]];
+      // The replica has the first of them only.
+      const [[, fields]] = await raw("XRANGE", events, "-", "+") as [[string, string[]]];
+      await raw("DEL", events);
+      await raw("XADD", events, `${kept.offset}-0`, ...fields);
+      await raw("HSET", place, "offset", `${kept.offset}`, "id", kept.id);
+      const again = await publishAll(broker, "news", [5, 6, 7], KEEP);
+      assertEquals(again.map(({ offset }) => offset), lost.map(({ offset }) => offset));
+      await until(() => heard.gaps.length === 1);
+      const told = again.findIndex(({ offset }) => offset === heard.gaps[0]?.offset);
+      assertEquals(heard.gaps, [again[told]]);
+      for (const since of lost) {
+        assertEquals((await broker.history("news", KEEP, { since })).complete, false);
+      }
+      const { complete, events: rest } = await broker.history("news", KEEP, { since: kept });
+      assertEquals([dataOf(rest), complete], [[5, 6, 7], true]);
+      await publishAll(broker, "news", [8], KEEP);
+      await until(() => heard.data.at(-1) === 8);
+      assertEquals(heard.data, [1, 2, 3, 4, ...[5, 6, 7].slice(told + 1), 8]);
+      assertEquals(heard.gaps.length, 1);
+    });
+  },
+);
+
+test("redisBroker() begins anew with what an older version has kept", redis, async () => {
+  await withRedis(async (broker, raw) => {
+    await raw("HSET", "jsonrpc:{news}:place", "epoch", "old", "offset", "5");
+    await raw("XADD", "jsonrpc:{news}:events", "5-0", "p", "4", "d", "1");
+    await publishAll(broker, "news", [2], KEEP);
+    const since = { epoch: "old", offset: 5 };
+    const { complete, events } = await broker.history("news", KEEP, { since });
+    assertEquals([dataOf(events), complete], [[2], false]);
+  });
+});
 
 test("redisBroker() tells of a gap when Redis is emptied under it", redis, async () => {
   await withRedis(async (broker, raw) => {

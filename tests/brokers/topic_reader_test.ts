@@ -14,6 +14,7 @@ class Past {
   epoch = EPOCH;
   oldest = 1;
   last = 0;
+  replaced = false;
   readonly asked: HistoryQuery[] = [];
   /** Where reading waits. */
   door: Promise<void> | undefined;
@@ -27,8 +28,11 @@ class Past {
     for (let n = Math.max(from + 1, this.oldest); n <= this.last && events.length < first; n++) {
       events.push(eventOf(this.epoch, n));
     }
-    const complete = since?.epoch === this.epoch && from >= this.oldest - 1 && from <= this.last;
-    return { events, complete, position: { epoch: this.epoch, offset: this.last } };
+    const complete = !this.replaced && since?.epoch === this.epoch && from >= this.oldest - 1 &&
+      from <= this.last;
+    const position = { epoch: this.epoch, offset: this.last };
+    const reached = events.at(-1)?.position ?? position;
+    return { events, complete, position, reached, replaced: this.replaced };
   };
 }
 
@@ -36,8 +40,15 @@ function eventOf(epoch: string, offset: number): BrokerEvent {
   return { position: { epoch, offset }, data: `${offset}`, at: 0 };
 }
 
-function live(offset: number, previous: number | undefined = offset - 1, epoch = EPOCH): LiveEvent {
+function live(offset: number, previous = offset - 1, epoch = EPOCH): LiveEvent {
   const event = eventOf(epoch, offset);
+  return { position: event.position, previous: { offset: previous }, event };
+}
+
+/** An event that says who it is, and who was before it. */
+function named(offset: number, id: string, before?: string): LiveEvent {
+  const event = { position: { epoch: EPOCH, offset, id }, data: `${offset}`, at: 0 };
+  const previous = { offset: offset - 1, ...(before === undefined ? {} : { id: before }) };
   return { position: event.position, previous, event };
 }
 
@@ -45,192 +56,238 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-async function newFollower(past: Past, from = 0) {
+async function newReader(past: Past, from = 0) {
   const heard = new Heard();
-  const follower = new TopicReader(heard, past.read);
-  follower.begin({ epoch: EPOCH, offset: from });
+  const reader = new TopicReader(heard, past.read);
+  reader.begin({ epoch: EPOCH, offset: from });
   await new Promise((resolve) => setTimeout(resolve));
-  return { follower, heard };
+  return { reader, heard };
 }
 
-test("Follower brings what comes in order, and asks for nothing", async () => {
+test("TopicReader brings what comes in order, and asks for nothing", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
-  for (const n of range(1, 10)) follower.take(live(n));
+  const { reader, heard } = await newReader(past);
+  for (const n of range(1, 10)) reader.take(live(n));
   assertEquals([heard.data, past.asked], [range(1, 10), []]);
 });
 
-test("Follower keeps back what comes before its position is known", async () => {
+test("TopicReader keeps back what comes before its position is known", async () => {
   const [past, heard] = [new Past(), new Heard()];
-  const follower = new TopicReader(heard, past.read);
-  for (const n of range(1, 6)) follower.take(live(n));
-  follower.begin({ epoch: EPOCH, offset: 3 });
-  follower.take(live(6));
+  const reader = new TopicReader(heard, past.read);
+  for (const n of range(1, 6)) reader.take(live(n));
+  reader.begin({ epoch: EPOCH, offset: 3 });
+  reader.take(live(6));
   assertEquals(heard.data, []);
   await until(() => heard.events.length === 3);
   assertEquals([heard.data, past.asked], [[4, 5, 6], []]);
 });
 
-test("Follower drops what it has had", async () => {
+test("TopicReader drops what it has had", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past, 5);
-  for (const n of [3, 5, 6, 6, 1, 7]) follower.take(live(n));
+  const { reader, heard } = await newReader(past, 5);
+  for (const n of [5, 6, 6, 7]) reader.take(live(n));
   assertEquals([heard.data, past.asked], [[6, 7], []]);
 });
 
-test("Follower fills a hole from history, and then goes on with what came meanwhile", async () => {
+test("TopicReader looks whether the store still has the last event when a lower offset comes", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past, 5);
+  past.last = 7;
+  for (const n of [6, 7, 3]) reader.take(live(n));
+  assertEquals(past.asked, [{ since: { epoch: EPOCH, offset: 7 }, first: 1 }]);
+  await new Promise((resolve) => setTimeout(resolve));
+  reader.take(live(8));
+  assertEquals([heard.data, heard.gaps], [[6, 7, 8], []]);
+});
+
+test("TopicReader tells of a gap if another event has the offset of the last one", async () => {
+  const past = new Past();
+  const { reader, heard } = await newReader(past);
+  reader.take(named(1, "a"));
+  reader.take(named(2, "b", "a"));
+  [past.oldest, past.last] = [4, 2];
+  reader.take(named(2, "c", "a"));
+  await until(() => heard.gaps.length === 1);
+  reader.take(named(3, "d", "c"));
+  [past.oldest, past.last] = [6, 4];
+  reader.take(named(4, "f", "e"));
+  await until(() => heard.gaps.length === 2);
+  assertEquals(heard.data, [1, 2, 3]);
+});
+
+test("TopicReader asks again before it believes that the store has lost what it delivered", async () => {
+  const past = new Past();
+  const { reader, heard } = await newReader(past);
+  for (const n of [1, 2, 3]) reader.take(live(n));
+  past.last = 2; // a server that has not caught up answers
+  past.replaced = true;
+  reader.check();
+  await until(() => past.asked.length === 2);
+  [past.last, past.replaced] = [4, false];
+  await until(() => heard.events.length === 4);
+  assertEquals([heard.data, heard.gaps], [[1, 2, 3, 4], []]);
+  // It goes back once the store keeps saying so.
+  [past.last, past.replaced] = [2, true];
+  reader.check();
+  await until(() => heard.gaps.length === 1);
+  past.replaced = false;
+  reader.take(live(3));
+  assertEquals([heard.data.at(-1), heard.gaps], [3, [{ epoch: EPOCH, offset: 2 }]]);
+});
+
+test("TopicReader fills a hole from history, and then goes on with what came meanwhile", async () => {
+  const past = new Past();
+  const { reader, heard } = await newReader(past);
   const held = deferred();
   past.door = held.promise;
   past.last = 5;
-  for (const n of [1, 2, 5, 6, 7]) follower.take(live(n));
+  for (const n of [1, 2, 5, 6, 7]) reader.take(live(n));
   assertEquals(heard.data, [1, 2]);
   held.resolve();
   await until(() => heard.events.length === 7);
-  follower.take(live(8));
+  reader.take(live(8));
   assertEquals([heard.data, heard.gaps], [range(1, 9), []]);
   assertEquals(past.asked.map(({ since }) => since?.offset), [2]);
 });
 
-test("Follower reads again where something is missing in what came meanwhile", async () => {
+test("TopicReader reads again where something is missing in what came meanwhile", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   const held = deferred();
   past.door = held.promise;
-  follower.take(live(3));
-  for (const n of [4, 7]) follower.take(live(n));
+  reader.take(live(3));
+  for (const n of [4, 7]) reader.take(live(n));
   past.last = 9;
   held.resolve();
   await until(() => heard.events.length === 9);
   assertEquals([heard.data, heard.gaps], [range(1, 10), []]);
 });
 
-test("Follower tells of a gap where history does not reach, and goes on behind it", async () => {
+test("TopicReader tells of a gap where history does not reach, and goes on behind it", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
-  follower.take(live(1));
+  const { reader, heard } = await newReader(past);
+  reader.take(live(1));
   [past.oldest, past.last] = [5, 9];
-  follower.take(live(9));
+  reader.take(live(9));
   await until(() => heard.gaps.length === 1);
-  follower.take(live(10));
+  reader.take(live(10));
   assertEquals([heard.data, heard.gaps], [[1, 10], [{ epoch: EPOCH, offset: 9 }]]);
 });
 
-test("Follower takes nothing for lost that may be on its way, where no history is kept", async () => {
+test("TopicReader takes nothing for lost that may be on its way, where no history is kept", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   [past.oldest, past.last] = [4, 3];
-  follower.take(live(1));
-  follower.check();
-  follower.take(live(2));
+  reader.take(live(1));
+  reader.check();
+  reader.take(live(2));
   await until(() => heard.events.length === 2);
-  follower.take(live(3));
-  follower.check();
-  follower.take(live(4));
+  reader.take(live(3));
+  reader.check();
+  reader.take(live(4));
   await until(() => heard.events.length === 4);
   assertEquals([heard.data, heard.gaps], [range(1, 5), []]);
 });
 
-test("Follower tells of a gap where what may be on its way does not come", async () => {
+test("TopicReader tells of a gap where what may be on its way does not come", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   [past.oldest, past.last] = [4, 3];
-  follower.check();
-  follower.take(live(1));
+  reader.check();
+  reader.take(live(1));
   await until(() => heard.gaps.length === 1);
-  follower.take(live(4));
+  reader.take(live(4));
   assertEquals([heard.data, heard.gaps], [[1, 4], [{ epoch: EPOCH, offset: 3 }]]);
 });
 
-test("Follower brings what follows on that which was on its way and is lost", async () => {
+test("TopicReader brings what follows on that which was on its way and is lost", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   [past.oldest, past.last] = [4, 3];
-  follower.check();
+  reader.check();
   await until(() => past.asked.length === 1);
   await new Promise((resolve) => setTimeout(resolve));
   past.last = 4;
-  for (const n of [4, 5]) follower.take(live(n));
+  for (const n of [4, 5]) reader.take(live(n));
   assertEquals([heard.data, heard.gaps], [[4, 5], [{ epoch: EPOCH, offset: 3 }]]);
   assertEquals(past.asked.length, 1);
 });
 
-test("Follower tells of a gap where what came is not all that may be on its way", async () => {
+test("TopicReader tells of a gap where what came is not all that may be on its way", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   for (const [index, last] of [3, 5].entries()) {
     [past.oldest, past.last] = [last + 1, last];
-    follower.check();
+    reader.check();
     await until(() => past.asked.length === index + 1);
     await new Promise((resolve) => setTimeout(resolve));
-    if (index === 0) { for (const n of range(1, 4)) follower.take(live(n)); }
+    if (index === 0) { for (const n of range(1, 4)) reader.take(live(n)); }
   }
   await until(() => heard.gaps.length === 1);
   assertEquals([heard.data, heard.gaps], [[1, 2, 3], [{ epoch: EPOCH, offset: 5 }]]);
 });
 
-test("Follower tells of a gap where an epoch begins, and goes on in it", async () => {
+test("TopicReader tells of a gap where an epoch begins, and goes on in it", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past, 70);
+  const { reader, heard } = await newReader(past, 70);
   [past.epoch, past.last] = ["two", 1];
-  follower.take(live(1, 0, "two"));
-  follower.take(live(2, 1, "two"));
+  reader.take(live(1, 0, "two"));
+  reader.take(live(2, 1, "two"));
   await until(() => heard.events.length === 1);
-  follower.take(live(3, 2, "two"));
+  reader.take(live(3, 2, "two"));
   assertEquals([heard.data, heard.gaps], [[2, 3], [{ epoch: "two", offset: 1 }]]);
 });
 
-test("Follower goes on where the engine has nothing left of what was before", async () => {
+test("TopicReader goes on where the engine has nothing left of what was before", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past, 5);
-  follower.take({ ...live(90), previous: undefined });
-  follower.take(live(95, 90));
-  follower.take({ ...live(96), event: undefined });
-  follower.take(live(97));
+  const { reader, heard } = await newReader(past, 5);
+  reader.take({ ...live(90), previous: undefined });
+  reader.take(live(95, 90));
+  reader.take({ ...live(96), event: undefined });
+  reader.take(live(97));
   assertEquals([heard.data, past.asked], [[90, 95, 97], []]);
 });
 
-test("Follower catches up when it is told to, page by page", async () => {
+test("TopicReader catches up when it is told to, page by page", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   past.last = 2500;
-  follower.check();
-  follower.check();
+  reader.check();
+  reader.check();
   await until(() => heard.events.length === 2500);
   assertEquals(heard.data, range(1, 2501));
-  follower.take(live(2501));
+  reader.take(live(2501));
   await until(() => heard.events.length === 2501);
   assertEquals(heard.gaps, []);
 });
 
-test("Follower keeps only so much in memory while it reads, and loses nothing", async () => {
+test("TopicReader keeps only so much in memory while it reads, and loses nothing", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   const held = deferred();
   past.door = held.promise;
-  follower.check();
+  reader.check();
   for (const n of range(1, 5000)) {
     past.last = n;
-    follower.take(live(n));
+    reader.take(live(n));
   }
   held.resolve();
   await until(() => heard.events.length === 4999);
   assertEquals([heard.data, heard.gaps], [range(1, 5000), []]);
 });
 
-test("Follower says nothing any more once it has ended", async () => {
+test("TopicReader says nothing any more once it has ended", async () => {
   const past = new Past();
-  const { follower, heard } = await newFollower(past);
+  const { reader, heard } = await newReader(past);
   const held = deferred();
   past.door = held.promise;
   past.last = 3;
-  follower.check();
-  follower.take(live(4));
-  follower.end();
+  reader.check();
+  reader.take(live(4));
+  reader.end();
   held.resolve();
-  follower.take(live(5));
-  follower.check();
+  reader.take(live(5));
+  reader.check();
   await until(() => past.asked.length === 1);
   await new Promise((resolve) => setTimeout(resolve));
   assertEquals([heard.data, heard.gaps, past.asked.length], [[], [], 1]);

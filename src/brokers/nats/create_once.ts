@@ -12,6 +12,7 @@
  */
 
 import type { NatsConnection } from "@nats-io/transport-node";
+import { isAtLeast } from "./options.ts";
 
 /** What is to be there once. */
 export interface CreateOnce<T> {
@@ -28,7 +29,7 @@ export async function createOnce<T>(
   connection: NatsConnection,
   { subject, find, make }: CreateOnce<T>,
 ): Promise<T> {
-  if (createsOnceItself(connection)) return await make();
+  if (isAtLeast(connection.info?.version, [2, 10, 2])) return await make();
   const claim = new Claim(connection, subject);
   try {
     for (;;) {
@@ -98,8 +99,3 @@ class Claim {
 
 // How long others have to answer.
 const PAUSE_MS = 200;
-
-function createsOnceItself({ info }: NatsConnection): boolean {
-  const [major = 0, minor = 0, patch = 0] = (info?.version ?? "").split(".").map(parseFloat);
-  return major > 2 || (major === 2 && (minor > 10 || (minor === 10 && patch >= 2)));
-}

@@ -1,39 +1,18 @@
 /**
- * Pulling a topic's messages out of a stream: all of them, in order, or none.
+ * Pulls a topic's messages out of a stream: all of them, in order, or none.
  *
- * A pull may end early, where the server or this process is under load, and what was sent may be lost where
- * the connection was lost. Neither is ever taken for the whole.
+ * A pull may end early if the server or this process is under load, and messages may be lost on the
+ * way if the connection is. Neither may ever pass for the whole.
  *
  * @module
  */
 
-import type { MsgHdrs } from "@nats-io/transport-node";
-
-/** What the broker says of a message. */
-export const Header = {
-  /** The epoch that its publisher knew. */
-  epoch: "Rpc-Epoch",
-  /** When it was published, in milliseconds since 1970. */
-  at: "Rpc-At",
-  /** Only gives a quiet topic a position. */
-  start: "Rpc-Start",
-} as const;
-
-/** A message of a topic. */
-export interface KeptMessage {
-  readonly seq: number;
-  readonly at: number;
-  /** `undefined` where it only gives a position. */
-  readonly data: string | undefined;
-}
+import { keptMessage } from "./message.ts";
+import type { KeptMessage, RawMessage } from "./message.ts";
 
 /** A message as a consumer delivers it. */
-export interface PulledMessage {
-  readonly seq: number;
+export interface PulledMessage extends RawMessage {
   readonly info: { readonly deliverySequence: number };
-  readonly headers?: MsgHdrs | undefined;
-  readonly timestamp: string;
-  string(): string;
 }
 
 /** A consumer that has delivered nothing yet. */
@@ -43,48 +22,31 @@ export interface PullSource {
   ): Promise<AsyncIterable<PulledMessage>>;
 }
 
-/** What was pulled. */
-export interface Pulled {
-  /** The oldest first. */
-  readonly messages: readonly KeptMessage[];
-  /** Whether all that followed the first of them is among them, as far as was asked for. */
-  readonly isWhole: boolean;
-}
-
-/** What is of interest. */
+/** Which messages to pull. */
 export interface PullRange {
   /** The first sequence that may be among them. */
   readonly from: number;
-  /** The last sequence that is of interest. It is there, unless it was thrown away meanwhile. */
+  /** The last sequence that is of interest. It was there a moment ago. */
   readonly to: number;
   /** At most so many messages. */
   readonly most: number;
 }
 
-// How long a pull waits for a server of a cluster that is a little behind.
+// How long one pull waits for a server of a cluster that is a little behind.
 const PULL_MS = 2_000;
 
 /**
- * Pulls messages until the last that is of interest has come.
+ * Pulls messages until the last that is of interest has come, or as many as were asked for.
  *
- * @param isThere Whether a message is still kept.
- * @throws {Error} Where they do not come, or one of them is missing.
+ * @param source Where they come from.
+ * @param range Which messages.
+ * @returns Them, the oldest first.
+ * @throws {Error} If they do not come, if one of them is lost on the way, or if the consumer begins
+ *   before `from`. Servers before 2.11 let it do so on a replica that has not yet received that
+ *   sequence, and the replica's count of messages is then wrong as well.
  */
-export async function pullAll(
-  source: PullSource,
-  range: PullRange,
-  isThere: (seq: number) => Promise<boolean>,
-): Promise<Pulled> {
-  const messages = await pullFrom(source, range);
-  const [first] = messages;
-  // What goes from a stream goes oldest first: what is before what is left may have gone unread.
-  return { messages, isWhole: first !== undefined && await isThere(first.seq) };
-}
-
-async function pullFrom(
-  source: PullSource,
-  { from, to, most }: PullRange,
-): Promise<KeptMessage[]> {
+export async function pullAll(source: PullSource, range: PullRange): Promise<KeptMessage[]> {
+  const { from, to, most } = range;
   const pulled: KeptMessage[] = [];
   let delivered = 0;
   let reached = from - 1;
@@ -96,8 +58,9 @@ async function pullFrom(
       if (message.info.deliverySequence !== ++delivered) {
         throw new Error("a part of the history was lost on the way");
       }
+      if (message.seq <= reached) throw new Error("a replica is behind and cannot serve history");
       reached = message.seq;
-      if (reached <= to) pulled.push(keptMessage(message));
+      if (reached <= to) pulled.push(keptMessage(rawOf(message)));
       if (reached >= to || pulled.length === most) break;
     }
     if (delivered === before) throw new Error("history did not come");
@@ -105,22 +68,7 @@ async function pullFrom(
   return pulled;
 }
 
-/** When a message was published; `otherwise`, where somebody else published it. */
-export function publishedAt(headers: MsgHdrs | undefined, otherwise: number): number {
-  return Number(headers?.get(Header.at)) || otherwise;
-}
-
-/** Whether a message only gives a position. */
-export function isStart(headers: MsgHdrs | undefined): boolean {
-  return headers?.has(Header.start) ?? false;
-}
-
-/** What is of interest of a message. */
-export function keptMessage(message: Omit<PulledMessage, "info">): KeptMessage {
+function rawOf(message: PulledMessage): RawMessage {
   const { headers, seq, timestamp } = message;
-  return {
-    seq,
-    at: publishedAt(headers, Date.parse(timestamp)),
-    data: isStart(headers) ? undefined : message.string(),
-  };
+  return { headers, seq, timestamp, string: () => message.string() };
 }

@@ -1,32 +1,29 @@
 /**
  * The stream in which NATS keeps the events of all topics.
  *
- * It publishes each message again once it is kept, with its sequence and that of the one before it in
- * its subject: whoever is subscribed to that sees whether something is missing. What is kept of a
- * subject goes oldest first, so that a message that is still there proves that all later ones are.
+ * The server publishes each message again once the stream has it, and adds its sequence and that of
+ * the message before it in its subject. A subscriber sees from these whether something is missing.
+ * The stream drops a subject's messages oldest first, so that a message that is still there proves
+ * that all later ones are.
  *
  * @module
  */
 
 import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import type { ConsumerConfig, JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import type { PubAck, Republish, StoredMsg, StreamConfig, StreamInfo } from "@nats-io/jetstream";
+import type { MsgRequest, PubAck } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "../broker.ts";
-import { Header, keptMessage, pullAll } from "./pull.ts";
-import type { KeptMessage, Pulled, PullRange } from "./pull.ts";
-import { createOnce } from "./create_once.ts";
-
-/** How a stream is made. */
-export interface StreamOptions {
-  /** Its name, and what its subjects begin with. */
-  readonly name: string;
-  readonly storage: "file" | "memory";
-  readonly replicas: number;
-  /** How long something may be tried again, in milliseconds. */
-  readonly retryMs: number;
-}
+import type { LiveEvent } from "../remote/topic_reader.ts";
+import type { SubjectLog } from "./history.ts";
+import { Header, identityOf, isStart, keptMessage, publishedAt, shortHash } from "./message.ts";
+import type { KeptMessage } from "./message.ts";
+import { pullAll } from "./pull.ts";
+import type { PullRange } from "./pull.ts";
+import { StreamConfigurator } from "./stream_config.ts";
+import type { StreamOptions } from "./stream_config.ts";
+import { ApiCode, unless } from "./api_errors.ts";
 
 /** The last message of a subject, and the epoch of its position. */
 export interface LastMessage {
@@ -34,41 +31,32 @@ export interface LastMessage {
   readonly message: KeptMessage;
 }
 
-/** What was read of a subject. */
-export interface HistoryPage extends Pulled {
-  /** How many there are from the first that was asked for. */
-  readonly count: number;
+/** What a look at the stream shows. */
+export interface StreamState {
+  /** Which server leads which stream. */
+  readonly leader: string;
+  readonly replicas: number;
+  /** Whether its last sequence is lower than one that this process has seen. */
+  readonly isBack: boolean;
 }
 
 const NS_IN_MS = 1_000_000;
-const MIN_AGE_MS = 24 * 60 * 60 * 1000;
-const MIN_RETRY_MS = 30_000;
+// How long the server keeps a consumer that nothing asks any more.
+const CONSUMER_MS = 30_000;
 const MAX_WAITS = 7;
-// How long a question waits for its answer until it is asked again.
+// How long a request for information waits for its answer until it is sent again.
 const ASK_MS = 1_000;
 // The same for what is read: a server of a cluster that has just died answers nothing.
 const READ_MS = 3_000;
-// How often a history is read that came only in part.
-const TRIES = 3;
-const WRONG_LAST_SEQUENCE = 10071;
-const STREAM_EXISTS = 10058;
-const STREAM_NOT_FOUND = 10059;
-const NO_MESSAGE_FOUND = 10037;
 
 /** One stream on one connection. */
 export class NatsStream {
   readonly #options: StreamOptions;
-  readonly #connection: NatsConnection;
+  readonly #configurator: StreamConfigurator;
   readonly #manager: JetStreamManager;
-  // The same, for questions that are asked again where no answer comes.
-  readonly #asking: JetStreamManager;
   readonly #reading: JetStreamManager;
   readonly #client: JetStreamClient;
-  // What it keeps for certain: wide enough for all topics that were asked for.
-  #kept: Retention = { size: -1, ageMs: -1 };
-  #epoch = "";
-  readonly #highest = { acknowledged: 0, heard: 0 };
-  #widening: Promise<void> | undefined;
+  readonly #highest = { acknowledged: 0, delivered: 0 };
 
   private constructor(
     options: StreamOptions,
@@ -76,16 +64,19 @@ export class NatsStream {
     [manager, asking, reading]: readonly [JetStreamManager, JetStreamManager, JetStreamManager],
   ) {
     this.#options = options;
-    this.#connection = connection;
     this.#manager = manager;
-    this.#asking = asking;
     this.#reading = reading;
     this.#client = manager.jetstream();
+    this.#configurator = new StreamConfigurator(options, connection, {
+      manager,
+      info: () => asking.streams.info(options.name),
+      patienceMs: options.retryMs * MAX_WAITS - ASK_MS,
+    });
   }
 
-  /** Finds it; `require` makes it. */
+  /** Prepares to use it; `require` makes it. */
   static async on(connection: NatsConnection, options: StreamOptions): Promise<NatsStream> {
-    // Its own end of waiting is not to come before that of the broker.
+    // The client must not give up before the broker does.
     const timeout = options.retryMs * MAX_WAITS;
     const manager = await jetstreamManager(connection, { checkAPI: false, timeout });
     const asking = await jetstreamManager(connection, { checkAPI: false, timeout: ASK_MS });
@@ -100,25 +91,32 @@ export class NatsStream {
 
   /** The epoch that it had when it was last looked at. */
   get epoch(): string {
-    return this.#epoch;
+    return this.#configurator.epoch;
   }
 
-  /** Forgets what it knows: the server may have lost its data. */
+  /** Forgets what is known of it: the server may have lost its data. */
   invalidate(): void {
-    this.#kept = { size: -1, ageMs: -1 };
+    this.#configurator.invalidate();
   }
 
-  /** Makes sure that it is there, and keeps what a topic declares. */
-  async require(keep: Retention): Promise<string> {
-    while (this.#kept.size < keep.size || (keep.size > 0 && this.#kept.ageMs < keep.ageMs)) {
-      this.#widening ??= this.#widen(keep).finally(() => this.#widening = undefined);
-      await this.#widening;
-    }
-    return this.#epoch;
+  /** Makes sure that it is there and keeps what a topic declares; returns its epoch. */
+  require(keep: Retention): Promise<string> {
+    return this.#configurator.require(keep);
+  }
+
+  /** Who leads it, and whether it has lost messages that were there; `undefined` if there is none. */
+  async look(): Promise<StreamState | undefined> {
+    const seen = Math.max(this.#highest.acknowledged, this.#highest.delivered);
+    const info = await this.#configurator.look();
+    if (info === undefined) return undefined;
+    const { cluster, config, created, state } = info;
+    const isBack = state.last_seq < seen;
+    if (isBack) this.#highest.acknowledged = this.#highest.delivered = state.last_seq;
+    return { leader: `${cluster?.leader ?? ""} ${created}`, replicas: config.num_replicas, isBack };
   }
 
   /**
-   * Appends a message. The same `id` is taken once, however often it is tried.
+   * Appends a message. The server takes the same `id` once, however often it is tried.
    *
    * @returns Where it stands.
    */
@@ -126,86 +124,102 @@ export class NatsStream {
     const epoch = await this.require(keep);
     const { duplicate, seq } = await this.#publish(subject, data, headersOf(epoch), { msgID: id });
     const isOther = !duplicate && this.#isBack("acknowledged", seq);
-    return { epoch: isOther ? await this.require(keep) : epoch, offset: seq };
+    return {
+      epoch: isOther ? await this.require(keep) : epoch,
+      offset: seq,
+      id: shortHash(id),
+    };
   }
 
-  /** Takes note of what a live message says; answers whether another stream is in the place of this one. */
+  /** Takes note of a live message; returns whether another stream has taken the place of this one. */
   notice({ epoch, offset }: Position): boolean {
-    if (epoch !== this.#epoch) this.invalidate();
-    return this.#isBack("heard", offset);
+    if (epoch !== this.epoch) this.invalidate();
+    return this.#isBack("delivered", offset);
   }
 
-  /** The last message of a subject; makes one where there is none. */
+  /** The last message of a subject; makes one if there is none. */
   async last(subject: string, keep: Retention): Promise<LastMessage> {
     const epoch = await this.require(keep);
     const last = await this.#last(subject, epoch);
     if (last.epoch === epoch) return last;
-    // Its publisher knew another stream, or this process does.
+    // Either the message's publisher knew another stream, or this process does.
     this.invalidate();
     const now = await this.require(keep);
     return now === epoch ? { ...last, epoch } : { ...await this.#last(subject, now), epoch: now };
   }
 
-  /**
-   * Reads messages of a subject in order.
-   *
-   * @returns Them, how many there are from the first on, and whether none was thrown away meanwhile.
-   */
-  async read(subject: string, range: PullRange): Promise<HistoryPage> {
-    for (let tries = 1;; tries++) {
-      try {
-        return await this.#read(subject, range);
-      } catch (error) {
-        // A part is never taken for the whole: it is read again.
-        if (error instanceof JetStreamApiError || tries === TRIES) throw error;
-      }
-    }
+  /** Reads the messages of a subject. */
+  log(subject: string): SubjectLog {
+    return {
+      at: (seq) => this.#get({ seq }, subject),
+      next: (seq) => this.#get({ seq, next_by_subj: subject }),
+      pull: (range) => this.#pull(subject, range),
+    };
   }
 
-  async #read(subject: string, range: PullRange): Promise<HistoryPage> {
+  async #pull(
+    subject: string,
+    range: PullRange,
+  ): Promise<{ messages: KeptMessage[]; count: number }> {
     const { name } = this.#options;
     const info = await this.#reading.consumers.add(name, {
       ...{ filter_subject: subject, deliver_policy: "by_start_sequence" },
       ...{ opt_start_seq: range.from, ack_policy: "none", mem_storage: true, num_replicas: 1 },
-      inactive_threshold: MIN_RETRY_MS * NS_IN_MS,
+      inactive_threshold: CONSUMER_MS * NS_IN_MS,
     } as Partial<ConsumerConfig>);
     try {
       const source = this.#client.consumers.getConsumerFromInfo(info);
-      const pulled = await pullAll(source, range, (seq) => this.#has(seq));
-      return { ...pulled, count: info.num_pending };
+      const messages = await pullAll(source, range);
+      // That server's copy may differ from the leader's.
+      const last = messages.at(-1);
+      const known = last && await this.#get({ seq: last.seq }, subject);
+      if (known && known.id !== last.id) throw new Error("two servers keep different messages");
+      return { messages, count: info.num_pending };
     } finally {
       this.#manager.consumers.delete(name, info.name).catch(() => {}); // it would go by itself
     }
   }
 
-  async #has(seq: number): Promise<boolean> {
-    const request = this.#reading.streams.getMessage(this.#options.name, { seq });
-    return !!await missing(NO_MESSAGE_FOUND, request);
+  /** Asks the leader for a message; `undefined` if it is gone, or not of `subject`. */
+  async #get(
+    query: { seq: number; next_by_subj?: string } | { last_by_subj: string },
+    subject?: string,
+  ): Promise<(KeptMessage & { readonly headers: MsgHdrs }) | undefined> {
+    const found = await unless(
+      ApiCode.noMessageFound,
+      this.#reading.streams.getMessage(this.#options.name, query as MsgRequest),
+    );
+    if (!found || (subject !== undefined && found.subject !== subject)) return undefined;
+    const { header: headers, seq, timestamp } = found;
+    return {
+      ...keptMessage({ seq, headers, timestamp, string: () => found.string() }),
+      headers,
+    };
   }
 
   async #last(subject: string, epoch: string): Promise<LastMessage> {
-    const { name } = this.#options;
     for (;;) {
-      const found = await missing(
-        NO_MESSAGE_FOUND,
-        this.#reading.streams.getMessage(name, { last_by_subj: subject }),
-      ) as StoredMsg | null | undefined;
+      const found = await this.#get({ last_by_subj: subject });
       if (found) {
-        const { header: headers, seq, timestamp } = found;
-        const string = () => found.string();
-        const message = keptMessage({ seq, headers, timestamp, string });
+        const { headers, ...message } = found;
         return { epoch: headers.get(Header.epoch) || epoch, message };
       }
       const start = headersOf(epoch);
       start.set(Header.start, "1");
-      const expect = { lastSubjectSequence: 0 };
-      const ack = await missing(WRONG_LAST_SEQUENCE, this.#publish(subject, "", start, { expect }));
-      if (ack) return { epoch, message: { seq: ack.seq, at: Date.now(), data: undefined } };
+      const msgID = crypto.randomUUID();
+      const ack = await unless(
+        ApiCode.wrongLastSequence,
+        this.#publish(subject, "", start, { msgID, expect: { lastSubjectSequence: 0 } }),
+      );
+      if (ack) {
+        const message = { seq: ack.seq, at: Date.now(), id: shortHash(msgID), data: undefined };
+        return { epoch, message };
+      }
     }
   }
 
-  /** Whether sequences go backwards: then somebody has made the stream again. */
-  #isBack(where: "acknowledged" | "heard", seq: number): boolean {
+  /** Whether sequences go backwards: then somebody has made the stream again, or it has lost data. */
+  #isBack(where: "acknowledged" | "delivered", seq: number): boolean {
     const isBack = seq < this.#highest[where];
     this.#highest[where] = seq;
     if (isBack) this.invalidate();
@@ -216,7 +230,7 @@ export class NatsStream {
     subject: string,
     data: string,
     headers: MsgHdrs,
-    more: { msgID?: string; expect?: { lastSubjectSequence: number } },
+    more: { msgID: string; expect?: { lastSubjectSequence: number } },
   ): Promise<PubAck> {
     return this.#client.publish(subject, data, {
       headers,
@@ -224,82 +238,27 @@ export class NatsStream {
       ...more,
     });
   }
-
-  async #widen({ size, ageMs }: Retention): Promise<void> {
-    const { streams } = this.#manager;
-    const { name } = this.#options;
-    const wanted = { size: Math.max(size, this.#kept.size), ageMs: size === 0 ? 0 : ageMs };
-    let info = await this.#find() ?? await this.#make(wanted);
-    const kept = retentionOf(info.config);
-    if (kept.size < wanted.size || kept.ageMs < wanted.ageMs || !info.config.republish) {
-      // Only ever wider: other servers may have topics that keep more.
-      const both = {
-        size: Math.max(kept.size, wanted.size),
-        ageMs: Math.max(kept.ageMs, wanted.ageMs),
-      };
-      const republish = this.#republish();
-      info = await streams.update(name, { ...info.config, republish, ...limitsOf(both) });
-    }
-    this.#kept = retentionOf(info.config);
-    this.#epoch = info.created.replaceAll(/\W/g, "");
-  }
-
-  async #find(): Promise<StreamInfo | undefined> {
-    const found = await missing(STREAM_NOT_FOUND, this.#ask());
-    // One that is only just being made may be found as well: it has no date yet, and a server that is
-    // asked for a message of it may end.
-    return found?.created.startsWith("0001-") ? undefined : found;
-  }
-
-  /** Asks for it, and asks again: of a server that has only just started an answer may never come. */
-  async #ask(): Promise<StreamInfo> {
-    const { name, retryMs } = this.#options;
-    for (let left = retryMs * MAX_WAITS;; left -= ASK_MS) {
-      try {
-        return await this.#asking.streams.info(name);
-      } catch (error) {
-        if ((error as Error).name !== "TimeoutError" || left <= ASK_MS) throw error;
-      }
-    }
-  }
-
-  #make(wanted: Retention): Promise<StreamInfo> {
-    const { streams } = this.#manager;
-    const { name } = this.#options;
-    const config = { ...this.#fixed(), ...limitsOf(wanted) };
-    return createOnce(this.#connection, {
-      subject: `${name}.making`,
-      find: () => this.#find(),
-      make: async () =>
-        await missing(STREAM_EXISTS, streams.add(config)) ?? await streams.info(name),
-    });
-  }
-
-  #fixed() {
-    const { name, replicas, retryMs, storage } = this.#options;
-    return {
-      name,
-      subjects: [`${name}.keep.>`],
-      storage,
-      num_replicas: replicas,
-      discard: "old",
-      duplicate_window: Math.max(2 * retryMs, MIN_RETRY_MS) * NS_IN_MS,
-      republish: this.#republish(),
-    } as Partial<StreamConfig> & { name: string };
-  }
-
-  #republish(): Republish {
-    const { name } = this.#options;
-    return { src: `${name}.keep.>`, dest: `${name}.live.>` };
-  }
 }
 
-/** What a live message says of itself. */
-export function livePosition(headers: MsgHdrs, epoch: string): [Position, number | undefined] {
-  const offset = Number(headers.get("Nats-Sequence"));
+/** Reads a live message; `undefined` if it is not one of the stream's. */
+export function liveEvent(
+  message: { readonly headers?: MsgHdrs | undefined; string(): string },
+  epoch: string,
+): LiveEvent | undefined {
+  const { headers } = message;
+  if (headers === undefined) return undefined;
+  const data = message.string();
+  const position = {
+    epoch: headers.get(Header.epoch) || epoch,
+    offset: Number(headers.get("Nats-Sequence")),
+    id: identityOf(headers, data),
+  };
   const previous = Number(headers.get("Nats-Last-Sequence"));
-  const position = { epoch: headers.get(Header.epoch) || epoch, offset };
-  return [position, previous === 0 ? undefined : previous];
+  return {
+    position,
+    previous: previous === 0 ? undefined : { offset: previous },
+    event: isStart(headers) ? undefined : { position, data, at: publishedAt(headers, Date.now()) },
+  };
 }
 
 function headersOf(epoch: string): MsgHdrs {
@@ -309,37 +268,9 @@ function headersOf(epoch: string): MsgHdrs {
   return made;
 }
 
-/** One more is kept than a topic declares: the one before them, which proves that none is missing. */
-function limitsOf({ size, ageMs }: Retention): Partial<StreamConfig> {
-  return {
-    max_msgs_per_subject: size === Infinity ? -1 : size + 1,
-    max_age: ageMs === Infinity ? 0 : Math.max(Math.ceil(ageMs), MIN_AGE_MS) * NS_IN_MS,
-  };
-}
-
-function retentionOf({ max_age, max_msgs_per_subject }: StreamConfig): Retention {
-  return {
-    size: max_msgs_per_subject === -1 ? Infinity : max_msgs_per_subject - 1,
-    ageMs: max_age === 0 ? Infinity : max_age / NS_IN_MS,
-  };
-}
-
-/** What a request gives, or `undefined` where the server answers with this error. */
-async function missing<T>(code: number, request: Promise<T>): Promise<T | undefined> {
-  try {
-    return await request;
-  } catch (error) {
-    if (error instanceof JetStreamApiError && error.code === code) return undefined;
-    throw error;
-  }
-}
-
-// Of the errors of JetStream, those that say that it cannot serve now, or has lost its data.
-const NOT_NOW = [10008, 10009, 10014, 10023, 10059, 10074, 10118];
-
-/** Whether something failed since the engine could not be reached, or cannot serve yet. */
+/** Whether something failed because the server is out of reach, or cannot serve yet. */
 export function isAway(error: unknown): boolean {
-  if (error instanceof JetStreamApiError) return NOT_NOW.includes(error.code);
+  if (error instanceof JetStreamApiError) return ApiCode.notNow.includes(error.code);
   const { name } = error as Error;
   return !["InvalidArgumentError", "InvalidSubjectError", "PermissionViolationError"].includes(
     name,

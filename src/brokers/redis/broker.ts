@@ -1,6 +1,6 @@
 /**
- * Topics of many servers through Redis, or Valkey: streams keep events, publish and subscribe brings
- * them round.
+ * Topics of many servers through Redis, or Valkey: streams keep events, and publish/subscribe delivers
+ * them.
  *
  * ```ts ignore
  * import { JsonRpc } from "@x/jsonrpc";
@@ -13,13 +13,9 @@
  * @module
  */
 
-import { checkMs } from "../../util/check_option.ts";
 import { Semaphore } from "../../util/semaphore.ts";
-import { MAX_TIMER_MS } from "../../util/timer.ts";
-import type { Logger } from "../../util/logger.ts";
 import type {
   Broker,
-  BrokerEvent,
   BrokerHistory,
   BrokerSink,
   BrokerSubscription,
@@ -27,87 +23,77 @@ import type {
   Position,
   Retention,
 } from "../broker.ts";
+import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { RetryQueue } from "../remote/retry_queue.ts";
 import { TopicReader } from "../remote/topic_reader.ts";
-import type { LiveEvent } from "../remote/topic_reader.ts";
-import { isAway, isUndone, RedisConnection } from "./connection.ts";
-import type { RedisTarget } from "./connection.ts";
-import { PUBLISH, READ } from "./scripts.ts";
-import type { Script } from "./scripts.ts";
-import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
+import { isAway, isUndone, RedisConnection } from "./connection.ts";
+import { historyOf, liveEvent, newId } from "./events.ts";
+import type { ReadReply } from "./events.ts";
+import { checkOptions } from "./options.ts";
+import type { RedisBrokerOptions } from "./options.ts";
+import { ReplicaWait } from "./replica_wait.ts";
+import { PUBLISH, READ } from "./scripts.ts";
 
 export type { RedisTarget } from "./connection.ts";
-
-/** Where Redis is, and how the broker uses it. */
-export interface RedisBrokerOptions extends RedisTarget {
-  /**
-   * What the names of all keys and channels begin with. Servers that share topics share it; others
-   * on the same Redis have their own.
-   *
-   * @default {"jsonrpc:"}
-   */
-  readonly prefix?: string;
-  /**
-   * How long publishing, subscribing and reading may wait for Redis, in milliseconds.
-   *
-   * @default {5000}
-   */
-  readonly publishTimeoutMs?: number;
-  /**
-   * Told when Redis goes out of reach, and when it is back.
-   *
-   * @default {console}
-   */
-  readonly logger?: Logger;
-}
+export type { RedisBrokerOptions } from "./options.ts";
 
 /**
  * Makes a broker that shares topics with all other servers on the same Redis. It connects with its
- * first use: once for commands and once to listen, however many topics there are.
+ * first use: once for commands and once to listen, however many topics there are, and once more for
+ * reading if `waitReplicas` is set.
  *
- * @throws {TypeError} Where an option is none.
- * @throws {RangeError} Where a number is out of bounds.
+ * @param options Where Redis is, and how to use it.
+ * @returns The broker.
+ * @throws {TypeError} If `prefix` or `url` is malformed, or more than one target is given.
+ * @throws {RangeError} If a number is out of bounds.
  */
 export function redisBroker(options: RedisBrokerOptions = {}): Broker {
   return new RedisBroker(options);
 }
 
 const DEFAULT_TIMEOUT_MS = 5_000;
-// A topic that is silent keeps its place for at least so long.
+// Redis keeps the position of a silent topic for at least so long.
 const MIN_PLACE_MS = 24 * 60 * 60 * 1000;
-// How long it may take until the loss of a topic's last event is seen, where an engine of several
-// servers loses one between them. Also keeps the places of topics that are heard.
+// How long it may take to see that live delivery has lost a topic's last event between several
+// servers. With more than 6,000 topics it takes longer: 100 a second are looked at. The same look
+// renews the expiry of topics with subscribers.
 const ROUND_MS = 60_000;
-// So many topics read at the same time, where all have to after an outage.
+const CHECKS_PER_SECOND = 100;
+// So many topics are read at the same time, if all have to be after an outage.
 const READS_AT_ONCE = 64;
-
-/** What `READ` answers. */
-type Reply = [epoch: string, offset: string, entries: [id: string, fields: string[]][]];
 
 class RedisBroker implements Broker {
   readonly #prefix: string;
   readonly #queue: RetryQueue;
   readonly #commands: RedisConnection;
-  readonly #listeners: RedisConnection;
+  // The same as #commands, unless that is blocked by WAIT now and then.
+  readonly #reading: RedisConnection;
+  readonly #listening: RedisConnection;
+  readonly #replicas: ReplicaWait | undefined;
   readonly #reads: Semaphore = new Semaphore({ concurrency: READS_AT_ONCE, maxWaiting: Infinity });
   readonly #readers = new Set<TopicReader>();
   readonly #channels = new Map<string, Set<TopicReader>>();
   #periodicCheck: PeriodicCheck<TopicReader> | undefined;
-  #prepared: Promise<void> | undefined;
   #closed = false;
 
   constructor(options: RedisBrokerOptions) {
     const { prefix = "jsonrpc:", publishTimeoutMs = DEFAULT_TIMEOUT_MS, logger = console } =
       checkOptions(options);
+    const { waitReplicas = 0 } = options;
     this.#prefix = prefix;
     const failed = (error: unknown) => this.#queue.lost(error);
-    this.#commands = new RedisConnection(options, { failed, connected() {} }, prefix);
-    this.#listeners = new RedisConnection(
-      options,
-      { failed, connected: () => this.#catchUp() },
-      prefix,
-    );
+    const connect = (connected: () => void) =>
+      new RedisConnection(options, { failed, connected }, prefix);
+    this.#commands = connect(() => {});
+    this.#reading = waitReplicas === 0 ? this.#commands : connect(() => {});
+    this.#listening = connect(() => this.#catchUp());
+    this.#replicas = waitReplicas === 0 ? undefined : new ReplicaWait({
+      replicas: waitReplicas,
+      timeoutMs: Math.ceil(publishTimeoutMs / 2),
+      generation: () => this.#commands.generation,
+      send: (key, command) => this.#commands.send(key, command),
+    });
     this.#queue = new RetryQueue({
       name: "Redis",
       timeoutMs: publishTimeoutMs,
@@ -115,22 +101,24 @@ class RedisBroker implements Broker {
       isAway,
       isUndone,
       probe: async () => {
-        await this.#commands.prepare([PUBLISH, READ]);
-        await this.#listeners.probe();
+        await this.#commands.revive();
+        if (this.#reading !== this.#commands) await this.#reading.revive();
+        await this.#listening.probe();
       },
     });
   }
 
   async publish(topic: string, data: string, keep: Retention): Promise<Position> {
     const { keys, channel } = this.#names(topic);
-    const args = [newEpoch(), place(keep), channel, data, String(keep.size), age(keep)];
+    const id = newId();
+    const args = [newEpoch(), placeMs(keep), channel, data, String(keep.size), age(keep), id];
     const reply = await this.#queue.run({
       action: `publish to ${JSON.stringify(topic)}`,
-      attempt: () => this.#run(PUBLISH, keys, args),
+      attempt: () => this.#append(keys, args),
       again: false,
     });
     const [epoch, offset] = reply as [string, string];
-    return { epoch, offset: Number(offset) };
+    return { epoch, offset: Number(offset), id };
   }
 
   async subscribe(
@@ -182,8 +170,7 @@ class RedisBroker implements Broker {
     for (const reader of this.#readers) reader.end();
     this.#readers.clear();
     this.#channels.clear();
-    this.#commands.close();
-    this.#listeners.close();
+    for (const each of [this.#commands, this.#reading, this.#listening]) each.close();
   }
 
   #names(topic: string): { keys: [string, string]; channel: string } {
@@ -191,36 +178,39 @@ class RedisBroker implements Broker {
     return { keys: [`${name}:place`, `${name}:events`], channel: name };
   }
 
-  async #run(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
-    this.#prepared ??= this.#commands.prepare([PUBLISH, READ]);
-    try {
-      await this.#prepared;
-    } catch (error) {
-      this.#prepared = undefined;
-      throw error;
-    }
-    return await this.#commands.run(script, keys, args);
+  async #append(keys: readonly [string, string], args: readonly string[]): Promise<unknown> {
+    await this.#commands.prepare();
+    let confirmed: Promise<void> | undefined;
+    // The WAIT has to go out right behind the event, over the same connection.
+    const sent = () => confirmed = this.#replicas?.confirm(keys[0]);
+    const reply = await this.#commands.run(PUBLISH, keys, args, sent);
+    await confirmed;
+    return reply;
   }
 
   async #read(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     const { since, limit = Infinity, first = Infinity } = query;
-    const [side, most] = first < limit ? ["oldest", first] : ["newest", limit];
-    const count = keep.size === 0 ? 0 : side === "oldest" ? most : Math.min(most, keep.size);
-    const reply = await this.#run(READ, this.#names(topic).keys, [
-      ...[newEpoch(), place(keep), since?.epoch ?? "", String(since?.offset ?? "0")],
-      ...[String(count), age(keep), side],
+    const order = limit === Infinity && first < Infinity ? "oldest" : "newest";
+    const count = keep.size === 0 ? 0 : order === "oldest" ? first : Math.min(limit, keep.size);
+    await this.#reading.prepare();
+    const reply = await this.#reading.run(READ, this.#names(topic).keys, [
+      ...[newEpoch(), placeMs(keep), since?.epoch ?? "", String(since?.offset ?? "0")],
+      ...[String(count), age(keep), order],
     ]);
-    return historyOf(reply as Reply, query, side);
+    return historyOf(reply as ReadReply, query, order);
   }
 
   async #join(channel: string, reader: TopicReader, isOver: () => boolean): Promise<void> {
-    await this.#listeners.open();
+    await this.#listening.open();
     if (isOver()) return;
-    this.#periodicCheck ??= new PeriodicCheck(this.#readers, ROUND_MS);
+    this.#periodicCheck ??= new PeriodicCheck(this.#readers, {
+      everyMs: ROUND_MS,
+      mostPerSecond: CHECKS_PER_SECOND,
+    });
     this.#readers.add(reader);
     const readers = this.#channels.get(channel) ?? new Set();
     this.#channels.set(channel, readers.add(reader));
-    await this.#listeners.subscribe(channel, this.#hear);
+    await this.#listening.subscribe(channel, this.#take);
   }
 
   #leave(channel: string, reader: TopicReader): void {
@@ -229,17 +219,17 @@ class RedisBroker implements Broker {
     const readers = this.#channels.get(channel);
     if (!readers?.delete(reader) || readers.size > 0) return;
     this.#channels.delete(channel);
-    this.#listeners.unsubscribe(channel, this.#hear).catch(() => {});
+    this.#listening.unsubscribe(channel, this.#take).catch(() => {});
   }
 
-  readonly #hear = (message: string, channel: string): void => {
+  readonly #take = (message: string, channel: string): void => {
     const readers = this.#channels.get(channel);
     if (readers === undefined) {
-      // Redis was away when the last reader left.
-      if (!this.#closed) this.#listeners.unsubscribe(channel, this.#hear).catch(() => {});
+      // Redis was out of reach when the last reader left, and did not get the UNSUBSCRIBE.
+      if (!this.#closed) this.#listening.unsubscribe(channel, this.#take).catch(() => {});
       return;
     }
-    const live = parseLive(message);
+    const live = liveEvent(message);
     if (live !== undefined) { for (const reader of readers) reader.take(live); }
   };
 
@@ -248,68 +238,16 @@ class RedisBroker implements Broker {
   }
 }
 
-function checkOptions(options: RedisBrokerOptions): RedisBrokerOptions {
-  const { cluster, prefix, publishTimeoutMs, sentinel, url } = options;
-  if (prefix !== undefined && (typeof prefix !== "string" || /[{}]/.test(prefix))) {
-    throw new TypeError(`Expected \`prefix\` to be a text without braces, got \`${prefix}\``);
-  }
-  if (publishTimeoutMs !== undefined) {
-    checkMs("publishTimeoutMs", publishTimeoutMs, 1, MAX_TIMER_MS);
-  }
-  // What was given is not repeated: it may hold a password.
-  if (url !== undefined && !/^(?:rediss?|unix):\/\/./.test(url)) {
-    throw new TypeError("Expected `url` to begin with redis:, rediss: or unix:");
-  }
-  const places = Object.entries({ url, cluster, sentinel }).filter(([, place]) =>
-    place !== undefined
-  );
-  if (places.length > 1) {
-    const names = places.map(([name]) => `\`${name}\``).join(" and ");
-    throw new TypeError(`Expected one of \`url\`, \`cluster\` and \`sentinel\`, got ${names}`);
-  }
-  return options;
-}
-
 function newEpoch(): string {
   return crypto.randomUUID().slice(0, 18);
 }
 
-/** How long a topic's place is kept: longer than its events, so that their end is no new beginning. */
-function place({ size, ageMs }: Retention): string {
+/** How long a topic's position is kept: longer than its events, whose end must not begin a new epoch. */
+function placeMs({ size, ageMs }: Retention): string {
   if (size > 0 && ageMs === Infinity) return "";
   return String(size === 0 ? MIN_PLACE_MS : Math.max(Math.ceil(2 * ageMs), MIN_PLACE_MS));
 }
 
 function age({ ageMs }: Retention): string {
   return ageMs === Infinity ? "" : String(Math.max(1, Math.ceil(ageMs)));
-}
-
-function parseLive(message: string): LiveEvent | undefined {
-  const [, epoch = "", offset, previous, data = ""] = /^(\S+) (\d+) (\d+) (.*)$/s.exec(message) ??
-    [];
-  if (offset === undefined) return undefined; // somebody else's
-  const event = eventOf(epoch, offset, data);
-  return { position: event.position, previous: Number(previous), event };
-}
-
-function historyOf(
-  [epoch, offset, entries]: Reply,
-  { since, first }: HistoryQuery,
-  side: string,
-): BrokerHistory {
-  if (side === "newest") entries.reverse();
-  const position = { epoch, offset: Number(offset) };
-  const events = entries.map(([id, fields]) => eventOf(epoch, id.slice(0, -2), fields[3] ?? ""));
-  // Each event names the one before it; and nothing fits in just before one.
-  const before = entries.length > 0 ? Number(entries[0]?.[1][1]) : position.offset;
-  const from = since?.epoch === epoch ? since.offset : undefined;
-  const reaches = from === before || from === (events[0]?.position.offset ?? NaN) - 1;
-  const complete = since === undefined || reaches;
-  return { events: events.slice(0, first), position, complete };
-}
-
-/** An offset is a time in microseconds. */
-function eventOf(epoch: string, digits: string, data: string): BrokerEvent {
-  const offset = Number(digits);
-  return { position: { epoch, offset }, data, at: Math.floor(offset / 1000) };
 }

@@ -1,12 +1,14 @@
 /**
- * The clients through which a broker talks to Redis: one for commands, one for what is published.
+ * The connections through which a broker talks to Redis: for commands, and for what is published.
  *
  * @module
  */
 
 import { ClientOfflineError, createClient, createCluster, createSentinel, ErrorReply } from "redis";
 import type { RedisClientOptions, RedisClusterOptions, RedisSentinelOptions } from "redis";
+import { PUBLISH, READ } from "./scripts.ts";
 import type { Script } from "./scripts.ts";
+import { UnconfirmedError } from "./replica_wait.ts";
 
 /** Where Redis is, and how to get in. */
 export interface RedisTarget {
@@ -27,7 +29,7 @@ export interface RedisTarget {
 /** Takes what is published to a channel. */
 export type ChannelListener = (message: string, channel: string) => void;
 
-/** What a link tells. */
+/** What a connection reports. */
 export interface RedisConnectionEvents {
   /** Something went wrong; the client goes on trying. */
   failed(error: unknown): void;
@@ -46,20 +48,20 @@ interface AnyClient {
 
 type Send = (key: string | undefined, command: string[]) => Promise<unknown>;
 
-// Nothing waits inside the client: what waits, waits within the bounds of the broker.
+// Nothing waits inside the client: what waits does so within the bounds of the broker.
 const QUIET = { disableOfflineQueue: true, commandOptions: { timeout: 0 } } as const;
-// How long a cluster's server is away until the others are asked who has taken over.
+// How long a cluster's server may be away before the client asks the others which has taken over.
 const REFRESH = { topologyRefreshOnReconnectionAttemptStrategy: 1_000 } as const;
-// Behind sentinels a client would send again what a master may have done already, and change the order
-// of what comes at once. It tries nothing again, and all of it goes through one connection.
+// Left alone, a client behind sentinels would send commands again that a master may have executed, and
+// change their order. So it tries nothing again, and sends everything over one connection.
 const ONCE = { maxCommandRediscovers: 0, reserveClient: true } as const;
-// A server that hangs is given up after the second.
+// The client gives up a server that hangs after the second of these.
 const PING_MS = 5_000;
 const SILENCE_MS = 15_000;
 
-/** A way to Redis, whatever is behind it. */
+/** A connection to Redis: to one server, a cluster, or the master behind sentinels. */
 export class RedisConnection {
-  readonly #place: RedisTarget;
+  readonly #target: RedisTarget;
   readonly #events: RedisConnectionEvents;
   readonly #prefix: string;
   // Clients of several servers listen through a connection of its own, which they begin and end.
@@ -67,26 +69,33 @@ export class RedisConnection {
   #client: AnyClient;
   #send: Send;
   #isKept = false;
-  // Whether it writes to a server that is no master any more.
+  // Whether it writes to a server that is no longer a master.
   #isDemoted = false;
   #opening: Promise<unknown> | undefined;
+  #prepared: Promise<void> | undefined;
+  #generation = 0;
 
   /**
-   * Connects nothing yet.
+   * Makes it; it connects when it is first used.
    *
-   * @param place Where Redis is.
-   * @param events Who is told.
+   * @param target Where Redis is.
+   * @param events Who is told of what happens.
    * @param prefix What the names of channels begin with.
    */
-  constructor(place: RedisTarget, events: RedisConnectionEvents, prefix: string) {
-    this.#place = place;
+  constructor(target: RedisTarget, events: RedisConnectionEvents, prefix: string) {
+    this.#target = target;
     this.#events = events;
     [this.#client, this.#send] = this.#make();
     this.#prefix = prefix;
-    this.#listensApart = place.cluster !== undefined || place.sentinel !== undefined;
+    this.#listensApart = target.cluster !== undefined || target.sentinel !== undefined;
   }
 
-  /** Opens it, unless it is open; resolves when the engine answers. */
+  /** Changes whenever another connection may have taken the place of the one before. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Connects, unless it is connected; resolves when Redis answers. */
   async open(): Promise<void> {
     this.#opening ??= this.#client.connect();
     try {
@@ -97,53 +106,83 @@ export class RedisConnection {
     }
   }
 
-  /** Runs a script. Its first key decides where in a cluster. */
+  /** Connects and loads the scripts, once. */
+  async prepare(): Promise<void> {
+    this.#prepared ??= this.#load();
+    try {
+      await this.#prepared;
+    } catch (error) {
+      this.#prepared = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Runs a script.
+   *
+   * @param script Which one.
+   * @param keys Its keys. The first decides which server of a cluster runs it.
+   * @param args Its arguments.
+   * @param sent Called each time that it has been sent: a second time if Redis did not know it.
+   * @returns What it returns.
+   */
   async run(
     { text, sha }: Script,
     keys: readonly string[],
     args: readonly string[],
+    sent?: () => void,
   ): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];
+    const run = (...command: string[]) => {
+      const reply = this.#send(keys[0], [...command, ...rest]);
+      sent?.();
+      return reply;
+    };
     try {
-      return await this.#send(keys[0], ["EVALSHA", sha, ...rest]);
+      return await run("EVALSHA", sha);
     } catch (error) {
       const why = String((error as Error).message);
       if (why.startsWith("READONLY")) this.#isDemoted = true;
       if (!why.startsWith("NOSCRIPT")) throw error;
-      return this.#send(keys[0], ["EVAL", text, ...rest]);
+      return run("EVAL", text);
     }
   }
 
-  /** Resolves when the engine answers, and knows these scripts. */
-  async prepare(scripts: readonly Script[]): Promise<void> {
-    if (this.#isDemoted && this.#place.sentinel !== undefined) this.#renew();
-    await this.open();
-    for (const { text } of scripts) await this.#send(undefined, ["SCRIPT", "LOAD", text]);
+  /** Sends a command to the server that has a key. */
+  send(key: string, command: readonly string[]): Promise<unknown> {
+    return this.#send(key, [...command]);
   }
 
-  /** Resolves when the engine answers, or at once where the link was never opened. */
+  /** Resolves when Redis answers, and knows the scripts. */
+  async revive(): Promise<void> {
+    if (this.#isDemoted && this.#target.sentinel !== undefined) this.#renew();
+    await this.#load();
+  }
+
+  /** Resolves when Redis answers, or at once if the connection was never open. */
   async probe(): Promise<void> {
     if (this.#opening === undefined) return;
     await this.open();
     await this.#send(undefined, ["PING"]);
     if (!this.#listensApart) return;
-    // That connection may come back later, and unsaid.
+    // The connection that listens may come back later, and does not say so.
     await this.#client.subscribe(`${this.#prefix}probe`, ignore);
     this.#events.connected();
     await this.#client.unsubscribe(`${this.#prefix}probe`, ignore);
   }
 
-  /** Hears a channel. */
+  /** Listens to a channel. */
   async subscribe(channel: string, listener: ChannelListener): Promise<void> {
     if (this.#listensApart && !this.#isKept) {
-      // It would end with the last channel, and with it what is subscribed to meanwhile.
+      // Without this channel the client would end its connection with the last other channel, and
+      // lose with it what is subscribed to meanwhile.
       await this.#client.subscribe(`${this.#prefix}open`, ignore);
       this.#isKept = true;
     }
     await this.#client.subscribe(channel, listener);
   }
 
-  /** Hears it no more. */
+  /** Stops listening to a channel. */
   async unsubscribe(channel: string, listener: ChannelListener): Promise<void> {
     await this.#client.unsubscribe(channel, listener);
   }
@@ -151,34 +190,52 @@ export class RedisConnection {
   /** Ends it. Does not throw. */
   close(): void {
     const client = this.#client;
-    // Also where it is not connected, and then again when it would be.
     const destroy = async () => {
       await client.destroy();
     };
+    // A client that is still connecting has to be ended now, and again once it is connected.
     this.#opening?.catch(() => {}).then(destroy).catch(() => {});
     destroy().catch(() => {});
   }
 
+  async #load(): Promise<void> {
+    await this.open();
+    for (const { text } of [PUBLISH, READ]) {
+      await this.#send(undefined, ["SCRIPT", "LOAD", text]);
+    }
+  }
+
   #make(): [AnyClient, Send] {
-    const [client, send] = newClient(this.#place);
+    const [client, send] = newClient(this.#target);
     const { connected, failed } = this.#events;
-    for (const name of ["error", "node-error"]) client.on(name, failed);
-    for (const name of CONNECTED) client.on(name, () => connected());
+    for (const name of ["error", "node-error", "client-error"]) {
+      client.on(name, (error) => {
+        this.#generation++;
+        if (name !== "client-error") failed(error);
+      });
+    }
+    for (const name of CONNECTED) {
+      client.on(name, () => {
+        this.#generation++;
+        connected();
+      });
+    }
     return [client, send];
   }
 
-  /** Asks the sentinels anew who the master is: told to look once, a client that found none looks no more. */
+  /** Makes another client, which asks the sentinels for the master: a client asks only when it connects. */
   #renew(): void {
     this.close();
     this.#isDemoted = false;
-    this.#opening = undefined;
+    this.#opening = this.#prepared = undefined;
+    this.#generation++;
     [this.#client, this.#send] = this.#make();
   }
 }
 
 function ignore(): void {}
 
-// One server and sentinels say the first two, a cluster the others.
+// A single server and sentinels emit the first two, a cluster the others.
 const CONNECTED = ["ready", "topology-change", "connect", "node-ready"];
 
 function newClient({ url, client, cluster, sentinel }: RedisTarget): [AnyClient, Send] {
@@ -196,7 +253,7 @@ function newClient({ url, client, cluster, sentinel }: RedisTarget): [AnyClient,
   return [made as unknown as AnyClient, (_key, command) => made.sendCommand(command)];
 }
 
-/** The user's options with ours beneath. A copy: the client writes to what it gets. */
+/** The user's options over ours. A copy, because the client changes what it gets. */
 function clientOptions<T extends Partial<RedisClientOptions>>(options?: T): T & typeof QUIET {
   const socket = {
     socketTimeout: SILENCE_MS,
@@ -206,18 +263,19 @@ function clientOptions<T extends Partial<RedisClientOptions>>(options?: T): T & 
   return { pingInterval: PING_MS, ...options, ...QUIET, socket } as unknown as T & typeof QUIET;
 }
 
-// What a server says that cannot serve now, and has done nothing.
+// What a server says if it cannot serve now, and has done nothing.
 const NOT_NOW = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY)\b/;
 
-/** Whether something failed since the engine could not be reached, or cannot serve yet. */
+/** Whether something failed because Redis is out of reach, or cannot serve yet. */
 export function isAway(error: unknown): boolean {
+  if (error instanceof UnconfirmedError) return false;
   return !(error instanceof ErrorReply) || NOT_NOW.test(error.message);
 }
 
-// What a client says that has found no master to send anything to.
+// What a client says if it has found no master to send anything to.
 const NO_MASTER = /^(?:no valid master node|None of the sentinels are available)$/;
 
-/** Of what failed so: whether nothing was done for certain. */
+/** Of a failure of that kind: whether it is certain that Redis did nothing. */
 export function isUndone(error: unknown): boolean {
   if (error instanceof ErrorReply || error instanceof ClientOfflineError) return true;
   const { code, message } = error as Error & { code?: unknown };

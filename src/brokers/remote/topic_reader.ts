@@ -1,6 +1,6 @@
 /**
- * Follows one topic of an engine whose live delivery may lose events: in order, each once, and honest
- * about what is lost.
+ * Follows one topic of a store whose live delivery may lose events: delivers them in order, each
+ * once, and reports what is lost.
  *
  * @module
  */
@@ -9,104 +9,116 @@ import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 import type { BrokerEvent, BrokerHistory, BrokerSink, HistoryQuery, Position } from "../broker.ts";
 
-/** What an engine brings as it happens. */
+/** What a store delivers as it happens. */
 export interface LiveEvent {
   /** Where it stands. */
   readonly position: Position;
   /**
-   * The offset of what stood before it in its topic; `undefined` where the engine has nothing left of
-   * that.
+   * The event before it in its topic; `undefined` if the store no longer has one. Stores that know
+   * the offset only leave out the `id`.
    */
-  readonly previous: number | undefined;
-  /** What it brings; `undefined` for what only takes up a position. */
+  readonly previous: { readonly offset: number; readonly id?: string } | undefined;
+  /** The event; `undefined` for a message that only takes up a position. */
   readonly event: BrokerEvent | undefined;
 }
 
 /** Reads history. Does not reject while the reader is needed. */
 export type ReadHistory = (query: HistoryQuery) => Promise<BrokerHistory>;
 
-// What may wait while history is read. Past it the rest is read from there as well.
+// How many live events may wait while history is read. The reader drops more, and reads them again.
 const MAX_WAITING = 1_000;
 const MAX_WAITING_LENGTH = 8 * 1024 * 1024;
 // How much history is in memory at the same time.
 const PAGE = 1_000;
-// How long what has its place in the topic may be on its way here.
-const WAY_MS = 1_000;
+// How long an event that has its place in the topic may take to arrive here.
+const ARRIVAL_MS = 1_000;
+// How long the reader asks again before it believes a store that no longer has what it delivered: a
+// server that lost its leadership a moment ago may have answered.
+const DOUBT_MS = 3_000;
+const ASK_AGAIN_MS = 250;
+
+/** What to do with history: look whether it still has the last event, or deliver what follows it. */
+type Work = "verify" | "read";
 
 /** One sink's place in its topic. */
 export class TopicReader {
   readonly #sink: BrokerSink;
   readonly #read: ReadHistory;
   #at: Position | undefined;
-  // While history is read, and until there is a position: what comes waits.
-  #filling = true;
-  #again = false;
+  // Set while history is read, and until there is a position: live events wait.
+  #busy = true;
+  #next: Work | undefined;
   #ended = false;
-  // Whether a hole was seen: else what history does not have may still come by itself.
+  // Whether live events prove a hole. If not, what history lacks may still arrive by itself.
   #missing = false;
   #awaited: { readonly position: Position; readonly timer: Timer } | undefined;
-  #waiting: LiveEvent[] = [];
+  #waiting: LiveEvent[] | undefined;
   #waitingLength = 0;
 
   /**
    * @param sink Where the events go.
-   * @param read Fills holes.
+   * @param read Reads history.
    */
   constructor(sink: BrokerSink, read: ReadHistory) {
     this.#sink = sink;
     this.#read = read;
   }
 
-  /** Says where the topic stood. What has come since waits a moment: the sink is to know it first. */
+  /**
+   * Starts at a position. Events that came since wait for the next turn, so that whoever subscribed
+   * learns the position first.
+   */
   begin(position: Position): void {
     this.#at = position;
-    setTimeout(() => this.#settle(), 0);
+    setTimeout(() => this.#settle(false), 0);
   }
 
-  /** Takes what the engine brings. */
+  /** Takes what the store delivers. */
   take(live: LiveEvent): void {
     if (this.#ended) return;
-    if (this.#filling) this.#keep(live);
+    if (this.#busy) this.#hold(live);
     else if (!this.#advance(live)) this.#fillHole();
+    else if (this.#isOld(live)) this.#request("verify");
   }
 
-  /** Catches up with the engine: it may have been out of reach. */
+  /** Catches up with the store, after live delivery may have been interrupted. */
   check(): void {
-    if (this.#ended) return;
-    if (this.#filling) this.#again = true;
-    else void this.#fill();
+    if (!this.#ended) this.#request("read");
   }
 
-  /** Nothing reaches the sink from now on. */
+  /** Delivers nothing from now on. */
   end(): void {
     this.#ended = true;
-    this.#forget();
+    this.#dropWaiting();
     this.#stopAwaiting();
   }
 
-  #keep(live: LiveEvent): void {
-    this.#waiting.push(live);
+  #hold(live: LiveEvent): void {
+    const waiting = this.#waiting ??= [];
+    waiting.push(live);
     this.#waitingLength += live.event?.data.length ?? 0;
-    if (this.#waiting.length <= MAX_WAITING && this.#waitingLength <= MAX_WAITING_LENGTH) return;
-    this.#forget();
-    this.#again = true;
+    if (waiting.length <= MAX_WAITING && this.#waitingLength <= MAX_WAITING_LENGTH) return;
+    this.#dropWaiting();
+    this.#next = "read";
     this.#missing = true;
   }
 
-  #forget(): void {
-    this.#waiting = [];
+  #dropWaiting(): void {
+    this.#waiting = undefined;
     this.#waitingLength = 0;
   }
 
-  /** Whether an event was the next one, or came before: else something is missing. */
+  /** Delivers an event that is the next one; `false` if something before it is missing. */
   #advance({ position, previous, event }: LiveEvent): boolean {
     const at = this.#at as Position;
     if (position.epoch !== at.epoch) return false;
-    if (position.offset <= at.offset) return true;
-    if (previous !== undefined && previous !== at.offset) {
-      if (!this.#isAwaited({ epoch: at.epoch, offset: previous })) return false;
-      // It comes right behind what was awaited, and that has not come.
-      this.#lose({ epoch: at.epoch, offset: previous });
+    if (position.offset < at.offset) return true;
+    if (position.offset === at.offset) return isSame(position, at);
+    if (previous !== undefined && !isSame(previous, at)) {
+      const awaited = this.#awaitedAt(previous.offset);
+      if (awaited === undefined) return false;
+      // The event before this one was awaited, and live delivery has skipped it.
+      this.#lose(awaited);
       if (this.#ended) return true;
     }
     this.#at = position;
@@ -114,50 +126,74 @@ export class TopicReader {
     return true;
   }
 
+  /**
+   * Whether an event lies before the last one. The reader may have read it from history; or the
+   * store has lost events, and gives lower offsets than before.
+   */
+  #isOld({ position }: LiveEvent): boolean {
+    return position.offset < (this.#at as Position).offset;
+  }
+
   #fillHole(): void {
     this.#missing = true;
-    void this.#fill();
+    this.#request("read");
   }
 
-  async #fill(): Promise<void> {
+  #request(work: Work): void {
+    if (!this.#busy) void this.#work(work);
+    else if (this.#next !== "read") this.#next = work;
+  }
+
+  async #work(work: Work): Promise<void> {
     const missing = this.#missing;
     this.#missing = false;
-    this.#filling = true;
-    this.#again = false;
+    this.#busy = true;
+    this.#next = undefined;
     let history: BrokerHistory;
     try {
-      history = await this.#read({ since: this.#at as Position, first: PAGE });
+      history = await this.#ask(work);
     } catch {
-      return; // nobody needs it any more
+      return; // the reader has ended
     }
     if (this.#ended) return;
-    if (missing || !this.#mayCome(history)) this.#take(history);
-    this.#settle();
+    if (history.replaced) this.#lose(history.position);
+    else if (missing || !this.#mayArrive(history)) this.#take(history, work);
+    this.#settle(true);
   }
 
-  /** Whether what is missing from history may be on its way; looks again later. */
-  #mayCome({ complete, position }: BrokerHistory): boolean {
+  async #ask(work: Work): Promise<BrokerHistory> {
+    const query = { since: this.#at as Position, first: work === "verify" ? 1 : PAGE };
+    const deadline = performance.now() + DOUBT_MS;
+    for (;;) {
+      const history = await this.#read(query);
+      if (!history.replaced || this.#ended || performance.now() > deadline) return history;
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
+  }
+
+  /** Whether what history lacks may be on its way; looks again later. */
+  #mayArrive({ complete, position }: BrokerHistory): boolean {
     const { epoch, offset } = this.#at as Position;
     if (complete || position.epoch !== epoch || position.offset <= offset) return false;
-    this.#stopAwaiting(); // what is awaited now comes later
-    this.#awaited = { position, timer: unref(setTimeout(() => this.#late(), WAY_MS)) };
+    this.#stopAwaiting();
+    this.#awaited = { position, timer: unref(setTimeout(() => this.#late(), ARRIVAL_MS)) };
     return true;
   }
 
-  /** Whether something up to there is awaited, and has not come yet. */
-  #isAwaited({ epoch, offset }: Position): boolean {
-    const { position } = this.#awaited ?? {};
+  /** The position at an offset, if it is awaited and has not come yet. */
+  #awaitedAt(offset: number): Position | undefined {
     const at = this.#at as Position;
-    return position?.epoch === epoch && position.offset === offset && offset > at.offset;
+    const { position } = this.#awaited ?? {};
+    const isAwaited = position?.epoch === at.epoch && position.offset === offset &&
+      offset > at.offset;
+    return isAwaited ? position : undefined;
   }
 
   #late(): void {
     const { epoch, offset } = this.#awaited?.position as Position;
     this.#awaited = undefined;
     const at = this.#at as Position;
-    if (at.epoch === epoch && at.offset >= offset) return;
-    if (this.#filling) this.#again = this.#missing = true;
-    else this.#fillHole();
+    if (at.epoch !== epoch || at.offset < offset) this.#fillHole();
   }
 
   #stopAwaiting(): void {
@@ -165,11 +201,11 @@ export class TopicReader {
     this.#awaited = undefined;
   }
 
-  #take({ complete, events, position }: BrokerHistory): void {
+  #take({ complete, events, position, reached }: BrokerHistory, work: Work): void {
     if (!complete) return this.#lose(position);
-    const last = events[PAGE - 1]?.position;
-    this.#at = last ?? position;
-    if (last !== undefined) this.#again = true;
+    if (work === "verify") return;
+    this.#at = reached;
+    if (reached.offset < position.offset) this.#next = "read";
     for (const event of events) {
       if (!this.#ended) this.#sink.event(event);
     }
@@ -181,19 +217,36 @@ export class TopicReader {
     this.#sink.gap(position);
   }
 
-  /** Goes on with what has waited, and is live again where nothing is missing. */
-  #settle(): void {
-    const waiting = this.#waiting;
-    this.#forget();
+  /**
+   * Goes on with the events that have waited, and is live again if nothing is missing.
+   *
+   * @param verifies Whether events that lie before the last one are a reason to look for that again.
+   */
+  #settle(verifies: boolean): void {
+    const waiting = this.#waiting ?? [];
+    this.#dropWaiting();
+    let hasOld = false;
     for (const live of waiting) {
       if (this.#ended) return;
       if (!this.#advance(live)) {
-        this.#again = this.#missing = true;
+        this.#next = "read";
+        this.#missing = true;
         break;
       }
+      hasOld ||= this.#isOld(live);
     }
     if (this.#ended) return;
-    if (this.#again) void this.#fill();
-    else this.#filling = false;
+    if (hasOld && verifies) this.#next ??= "verify";
+    if (this.#next !== undefined) void this.#work(this.#next);
+    else this.#busy = false;
   }
+}
+
+/** Whether two places of one epoch hold the same event, as far as both say which. */
+function isSame(
+  one: { readonly offset: number; readonly id?: string },
+  other: { readonly offset: number; readonly id?: string },
+): boolean {
+  return one.offset === other.offset &&
+    (one.id === undefined || other.id === undefined || one.id === other.id);
 }

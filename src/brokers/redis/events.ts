@@ -1,0 +1,91 @@
+/**
+ * What Redis says of events, as the broker understands it.
+ *
+ * @module
+ */
+
+import type { BrokerEvent, BrokerHistory, HistoryQuery, Position } from "../broker.ts";
+import type { LiveEvent } from "../remote/topic_reader.ts";
+
+/** What the script `READ` returns. */
+export type ReadReply = [
+  epoch: string,
+  offset: string,
+  id: string,
+  entries: [id: string, fields: string[]][],
+];
+
+/** An event's place within its epoch. */
+interface Place {
+  readonly offset: number;
+  readonly id: string;
+}
+
+/** A random id for an event, which tells it from another with the same offset. */
+export function newId(): string {
+  return Math.random().toString(36).slice(2, 10) || "0";
+}
+
+/** Reads a message of a topic's channel; `undefined` if the script `PUBLISH` did not send it. */
+export function liveEvent(message: string): LiveEvent | undefined {
+  const [, epoch = "", place, previous = "", data = ""] =
+    /^(\S+) (\d+\.\w+) (\d+\.\w+) (.*)$/s.exec(message) ?? [];
+  if (place === undefined) return undefined;
+  const event = eventOf(epoch, placeOf(place), data);
+  return { position: event.position, previous: placeOf(previous), event };
+}
+
+/** Reads what `READ` returned for a query, in the order that was asked for. */
+export function historyOf(
+  [epoch, lastOffset, id, entries]: ReadReply,
+  { since, first = Infinity }: HistoryQuery,
+  order: "oldest" | "newest",
+): BrokerHistory {
+  if (order === "newest") entries.reverse();
+  const position = { epoch, offset: Number(lastOffset), id };
+  const events = entries.map(([entry, [, , , own = "", , data = ""]]) =>
+    eventOf(epoch, { offset: Number(entry.slice(0, -2)), id: own }, data)
+  );
+  const given = events.slice(0, first);
+  const isEnd = given.length === events.length && (order === "newest" || events.length < first);
+  const last = given.at(-1)?.position;
+  // Each event names the one before it.
+  const [oldest] = entries;
+  const previous = oldest === undefined ? position : placeOf(oldest[1][1] ?? "");
+  const isKnown = since?.epoch === epoch;
+  return {
+    events: given,
+    position,
+    reached: isEnd || last === undefined ? position : last,
+    complete: since === undefined || (isKnown && follows(since, previous, events[0]?.position)),
+    replaced: isKnown && isReplaced(since, previous, position),
+  };
+}
+
+/** Whether the first event that was read comes right after a position. */
+function follows(since: Position, previous: Place, first: Position | undefined): boolean {
+  if (since.nextId !== undefined) {
+    return first?.offset === since.offset + 1 && first.id === since.nextId;
+  }
+  return since.offset === previous.offset && since.id === previous.id;
+}
+
+/**
+ * Whether the event at a position is certainly not in the topic: another has its offset, or the topic
+ * ends before it, or the event that was read names an older one as the one before it.
+ */
+function isReplaced({ id, offset }: Position, previous: Place, last: Place): boolean {
+  if (id === undefined) return false;
+  if (offset > last.offset) return true;
+  return previous.offset === offset ? previous.id !== id : previous.offset < offset;
+}
+
+/** An offset is a time in microseconds. */
+function eventOf(epoch: string, { offset, id }: Place, data: string): BrokerEvent {
+  return { position: { epoch, offset, id }, data, at: Math.floor(offset / 1000) };
+}
+
+function placeOf(text: string): Place {
+  const [offset = "", id = ""] = text.split(".");
+  return { offset: Number(offset), id };
+}
