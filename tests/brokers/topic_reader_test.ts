@@ -14,7 +14,6 @@ class Past {
   epoch = EPOCH;
   oldest = 1;
   last = 0;
-  replaced = false;
   readonly asked: HistoryQuery[] = [];
   /** Where reading waits. */
   door: Promise<void> | undefined;
@@ -28,11 +27,12 @@ class Past {
     for (let n = Math.max(from + 1, this.oldest); n <= this.last && events.length < first; n++) {
       events.push(eventOf(this.epoch, n));
     }
-    const complete = !this.replaced && since?.epoch === this.epoch && from >= this.oldest - 1 &&
+    const replaced = since?.epoch === this.epoch && from > this.last;
+    const complete = since?.epoch === this.epoch && from >= this.oldest - 1 &&
       from <= this.last;
     const position = { epoch: this.epoch, offset: this.last };
     const reached = events.at(-1)?.position ?? position;
-    return { events, complete, position, reached, replaced: this.replaced };
+    return { events, complete, position, reached, replaced };
   };
 }
 
@@ -120,17 +120,15 @@ test("TopicReader asks again before it believes that the store has lost what it 
   const { reader, heard } = await newReader(past);
   for (const n of [1, 2, 3]) reader.take(live(n));
   past.last = 2; // a server that has not caught up answers
-  past.replaced = true;
   reader.check();
   await until(() => past.asked.length === 2);
-  [past.last, past.replaced] = [4, false];
+  past.last = 4;
   await until(() => heard.events.length === 4);
   assertEquals([heard.data, heard.gaps], [[1, 2, 3, 4], []]);
   // It goes back once the store keeps saying so.
-  [past.last, past.replaced] = [2, true];
+  past.last = 2;
   reader.check();
   await until(() => heard.gaps.length === 1);
-  past.replaced = false;
   reader.take(live(3));
   assertEquals([heard.data.at(-1), heard.gaps], [3, [{ epoch: EPOCH, offset: 2 }]]);
 });

@@ -156,17 +156,23 @@ export class TopicReader {
       return; // the reader has ended
     }
     if (this.#ended) return;
-    if (history.replaced) this.#lose(history.position);
-    else if (missing || !this.#mayArrive(history)) this.#take(history, work);
+    if (history.replaced) {
+      this.#lose(history.position);
+      this.#next = "read"; // time has passed since
+    } else if (missing || !this.#mayArrive(history)) this.#take(history, work);
     this.#settle(true);
   }
 
   async #ask(work: Work): Promise<BrokerHistory> {
     const query = { since: this.#at as Position, first: work === "verify" ? 1 : PAGE };
     const deadline = performance.now() + DOUBT_MS;
+    let doubtful: BrokerHistory | undefined;
     for (;;) {
       const history = await this.#read(query);
-      if (!history.replaced || this.#ended || performance.now() > deadline) return history;
+      if (!history.replaced || this.#ended) return history;
+      // What came after the first such answer need not be lost too.
+      doubtful ??= history;
+      if (performance.now() > deadline) return doubtful;
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
     }
   }
