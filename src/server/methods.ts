@@ -248,7 +248,13 @@ function handlerOf({ handler, names, params, result }: MethodEntry): Invoke {
   if (result !== undefined) invoke = withResult(invoke, result);
   if (params !== undefined) invoke = withParams(invoke, params);
   const order = names ?? (params && propertyNames(params));
-  return order === undefined ? invoke : withNames(invoke, order);
+  if (order !== undefined) return withNames(invoke, order);
+  return params === undefined ? invoke : withoutNull(invoke);
+}
+
+/** Some clients send `null` for no params. Only a method without a declaration may see it, as a scalar. */
+function withoutNull(invoke: Invoke): Invoke {
+  return (params, request) => invoke(params === null ? undefined : params, request);
 }
 
 function withNames(invoke: Invoke, names: readonly string[]): Invoke {
@@ -282,7 +288,7 @@ function withResult(invoke: Invoke, schema: Schema): Invoke {
 }
 
 function toNamed(params: unknown, names: readonly string[]): unknown {
-  if (params === undefined) return {};
+  if (params === undefined || params === null) return {};
   if (typeof params === "object" && !Array.isArray(params)) return params;
   // If the method accepts scalars, a scalar is the first param.
   const values = Array.isArray(params) ? params : [params];
