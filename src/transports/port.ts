@@ -9,7 +9,7 @@ import { textOf } from "../core/channel.ts";
 import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { listen } from "./port_events.ts";
-import type { ExtensionPort, NodePort, Port, StandardPort } from "./port_events.ts";
+import type { NodePort, Port, StandardPort } from "./port_events.ts";
 
 export type { ExtensionPort, NodePort, Port, StandardPort } from "./port_events.ts";
 export type { Channel, Outgoing, Receiver } from "../core/channel.ts";
