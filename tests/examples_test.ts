@@ -343,7 +343,12 @@ for (const name of ["deno", "bun", "node"] as const) {
 test("every example says what it does and how to run it, and is run by a test", async () => {
   // It needs JSR, which not every machine that runs the tests can reach.
   const untested = ["std_log.ts"];
-  const suites = ["examples_test.ts", "page_test.ts", "runtimes/mount_test.ts"];
+  const suites = [
+    "examples_test.ts",
+    "page_test.ts",
+    "runtimes/mount_test.ts",
+    "transports/mcp_test.ts",
+  ];
   const tests = await Promise.all(
     suites.map((file) => readFile(join(root, "tests", file), "utf8")),
   );

@@ -1,0 +1,63 @@
+/**
+ * The official SDK of the Model Context Protocol as the client of examples/mcp_server.ts.
+ */
+import { assertEquals, assertRejects } from "@std/assert";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { needs } from "../helpers/needs.ts";
+import { freePort } from "../helpers/ports.ts";
+import { runtime } from "../helpers/runtimes.ts";
+import { spawnServer } from "../helpers/spawn_server.ts";
+
+const cwd = fileURLToPath(new URL("../..", import.meta.url));
+const EXAMPLE = "examples/mcp_server.ts";
+
+async function exercise(client: Client): Promise<void> {
+  assertEquals(client.getServerVersion()?.name, "calculator");
+  await client.ping();
+  const { tools } = await client.listTools();
+  assertEquals(tools.map(({ name }: { name: string }) => name), ["add"]);
+  const { content } = await client.callTool({ name: "add", arguments: { a: 1, b: 2 } });
+  assertEquals(content, [{ type: "text", text: "3" }]);
+  await assertRejects(() => client.callTool({ name: "none", arguments: {} }), Error, "-32602");
+}
+
+for (const name of ["deno", "bun", "node"] as const) {
+  const needed = await needs(name);
+
+  test(
+    `${name}: the SDK of MCP uses examples/mcp_server.ts over standard input and output`,
+    needed,
+    async () => {
+      const [command, ...flags] = (await runtime(name)).command;
+      const client = new Client({ name: "test", version: "1.0.0" });
+      const env = process.env as Record<string, string>;
+      await client.connect(
+        new StdioClientTransport({ command, args: [...flags, EXAMPLE], cwd, env }),
+      );
+      await exercise(client);
+      await client.close();
+    },
+  );
+
+  test(
+    `${name}: the SDK of MCP uses examples/mcp_server.ts over Streamable HTTP`,
+    needed,
+    async () => {
+      const PORT = String(await freePort());
+      const server = await spawnServer(name, EXAMPLE, ["--http"], { PORT });
+      try {
+        const client = new Client({ name: "test", version: "1.0.0" });
+        await client.connect(new StreamableHTTPClientTransport(new URL("/mcp", server.url)));
+        await exercise(client);
+        await client.close();
+      } finally {
+        await server.stop();
+      }
+    },
+  );
+}
