@@ -51,7 +51,8 @@ export type { TopicReadOptions } from "./json_rpc_client.ts";
 export type { ReadOptions } from "./event_queue.ts";
 export type { ClientLimits, ClientOptions, ClientTarget, ReconnectOptions } from "./options.ts";
 export type { ConnectionState } from "./reconnect.ts";
-export type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
+export type { EventInfo, SubscribeOptions } from "./topic_subscription.ts";
+export type { Subscription } from "./topic_subscriptions.ts";
 
 /**
  * Makes a client and waits until it is connected.

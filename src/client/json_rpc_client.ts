@@ -33,7 +33,8 @@ import { ReconnectingConnection } from "./reconnect.ts";
 import type { ConnectionState, ReconnectingConnectionEvents } from "./reconnect.ts";
 import { remoteProxy } from "./remote.ts";
 import { TopicSubscriptions } from "./topic_subscriptions.ts";
-import type { SubscribeOptions, Subscription } from "./topic_subscriptions.ts";
+import type { EventInfo, SubscribeOptions } from "./topic_subscription.ts";
+import type { Subscription } from "./topic_subscriptions.ts";
 import { toTransport } from "./transport.ts";
 
 /** Options of {@linkcode JsonRpcClient.topic}. */
@@ -218,19 +219,20 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * share one subscription on the server.
    *
    * @param topic The topic's name.
-   * @param handler Called with the data of each event.
-   * @param options Whether to fetch missed events, and what to do if that is not possible.
+   * @param handler Called with the data of each event, and with what else is known of the event.
+   * @param options Whether to fetch kept and missed events, and what to do if that is not possible.
    * @returns The subscription, with which to end it. Rejects with {@linkcode RpcInvalidParamsError} if
    * the server does not have the topic, or not for this client.
    *
    * @example
    * ```ts ignore
    * await client.subscribe("prices", show, { recover: true, onGap: () => loadAll() });
+   * await client.subscribe("chat", (line, { time }) => print(line, time), { last: 50 });
    * ```
    */
   subscribe<Name extends NameOf<A["topics"]>>(
     topic: Name,
-    handler: (data: A["topics"][Name]) => unknown,
+    handler: (data: A["topics"][Name], info: EventInfo) => unknown,
     options: SubscribeOptions = {},
   ): Promise<Subscription> {
     return this.#subscriptions.add(topic, { ...options, handle: handler });

@@ -7,9 +7,10 @@
 import type { Method } from "../core/dispatcher.ts";
 import { mayRetry } from "../core/pending_calls.ts";
 import type { CallRequest } from "../core/pending_calls.ts";
-import { describeError, RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
+import { RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
-import { runSafely } from "../util/maybe_promise.ts";
+import { TopicSubscription } from "./topic_subscription.ts";
+import type { Listener, TopicMessage } from "./topic_subscription.ts";
 
 /** The subscription of one handler to a topic. */
 export interface Subscription {
@@ -23,34 +24,6 @@ export interface Subscription {
   unsubscribe(): Promise<void>;
   /** The same as {@linkcode Subscription.unsubscribe}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Options of {@linkcode JsonRpcClient.subscribe}. */
-export interface SubscribeOptions {
-  /**
-   * Whether the client fetches the events that it missed while it was not connected, as far as the
-   * server has kept them.
-   *
-   * @default {false}
-   */
-  readonly recover?: boolean | undefined;
-  /**
-   * Called, with `recover`, if events were missed that the server no longer has: load the whole again.
-   */
-  readonly onGap?: ((gap: { readonly topic: string }) => unknown) | undefined;
-  /**
-   * Called if the subscription has ended although the program did not end it: the server has removed
-   * the topic, has refused it after a reconnect, or has closed the connection for good.
-   */
-  readonly onError?: ((error: Error) => unknown) | undefined;
-}
-
-/** One handler of a topic. */
-export interface Listener extends SubscribeOptions {
-  /** Called with the data of each event. */
-  readonly handle: (data: never) => unknown;
-  /** Called if the topic ends, without an error if the program ended it. */
-  readonly ended?: (error?: Error) => void;
 }
 
 /** What the topics of a client are made of. */
@@ -68,28 +41,16 @@ export interface TopicSubscriptionsOptions {
 /** Makes a call to the server: on the session of now, or as soon as there is one. */
 export type CallServer = (request: CallRequest) => Promise<unknown>;
 
-/** One topic that the client is subscribed to, or is about to be. */
-interface TopicSubscription {
-  // Records instead of functions, since a program may subscribe one function twice.
-  readonly listeners: Set<Listener>;
-  readonly method: Method;
-  ready: Promise<unknown> | undefined;
-  /** Whether the server has granted it. */
-  live: boolean;
-  recover: boolean;
-  /** With `recover`: the position of the last event. */
-  position: unknown;
-  /** Positions of the last events, to recognize one that the server sends twice. */
-  readonly seen: Set<unknown>;
-}
-
-type TopicEntry = readonly [topic: string, subscription: TopicSubscription];
-
 /** The topics that a client is subscribed to. */
 export class TopicSubscriptions {
   readonly #topics = new Map<string, TopicSubscription>();
   readonly #options: TopicSubscriptionsOptions;
-  readonly #message: Method = { invoke: (params) => this.#recoverable(params) };
+  readonly #message: Method = {
+    invoke: (params) => {
+      const message = (params ?? {}) as TopicMessage;
+      this.#topics.get(message.topic as string)?.message(message);
+    },
+  };
 
   /** @param options What they are made of. */
   constructor(options: TopicSubscriptionsOptions) {
@@ -107,7 +68,7 @@ export class TopicSubscriptions {
     if (name === REMOVED) {
       return {
         invoke: (params, request) => {
-          this.#lost(((params ?? {}) as Recoverable).topic as string);
+          this.#lost(((params ?? {}) as TopicMessage).topic as string);
           return own?.invoke(params, request);
         },
       };
@@ -124,12 +85,18 @@ export class TopicSubscriptions {
    * topic for this client.
    */
   async add(topic: string, options: Listener): Promise<Subscription> {
+    const { last = 0 } = options;
+    if (!(Number.isSafeInteger(last) && last >= 0)) {
+      throw new RangeError(`Expected \`last\` to be a whole number from 0, got \`${last}\``);
+    }
     const subscription = this.#get(topic);
-    const listener = { ...options };
+    // Others have the topic already: the kept events are then for this handler alone.
+    const isLate = last > 0 && subscription.listeners.size > 0;
+    const listener: Listener = { ...options, waits: isLate };
     subscription.listeners.add(listener);
-    if (listener.recover && !subscription.recover) {
+    if (isLate || ((listener.recover || last > 0) && !subscription.recover)) {
       subscription.recover = true;
-      subscription.ready = undefined; // with `recover` it is another request
+      subscription.ready = undefined; // with `recover` or `last` it is another request
     }
     // The topic may have been unsubscribed and subscribed to again: then it is not ours to end.
     const isLast = (): boolean =>
@@ -137,7 +104,9 @@ export class TopicSubscriptions {
       this.#topics.get(topic) === subscription;
     try {
       await (subscription.ready ??= this.#options.call({
-        ...this.#request([[topic, subscription]], subscription.recover),
+        ...(isLate
+          ? this.#lateRequest(subscription, listener)
+          : this.#request([subscription], subscription.recover)),
         ...RESENT,
       }));
       if (!subscription.live) throw notGranted(topic);
@@ -161,7 +130,7 @@ export class TopicSubscriptions {
   async remove(topic: string): Promise<void> {
     const subscription = this.#topics.get(topic);
     this.#topics.delete(topic);
-    this.#end(topic, subscription);
+    subscription?.end();
     // Without a session the server has no subscription to end.
     if (subscription === undefined || (subscription.live && !this.#options.isOpen())) return;
     await this.#options.call({ method: "unsubscribe", params: [topic], ...RESENT });
@@ -174,16 +143,17 @@ export class TopicSubscriptions {
    * @returns The topics that the server has granted again.
    */
   async restore(call: CallServer): Promise<string[]> {
+    for (const subscription of this.#topics.values()) subscription.interrupt();
     const restored = await Promise.all([false, true].map(async (recover) => {
-      const entries = [...this.#topics].filter(([_topic, { live, recover: recovers }]) =>
+      const subscriptions = [...this.#topics.values()].filter(({ live, recover: recovers }) =>
         live && recovers === recover
       );
-      const topics = entries.map(([topic]) => topic);
+      const topics = subscriptions.map(({ topic }) => topic);
       if (topics.length === 0) return [];
       try {
         // The call ends with its session, and the next session tries again.
         await call({
-          ...this.#request(entries, recover),
+          ...this.#request(subscriptions, recover),
           connectionOnly: true,
           options: { timeoutMs: 0 },
         });
@@ -203,103 +173,74 @@ export class TopicSubscriptions {
    * @param byServer Whether it was not the program that closed it: handlers then get the error too.
    */
   clear(error: Error, byServer: boolean): void {
-    const topics = [...this.#topics];
+    const subscriptions = [...this.#topics.values()];
     this.#topics.clear();
-    for (const [topic, subscription] of topics) this.#end(topic, subscription, error, byServer);
+    for (const subscription of subscriptions) subscription.end(error, byServer);
   }
 
   #get(topic: string): TopicSubscription {
     let subscription = this.#topics.get(topic);
     if (subscription === undefined) {
-      const listeners: TopicSubscription["listeners"] = new Set();
-      subscription = {
-        listeners,
-        method: { invoke: (data) => this.#deliver(topic, listeners, data) },
-        ready: undefined,
-        live: false,
-        recover: false,
-        position: undefined,
-        seen: new Set(),
-      };
+      subscription = new TopicSubscription(topic, this.#options.logger);
       this.#topics.set(topic, subscription);
     }
     return subscription;
   }
 
-  #request(entries: readonly TopicEntry[], recover: boolean): CallRequest {
-    const topics = entries.map(([topic]) => topic);
+  // What is asked for is noted here: a topic may have ended or begun again when the answer comes.
+  #request(subscriptions: readonly TopicSubscription[], recover: boolean): CallRequest {
+    const topics = subscriptions.map(({ topic }) => topic);
     const method = "subscribe";
     if (!recover) {
-      return { method, params: topics, onResult: (answer) => this.#granted(entries, answer) };
+      return { method, params: topics, onResult: (answer) => this.#granted(subscriptions, answer) };
     }
-    const since = new Map(
-      entries.flatMap(([topic, { position }]) =>
-        position === undefined ? [] : [[topic, position] as const]
-      ),
-    );
-    const params = { topics, recover, ...since.size > 0 && { since: Object.fromEntries(since) } };
-    return { method, params, onResult: (answer) => this.#recovered(entries, answer, since) };
+    const since = record(subscriptions, ({ position }) => position);
+    const last = record(subscriptions, ({ last }) => last || undefined);
+    return {
+      method,
+      params: { topics, recover, since, last },
+      onResult: (answer) => this.#recovered(subscriptions, answer, since ?? {}),
+    };
   }
 
-  // The entries as they were when the request was made: a topic may have ended or begun since.
-  #granted(entries: readonly TopicEntry[], subscriptions: unknown): void {
-    for (const [topic, subscription] of entries) {
-      const granted = Array.isArray(subscriptions) && subscriptions.includes(topic);
-      const lost = subscription.live && !granted && this.#topics.get(topic) === subscription;
+  /** Asks for kept events for one handler. The server goes on for the others where it stands. */
+  #lateRequest(subscription: TopicSubscription, listener: Listener): CallRequest {
+    const { topic } = subscription;
+    return {
+      method: "subscribe",
+      params: { topics: [topic], recover: true, last: { [topic]: listener.last } },
+      onResult: (answer) => {
+        const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
+        this.#granted([subscription], subscriptions);
+        subscription.joined(listener, positions?.[topic], recovered?.[topic] !== false);
+      },
+    };
+  }
+
+  #granted(subscriptions: readonly TopicSubscription[], answer: unknown): void {
+    for (const subscription of subscriptions) {
+      const { topic, live } = subscription;
+      const granted = Array.isArray(answer) && answer.includes(topic);
       subscription.live = granted;
-      if (lost) this.#lost(topic);
+      if (live && !granted && this.#topics.get(topic) === subscription) this.#lost(topic);
     }
   }
 
   #recovered(
-    entries: readonly TopicEntry[],
+    subscriptions: readonly TopicSubscription[],
     answer: unknown,
-    since: ReadonlyMap<string, unknown>,
+    since: Readonly<Record<string, unknown>>,
   ): void {
-    const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
-    this.#granted(entries, subscriptions);
-    for (const [topic, subscription] of entries) {
+    const { subscriptions: granted, positions, recovered } = (answer ?? {}) as Recovery;
+    this.#granted(subscriptions, granted);
+    for (const subscription of subscriptions) {
+      const { topic, live } = subscription;
+      const wasThere = Object.hasOwn(since, topic);
       // The events that the server recovers follow this answer, and move the position themselves.
-      if (!subscription.live || (since.has(topic) && recovered?.[topic] === true)) continue;
-      moveTo(subscription, positions?.[topic]);
-      if (since.has(topic)) this.#gap(topic, subscription);
+      if (!live || (wasThere && recovered?.[topic] === true)) continue;
+      subscription.moveTo(positions?.[topic]);
+      if (wasThere) subscription.tellGap();
     }
-  }
-
-  #recoverable(params: unknown): void {
-    const { topic, position, data, gap } = (params ?? {}) as Recoverable;
-    const subscription = this.#topics.get(topic as string);
-    if (subscription === undefined) return;
-    if (gap === true) {
-      moveTo(subscription, position);
-      return this.#gap(topic as string, subscription);
-    }
-    const { seen, listeners } = subscription;
-    if (seen.has(position)) return;
-    subscription.position = position;
-    seen.add(position);
-    if (seen.size > MAX_SEEN) {
-      const [oldest] = seen;
-      seen.delete(oldest);
-    }
-    this.#deliver(topic as string, listeners, data);
-  }
-
-  #gap(topic: string, { listeners }: TopicSubscription): void {
-    for (const { onGap } of [...listeners]) this.#run(topic, () => onGap?.({ topic }));
-  }
-
-  #deliver(topic: string, listeners: ReadonlySet<Listener>, data: unknown): void {
-    // A copy, since a handler may subscribe another one, which must not get this event.
-    for (const listener of [...listeners]) {
-      if (listeners.has(listener)) this.#run(topic, () => listener.handle(data as never));
-    }
-  }
-
-  #run(topic: string, handler: () => unknown): void {
-    runSafely(handler, (error) => {
-      this.#options.logger.error(`A handler of topic "${topic}" failed: ${describeError(error)}`);
-    });
   }
 
   #notRestored(topics: readonly string[], error: Error): void {
@@ -312,28 +253,19 @@ export class TopicSubscriptions {
     if (!this.#topics.delete(topic)) return;
     const { logger, lost } = this.#options;
     logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
-    this.#end(topic, subscription, error, true);
+    subscription?.end(error, true);
     lost(topic, error);
-  }
-
-  #end(
-    topic: string,
-    subscription: TopicSubscription | undefined,
-    error?: Error,
-    isTold = false,
-  ): void {
-    for (const { ended, onError } of [...subscription?.listeners ?? []]) {
-      ended?.(error);
-      if (error && isTold) this.#run(topic, () => onError?.(error));
-    }
   }
 }
 
-/** Sets the position without an event, so that events before it do not count as seen. */
-function moveTo(subscription: TopicSubscription, position: unknown): void {
-  subscription.position = position;
-  subscription.seen.clear();
-  subscription.seen.add(position);
+/** What topics have, by their names; `undefined` if none has it. */
+function record(
+  subscriptions: readonly TopicSubscription[],
+  of: (subscription: TopicSubscription) => unknown,
+): Record<string, unknown> | undefined {
+  const entries = subscriptions.map((each) => [each.topic, of(each)])
+    .filter(([, value]) => value !== undefined);
+  return entries.length > 0 ? Object.fromEntries(entries) : undefined;
 }
 
 function notGranted(topic: string): RpcInvalidParamsError {
@@ -349,19 +281,9 @@ interface Recovery {
   readonly recovered?: Readonly<Record<string, unknown>>;
 }
 
-/** The params of the notifications below. */
-interface Recoverable {
-  readonly topic?: unknown;
-  readonly position?: unknown;
-  readonly data?: unknown;
-  readonly gap?: unknown;
-}
-
 // The notification that carries an event with its position.
 const MESSAGE = "rpc.message";
 // The notification that a topic has ended.
 const REMOVED = "rpc.removed";
-// How many positions of a topic are remembered.
-const MAX_SEEN = 1024;
 // To subscribe or unsubscribe twice does no harm, so the calls may be sent again.
 const RESENT = { options: { idempotent: true } } as const;

@@ -2,44 +2,46 @@
  * Symbol keys of members that are internal to this package. Handlers get the same objects. If these
  * members had plain names, a handler could send text that is no JSON-RPC, or answer a call twice.
  *
+ * They are marked as pure, so that a bundle of the client leaves out those that only a server has.
+ *
  * @module
  */
 
 /** Connection: sends a text that is encoded already. */
-export const SEND: unique symbol = Symbol("send");
+export const SEND: unique symbol = /* @__PURE__ */ Symbol("send");
 /** Connection: starts to watch whether the peer leaves. */
-export const WATCH: unique symbol = Symbol("watch");
+export const WATCH: unique symbol = /* @__PURE__ */ Symbol("watch");
 /** Connection with topics: the topics that it is subscribed to, as a set that can be changed. */
-export const TOPICS: unique symbol = Symbol("topics");
+export const TOPICS: unique symbol = /* @__PURE__ */ Symbol("topics");
 /** Connection with topics: removes one topic. */
-export const REMOVE_TOPIC: unique symbol = Symbol("remove topic");
+export const REMOVE_TOPIC: unique symbol = /* @__PURE__ */ Symbol("remove topic");
 /** Connection with topics: counts events that were dropped. */
-export const COUNT_DROPPED: unique symbol = Symbol("count dropped");
+export const COUNT_DROPPED: unique symbol = /* @__PURE__ */ Symbol("count dropped");
 /** Request: aborts its signal. */
-export const ABORT: unique symbol = Symbol("abort");
+export const ABORT: unique symbol = /* @__PURE__ */ Symbol("abort");
 /** Request: hands the answer to its sink. */
-export const SETTLE: unique symbol = Symbol("settle");
+export const SETTLE: unique symbol = /* @__PURE__ */ Symbol("settle");
 /** Request: notes that the answer was sent. */
-export const ANSWERED: unique symbol = Symbol("answered");
+export const ANSWERED: unique symbol = /* @__PURE__ */ Symbol("answered");
 /** Request: runs a function once the answer was sent. */
-export const AFTER_ANSWER: unique symbol = Symbol("after answer");
+export const AFTER_ANSWER: unique symbol = /* @__PURE__ */ Symbol("after answer");
 /** Request: whether a function waits for {@linkcode ANSWERED}. */
-export const HAS_AFTER_ANSWER: unique symbol = Symbol("has after answer");
+export const HAS_AFTER_ANSWER: unique symbol = /* @__PURE__ */ Symbol("has after answer");
 /** Sink of answers, such as a connection: sends the answer to one message. */
-export const REPLY: unique symbol = Symbol("reply");
+export const REPLY: unique symbol = /* @__PURE__ */ Symbol("reply");
 /** Session of a client: starts to connect. */
-export const START: unique symbol = Symbol("start");
+export const START: unique symbol = /* @__PURE__ */ Symbol("start");
 /** Exchange over HTTP: handles its message. */
-export const RUN: unique symbol = Symbol("run");
+export const RUN: unique symbol = /* @__PURE__ */ Symbol("run");
 /** Exchange over HTTP: answers it because the server closes. */
-export const CANCEL: unique symbol = Symbol("cancel");
+export const CANCEL: unique symbol = /* @__PURE__ */ Symbol("cancel");
 /** Session: opens it. */
-export const OPEN: unique symbol = Symbol("open");
+export const OPEN: unique symbol = /* @__PURE__ */ Symbol("open");
 /** Session: the outgoing direction. */
-export const CHANNEL: unique symbol = Symbol("channel");
+export const CHANNEL: unique symbol = /* @__PURE__ */ Symbol("channel");
 /** Session: the server or client that it belongs to. */
-export const HOST: unique symbol = Symbol("host");
+export const HOST: unique symbol = /* @__PURE__ */ Symbol("host");
 /** Session: the calls that wait for answers of the other end. */
-export const PENDING: unique symbol = Symbol("pending");
+export const PENDING: unique symbol = /* @__PURE__ */ Symbol("pending");
 /** Session: what answers the messages of the other end. */
-export const DISPATCHER: unique symbol = Symbol("dispatcher");
+export const DISPATCHER: unique symbol = /* @__PURE__ */ Symbol("dispatcher");
