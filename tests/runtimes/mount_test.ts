@@ -5,8 +5,11 @@ import { compress } from "hono/compress";
 import { cors } from "hono/cors";
 import { etag } from "hono/etag";
 import { secureHeaders } from "hono/secure-headers";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { connect, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
+import { upgradeHandler } from "@x/jsonrpc/node";
 import { rawRequest } from "../helpers/raw_client.ts";
 import type { RawResponse } from "../helpers/raw_client.ts";
 import { serveHere } from "../helpers/server.ts";
@@ -41,6 +44,48 @@ for (const name of ["deno", "bun", "node"] as const) {
     },
   );
 }
+
+for (const app of ["express", "fastify", "koa", "http"]) {
+  for (const name of ["deno", "bun", "node"] as const) {
+    test(
+      `examples/${app}_mount.ts serves methods beside its own routes on ${name}, with all checks`,
+      await needs(name),
+      async () => {
+        const PORT = String(await freePort());
+        const server = await spawnServer(name, `examples/${app}_mount.ts`, [], { PORT });
+        try {
+          const home = await fetch(server.url);
+          assertEquals(await home.text(), "The RPC server is at /rpc");
+          await assertPong(`${server.url}/rpc`);
+          const headers = { origin: "https://evil.example" };
+          assertEquals((await upgrade(server.url, "/rpc", headers)).status, 403);
+          const foreign = await post(`${server.url}/rpc`, headers);
+          assertEquals(foreign.status, 403);
+          await foreign.body?.cancel();
+        } finally {
+          await server.stop();
+        }
+      },
+    );
+  }
+}
+
+test("upgradeHandler() leaves upgrades at other paths to other listeners", async () => {
+  const rpc = new JsonRpc().method("ping", () => "pong");
+  const server = createServer();
+  server.on("upgrade", upgradeHandler(rpc, { path: "/rpc" }));
+  server.on("upgrade", (request, socket) => {
+    if (request.url !== "/rpc?a=1") socket.end("HTTP/1.1 418 Teapot\r\nconnection: close\r\n\r\n");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  assertEquals((await upgrade(url, "/other")).status, 418);
+  const client = await connect(`${url.replace("http", "ws")}/rpc?a=1`);
+  assertEquals(await client.call("ping"), "pong");
+  await rpc.close();
+  await client.close();
+  await new Promise((resolve) => server.close(resolve));
+});
 
 test("a Hono app may replace the response to an upgrade", async () => {
   const layers: Record<string, MiddlewareHandler> = {
@@ -150,8 +195,8 @@ function upgrade(
   });
 }
 
-function post(url: string): Promise<Response> {
-  const headers = { "content-type": "application/json" };
+function post(url: string, more: Readonly<Record<string, string>> = {}): Promise<Response> {
+  const headers = { "content-type": "application/json", ...more };
   const body = JSON.stringify({ jsonrpc: "2.0", method: "ping", id: 1 });
   return fetch(url, { method: "POST", headers, body });
 }

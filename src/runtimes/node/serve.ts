@@ -15,6 +15,8 @@ import { isWebSocket } from "../upgrade_request.ts";
 import { nodeRuntime, NodeUpgrades } from "./upgrade.ts";
 import type { FetchApp } from "./upgrade.ts";
 
+export { requestHandler, upgradeHandler } from "./handlers.ts";
+export type { RequestListener, UpgradeHandlerOptions, UpgradeListener } from "./handlers.ts";
 export type { FetchApp } from "./upgrade.ts";
 
 /** Where a server listens, and how. */
