@@ -1,0 +1,104 @@
+/**
+ * The database of a Django site: the user's own access to it, the names of its tables, and SQL in its
+ * dialect.
+ *
+ * @module
+ */
+
+/** A row: values by the names of their columns. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * Runs one SQL statement.
+ *
+ * @param sql The statement, with placeholders for the params.
+ * @param params Strings, numbers and `null`; with PostgreSQL booleans, too.
+ * @returns The rows.
+ */
+export type Query = (
+  sql: string,
+  params: readonly (string | number | boolean | null)[],
+) => Iterable<unknown> | PromiseLike<Iterable<unknown>>;
+
+/** Which SQL a database understands. */
+export type Dialect = "sqlite" | "postgres" | "mysql";
+
+/** The names of Django's tables. */
+export interface DjangoTables {
+  /** Sessions. @default {"django_session"} */
+  readonly session?: string;
+  /** Users. @default {made from `userModel`: "auth_user"} */
+  readonly user?: string;
+  /** Which user has which permission. @default {"auth_user_user_permissions"} */
+  readonly userPermissions?: string;
+  /** Which user is in which group. @default {"auth_user_groups"} */
+  readonly userGroups?: string;
+  /** Which group has which permission. @default {"auth_group_permissions"} */
+  readonly groupPermissions?: string;
+  /** Permissions. @default {"auth_permission"} */
+  readonly permission?: string;
+  /** Models. @default {"django_content_type"} */
+  readonly contentType?: string;
+}
+
+/** A value of a statement. */
+export type Param = string | number | boolean | null;
+
+/** Runs statements. The text of a statement never contains a value. */
+export class Database {
+  readonly #query: Query;
+  readonly #dialect: Dialect;
+
+  /**
+   * @param query Runs one statement.
+   * @param dialect What the database understands.
+   */
+  constructor(query: Query, dialect: Dialect) {
+    this.#query = query;
+    this.#dialect = dialect;
+  }
+
+  /** Whether the database takes booleans; the others have 1 and 0. */
+  get hasBooleans(): boolean {
+    return this.#dialect === "postgres";
+  }
+
+  /**
+   * Runs a statement.
+   *
+   * @param sql The statement: identifiers in double quotes, a `?` for each param. It contains no other
+   * double quotes and question marks.
+   * @param params The values.
+   * @returns The rows. Rejects with what the query throws.
+   */
+  async run(sql: string, params: readonly Param[]): Promise<Row[]> {
+    const values = params.map((param) =>
+      typeof param === "boolean" && !this.hasBooleans ? Number(param) : param
+    );
+    return [...await this.#query(this.#translate(sql), values) as Iterable<Row>];
+  }
+
+  #translate(sql: string): string {
+    if (this.#dialect === "mysql") return sql.replaceAll('"', "`");
+    if (this.#dialect !== "postgres") return sql;
+    let count = 0;
+    return sql.replaceAll("?", () => `$${++count}`);
+  }
+}
+
+/**
+ * Puts an identifier in quotes.
+ *
+ * @param name The name of a table or column, from the program's own options.
+ * @returns The quoted name.
+ * @throws {TypeError} If it is not a plain name.
+ */
+export function identifier(name: string): string {
+  if (/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(name)) return `"${name}"`;
+  throw new TypeError(`Expected the name of a table or column, got ${JSON.stringify(name)}`);
+}
+
+/** Whether a column holds true, in whatever form the driver gives it. */
+export function isTrue(value: unknown): boolean {
+  return value === true || value === 1 || value === 1n;
+}
