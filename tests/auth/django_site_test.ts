@@ -1,94 +1,17 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import {
-  connect,
-  JsonRpc,
-  loginRequired,
-  permissionRequired,
-  RpcMethodNotFoundError,
-  userPassesTest,
-} from "@x/jsonrpc";
-import type { JsonRpcClient, StandardSocket } from "@x/jsonrpc";
+import { JsonRpc, RpcMethodNotFoundError } from "@x/jsonrpc";
 import { django } from "@x/jsonrpc/django";
-import type { DjangoOptions, DjangoUser } from "@x/jsonrpc/django";
-import { WebSocket as WsSocket } from "ws";
+import type { DjangoUser } from "@x/jsonrpc/django";
 import { until } from "../helpers/deferred.ts";
-import { needsDjango, SECRET_KEY, startDjango } from "../helpers/django.ts";
+import { needsDjango, SECRET_KEY, signLikeDjango } from "../helpers/django.ts";
 import type { DjangoSite } from "../helpers/django.ts";
+import { ending, siteAndServer, withSession } from "../helpers/django_server.ts";
 import { EventReader } from "../helpers/event_reader.ts";
-import { silentLog } from "../helpers/log.ts";
-import { within } from "../helpers/raw_client.ts";
-import { freePort } from "../helpers/ports.ts";
 import { serveHere } from "../helpers/server.ts";
 import type { LocalServer } from "../helpers/server.ts";
 
 const real = needsDjango();
-
-/** A site with users, and a server beside it that the site announces changes to. */
-async function siteAndServer(
-  settings: Readonly<Record<string, unknown>> = {},
-  options: Partial<DjangoOptions> = {},
-) {
-  const port = await freePort();
-  const site = await startDjango({ RPC_URL: `http://127.0.0.1:${port}/rpc`, ...settings });
-  const log = silentLog();
-  const rpc = new JsonRpc({ logger: log })
-    .use(django({ secretKey: SECRET_KEY, query: site.query, ...options }))
-    .method("whoami", (_params: unknown, { user }) => user)
-    .method("name", (_params: unknown, { user }) => user?.name ?? null)
-    .method("secret", { use: [loginRequired] }, () => 42)
-    .method("pin", { use: [permissionRequired("chatsite.change_message")] }, () => "pinned")
-    .method(
-      "staff",
-      { use: [userPassesTest((user: DjangoUser) => user.isStaff)] },
-      () => "staff only",
-    )
-    .topic("news", { guards: [loginRequired] })
-    .topic("pins", { guards: [permissionRequired("chatsite.change_message")] });
-  const server = await serveHere(rpc, port);
-  await site.python(USERS);
-  return {
-    site,
-    rpc,
-    log,
-    server,
-    async [Symbol.asyncDispose]() {
-      await server.stop();
-      await site[Symbol.asyncDispose]();
-    },
-  };
-}
-
-const USERS = `
-def permission(codename):
-    return Permission.objects.get(content_type__app_label="chatsite", codename=codename)
-ada = User.objects.create_user("ada", "ada@example.org", "ada")
-bob = User.objects.create_user("bob", password="bob", is_staff=True)
-root = User.objects.create_superuser("root", password="root")
-editors = Group.objects.create(name="editors")
-editors.permissions.add(permission("change_message"))
-ada.user_permissions.add(permission("add_message"))
-ada.groups.add(editors)
-`;
-
-/** A client with the session cookie, as a browser has it. */
-function withSession(url: string, session: string): Promise<JsonRpcClient> {
-  const headers = { cookie: `theme=dark; sessionid=${session}` };
-  const WebSocket = class extends WsSocket {
-    constructor(target: string, protocols?: string[]) {
-      super(target, protocols ?? [], { headers });
-    }
-  } as unknown as new (url: string, protocols?: string[]) => StandardSocket;
-  return connect(url, { headers, WebSocket, reconnect: false });
-}
-
-/** Resolves to the code that the connection is closed with. */
-function ending(client: JsonRpcClient): Promise<number> {
-  const end = new Promise<number>((resolve) => {
-    client.addEventListener("close", (event) => resolve((event as Event & { code: number }).code));
-  });
-  return within(end, "the end of the connection");
-}
 
 /** The name that the server knows a cookie by, over POST. */
 async function nameOf(server: LocalServer, session: string): Promise<unknown> {
@@ -390,3 +313,50 @@ client = Client(HTTP_HOST="localhost")
 client.cookies["sessionid"] = "${session}"
 client.post("/logout/")`);
 }
+
+// -- announcements --
+
+const CHANGED = '{"jsonrpc":"2.0","method":"django_changed","id":1}';
+
+test("for a caller without the key the method of announcements does not exist", real, async () => {
+  await using place = await siteAndServer();
+  const { site, server } = place;
+  await using ada = await withSession(server.ws, await site.login("ada"));
+  const post = async (authorization: string, body = CHANGED) => {
+    const headers = { "content-type": "application/json", authorization };
+    const response = await fetch(server.url, { method: "POST", headers, body });
+    const { error, result } = await response.json();
+    return error?.code ?? result;
+  };
+  const change = { user: "1" };
+  assertEquals(await post(`Django ${signLikeDjango(change, "x-jsonrpc.changed")}`), 1);
+  for (
+    const authorization of [
+      ...["", "Django", "Django x:y:z", "Bearer x"],
+      `Django ${signLikeDjango(change, "x-jsonrpc.changed", "another key")}`,
+      `Django ${signLikeDjango(change, "django.core.signing")}`,
+      `Django ${signLikeDjango({ user: 1 }, "x-jsonrpc.changed")}`,
+      `Django ${signLikeDjango([], "x-jsonrpc.changed")}x`,
+      `Django ${await site.python(OLD)}`,
+    ]
+  ) assertEquals(await post(authorization), -32601, authorization);
+  const listed = await ada.call("get_methods") as string[];
+  assertEquals(listed.includes("django_changed"), false);
+  await assertRejects(() => ada.call("django_changed"), RpcMethodNotFoundError);
+});
+
+const OLD = `
+from unittest import mock
+import time
+with mock.patch("time.time", return_value=time.time() - 61):
+    result = signing.dumps({"user": "1"}, salt="x-jsonrpc.changed")`;
+
+test("a session that is about to end is refused before Django has deleted it", real, async () => {
+  await using place = await siteAndServer();
+  const { site, server } = place;
+  const session = await site.login("ada");
+  const token = signLikeDjango({ ended: session }, "x-jsonrpc.changed");
+  const headers = { "content-type": "application/json", authorization: `Django ${token}` };
+  await (await fetch(server.url, { method: "POST", headers, body: CHANGED })).text();
+  assertEquals(await nameOf(server, session), null);
+});
