@@ -35,7 +35,7 @@ const rpc = new JsonRpc()
   .method(
     "say",
     { use: [permissionRequired("chatsite.add_message")] },
-    ({ text }: { text: string }, { user }) => {
+    ({ text }: { text: string }, { user }): number => {
       const author = (user as { name: string }).name;
       return rpc.publish("messages", { author, text: String(text) }).deliveries;
     },
