@@ -29,6 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...["auth", "brokers", "core", "protocol", "runtimes", "server/http", "topics", "util"],
   ],
   "server/http": ["server", "core", "protocol", "runtimes", "topics", "util"],
+  cli: ["client", "core", "protocol", "runtimes", "runtimes/node", "server", "transports", "util"],
   testing: ["client", "core", "protocol", "runtimes", "server", "transports", "util"],
 };
 

@@ -32,7 +32,8 @@ test("the manifest of the npm package is complete, and names no dependencies", o
   const { type, license, engines, dependencies, devDependencies, bin } = manifest;
   assertEquals([manifest.name, manifest.version], [name, version]);
   assertEquals([type, license, engines], ["module", "MIT", { node: ">=22" }]);
-  assertEquals([dependencies, devDependencies, bin], [undefined, undefined, undefined]);
+  assertEquals([dependencies, devDependencies], [undefined, undefined]);
+  assertEquals(bin, { jsonrpc: "src/cli/bin.js" });
   assertEquals(Object.keys(manifest.peerDependencies), PEERS);
   for (const peer of PEERS) assertEquals(manifest.peerDependenciesMeta[peer], { optional: true });
   assertEquals(Object.keys(manifest.exports), Object.keys(exports));
@@ -80,6 +81,8 @@ for (const major of [22, 24, 26]) {
       const said = await project.run(node, "consumer.ts");
       assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
       assertStringIncludes(said, "Cannot find package '@hono/node-server'");
+      const help = await project.run("npx", "jsonrpc", "--help");
+      assertStringIncludes(help, "Usage: jsonrpc COMMAND");
 
       await npmInstall(project, ...await peersOf(project));
       await project.write("consumer_brokers.ts", CONSUMER_BROKERS);

@@ -12,6 +12,7 @@ import process from "node:process";
 import { promisify } from "node:util";
 
 const root = new URL("../", import.meta.url);
+const PROGRAM = "src/cli/bin.js";
 
 interface Manifest {
   dependencies?: Record<string, string>;
@@ -49,6 +50,7 @@ async function finish(folder: string): Promise<void> {
   const manifestFile = join(folder, "package.json");
   const manifest = await finished(await readJson(manifestFile));
   await writeFile(manifestFile, JSON.stringify(manifest, undefined, 2) + "\n");
+  await addProgram(folder);
   for (const name of await readdir(folder, { recursive: true })) {
     if (name.endsWith(".d.ts")) await nameLib(join(folder, name));
   }
@@ -60,9 +62,15 @@ async function finished({ dependencies = {}, ...rest }: Manifest): Promise<Manif
   return {
     ...rest,
     ...{ description: "JSON-RPC 2.0 server and client for Deno, Bun and Node" },
-    ...{ engines: { node: ">=22" }, sideEffects: false },
+    ...{ engines: { node: ">=22" }, sideEffects: false, bin: { jsonrpc: PROGRAM } },
     ...{ peerDependencies: peers, peerDependenciesMeta: Object.fromEntries(optional) },
   };
+}
+
+/** Adds the program, which `deno pack` leaves out because no entry point imports it. It has no types. */
+async function addProgram(folder: string): Promise<void> {
+  const text = await readFile(new URL(PROGRAM.replace(".js", ".ts"), root), "utf8");
+  await writeFile(join(folder, PROGRAM), text.replaceAll('.ts";', '.js";'));
 }
 
 /** Names the lib of `Symbol.asyncDispose`, which projects for browsers lack. JSR forbids this line in the source. */

@@ -157,7 +157,7 @@ export class ClientConnection extends RpcSession implements Receiver {
     // Not at once: the transport must have its receiver before it is told to close.
     void Promise.resolve(this).then(this.#over ? undefined : this.#options.prepare).then(
       (prepared) => this.#begin(prepared),
-      (error) => this.#refuse("(prepare failed)", error),
+      (error) => this.#refuse(`(prepare failed: ${String(error)})`, error),
     );
     return this;
   }

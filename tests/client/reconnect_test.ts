@@ -443,7 +443,7 @@ test("client.connect() rejects when prepare fails", async () => {
   const { client, wires } = scripted({
     prepare: () => Promise.reject(new Error("wrong password")),
   });
-  const error = await assertRejects(() => client.connect(), RpcConnectionError, "prepare");
+  const error = await assertRejects(() => client.connect(), RpcConnectionError, "wrong password");
   assertStringIncludes((error.cause as Error).message, "wrong password");
   assertEquals([client.state, wires.length], ["idle", 1]);
 });

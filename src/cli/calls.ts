@@ -1,0 +1,127 @@
+/**
+ * The commands that ask once: call, notify, methods, topics, discover.
+ *
+ * @module
+ */
+
+import type { JsonRpcClient } from "../client/client.ts";
+import { RpcMethodNotFoundError } from "../protocol/errors.ts";
+import type { Arguments } from "./arguments.ts";
+import { UsageError } from "./errors.ts";
+import { parseParams } from "./params.ts";
+import { openClient } from "./target.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Calls a method and prints its result. */
+export async function call(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url, method, ...words] = required(args, "URL", "METHOD");
+  const params = parseParams(words);
+  await withClient(url, args, async (client) => {
+    const onProgress = (value: unknown) => terminal.note(`progress: ${JSON.stringify(value)}`);
+    terminal.value(await client.call(method, params, { timeoutMs: args.timeoutMs, onProgress }));
+  });
+}
+
+/** Sends a notification. */
+export async function notify(args: Arguments): Promise<void> {
+  const [url, method, ...words] = required(args, "URL", "METHOD");
+  const params = parseParams(words);
+  await withClient(url, args, (client) => {
+    client.notify(method, params);
+    return Promise.resolve();
+  });
+}
+
+/** Prints the methods that may be called, with their params and summaries. */
+export async function methods(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url] = required(args, "URL");
+  await withClient(url, args, async (client) => {
+    const described = await describe(client, args);
+    if (terminal.json) return terminal.value(described.map(({ name }) => name));
+    for (const { name, params = [], summary } of described) {
+      const names = params.map(({ name, required }) => required === false ? `${name}?` : name);
+      const signature = `${terminal.bold(name)}(${names.join(", ")})`;
+      terminal.line(summary ? `${signature}  ${terminal.dim(summary)}` : signature);
+    }
+  });
+}
+
+/** Prints the topics that may be subscribed to. */
+export async function topics(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url] = required(args, "URL");
+  await withClient(url, args, async (client) => {
+    const names = await client.call("get_topics", undefined, args) as string[];
+    if (terminal.json) return terminal.value(names);
+    for (const name of names) terminal.line(name);
+  });
+}
+
+/** Prints the OpenRPC document. */
+export async function discover(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url] = required(args, "URL");
+  await withClient(url, args, async (client) => {
+    terminal.value(await client.call("rpc.discover", undefined, args));
+  });
+}
+
+/** A method in an OpenRPC document. */
+export interface DescribedMethod {
+  /** The name. */
+  readonly name: string;
+  /** The params. */
+  readonly params?: readonly { readonly name: string; readonly required?: boolean }[];
+  /** One line. */
+  readonly summary?: string;
+}
+
+/**
+ * Asks for the methods: the OpenRPC document or, on servers without it, their names.
+ *
+ * @param client The client.
+ * @param options How long to wait.
+ * @returns The methods.
+ */
+export async function describe(
+  client: JsonRpcClient,
+  options: Pick<Arguments, "timeoutMs">,
+): Promise<readonly DescribedMethod[]> {
+  const { timeoutMs } = options;
+  try {
+    const document = await client.call("rpc.discover", undefined, { timeoutMs });
+    return (document as { methods: DescribedMethod[] }).methods;
+  } catch (error) {
+    if (!(error instanceof RpcMethodNotFoundError)) throw error;
+    const names = await client.call("get_methods", undefined, { timeoutMs }) as string[];
+    return names.map((name) => ({ name }));
+  }
+}
+
+/**
+ * Gives the positional arguments.
+ *
+ * @param args The arguments.
+ * @param names The names of those that must be there.
+ * @returns The arguments, at least that many.
+ * @throws {UsageError} If one is missing.
+ */
+export function required<const Names extends readonly string[]>(
+  args: Arguments,
+  ...names: Names
+): [...{ [Index in keyof Names]: string }, ...string[]] {
+  const missing = names[args.positionals.length];
+  if (missing !== undefined) throw new UsageError(`Missing ${missing}`);
+  return [...args.positionals] as [...{ [Index in keyof Names]: string }, ...string[]];
+}
+
+async function withClient(
+  url: string,
+  args: Arguments,
+  use: (client: JsonRpcClient) => Promise<void>,
+): Promise<void> {
+  const client = await openClient(url, args);
+  try {
+    await use(client);
+  } finally {
+    await client.close();
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The command line: calls servers, watches topics, serves modules, measures. `deno run -A` of this module,
+ * or `npx @x/jsonrpc`:
+ *
+ *     npx @x/jsonrpc call localhost:8000 add 1 2
+ *
+ * The guide `docs/tools.md` shows each command with what it prints.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parseArguments } from "./arguments.ts";
+import type { Arguments } from "./arguments.ts";
+import { bench } from "./bench.ts";
+import { call, discover, methods, notify, topics } from "./calls.ts";
+import { EXIT, reportFailure, UsageError } from "./errors.ts";
+import { COMMAND_HELP, HELP } from "./help.ts";
+import { repl } from "./repl.ts";
+import { serve } from "./serve.ts";
+import { Terminal } from "./terminal.ts";
+import { trace } from "./trace.ts";
+import { stream, subscribe } from "./watch.ts";
+
+type Command = (args: Arguments, terminal: Terminal) => Promise<void>;
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  bench,
+  call,
+  discover,
+  methods,
+  notify,
+  repl,
+  serve,
+  stream,
+  subscribe,
+  topics,
+  trace,
+};
+
+/**
+ * Runs one command.
+ *
+ * @param args The arguments, the command first.
+ * @returns The exit code.
+ *
+ * @example
+ * ```ts ignore
+ * import { main } from "@x/jsonrpc/cli";
+ *
+ * process.exitCode = await main(["call", "localhost:8000", "add", "1", "2"]);
+ * ```
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name = "", ...rest] = args;
+  const terminal = new Terminal(rest.includes("--json"));
+  if (["", "help", "--help", "-h"].includes(name)) {
+    terminal.line(HELP);
+    return name === "" ? EXIT.usage : EXIT.ok;
+  }
+  try {
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+    if (command === undefined) throw new UsageError(`Unknown command "${name}": see --help`);
+    const parsed = parseArguments(rest);
+    if (parsed === undefined) terminal.line(COMMAND_HELP[name] ?? HELP);
+    else await command(parsed, terminal);
+    return EXIT.ok;
+  } catch (error) {
+    return reportFailure(error, terminal);
+  }
+}
+
+if (import.meta.main) {
+  const code = await main(process.argv.slice(2));
+  // Standard sockets may keep the process alive until the server has closed them.
+  process.exit(code);
+}

@@ -1,0 +1,174 @@
+/**
+ * The command `repl`: calls by hand over one connection.
+ *
+ * @module
+ */
+
+import { appendFileSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Interface } from "node:readline";
+import type { JsonRpcClient } from "../client/client.ts";
+import type { Arguments } from "./arguments.ts";
+import { describe, required } from "./calls.ts";
+import { reportFailure, UsageError } from "./errors.ts";
+import { parseParams, splitWords } from "./params.ts";
+import { openClient, reportConnection } from "./target.ts";
+import type { Terminal } from "./terminal.ts";
+
+const HELP =
+  `METHOD [PARAMS]          call a method: params as JSON, name=value or values by position
+.notify METHOD [PARAMS]  send a notification
+.subscribe TOPIC         print the events of a topic
+.unsubscribe TOPIC       stop that
+.methods, .topics        what the server offers to you
+.exit                    leave (also Ctrl+D)`;
+
+const COMMANDS = [".exit", ".help", ".methods", ".notify", ".subscribe", ".topics", ".unsubscribe"];
+const MAX_HISTORY = 1000;
+
+/** Reads lines until the end of the input, and calls what they say. */
+export async function repl(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url] = required(args, "URL");
+  const client = await openClient(url, args, { reconnect: true });
+  try {
+    await new Repl(client, args, terminal).run(url);
+  } finally {
+    await client.close();
+  }
+}
+
+class Repl {
+  readonly #client: JsonRpcClient;
+  readonly #args: Arguments;
+  readonly #terminal: Terminal;
+  #methods: readonly string[] = [];
+  #topics: readonly string[] = [];
+
+  constructor(client: JsonRpcClient, args: Arguments, terminal: Terminal) {
+    this.#client = client;
+    this.#args = args;
+    this.#terminal = terminal;
+    reportConnection(client, terminal);
+  }
+
+  async run(url: string): Promise<void> {
+    const isTerminal = process.stdin.isTTY === true;
+    await this.#loadNames();
+    if (isTerminal) this.#terminal.note(`Connected to ${url}. .help says what there is.`);
+    const lines = createInterface({
+      input: process.stdin,
+      output: process.stdout,
+      terminal: isTerminal,
+      prompt: isTerminal ? "> " : "",
+      history: isTerminal ? readHistory() : [],
+      historySize: MAX_HISTORY,
+      completer: (line: string) => this.#complete(line),
+    });
+    await this.#read(lines, isTerminal);
+  }
+
+  async #read(lines: Interface, isTerminal: boolean): Promise<void> {
+    // The input may end while a call is under way.
+    let isOpen = true;
+    lines.once("close", () => isOpen = false).prompt();
+    for await (const line of lines) {
+      if (line.trim() === ".exit") break;
+      if (isTerminal) writeHistory(line);
+      try {
+        await this.#run(line);
+      } catch (error) {
+        reportFailure(error, this.#terminal);
+      }
+      if (isOpen) lines.prompt();
+    }
+    lines.close();
+  }
+
+  async #run(line: string): Promise<void> {
+    const [first, ...rest] = splitWords(line);
+    if (first === undefined) return;
+    if (first.startsWith(".")) return await this.#command(first, rest);
+    const { timeoutMs } = this.#args;
+    const onProgress = (value: unknown) =>
+      this.#terminal.note(`progress: ${JSON.stringify(value)}`);
+    const result = await this.#client.call(first, parseParams(rest), { timeoutMs, onProgress });
+    this.#terminal.value(result);
+  }
+
+  async #command(name: string, words: readonly string[]): Promise<void> {
+    const [first] = words;
+    switch (name) {
+      case ".help":
+        return this.#terminal.line(HELP);
+      case ".methods":
+        return this.#list(this.#methods);
+      case ".topics":
+        return this.#list(this.#topics);
+    }
+    if (!COMMANDS.includes(name)) throw new UsageError(`Unknown command ${name}: see .help`);
+    const [target = "", ...params] = splitWords(words.join(" "));
+    if (first === undefined) throw new UsageError(`${name} needs a name`);
+    if (name === ".notify") this.#client.notify(target, parseParams(params));
+    else if (name === ".unsubscribe") await this.#client.unsubscribe(target);
+    else {
+      await this.#client.subscribe(target, (data) => {
+        this.#terminal.line(`${this.#terminal.bold(target)} ${JSON.stringify(data ?? null)}`);
+      });
+    }
+  }
+
+  #list(names: readonly string[]): void {
+    for (const name of names) this.#terminal.line(name);
+  }
+
+  async #loadNames(): Promise<void> {
+    const { timeoutMs } = this.#args;
+    // Servers of others may have neither.
+    const described = await describe(this.#client, this.#args).catch(() => []);
+    this.#methods = described.map(({ name }) => name);
+    this.#topics = await this.#client.call("get_topics", undefined, { timeoutMs })
+      .catch(() => []) as string[];
+  }
+
+  #complete(line: string): [string[], string] {
+    const word = /\S*$/.exec(line)?.[0] ?? "";
+    const isFirst = word.length === line.trimStart().length;
+    const names = /^\s*\.(?:un)?subscribe\s/.test(line)
+      ? this.#topics
+      : isFirst
+      ? [...COMMANDS, ...this.#methods]
+      : /^\s*\.notify\s+\S*$/.test(line)
+      ? this.#methods
+      : [];
+    return [names.filter((name) => name.startsWith(word)), word];
+  }
+}
+
+function historyFile(): string {
+  return process.env.JSONRPC_HISTORY ?? join(homedir(), ".jsonrpc_history");
+}
+
+/** The newest line first, as readline wants it. */
+function readHistory(): string[] {
+  try {
+    return readFileSync(historyFile(), "utf8").trimEnd().split("\n").reverse().slice(
+      0,
+      MAX_HISTORY,
+    );
+  } catch {
+    return [];
+  }
+}
+
+function writeHistory(line: string): void {
+  // A line with a secret is not kept.
+  if (line.trim() === "" || /pass|secret|token|login/i.test(line)) return;
+  try {
+    appendFileSync(historyFile(), `${line}\n`, { mode: 0o600 });
+  } catch {
+    // The history is a convenience.
+  }
+}

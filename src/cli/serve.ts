@@ -1,0 +1,42 @@
+/**
+ * The command `serve`: the functions of a module as a server.
+ *
+ * @module
+ */
+
+import { resolve } from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import { JsonRpc } from "../server/server.ts";
+import type { Arguments } from "./arguments.ts";
+import { required } from "./calls.ts";
+import { UsageError } from "./errors.ts";
+import { listen } from "./listen.ts";
+import type { ServedApp } from "./listen.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Serves a module until Ctrl+C: the `JsonRpc` that it exports, or else all functions that it exports. */
+export async function serve(args: Arguments, terminal: Terminal): Promise<void> {
+  const [file] = required(args, "MODULE");
+  const app = await load(file);
+  const url = await listen(app, args);
+  terminal.line(terminal.json ? JSON.stringify({ url }) : `Listening on ${url}`);
+  await new Promise<void>((ended) => process.once("SIGINT", () => ended()));
+}
+
+async function load(file: string): Promise<ServedApp> {
+  const module = await import(pathToFileURL(resolve(file)).href) as Record<string, unknown>;
+  const app = Object.values(module).find(isApp);
+  if (app !== undefined) return app;
+  try {
+    return new JsonRpc().addMethods(module);
+  } catch (error) {
+    throw new UsageError(`Cannot serve ${file}: ${(error as Error).message}`);
+  }
+}
+
+/** Whether an export is a `JsonRpc`, perhaps of another copy of this module. */
+function isApp(value: unknown): value is ServedApp {
+  const { fetch, handleUpgrade } = (value ?? {}) as Partial<JsonRpc>;
+  return typeof fetch === "function" && typeof handleUpgrade === "function";
+}

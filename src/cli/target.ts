@@ -1,0 +1,126 @@
+/**
+ * The connection of a command to its server.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import { JsonRpcClient } from "../client/client.ts";
+import type { ClientOptions, ClientTarget } from "../client/client.ts";
+import type { StandardSocket } from "../core/web_socket_channel.ts";
+import { spawned } from "../transports/stdio.ts";
+import type { Arguments } from "./arguments.ts";
+import { UsageError } from "./errors.ts";
+import { splitWords } from "./params.ts";
+import type { Terminal } from "./terminal.ts";
+
+/**
+ * Connects to the server that the arguments name.
+ *
+ * @param url The URL; without a scheme it is a WebSocket's. Or `stdio:` and a program.
+ * @param args Headers, token, user and timeout.
+ * @param options More options of the client.
+ * @returns The client. Rejects with `RpcConnectionError` if there is no connection.
+ */
+export async function openClient(
+  url: string,
+  args: Arguments,
+  options: ClientOptions = {},
+): Promise<JsonRpcClient> {
+  const target = toClientTarget(url);
+  const { headers, token, timeoutMs, user } = args;
+  const isHttp = /^https?:/i.test(url);
+  if (isHttp && user !== undefined) {
+    throw new UsageError(
+      "--user needs a WebSocket: over HTTP each call is a connection of its own",
+    );
+  }
+  const prepare = user === undefined ? undefined : await login(user);
+  const client = new JsonRpcClient(target, {
+    logger: SILENT,
+    reconnect: false,
+    connectMs: timeoutMs,
+    headers,
+    ...token !== undefined && { token },
+    ...prepare !== undefined && { prepare },
+    ...Object.keys(headers).length > 0 && { WebSocket: socketWith(headers) },
+    ...options,
+  });
+  try {
+    await client.connect();
+    return client as unknown as JsonRpcClient;
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** Reports what happens to the connection of a command that goes on. */
+export function reportConnection(client: JsonRpcClient, terminal: Terminal): void {
+  client.addEventListener("reconnecting", ({ attempt, delayMs }) => {
+    terminal.note(`Connection lost: attempt ${attempt} in ${Math.round(delayMs)} ms`);
+  });
+  client.addEventListener("resubscribed", ({ topics }) => {
+    terminal.note(`Connected again: ${topics.join(", ")}`);
+  });
+}
+
+/** A URL, or the program behind `stdio:`. */
+function toClientTarget(url: string): ClientTarget {
+  if (!url.startsWith("stdio:")) return toTarget(url);
+  const [program, ...args] = splitWords(url.slice("stdio:".length));
+  if (program === undefined) throw new UsageError("Expected a program behind stdio:");
+  return spawned([program, ...args]);
+}
+
+/** Completes a URL. */
+export function toTarget(url: string): string {
+  return /^[a-z][a-z\d+.-]*:\/\//i.test(url) ? url : `ws://${url}`;
+}
+
+/**
+ * Gives a class of WebSockets that send headers. The standard WebSocket of Deno, Bun and Node can.
+ *
+ * @param headers The headers.
+ * @returns The class.
+ */
+export function socketWith(
+  headers: Readonly<Record<string, string>>,
+): new (url: string, protocols?: string[]) => StandardSocket {
+  const Socket = WebSocket as unknown as new (url: string, options: object) => StandardSocket;
+  // A function that is called with `new` may return another object.
+  function SocketWithHeaders(url: string, protocols: string[] = []): StandardSocket {
+    return new Socket(url, { headers, protocols });
+  }
+  return SocketWithHeaders as unknown as new (url: string) => StandardSocket;
+}
+
+/** Logs in on each new connection, as the backend `./passwd` offers it. */
+async function login(user: string): Promise<NonNullable<ClientOptions["prepare"]>> {
+  const end = user.indexOf(":");
+  const username = end === -1 ? user : user.slice(0, end);
+  const password = end === -1 ? await askPassword(username) : user.slice(end + 1);
+  return async (connection) => {
+    const isLoggedIn = await connection.call("login", { username, password });
+    if (isLoggedIn === false) throw new Error(`wrong user name or password of ${username}`);
+  };
+}
+
+async function askPassword(username: string): Promise<string> {
+  const { JSONRPC_PASSWORD } = process.env;
+  if (JSONRPC_PASSWORD !== undefined) return JSONRPC_PASSWORD;
+  if (process.stdin.isTTY !== true) {
+    throw new UsageError("No password: set JSONRPC_PASSWORD, or pass --user name:password");
+  }
+  process.stderr.write(`Password of ${username}: `);
+  const output = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const reader = createInterface({ input: process.stdin, output, terminal: true });
+  const password = await reader.question("");
+  reader.close();
+  process.stderr.write("\n");
+  return password;
+}
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };

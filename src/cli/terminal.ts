@@ -1,0 +1,66 @@
+/**
+ * What the command line prints: results on stdout, everything else on stderr. It has colours on a terminal
+ * only.
+ *
+ * @module
+ */
+
+import process from "node:process";
+
+/** Writes to the terminal, or to wherever stdout and stderr lead. */
+export class Terminal {
+  /** Whether results are JSON in one line each, for programs. */
+  readonly json: boolean;
+
+  /** @param json Whether results are JSON in one line each. */
+  constructor(json: boolean) {
+    this.json = json;
+  }
+
+  /** Whether stdout is a terminal. */
+  get isTerminal(): boolean {
+    return process.stdout.isTTY === true;
+  }
+
+  /** Prints a line on stdout. */
+  line(text: string): void {
+    process.stdout.write(`${text}\n`);
+  }
+
+  /** Prints a line on stderr. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** Replaces the last line of stderr, if that is a terminal. */
+  progress(text: string): void {
+    if (process.stderr.isTTY === true) process.stderr.write(`\r\x1b[K${text}`);
+  }
+
+  /** Prints a value as JSON on stdout: in one line with `--json`, else indented. */
+  value(value: unknown): void {
+    this.line(
+      this.json ? JSON.stringify(value ?? null) : JSON.stringify(value ?? null, undefined, 2),
+    );
+  }
+
+  /** A text in bold, if stdout has colours. */
+  bold(text: string): string {
+    return hasColours(process.stdout) ? `\x1b[1m${text}\x1b[22m` : text;
+  }
+
+  /** A text in grey, if stdout has colours. */
+  dim(text: string): string {
+    return hasColours(process.stdout) ? `\x1b[2m${text}\x1b[22m` : text;
+  }
+
+  /** A text in red, if stderr has colours. */
+  red(text: string): string {
+    return hasColours(process.stderr) ? `\x1b[31m${text}\x1b[39m` : text;
+  }
+}
+
+/** @see {@link https://no-color.org} */
+function hasColours(stream: { readonly isTTY?: boolean }): boolean {
+  return stream.isTTY === true && !process.env.NO_COLOR;
+}
