@@ -133,12 +133,18 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.#open = true;
   }
 
-  /** Closes the connection if the other end leaves too much unread. */
-  protected checkBuffered(): void {
+  /**
+   * Closes the connection if the other end leaves too much unread.
+   *
+   * @returns How many bytes it leaves unread.
+   */
+  protected checkBuffered(): number {
     const { maxBufferedBytes } = this[HOST].limits;
-    if (this.#open && this[CHANNEL].bufferedAmount > maxBufferedBytes) {
+    const { bufferedAmount } = this[CHANNEL];
+    if (this.#open && bufferedAmount > maxBufferedBytes) {
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     }
+    return bufferedAmount;
   }
 
   #end(code: number, reason: string): void {

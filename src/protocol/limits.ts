@@ -67,11 +67,37 @@ export interface SessionLimits {
 /** Limits of one {@linkcode JsonRpc} server. `Infinity` removes a limit. */
 export interface Limits extends SessionLimits {
   /**
-   * WebSocket connections that may be open at the same time. A further one is refused with 503.
+   * WebSocket connections and event streams that may be open at the same time, and, counted apart, HTTP
+   * requests that may be under way. A further one is refused with 503.
    *
    * @default {10000}
    */
   readonly maxConnections: number;
+  /**
+   * How many of them one client may have: one IPv4 address, or one IPv6 network of 64 bits. A further
+   * one is refused with 503. Behind a proxy also set the option `trustedProxies`: else all clients have
+   * the address of the proxy.
+   *
+   * @default {Infinity}
+   */
+  readonly maxPerAddress: number;
+  /**
+   * Bytes of memory that all peers may use together: bodies that are being read, params of calls that
+   * run, subscriptions, and what peers leave unread. Beyond it the server refuses new connections with
+   * 503, and subscriptions and calls of more than 4 KiB with -32009, and it drops the peers that have
+   * left most unread. The estimates bound what strangers can make a server keep; the memory of a process
+   * is larger.
+   *
+   * @default {268435456}
+   */
+  readonly maxTotalBytes: number;
+  /**
+   * Milliseconds that the body of a POST may take to arrive. After 10 seconds it must also come at 1 KiB
+   * a second or more. Else the request is answered with 408. 0: bodies may take for ever, at that rate.
+   *
+   * @default {60000}
+   */
+  readonly bodyTimeoutMs: number;
   /**
    * Topics that one connection may be subscribed to. A call for more is answered with -32006.
    *
@@ -104,6 +130,9 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   ...DEFAULT_SESSION_LIMITS,
   maxValues: 20_000,
   maxConnections: 10_000,
+  maxPerAddress: Infinity,
+  maxTotalBytes: 256 * 1024 * 1024,
+  bodyTimeoutMs: 60_000,
   maxSubscriptions: 1024,
   heartbeatMs: 30_000,
 });

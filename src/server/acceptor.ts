@@ -30,6 +30,8 @@ export class WebSocketAcceptor {
   readonly #pending = new Map<Handshake, Predicate[]>();
   // Transports that `attach` was given and that have not opened yet.
   readonly #attaching = new Set<AbortController>();
+  // How to take back the count of each client's connection.
+  readonly #addresses = new WeakMap<Handshake, () => void>();
   #closing = false;
   #warned = false;
 
@@ -40,18 +42,23 @@ export class WebSocketAcceptor {
   constructor(context: ServerContext, protocols: readonly string[] = []) {
     this.#context = context;
     this.#protocols = protocols;
-    const { limits, logger, methods, plugins, shutdown } = context;
+    const { limits, logger, budget, methods, plugins, shutdown } = context;
     const hooks = this.#hooks = new PluginHooks(plugins, logger);
     this.connections = new Connections(limits);
     this.#peerHost = {
       limits,
       logger,
+      budget,
       find: (name) => shutdown.started ? shutdown.method : methods.find(name),
       ended: (peer) => {
         this.connections.scheduleTerminate(peer);
         hooks.call("onClose", peer);
       },
-      closed: (peer) => this.connections.delete(peer),
+      closed: (peer) => {
+        budget.note(peer, 0);
+        this.#releaseAddress(peer.handshake);
+        this.connections.delete(peer);
+      },
       userChanged: (peer) => void hooks.call("onUserChange", peer),
     };
   }
@@ -97,7 +104,14 @@ export class WebSocketAcceptor {
    */
   accept(handshake: Handshake, open: PendingUpgrade["open"]): Response | Promise<Response> {
     if (this.#context.shutdown.started) return this.#context.shutdown.refusal();
-    if (!this.connections.reserve()) return this.#full();
+    if (this.#context.budget.isFull) return refuseFull(MEMORY_FULL);
+    if (!this.connections.reserve()) return refuseFull(this.#fullText());
+    const releaseAddress = this.#context.addresses.take(handshake);
+    if (releaseAddress === undefined) {
+      this.connections.release();
+      return refuseFull(ADDRESS_FULL);
+    }
+    this.#addresses.set(handshake, releaseAddress);
     this.#pending.set(handshake, []);
     const finish = (refusal: Response | undefined) =>
       this.#finishUpgrade(refusal, { handshake, open });
@@ -192,17 +206,19 @@ export class WebSocketAcceptor {
     return refusal === undefined ? shutdown.refusal() : checks.answer(refusal);
   }
 
-  #full(): Response {
-    return new Response(`Server full: ${this.#fullText()}`, { status: 503 });
-  }
-
   #fullText(): string {
     return `${this.#context.limits.maxConnections} connections are open (maxConnections)`;
   }
 
   #release(handshake: Handshake): void {
+    this.#releaseAddress(handshake);
     this.#pending.delete(handshake);
     this.connections.release();
+  }
+
+  #releaseAddress(handshake: Handshake): void {
+    this.#addresses.get(handshake)?.();
+    this.#addresses.delete(handshake);
   }
 
   #upgradeContext(handshake: Handshake): UpgradeContext {
@@ -236,6 +252,17 @@ export class WebSocketAcceptor {
     return peer;
   }
 }
+
+/** The answer to a peer for which there is no slot, or no memory. */
+export function refuseFull(why: string): Response {
+  return new Response(`Server full: ${why}`, { status: 503 });
+}
+
+/** Why a peer is refused if the memory budget is used up. */
+export const MEMORY_FULL = "all peers together use too much memory (maxTotalBytes)";
+
+/** Why a peer is refused if its address has too many connections. */
+export const ADDRESS_FULL = "your address has too many connections (maxPerAddress)";
 
 // How long peers may take to answer a close.
 const CLOSE_MS = 2000;

@@ -8,7 +8,9 @@ import type { Plugin } from "../core/plugin.ts";
 import type { Trace } from "../core/trace.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
+import type { AddressCounts } from "./address_counts.ts";
 import type { HandshakeChecks } from "./handshake_checks.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
 import type { MethodRegistry } from "./methods.ts";
 import type { Shutdown } from "./shutdown.ts";
 
@@ -20,6 +22,8 @@ export interface ServerParts {
   readonly logger: Logger;
   /** Traces the wire, if the server has the option `trace`. */
   readonly trace: Trace | undefined;
+  /** The memory that all peers use. */
+  readonly budget: MemoryBudget;
   /** The methods that can be called. */
   readonly methods: MethodRegistry;
   /** The plugins that are mounted; more may be mounted later. */
@@ -30,6 +34,8 @@ export interface ServerParts {
 export interface ServerContext extends ServerParts {
   /** The checks that run before the first message of a peer. */
   readonly checks: HandshakeChecks;
+  /** How many connections and requests each client has. */
+  readonly addresses: AddressCounts;
   /** The shutdown of the server, whether it has started or not. */
   readonly shutdown: Shutdown;
 }

@@ -44,6 +44,13 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
    */
   readonly broker?: Broker;
   /**
+   * Addresses of proxies in front of the server, such as `"10.0.0.1"`. `maxPerAddress` counts a request
+   * from one of them for the address that the proxy added to `x-forwarded-for`.
+   *
+   * @default {[]}
+   */
+  readonly trustedProxies?: readonly string[];
+  /**
    * Subprotocols that the server may select beside `jsonrpc`.
    *
    * @default {[]}

@@ -23,10 +23,12 @@ import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
+import type { ServerDispatcherHost } from "./server_dispatcher.ts";
+import type { SlowPeer } from "./memory_budget.ts";
 import { WriteQueue } from "./write_queue.ts";
 
 /** The server that a peer belongs to. */
-export interface PeerHost extends SessionHost {
+export interface PeerHost extends SessionHost, ServerDispatcherHost {
   /** Called once, when nothing more can be sent to the peer. */
   ended?(peer: Peer): void;
   /** Called once, after `ended`, when the carrier is gone and its place is free. */
@@ -37,7 +39,7 @@ export interface PeerHost extends SessionHost {
 
 /** One client, as its server sees it. */
 export class Peer extends RpcSession<PeerHost>
-  implements Receiver, Flushable, SubscriberConnection {
+  implements Receiver, Flushable, SubscriberConnection, SlowPeer {
   protected override readonly [DISPATCHER]: ServerDispatcher;
   // Both are made on first use: most connections of a busy server are idle and have no topics.
   #queue: WriteQueue | undefined;
@@ -78,6 +80,7 @@ export class Peer extends RpcSession<PeerHost>
   override receive(text: string | undefined): void {
     if (this.isOpen) this.#alive = true;
     this.#receiving = true;
+    this[DISPATCHER].messageLength = text?.length ?? 0;
     super.receive(text);
     this.#receiving = false;
   }
@@ -111,7 +114,8 @@ export class Peer extends RpcSession<PeerHost>
     const waits = this.#queue !== undefined && !this.#queue.isEmpty;
     if (!waits && (channel.defer === undefined || (this.#receiving && channel.corksReceive))) {
       channel.send(message);
-      return this.checkBuffered();
+      this.checkBuffered();
+      return;
     }
     const queue = this.#queue ??= new WriteQueue();
     queue.push(message);
@@ -149,6 +153,20 @@ export class Peer extends RpcSession<PeerHost>
   /** Drops the connection without a closing handshake, if the runtime can. */
   terminate(): void {
     this[CHANNEL].terminate?.();
+  }
+
+  /** See {@linkcode SlowPeer.drop}. */
+  drop(): boolean {
+    this.logger.warn("Dropped a peer that does not read: all peers together use too much memory");
+    this.close(1013, "Too much is unread by all peers together (maxTotalBytes)");
+    this.terminate();
+    return this[CHANNEL].terminate !== undefined;
+  }
+
+  protected override checkBuffered(): number {
+    const unread = super.checkBuffered();
+    this[HOST].budget?.note(this, unread);
+    return unread;
   }
 
   get [TOPICS](): Set<string> {

@@ -11,6 +11,7 @@ import type { Transport } from "../core/transport.ts";
 import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { isWebSocket } from "../runtimes/upgrade_request.ts";
+import { AddressCounts } from "./address_counts.ts";
 import { WebSocketAcceptor } from "./acceptor.ts";
 import type { Connections } from "./connections.ts";
 import type { ServerParts } from "./context.ts";
@@ -36,7 +37,8 @@ export class RequestHandler {
   constructor(parts: ServerParts, options: JsonRpcOptions) {
     const origins = new Origins(options, parts.logger);
     this.checks = new HandshakeChecks((handshake) => origins.check(handshake), parts.logger);
-    const context = { ...parts, checks: this.checks, shutdown: this.#shutdown };
+    const addresses = new AddressCounts(parts.limits.maxPerAddress, options.trustedProxies);
+    const context = { ...parts, addresses, checks: this.checks, shutdown: this.#shutdown };
     this.#acceptor = new WebSocketAcceptor(context, options.protocols);
     this.#http = new HttpHandler(context, { origins, acceptor: this.#acceptor });
   }

@@ -18,6 +18,7 @@ import { Topics } from "../topics/topics.ts";
 import { discovery } from "./discovery.ts";
 import { IdSubscriptions } from "./id_subscriptions.ts";
 import type { StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
+import { MemoryBudget } from "./memory_budget.ts";
 import { functionsOf, MethodRegistry } from "./methods.ts";
 import type { MethodOptions } from "./methods.ts";
 import type { JsonRpcOptions } from "./options.ts";
@@ -52,10 +53,13 @@ export class ServerCore {
     const hooks = new PluginHooks(plugins, logger);
     this.#separator = options.separator ?? ".";
     const { trace } = options;
-    this.requests = new RequestHandler({ limits, logger, methods, plugins, trace }, options);
+    const budget = new MemoryBudget(limits.maxTotalBytes);
+    const parts = { limits, logger, budget, methods, plugins, trace };
+    this.requests = new RequestHandler(parts, options);
     this.topics = new Topics({
       limits,
       logger,
+      budget,
       broker: options.broker ?? memoryBroker(),
       wrapScalars: options.wrapScalars ?? false,
       maySubscribe: (connection) => methods.admits("subscribe", connection),

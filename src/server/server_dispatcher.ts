@@ -6,16 +6,28 @@
  */
 
 import { Dispatcher } from "../core/dispatcher.ts";
-import type { Method } from "../core/dispatcher.ts";
+import type { DispatcherHost, Method } from "../core/dispatcher.ts";
 import { ABORT } from "../core/internal.ts";
 import type { IncomingRequest } from "../core/request.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import { checkShape } from "../protocol/message.ts";
 import { MAX_TIMER_MS } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
+/** The server, as far as its dispatchers are concerned. */
+export interface ServerDispatcherHost extends DispatcherHost {
+  /** Counts the params of calls that run. */
+  readonly budget?: MemoryBudget;
+}
+
 /** Runs the messages of one client. */
 export class ServerDispatcher extends Dispatcher {
+  declare protected readonly host: ServerDispatcherHost;
+  /** How long the text of the message is that is dispatched next, in characters. */
+  messageLength = 0;
+  // Bytes in the memory budget by call. Holds only calls with long params.
+  #kept: Map<IncomingRequest, number> | undefined;
   // Holds only calls of methods with a time limit.
   #timers: Map<IncomingRequest, Timer> | undefined;
 
@@ -29,6 +41,7 @@ export class ServerDispatcher extends Dispatcher {
       // `null` means no params, unless the method accepts scalars: an event's data may be null.
       if (request.params === null) request.params = undefined;
     }
+    if (this.messageLength > SHORT && this.host.budget?.isFull) return FULL;
     return super.refusal(request, method);
   }
 
@@ -41,6 +54,7 @@ export class ServerDispatcher extends Dispatcher {
     // closing did not abort it.
     if (!request.connection.isOpen) request[ABORT](new RpcConnectionError(GONE, "unknown"));
     super.wait(request, result, method);
+    if (this.messageLength > SHORT) this.#keep(request);
     if (!method.timeoutMs || method.timeoutMs > MAX_TIMER_MS) return;
     const timer = setTimeout(() => this.giveUp(request, TIMED_OUT), method.timeoutMs);
     (this.#timers ??= new Map()).set(request, timer);
@@ -51,9 +65,30 @@ export class ServerDispatcher extends Dispatcher {
       clearTimeout(this.#timers.get(request));
       this.#timers.delete(request);
     }
+    const kept = this.#kept?.get(request);
+    if (kept !== undefined) {
+      this.#kept?.delete(request);
+      this.host.budget?.release(kept);
+    }
     return super.finished(request);
+  }
+
+  /** Counts the params of a call that runs. All calls of a batch share one text: the first counts it. */
+  #keep(request: IncomingRequest): void {
+    const bytes = BYTES_PER_CHARACTER * this.messageLength;
+    this.messageLength = 0;
+    (this.#kept ??= new Map()).set(request, bytes);
+    this.host.budget?.add(bytes);
   }
 }
 
 const GONE = "The caller is gone: the call itself closed the connection";
+// Messages up to this length are bounded well enough by `maxInFlight`.
+const SHORT = 4096;
+// What a parsed message takes, about.
+const BYTES_PER_CHARACTER = 2;
+const FULL = new RpcError(
+  ErrorCode.serverBusy,
+  "Server busy: all peers together use too much memory (maxTotalBytes)",
+);
 const TIMED_OUT = new RpcError(ErrorCode.requestTimeout, "Request timed out");

@@ -30,6 +30,10 @@ import type { Topic } from "./topic.ts";
 export interface TopicTable {
   /** The number of topics that one connection may have. */
   readonly maxSubscriptions: number;
+  /** Whether no memory is left for more subscriptions. */
+  readonly isFull: boolean;
+  /** Counts the memory of one more subscription. */
+  reserved(name: string): void;
   /** Tells whether a topic exists for a connection. */
   has(name: string, connection: SubscriberConnection): boolean;
   /** Returns the topic, so that connections can join it. */
@@ -163,17 +167,30 @@ function reserve(
   table: TopicTable,
 ): string[] {
   const subscriptions = connection[TOPICS];
+  const { maxSubscriptions } = table;
+  // Before the guards: one call may name tens of thousands of topics, and a guard may be slow.
+  if (asked.length > maxSubscriptions) throw tooMany(maxSubscriptions);
   const names = asked.filter((name) => subscriptions.has(name) || table.has(name, connection));
   const added = names.filter((name) => !subscriptions.has(name));
-  const { maxSubscriptions } = table;
-  if (subscriptions.size + added.length > maxSubscriptions) {
-    throw new RpcServerError(
-      ErrorCode.tooManySubscriptions,
-      `Too many subscriptions: ${maxSubscriptions} a connection (maxSubscriptions)`,
+  if (subscriptions.size + added.length > maxSubscriptions) throw tooMany(maxSubscriptions);
+  if (added.length > 0 && table.isFull) {
+    throw new RpcError(
+      ErrorCode.serverBusy,
+      "Server busy: all peers together use too much memory (maxTotalBytes)",
     );
   }
-  for (const name of added) subscriptions.add(name);
+  for (const name of added) {
+    subscriptions.add(name);
+    table.reserved(name);
+  }
   return names;
+}
+
+function tooMany(maxSubscriptions: number): RpcServerError {
+  return new RpcServerError(
+    ErrorCode.tooManySubscriptions,
+    `Too many subscriptions: ${maxSubscriptions} a connection (maxSubscriptions)`,
+  );
 }
 
 function join(

@@ -31,12 +31,24 @@ import { Topic } from "./topic.ts";
 import { TopicEncoder } from "./event.ts";
 import type { TopicOptions } from "./options.ts";
 
+/** Counts the memory that subscriptions take. */
+export interface TopicMemory {
+  /** Whether none is left for more subscriptions. */
+  readonly isFull: boolean;
+  /** Counts bytes. */
+  add(bytes: number): void;
+  /** Takes back what was counted. */
+  release(bytes: number): void;
+}
+
 /** What a server decides for all of its topics. */
 export interface TopicsOptions {
   /** The limits of the server. */
   readonly limits: Limits;
   /** The log for failures. */
   readonly logger: Logger;
+  /** Counts the memory that subscriptions take. */
+  readonly budget: TopicMemory;
   /** Keeps events and brings them to this process. */
   readonly broker: Broker;
   /** Whether events that are neither an array nor an object are sent in a one-element array. */
@@ -192,8 +204,17 @@ export class Topics implements TopicTable {
       const encoder = this.#encoder(name, declaration);
       topic = new Topic(declaration, encoder, this.#listeners, this.#slowSubscribers);
       this.#live.set(name, topic);
+      this.#options.budget.add(topicBytes(name));
     }
     return topic;
+  }
+
+  get isFull(): boolean {
+    return this.#options.budget.isFull;
+  }
+
+  reserved(name: string): void {
+    this.#options.budget.add(subscriptionBytes(name));
   }
 
   began(name: string, connection: SubscriberConnection): void {
@@ -203,9 +224,11 @@ export class Topics implements TopicTable {
   leave(name: string, connection: SubscriberConnection, reason: UnsubscribeReason): void {
     if (!connection.subscriptions.has(name)) return;
     connection[REMOVE_TOPIC](name);
+    const { budget } = this.#options;
+    budget.release(subscriptionBytes(name));
     const topic = this.#live.get(name);
     const begun = topic?.leave(connection);
-    if (topic?.isEmpty) this.#live.delete(name);
+    if (topic?.isEmpty && this.#live.delete(name)) budget.release(topicBytes(name));
     if (begun) this.#options.onUnsubscribe(connection, name, reason);
   }
 
@@ -279,6 +302,15 @@ export class Topics implements TopicTable {
       logger.error(`Cannot publish an event of topic ${quoted(name)}: ${describeError(error)}`);
     });
   }
+}
+
+// Estimates of what a subscription, and a topic with subscribers, make a server keep.
+function subscriptionBytes(name: string): number {
+  return 256 + name.length;
+}
+
+function topicBytes(name: string): number {
+  return 2048 + 2 * name.length;
 }
 
 // How many open servers of this process use each broker.

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { RpcServerError } from "@x/jsonrpc";
 import { equalBytes, PasswordHasher, samePassword } from "../../src/auth/passwd/hash.ts";
 import type { Derive, PasswordHash } from "../../src/auth/passwd/hash.ts";
-import { networkOf, Throttle } from "../../src/auth/passwd/throttle.ts";
+import { Throttle } from "../../src/auth/passwd/throttle.ts";
+import { networkOf } from "../../src/util/network.ts";
 import { deferred } from "../helpers/deferred.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);

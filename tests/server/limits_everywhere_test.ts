@@ -265,7 +265,13 @@ at(
 // -- none --
 
 // Limits that a client does not read, and so does not check.
-const SERVER_ONLY = ["maxConnections", "maxSubscriptions"];
+const SERVER_ONLY = [
+  "maxConnections",
+  "maxSubscriptions",
+  "maxPerAddress",
+  "maxTotalBytes",
+  "bodyTimeoutMs",
+];
 const NONE = Object.freeze(Object.fromEntries(
   [
     "maxMessageBytes",
@@ -276,7 +282,14 @@ const NONE = Object.freeze(Object.fromEntries(
     "maxSubscriptions",
     "maxConnections",
   ]
-    .concat("maxBufferedBytes", "heartbeatMs", "timeoutMs").map((name) => [name, Infinity]),
+    .concat(
+      "maxBufferedBytes",
+      "heartbeatMs",
+      "timeoutMs",
+      "maxPerAddress",
+      "maxTotalBytes",
+      "bodyTimeoutMs",
+    ).map((name) => [name, Infinity]),
 )) as Partial<Limits>;
 
 at(TALKING, "Infinity takes each bound away", async (door) => {

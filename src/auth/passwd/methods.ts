@@ -21,7 +21,7 @@ import type { Accounts } from "./accounts.ts";
 import { MAX_LENGTH } from "./table.ts";
 import type { PasswdRecord } from "./table.ts";
 import { samePassword } from "./hash.ts";
-import { networkOf } from "./throttle.ts";
+import { networkOf } from "../../util/network.ts";
 import type { Throttle } from "./throttle.ts";
 
 /** A user who has logged in with a password. */

@@ -76,23 +76,6 @@ export class Throttle {
   }
 }
 
-/**
- * The part of an address that its owner cannot change at will: all of IPv4, the first 64 bits of IPv6.
- *
- * @param address The address; `undefined` if it is not known. All such clients count as one.
- * @returns A key for the counts.
- */
-export function networkOf(address = ""): string {
-  const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
-  if (ipv4 !== undefined) return ipv4;
-  if (!/^[0-9a-f]*:[0-9a-f]*:[0-9a-f:]*(?:%.*)?$/i.test(address)) return address.slice(0, MAX_KEY);
-  const [start = [], end = []] =
-    address.split("%")[0]?.split("::").map((half) => half === "" ? [] : half.split(":")) ?? [];
-  const zeros = new Array(Math.max(0, 8 - start.length - end.length)).fill("0");
-  return [...start, ...zeros, ...end].slice(0, 4).map((group) => parseInt(group, 16).toString(16))
-    .join(":");
-}
-
 const PER_ADDRESS = 5;
 const PER_ACCOUNT = 10;
 const MAX_KEY = 255;

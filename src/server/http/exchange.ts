@@ -4,9 +4,11 @@
  * @module
  */
 
-import { readText } from "../../util/read_body.ts";
+import { MEMORY_FULL, refuseFull } from "../acceptor.ts";
+import type { BodyFailure, BodyReader, BodyResult } from "./body_reader.ts";
 import { afterBody } from "./discard_body.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
+import type { ServerDispatcherHost } from "../server_dispatcher.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "../../protocol/errors.ts";
 import { responseClass } from "../handshake.ts";
 import { exceedsBytes } from "../../util/utf8.ts";
@@ -16,10 +18,11 @@ import { BaseConnection } from "../../core/connection.ts";
 import type { Handshake } from "../../core/connection.ts";
 import { ANSWERED, CANCEL, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
-import type { DispatcherHost } from "../../core/dispatcher.ts";
 
 /** What an exchange needs of its server. */
-export interface ExchangeHost extends DispatcherHost {
+export interface ExchangeHost extends ServerDispatcherHost {
+  /** Reads the bodies of POSTs. */
+  readonly bodies: BodyReader;
   /** The exchanges that wait for their handlers. */
   readonly pending: Set<Exchange>;
 }
@@ -53,21 +56,35 @@ export async function answerPost(
     return afterBody(request, new Response(text, { status: 415 }));
   }
   const { maxMessageBytes, maxDepth, maxValues } = host.limits;
-  let text: string | undefined;
+  let body: BodyResult;
   try {
-    text = await readText(request, maxMessageBytes);
+    body = await host.bodies.read(request);
   } catch {
     // The client broke off; a framework around this still needs a response.
     return new Response("The request broke off", { status: 400 });
   }
-  if (text === undefined) return afterBody(request, tooBig(maxMessageBytes));
+  if ("failure" in body) return refuseBody(request, body.failure, maxMessageBytes);
   let message: unknown;
   try {
-    message = parseMessage(text, maxDepth, maxValues);
+    message = parseMessage(body.text, maxDepth, maxValues);
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
-  return await new Exchange(caller, host)[RUN](message);
+  return await new Exchange(caller, host)[RUN](message, body.text.length);
+}
+
+function refuseBody(
+  request: Request,
+  failure: BodyFailure,
+  maxMessageBytes: number,
+): Response | Promise<Response> {
+  if (failure === "too long") return afterBody(request, tooBig(maxMessageBytes));
+  // Neither waits for the rest of the body: that is what it refuses. The runtime closes the connection.
+  if (failure === "server full") return refuseFull(MEMORY_FULL);
+  return new Response("The body came too slowly (bodyTimeoutMs)", {
+    status: 408,
+    headers: { connection: "close" },
+  });
 }
 
 /**
@@ -126,9 +143,11 @@ export class Exchange extends BaseConnection implements ResponseSink {
    * Runs a message.
    *
    * @param message A call, a notification or a batch, of which nothing is known yet.
+   * @param length How long its text is, in characters. @default {0}
    * @returns The response; a promise only if a handler gave one.
    */
-  [RUN](message: unknown): Response | Promise<Response> {
+  [RUN](message: unknown, length = 0): Response | Promise<Response> {
+    this.#dispatcher.messageLength = length;
     this.#dispatcher.handle(message, this);
     // Synchronous handlers have answered by now.
     if (this.#response !== undefined) return this.#response;

@@ -11,11 +11,13 @@ import type { Trace } from "../../core/trace.ts";
 import { describeError, quoted } from "../../protocol/errors.ts";
 import { detectRuntime } from "../../runtimes/detect.ts";
 import { isThenable } from "../../util/maybe_promise.ts";
+import { ADDRESS_FULL, refuseFull } from "../acceptor.ts";
 import type { WebSocketAcceptor } from "../acceptor.ts";
 import type { ServerContext } from "../context.ts";
 import { toHandshake } from "../handshake.ts";
 import type { Origins } from "../origin.ts";
 import { afterBody } from "./discard_body.ts";
+import { BodyReader } from "./body_reader.ts";
 import { answerGet, answerPost } from "./exchange.ts";
 import type { Caller, Exchange, ExchangeHost } from "./exchange.ts";
 import { isEventRequest, openEvents, searchOf } from "./sse.ts";
@@ -47,8 +49,9 @@ export class HttpHandler {
     this.#context = context;
     this.#origins = origins;
     this.#acceptor = acceptor;
-    const { limits, logger, methods, shutdown } = context;
-    const host = { limits, logger, pending: this.#pending };
+    const { limits, logger, budget, methods, shutdown } = context;
+    const bodies = new BodyReader(limits, budget);
+    const host = { limits, logger, budget, bodies, pending: this.#pending };
     const find = (method: Method | undefined) => this.#cancelled ? shutdown.method : method;
     this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
     this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
@@ -78,6 +81,10 @@ export class HttpHandler {
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
     if (this.#context.shutdown.started) return this.#rejectClosing(request, host);
+    const { maxConnections } = this.#context.limits;
+    if (this.#underWay >= maxConnections && !isEventRequest(request)) {
+      return refuseFull(`${maxConnections} requests are under way (maxConnections)`);
+    }
     const response = this.#answer(request, host);
     return isThenable(response) ? this.#count(response) : response;
   }
@@ -110,10 +117,9 @@ export class HttpHandler {
       runtime?.keepOpen?.(request, host);
       response = this.#acceptor.accept(handshake, (context) => openEvents(request, context));
     } else {
-      const refusal = this.#context.checks.run(handshake);
-      response = isThenable(refusal)
-        ? refusal.then((refusal) => this.#answerUnlessRefused(refusal, request, caller))
-        : this.#answerUnlessRefused(refusal, request, caller);
+      response = this.#context.addresses.isOff
+        ? this.#answerIfAccepted(request, caller)
+        : this.#answerIfFewEnough(request, caller);
     }
     return origin === null ? response : this.#withCors(response, handshake, origin);
   }
@@ -161,6 +167,23 @@ export class HttpHandler {
       else headers.set(name, value);
     }
     return new Response(response.body, { status: response.status, headers });
+  }
+
+  async #answerIfFewEnough(request: Request, caller: Caller): Promise<Response> {
+    const release = this.#context.addresses.take(caller.handshake);
+    if (release === undefined) return refuseFull(ADDRESS_FULL);
+    try {
+      return await this.#answerIfAccepted(request, caller);
+    } finally {
+      release();
+    }
+  }
+
+  #answerIfAccepted(request: Request, caller: Caller): Response | Promise<Response> {
+    const refusal = this.#context.checks.run(caller.handshake);
+    return isThenable(refusal)
+      ? refusal.then((refusal) => this.#answerUnlessRefused(refusal, request, caller))
+      : this.#answerUnlessRefused(refusal, request, caller);
   }
 
   #answerUnlessRefused(
