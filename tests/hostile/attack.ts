@@ -17,6 +17,8 @@ import { targets } from "../helpers/targets.ts";
 export interface Attacked extends SpawnedServer {
   /** Whether it is Deno's own server, which cannot terminate a connection. */
   readonly isDenoServe: boolean;
+  /** Whether it is Bun's `node:http`, which buffers bodies by itself. */
+  readonly isBunNode: boolean;
 }
 
 /**
@@ -37,7 +39,11 @@ export async function attack(
       const env = { RPC_OPTIONS: JSON.stringify(options) };
       const server = await spawnServer(runtime, "tests/programs/hostile_server.ts", args, env);
       try {
-        await run({ ...server, isDenoServe: label === "deno" });
+        await run({
+          ...server,
+          isDenoServe: label === "deno",
+          isBunNode: label === "bun through ./node",
+        });
       } finally {
         await server.stop();
       }
