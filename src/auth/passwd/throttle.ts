@@ -78,7 +78,6 @@ export class Throttle {
 
 const PER_ADDRESS = 5;
 const PER_ACCOUNT = 10;
-const MAX_KEY = 255;
 const MAX_KEYS = 10_000;
 
 function pairOf(account: string, address: string): string {
