@@ -15,7 +15,7 @@ import {
 } from "../../protocol/errors.ts";
 import { Semaphore } from "../../util/semaphore.ts";
 import { loginRequired } from "../guards.ts";
-import { networkOf } from "../passwd/throttle.ts";
+import { networkOf } from "../../util/network.ts";
 import type { Throttle } from "../passwd/throttle.ts";
 import { DEFAULT_SAMPLE, HasherError, spendTime, verifyPassword } from "./hashers.ts";
 import type { DjangoHashers } from "./hashers.ts";
