@@ -50,7 +50,7 @@ async function finish(folder: string): Promise<void> {
   const manifestFile = join(folder, "package.json");
   const manifest = await finished(await readJson(manifestFile));
   await writeFile(manifestFile, JSON.stringify(manifest, undefined, 2) + "\n");
-  await addProgram(folder);
+  await translateProgram(folder);
   for (const name of await readdir(folder, { recursive: true })) {
     if (name.endsWith(".d.ts")) await nameLib(join(folder, name));
   }
@@ -67,10 +67,12 @@ async function finished({ dependencies = {}, ...rest }: Manifest): Promise<Manif
   };
 }
 
-/** Adds the program, which `deno pack` leaves out because no entry point imports it. It has no types. */
-async function addProgram(folder: string): Promise<void> {
-  const text = await readFile(new URL(PROGRAM.replace(".js", ".ts"), root), "utf8");
+/** Translates the program, which `deno pack` does not, because no entry point imports it. It has no types. */
+async function translateProgram(folder: string): Promise<void> {
+  const source = join(folder, PROGRAM.replace(".js", ".ts"));
+  const text = await readFile(source, "utf8");
   await writeFile(join(folder, PROGRAM), text.replaceAll('.ts";', '.js";'));
+  await rm(source);
 }
 
 /** Names the lib of `Symbol.asyncDispose`, which projects for browsers lack. JSR forbids this line in the source. */
