@@ -36,7 +36,7 @@ const rpc = new JsonRpc()
     "say",
     { use: [permissionRequired("chatsite.add_message")] },
     ({ text }: { text: string }, { user }): number => {
-      const author = (user as { name: string }).name;
+      const author = user.name;
       return rpc.publish("messages", { author, text: String(text) }).deliveries;
     },
   );

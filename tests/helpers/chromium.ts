@@ -36,7 +36,8 @@ export async function withChromium<T>(use: (visit: Visit) => Promise<T>): Promis
 }
 
 async function visit(browser: Browser, url: string, errors: string[]): Promise<Page> {
-  const page = await browser.newPage();
+  const context = await browser.newContext();
+  const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(url);

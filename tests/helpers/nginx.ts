@@ -21,11 +21,19 @@ export interface Proxy {
  *
  * @param target The server's URL.
  * @param host What nginx passes on as Host: one of its variables.
+ * @param others Servers for single paths, by path.
  */
-export async function startNginx(target: string, host: string): Promise<Proxy> {
+export async function startNginx(
+  target: string,
+  host: string,
+  others: Readonly<Record<string, string>> = {},
+): Promise<Proxy> {
   const folder = await mkdtemp(join(tmpdir(), "nginx-"));
   const port = await freePort();
-  await writeFile(join(folder, "nginx.conf"), configuration(port, target, host));
+  await writeFile(
+    join(folder, "nginx.conf"),
+    configuration(port, { "/": target, ...others }, host),
+  );
   // The shell's stdin ends with this process, however that ends, and the shell then ends nginx.
   const script = '"$0" -p "$1" -c nginx.conf -e error.log & read -r end; kill $!; wait';
   const shell = spawn("sh", ["-c", script, programPath("nginx"), folder], {
@@ -45,7 +53,19 @@ export async function startNginx(target: string, host: string): Promise<Proxy> {
 }
 
 /** Users of nginx write the part in `location`. */
-function configuration(port: number, target: string, host: string): string {
+function configuration(
+  port: number,
+  targets: Readonly<Record<string, string>>,
+  host: string,
+): string {
+  const locations = Object.entries(targets).map(([path, target]) => `
+        location ${path} {
+          proxy_pass ${target};
+          proxy_http_version 1.1;
+          proxy_set_header Upgrade $http_upgrade;
+          proxy_set_header Connection $connection_upgrade;
+          proxy_set_header Host ${host};
+        }`);
   return `
     daemon off;
     user root;
@@ -65,13 +85,7 @@ function configuration(port: number, target: string, host: string): string {
       }
       server {
         listen 127.0.0.1:${port};
-        location / {
-          proxy_pass ${target};
-          proxy_http_version 1.1;
-          proxy_set_header Upgrade $http_upgrade;
-          proxy_set_header Connection $connection_upgrade;
-          proxy_set_header Host ${host};
-        }
+        ${locations.join("")}
       }
     }
   `;
