@@ -1,6 +1,12 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { JsonRpc, RpcMethodNotFoundError } from "@x/jsonrpc";
+import {
+  JsonRpc,
+  loginRequired,
+  permissionRequired,
+  RpcMethodNotFoundError,
+  userPassesTest,
+} from "@x/jsonrpc";
 import { django } from "@x/jsonrpc/django";
 import type { DjangoUser } from "@x/jsonrpc/django";
 import { until } from "../helpers/deferred.ts";
@@ -65,6 +71,31 @@ test("django() gives a user's own permissions and those of the groups", real, as
   assertEquals(await bob.call("staff"), "staff only");
   await assertRejects(() => bob.subscribe("pins", () => {}));
   await ada.subscribe("pins", () => {});
+});
+
+test("the example of aiohttp-json-rpc's documentation holds, line by line", real, async () => {
+  await using place = await siteAndServer();
+  const { site } = place;
+  const superuser = userPassesTest((user: DjangoUser) => user.superuser);
+  const change = permissionRequired("chatsite.change_message");
+  const rpc = new JsonRpc()
+    .use(django({ secretKey: SECRET_KEY, query: site.query }))
+    .method("ping", { use: [loginRequired, change, superuser] }, () => "pong")
+    .topic("foo", { guards: [loginRequired, change] });
+  await using server = await serveHere(rpc);
+  for (
+    const [name, pings, topics] of [
+      ["root", "pong", ["foo"]],
+      ["ada", -32601, ["foo"]],
+      ["bob", -32601, []],
+    ] as const
+  ) {
+    await using client = await withSession(server.ws, await site.login(name));
+    assertEquals(await client.call("ping").catch((error) => error.code), pings, name);
+    assertEquals(await client.getTopics(), topics, name);
+  }
+  await using visitor = await withSession(server.ws, "");
+  assertEquals(await visitor.getTopics(), []);
 });
 
 for (const engine of ["db", "cached_db", "signed_cookies"] as const) {
