@@ -33,6 +33,7 @@
 
 export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/auth/guards.ts";
 export { connect, JsonRpcClient } from "./src/client/client.ts";
+export { method } from "./src/core/method.ts";
 export { type } from "./src/core/schema.ts";
 export {
   ErrorCode,
@@ -43,7 +44,6 @@ export {
   RpcInvalidParamsError,
   RpcInvalidRequestError,
   RpcMethodNotFoundError,
-  RpcParseError,
   RpcServerError,
   RpcTimeoutError,
 } from "./src/protocol/errors.ts";
@@ -59,7 +59,7 @@ export type {
   SubscribeOptions,
   Subscription,
 } from "./src/client/client.ts";
-export type { ApiOf } from "./src/core/api.ts";
+export type { ApiOf } from "./src/core/public_types.ts";
 export type { CloseOptions } from "./src/core/close_options.ts";
 export type { Connection, Handshake } from "./src/core/connection.ts";
 export type { Guard } from "./src/core/guard.ts";
@@ -72,7 +72,7 @@ export type { RpcErrorOptions } from "./src/protocol/errors.ts";
 export type { Limits } from "./src/protocol/limits.ts";
 export type { Id } from "./src/protocol/message.ts";
 export type { StreamMethodOptions } from "./src/server/id_subscriptions.ts";
-export type { MethodOptions } from "./src/server/methods.ts";
+export type { MethodOptions } from "./src/core/method.ts";
 export type { AttachOptions, JsonRpcOptions } from "./src/server/options.ts";
 export type { TopicOptions } from "./src/topics/options.ts";
 export type { PublishResult } from "./src/topics/publish_result.ts";

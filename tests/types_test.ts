@@ -82,7 +82,7 @@ function example() {
       return name.length;
     })
     .method("home", { use: [loginRequired] }, (_params: unknown, { user }) => user.name)
-    .method("convert", { params: text, result: type<Point>() }, (n) => {
+    .method("convert", { params: text, result: type<Point>(), scalarParams: true }, (n) => {
       is<number>()(n);
       return { x: n, y: n };
     })
@@ -104,9 +104,9 @@ async function calls(client: JsonRpcClient<ApiOf<Rpc>>): Promise<void> {
   is<number>()(await client.call("add", { a: 1, b: 2 }));
   is<number>()(await client.call("add", { a: 1, b: 2 }, { onProgress: () => {} }));
   is<{ n: number }>()(await client.call("later", [1]));
-  is<string | undefined>()(await client.call("maybe"));
-  is<string | undefined>()(await client.call("maybe", ["name"]));
-  is<void>()(await client.call("nothing"));
+  is<string | null>()(await client.call("maybe"));
+  is<string | null>()(await client.call("maybe", ["name"]));
+  is<null>()(await client.call("nothing"));
   is<User | null>()(await client.call("whoAmI"));
   is<string>()(await client.call("named", { a: "a" }));
   is<string>()(await client.call("greet"));
@@ -271,7 +271,7 @@ async function streams(url: string): Promise<void> {
     })
     .stream(
       "watch",
-      { ...names, use: [loginRequired], params: text },
+      { ...names, use: [loginRequired], params: text, scalarParams: true },
       function* (params, { user }) {
         is<number>()(params);
         is<string>()(user.name);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Api, CallArguments, NameOf, ParamsOf, ResultOf, UnknownApi } from "../core/api.ts";
+import type { Api, ArgumentsOf, ParamsFor, ResultOf, UnknownApi } from "../core/api.ts";
 import { PendingCalls, toError } from "../core/pending_calls.ts";
 import type { CallOptions, CallRequest } from "../core/pending_calls.ts";
 import { checkLength } from "../protocol/limits.ts";
@@ -23,9 +23,9 @@ export interface CallBatch<A extends Api = UnknownApi> {
    * @param rest Params, then options of the call.
    * @returns What the method gave, as {@linkcode JsonRpcClient.call} does.
    */
-  call<Name extends NameOf<A["methods"]>>(
+  call<Name extends keyof A["methods"] & string>(
     method: Name,
-    ...rest: CallArguments<A["methods"][Name], CallOptions>
+    ...rest: ArgumentsOf<A["methods"], Name, CallOptions>
   ): Promise<ResultOf<A["methods"][Name]>>;
   /**
    * Adds a notification.
@@ -33,9 +33,9 @@ export interface CallBatch<A extends Api = UnknownApi> {
    * @param method The method's name.
    * @param params An array (by position), an object (by name), or none.
    */
-  notify<Name extends NameOf<A["methods"]>>(
+  notify<Name extends keyof A["methods"] & string>(
     method: Name,
-    params?: ParamsOf<A["methods"][Name]>,
+    params?: ParamsFor<A["methods"], Name>,
   ): void;
 }
 

@@ -14,7 +14,6 @@
  * @module
  */
 
-import type { ApiOf } from "../core/api.ts";
 import { JsonRpcClient } from "./json_rpc_client.ts";
 import type { ClientOptions, ClientTarget } from "./options.ts";
 
@@ -22,6 +21,7 @@ export {
   ErrorCode,
   RpcConnectionError,
   RpcError,
+  RpcFailure,
   RpcInternalError,
   RpcInvalidParamsError,
   RpcInvalidRequestError,
@@ -47,6 +47,7 @@ export type {
   ClientSubscriptionLostEvent,
 } from "./events.ts";
 export { JsonRpcClient } from "./json_rpc_client.ts";
+export type { OtherFailure, Outcome } from "./outcome.ts";
 export type { TopicReadOptions } from "./json_rpc_client.ts";
 export type { ReadOptions } from "./event_queue.ts";
 export type { ClientLimits, ClientOptions, ClientTarget, ReconnectOptions } from "./options.ts";
@@ -82,8 +83,8 @@ export type { Subscription } from "./topic_subscriptions.ts";
 export async function connect<T = unknown>(
   target: ClientTarget,
   options: ClientOptions = {},
-): Promise<JsonRpcClient<ApiOf<T>>> {
-  const client = new JsonRpcClient<ApiOf<T>>(target, options);
+): Promise<JsonRpcClient<T>> {
+  const client = new JsonRpcClient<T>(target, options);
   try {
     await client.connect();
     return client;

@@ -4,20 +4,14 @@
  * @module
  */
 
-import type {
-  Api,
-  CallArguments,
-  NameOf,
-  ParamsOf,
-  Remote,
-  ResultOf,
-  UnknownApi,
-} from "../core/api.ts";
+import type { Api, ApiOf, ArgumentsOf, ErrorsOf, ParamsFor, ResultOf } from "../core/api.ts";
+import type { Remote } from "../core/remote.ts";
+import type { Json } from "../core/json.ts";
 import { closeText } from "../core/channel.ts";
 import type { Method } from "../core/dispatcher.ts";
 import { SEND } from "../core/internal.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
-import type { RpcRequest } from "../core/request.ts";
+import type { ClientHandler } from "../core/request.ts";
 import type { RpcSession, SessionHost } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { toRegistration } from "../util/registration.ts";
@@ -33,6 +27,8 @@ import { ReconnectingConnection } from "./reconnect.ts";
 import type { ConnectionState, ReconnectingConnectionEvents } from "./reconnect.ts";
 import { remoteProxy } from "./remote.ts";
 import { TopicSubscriptions } from "./topic_subscriptions.ts";
+import { toOutcome } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
 import type { EventInfo, SubscribeOptions } from "./topic_subscription.ts";
 import type { Subscription } from "./topic_subscriptions.ts";
 import { toTransport } from "./transport.ts";
@@ -46,7 +42,8 @@ export type TopicReadOptions = SubscribeOptions & ReadOptions;
  *
  * Its events are those of {@linkcode ClientEvents}.
  *
- * @typeParam A What the server offers.
+ * @typeParam T `typeof rpc` of the server, or a type with `methods` and `topics`: the compiler then checks calls.
+ * @typeParam A What the server offers, as {@linkcode ApiOf} reads it from `T`.
  *
  * @example
  * ```ts
@@ -63,12 +60,14 @@ export type TopicReadOptions = SubscribeOptions & ReadOptions;
  * await client.close();
  * ```
  */
-export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
+export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventTarget {
+  /** Only a type. Never set. */
+  declare readonly "~api": A;
   readonly #separator: string;
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: TopicSubscriptions;
-  #remote: Remote<A["methods"], CallOptions> | undefined;
+  #remote: Remote<A, CallOptions> | undefined;
   // Whether the program has closed this client.
   #closed = false;
 
@@ -114,11 +113,11 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
   }
 
   /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
-  get remote(): Remote<A["methods"], CallOptions> {
+  get remote(): Remote<A, CallOptions> {
     return this.#remote ??= remoteProxy(
       (method, params, options) => this.#calls.call({ method, params, options }),
       this.#separator,
-    ) as Remote<A["methods"], CallOptions>;
+    ) as Remote<A, CallOptions>;
   }
 
   override addEventListener<Type extends keyof ClientEvents>(
@@ -170,12 +169,27 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * await client.call("report", { year: 2026 }, { timeoutMs: 5000, onProgress: console.log });
    * ```
    */
-  call<Name extends NameOf<A["methods"]>>(
+  call<Name extends keyof A["methods"] & string>(
     method: Name,
-    ...rest: CallArguments<A["methods"][Name], CallOptions>
+    ...rest: ArgumentsOf<A["methods"], Name, CallOptions>
   ): Promise<ResultOf<A["methods"][Name]>> {
-    const [params, options] = rest as [unknown?, CallOptions?];
+    const [params, options] = rest as unknown as [unknown?, CallOptions?];
     return this.#calls.call({ method, params, options }) as Promise<ResultOf<A["methods"][Name]>>;
+  }
+
+  /**
+   * Calls a method of the server, and returns an error instead of throwing it; see {@linkcode Outcome}.
+   *
+   * @param method The method's name.
+   * @param rest As for {@linkcode JsonRpcClient.call}.
+   * @returns The result or the error. Rejects only with what is no {@linkcode RpcFailure}, such as the
+   * reason of the signal.
+   */
+  tryCall<Name extends keyof A["methods"] & string>(
+    method: Name,
+    ...rest: ArgumentsOf<A["methods"], Name, CallOptions>
+  ): Promise<Outcome<ResultOf<A["methods"][Name]>, ErrorsOf<A["methods"][Name]>>> {
+    return toOutcome(this.call(method, ...rest));
   }
 
   /**
@@ -188,9 +202,9 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * @throws {RangeError} If the message is over `maxMessageBytes`.
    * @throws {RpcConnectionError} If the client is closed, or `maxQueued` messages wait already.
    */
-  notify<Name extends NameOf<A["methods"]>>(
+  notify<Name extends keyof A["methods"] & string>(
     method: Name,
-    params?: ParamsOf<A["methods"][Name]>,
+    params?: ParamsFor<A["methods"], Name>,
   ): void {
     this.#calls.notify(method, params);
   }
@@ -230,9 +244,9 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * await client.subscribe("chat", (line, { time }) => print(line, time), { last: 50 });
    * ```
    */
-  subscribe<Name extends NameOf<A["topics"]>>(
+  subscribe<Name extends keyof A["topics"] & string>(
     topic: Name,
-    handler: (data: A["topics"][Name], info: EventInfo) => unknown,
+    handler: (data: Json<A["topics"][Name]>, info: EventInfo) => unknown,
     options: SubscribeOptions = {},
   ): Promise<Subscription> {
     return this.#subscriptions.add(topic, { ...options, handle: handler });
@@ -252,10 +266,10 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * for await (const time of client.topic("clock")) console.log(time);
    * ```
    */
-  topic<Name extends NameOf<A["topics"]>>(
+  topic<Name extends keyof A["topics"] & string>(
     topic: Name,
     options: TopicReadOptions = {},
-  ): AsyncGenerator<A["topics"][Name], void, void> {
+  ): AsyncGenerator<Json<A["topics"][Name]>, void, void> {
     return new EventQueue(async (queue) => {
       const { unsubscribe } = await this.#subscriptions.add(topic, {
         ...options,
@@ -263,7 +277,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
         ended: (error) => queue.end(error),
       });
       return unsubscribe;
-    }, options) as AsyncGenerator<A["topics"][Name], void, void>;
+    }, options) as AsyncGenerator<Json<A["topics"][Name]>, void, void>;
   }
 
   /**
@@ -272,7 +286,7 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * @param topic The topic's name.
    * @returns Resolves when the server has ended the subscription.
    */
-  unsubscribe(topic: NameOf<A["topics"]>): Promise<void> {
+  unsubscribe(topic: keyof A["topics"] & string): Promise<void> {
     return this.#subscriptions.remove(topic);
   }
 
@@ -290,14 +304,14 @@ export class JsonRpcClient<A extends Api = UnknownApi> extends EventTarget {
    * remove();
    * ```
    */
-  method<Params = unknown>(
-    name: string,
-    handler: (params: Params, request: RpcRequest) => unknown,
+  method<Name extends keyof A["client"] & string, Params = unknown>(
+    name: Name,
+    handler: ClientHandler<A["client"], Name, Params>,
   ): Registration {
     if (this.#methods.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
-    const method: Method = { invoke: handler as Method["invoke"] };
+    const method: Method = { invoke: handler as unknown as Method["invoke"] };
     this.#methods.set(name, method);
     // Only this method: another one may have the name by then.
     return toRegistration(() => {

@@ -4,6 +4,12 @@
  * @module
  */
 
+import type { RpcError } from "../protocol/errors.ts";
+import type { Json, NoJson } from "./json.ts";
+import type { SchemaTypes } from "./schema.ts";
+
+export type { Json, NoJson, Sendable } from "./json.ts";
+
 /**
  * What a server offers. `JsonRpc` collects it in its type parameter; `connect<…>()` also takes one that is written
  * by hand.
@@ -15,77 +21,203 @@ export interface Api {
   readonly topics: object;
   /** The type of `request.user`. */
   readonly user: unknown;
+  /** Functions by name that the server's clients offer to it. */
+  readonly client: object;
+  /** The type of `connection.state`. */
+  readonly state: object;
 }
 
+/** What handlers see of their server and its clients. */
+export interface Context {
+  /** The type of `request.user`. */
+  readonly user: unknown;
+  /** Functions by name that clients offer to the server. */
+  readonly client: object;
+  /** The type of `connection.state`. */
+  readonly state: object;
+}
+
+/** A {@linkcode Context} by its members. */
+export interface ContextOf<User, Client extends object, State extends object> extends Context {
+  readonly user: User;
+  readonly client: Client;
+  readonly state: State;
+}
+
+/** The type of `connection.state` if the server does not say more. */
+export type AnyState = Record<string, unknown>;
+
+/** What a handler sees if nothing is known of its server. */
+export type AnyContext = ContextOf<unknown, UnknownMethods, AnyState>;
+
+/** Methods whose types are not known: every name is allowed, nothing is checked. */
+export type UnknownMethods = Readonly<Record<string, (params?: unknown) => unknown>>;
+
 /** The {@linkcode Api} of a server that has no methods, topics or users yet. */
-// deno-lint-ignore ban-types -- exactly this: a type to intersect with
-export type EmptyApi = Offer<{}, {}, null>;
+export type EmptyApi = Offer<never, ContextOf<null, UnknownMethods, AnyState>>;
 
 /** The {@linkcode Api} of a server whose type is not known: every name is allowed, nothing is checked. */
 export interface UnknownApi extends Api {
-  readonly methods: Readonly<Record<string, (params?: unknown) => unknown>>;
+  readonly methods: UnknownMethods;
   readonly topics: Readonly<Record<string, unknown>>;
+  readonly client: UnknownMethods;
 }
 
 /** The {@linkcode Api} of a server (`typeof rpc`), or of a type that has `methods` or `topics`. */
 export type ApiOf<T> = T extends { readonly "~api": infer A extends Api } ? A
   : unknown extends T ? UnknownApi
+  : T extends Api ? T
   : {
-    methods: T extends { methods: infer M extends object } ? M : UnknownApi["methods"];
+    methods: T extends { methods: infer M extends object } ? M : UnknownMethods;
     topics: T extends { topics: infer P extends object } ? P : UnknownApi["topics"];
     user: unknown;
+    client: T extends { client: infer C extends object } ? C : UnknownMethods;
+    state: object;
   };
 
-/** An {@linkcode Api} made of its parts. */
-export interface Offer<Methods extends object, Topics extends object, User> extends Api {
-  readonly methods: Methods;
-  readonly topics: Topics;
-  readonly user: User;
+/**
+ * An {@linkcode Api} as a union of its parts. The compiler looks into the parts only when a client uses them, and
+ * adds one in constant time: an intersection of records would cost each method as much as all before it.
+ *
+ * @typeParam Parts A union of {@linkcode MethodPart}, {@linkcode GroupPart} and {@linkcode TopicPart}.
+ */
+export interface Offer<Parts, C extends Context> extends Api {
+  readonly methods: MethodsOf<Parts>;
+  readonly topics: TopicsOf<Parts>;
+  readonly user: C["user"];
+  readonly client: C["client"];
+  readonly state: C["state"];
+  /** Never set. */
+  readonly "~parts": (part: Parts) => void;
+  /** Never set. */
+  readonly "~context": C;
 }
 
-// The three types below are conditional because the compiler resolves those at once. It would defer
-// `A["methods"] & …`, and a chain of a hundred methods would then exceed its depth limit.
+/**
+ * One method of an {@linkcode Offer}. Its params and result are taken out of the options only when they are needed:
+ * a chain of methods would otherwise work them out anew with each link.
+ */
+export interface MethodPart<Name extends string, Options, Params, Result> extends
+  MethodDefinition<
+    CallerParams<Options, Params>,
+    CallerResult<Options, Result>,
+    ErrorsIn<Options>
+  > {
+  /** The name that callers use. */
+  readonly name: Name;
+}
 
-/** An {@linkcode Api} with more methods. */
-export type WithMethods<A extends Api, More extends object> = A extends
-  Offer<infer Methods, infer Topics, infer User> ? Offer<Methods & More, Topics, User> : never;
+/** The method that starts a stream and returns its id, in an {@linkcode Offer}. */
+export interface StreamPart<Name extends string, Options, Params, Item>
+  extends MethodPart<Name, Options, Params, string> {
+  /** Never set. */
+  readonly "~item": Item;
+}
 
-/** An {@linkcode Api} with one more topic. */
-export type WithTopic<A extends Api, Name extends string, Payload> = A extends
-  Offer<infer Methods, infer Topics, infer User>
-  ? Offer<Methods, Topics & { readonly [N in Name]: Payload }, User>
+/** The params that callers pass: what the `params` schema takes, or else what the handler takes. */
+export type CallerParams<Options, Params> = Options extends { readonly scalarParams: true }
+  ? ScalarParams<InputOr<Options, Params>>
+  : InputOr<Options, Params>;
+
+type InputOr<Options, Params> = Options extends { readonly params: infer S }
+  ? SchemaTypes<S>["input"]
+  : Params;
+
+/** Marks params that may be scalars, because the method says `scalarParams: true`. */
+export interface ScalarParams<Params> {
+  /** Never set. */
+  readonly "~params": Params;
+}
+
+/** The result that callers receive: what the `result` schema gives, or else what the handler returns. */
+export type CallerResult<Options, Result> = Options extends { readonly result: infer S }
+  ? SchemaTypes<S>["output"]
+  : Result;
+
+/** A record of methods in an {@linkcode Offer}, perhaps of records of methods. */
+export interface GroupPart<Prefix extends string, Group, Options = unknown> {
+  readonly prefix: Prefix;
+  readonly group: Group;
+  readonly options: Options;
+}
+
+/** One topic, or all topics of a pattern, in an {@linkcode Offer}. */
+export interface TopicPart<Name extends string, Payload> {
+  readonly topic: Name;
+  readonly payload: Payload;
+}
+
+/** An {@linkcode Api} with one more part. */
+export type With<A extends Api, Part> = A extends Offer<infer Parts, infer C>
+  ? Offer<Parts | Part, C>
   : never;
 
-/** An {@linkcode Api} with the methods of a plugin, and with its users if it has any. */
-export type WithPlugin<A extends Api, User, More extends object> = A extends
-  Offer<infer Methods, infer Topics, infer Before>
-  ? Offer<Methods & More, Topics, unknown extends User ? Before : User>
-  : never;
+/** A method with its options, made by `method()`, for a record that `addMethods` takes. */
+export interface MethodDefinition<Params, Result, Errors = never> {
+  /** Never set. */
+  readonly "~method": (params: Params) => Result;
+  /** Never set. */
+  readonly "~errors": Errors;
+}
 
-/** One method of an {@linkcode Api}. */
-export type OneMethod<Name extends string, Params, Result> = {
-  readonly [N in Name]: (params: Params) => Awaited<Result>;
+/** What a record may hold as a method: a function, or a definition by `method()`. */
+export type MethodIn = ((...args: never) => unknown) | MethodDefinition<never, unknown, unknown>;
+
+type AnyRecord = { readonly [name: string]: unknown };
+
+type MethodsOf<Parts> = NamedMethods<Parts> & GroupedMethods<Parts>;
+
+/** The methods that were registered by name. */
+export type NamedMethods<Parts> = {
+  readonly [P in Parts as P extends { readonly name: infer Name extends string } ? Name : never]: P;
 };
 
-/** The two methods of a stream: one starts it and returns its id, the other ends it. */
-export type SubscriptionMethods<Begin extends string, End extends string, Params> =
-  & OneMethod<Begin, Params, string>
-  // If the name is a plain `string`, the compiler would give this type to every name.
-  & (string extends End ? object : OneMethod<End, readonly [id: string], boolean>);
+type GroupedMethods<Parts> = {
+  readonly [Name in GroupNames<Parts>]: Grouped<Parts, Name>;
+};
 
-/** The methods that `addMethods` finds in an object, a class instance or a module. */
-export type GroupOf<Thing, Prefix extends string> = {
-  readonly [
-    N in NameOf<Thing> as Thing[N] extends AnyFunction ? GroupName<N, Prefix> : never
-  ]: Thing[N] extends (params: infer P, ...rest: never) => infer R ? (params: P) => Awaited<R>
+type GroupNames<Parts> = Parts extends GroupPart<infer Prefix, infer Group, unknown>
+  ? NamesIn<Group, Prefix extends "" ? "" : `${Prefix}.`>
+  : never;
+
+type NamesIn<Group, Start extends string> = {
+  [Name in keyof Group & string]: Name extends Hidden ? never
+    : Group[Name] extends MethodIn ? `${Start}${Name}`
+    : Group extends AnyRecord
+      ? Group[Name] extends AnyRecord ? NamesIn<Group[Name], `${Start}${Name}.`> : never
     : never;
+}[keyof Group & string];
+
+/** The names of a record that clients see. */
+export type VisibleIn<Group> = {
+  [Name in keyof Group & string]: Name extends Hidden ? never
+    : Group[Name] extends MethodIn ? Name
+    : Group extends AnyRecord ? Group[Name] extends AnyRecord ? Name : never
+    : never;
+}[keyof Group & string];
+
+type Hidden = `_${string}` | "default";
+
+type Grouped<Parts, Name extends string> = Parts extends
+  GroupPart<infer Prefix, infer Group, infer Options>
+  ? Prefix extends "" ? WithErrorsOf<MethodAt<Group, Name>, Options>
+  : Name extends `${Prefix}.${infer Rest}` ? WithErrorsOf<MethodAt<Group, Rest>, Options>
+  : never
+  : never;
+
+type WithErrorsOf<M, Options> = [M] extends [never] ? never
+  : [ErrorsIn<Options>] extends [never] ? M
+  : MethodDefinition<ParamsOf<M>, RawResultOf<M>, ErrorsOf<M> | ErrorsIn<Options>>;
+
+type MethodAt<Group, Name extends string> = Name extends keyof Group ? Group[Name]
+  : Name extends `${infer Head}.${infer Rest}`
+    ? Head extends keyof Group ? MethodAt<Group[Head], Rest> : never
+  : never;
+
+type TopicsOf<Parts> = {
+  readonly [P in Parts as P extends TopicPart<infer Name, unknown> ? Name : never]: P extends
+    TopicPart<string, infer Payload> ? Payload : never;
 };
-
-type AnyFunction = (...args: never) => unknown;
-
-type GroupName<Name extends string, Prefix extends string> = Name extends `_${string}` | "default"
-  ? never
-  : `${Prefix}${Name}`;
 
 /** The concrete names that the name or pattern of a topic covers. */
 export type TopicNames<Name extends string> = Name extends `${infer Start}*${infer End}`
@@ -96,39 +228,86 @@ export type TopicNames<Name extends string> = Name extends `${infer Start}*${inf
 export type NameOf<Group> = keyof Group & string;
 
 /** The params of a method. */
-export type ParamsOf<M> = M extends (params: infer P) => unknown ? P : never;
+export type ParamsOf<M> = M extends MethodDefinition<infer Params, unknown, unknown>
+  ? Params extends ScalarParams<infer Scalar> ? Scalar
+  : Params extends string | number | bigint | boolean
+    ? NoJson<"the server refuses scalars without scalarParams: true">
+  : Params
+  : M extends (...args: infer Args) => unknown ? Args extends readonly [] ? undefined : Args[0]
+  : never;
 
-/** The result of a method. */
-export type ResultOf<M> = M extends (params: never) => infer R ? Awaited<R> : never;
+/** The result of a method, before it becomes JSON. */
+export type RawResultOf<M> = M extends MethodDefinition<infer _P, infer Result, infer _E>
+  ? Awaited<Result>
+  : M extends (...args: never) => infer Result ? Awaited<Result>
+  : never;
+
+/** The result of a method, as its caller receives it. */
+export type ResultOf<M> = Json<RawResultOf<M>>;
 
 /** The arguments of a call after the name. Params are optional if the method accepts `undefined`. */
 export type CallArguments<M, Options> = undefined extends ParamsOf<M>
   ? [params?: ParamsOf<M>, options?: Options]
   : [params: ParamsOf<M>, options?: Options];
 
-/** Methods as functions. Names with dots become nested records. */
-export type Remote<Methods, Options> = {
-  readonly [Head in HeadOf<NameOf<Methods>>]:
-    & RemoteMethod<Methods, Head, Options>
-    & RemoteGroup<Methods, Head, Options>;
-};
+/** The {@linkcode Context} of an {@linkcode Api}. */
+export type ContextIn<A extends Api> = A extends Offer<infer _P, infer C> ? C
+  : ContextOf<A["user"], A["client"], A["state"]>;
 
-type HeadOf<Name extends string> = Name extends `${infer Head}.${string}` ? Head : Name;
-
-type RemoteMethod<Methods, Name extends string, Options> = Name extends keyof Methods
-  ? (...args: CallArguments<Methods[Name], Options>) => Promise<ResultOf<Methods[Name]>>
-  : unknown;
-
-type RemoteGroup<Methods, Head extends string, Options> = string extends Head
-  // If the server's type is not known, every name may be a method and a group.
-  ? Remote<Methods, Options>
-  : `${Head}.` extends PrefixOf<NameOf<Methods>, Head>
-    ? Remote<{ readonly [N in NameOf<Methods> as Tail<N, Head>]: Methods[N] }, Options>
-  : unknown;
-
-type PrefixOf<Name extends string, Head extends string> = Name extends `${Head}.${string}`
-  ? `${Head}.`
+/** An {@linkcode Api} with the methods of a plugin, and with its users if it has any. */
+export type WithPlugin<A extends Api, User, Methods extends object> = A extends
+  Offer<infer Parts, infer C> ? Offer<
+    [keyof Methods] extends [never] ? Parts : Parts | GroupPart<"", Methods>,
+    unknown extends User ? C : ContextOf<User, C["client"], C["state"]>
+  >
   : never;
 
-type Tail<Name extends string, Head extends string> = Name extends `${Head}.${infer Rest}` ? Rest
+/** An {@linkcode Api} of a server that knows what its clients offer. */
+export type WithClient<A extends Api, Client extends object> = A extends Offer<infer Parts, infer C>
+  ? Offer<Parts, ContextOf<C["user"], Client, C["state"]>>
+  : never;
+
+/** An {@linkcode Api} of a server whose connections have a typed `state`. */
+export type WithState<A extends Api, State extends object> = A extends Offer<infer Parts, infer C>
+  ? Offer<Parts, ContextOf<C["user"], C["client"], Partial<State>>>
+  : never;
+
+/**
+ * The arguments of a call to one of these methods by its name. The name is inferred anew so that the compiler does
+ * not look at every method while it infers one call.
+ */
+export type ArgumentsOf<Methods, Name, Options> = [Name] extends [infer N extends string]
+  ? CallArguments<MethodNamed<Methods, N>, Options>
+  : never;
+
+type MethodNamed<Methods, Name extends string> = Name extends keyof Methods ? Methods[Name] : never;
+
+/** The params of a method by its name. */
+export type ParamsFor<Methods, Name> = [Name] extends [infer N extends string]
+  ? ParamsOf<MethodNamed<Methods, N>>
+  : never;
+
+/** An error that a method declares, as its caller receives it. */
+export interface DeclaredError<Name extends string, Code extends number, Data> extends RpcError {
+  readonly name: Name;
+  readonly code: Code;
+  readonly data: Data;
+}
+
+/** The errors that options declare, as a union of {@linkcode DeclaredError}. */
+export type ErrorsIn<Options> = Options extends { readonly errors: infer Errors }
+  ? { [Name in keyof Errors & string]: ErrorOf<Name, Errors[Name]> }[keyof Errors & string]
+  : never;
+
+type ErrorOf<Name extends string, Declaration> = Declaration extends
+  { readonly code: infer Code extends number }
+  ? DeclaredError<Name, Code, Json<ErrorData<Declaration>["output"]>>
+  : never;
+
+/** The types of the data of a declared error; `undefined` if it declares none. */
+export type ErrorData<Declaration> = Declaration extends { readonly data: infer S } ? SchemaTypes<S>
+  : { readonly input: undefined; readonly output: undefined };
+
+/** The errors that a method declares. */
+export type ErrorsOf<M> = M extends MethodDefinition<infer _P, infer _R, infer Errors> ? Errors
   : never;

@@ -5,6 +5,8 @@
  */
 
 import type { Logger } from "../util/logger.ts";
+import type { AnyContext, Context } from "./api.ts";
+import type { CallerOf } from "./caller.ts";
 import type { Outgoing } from "./channel.ts";
 import { type COUNT_DROPPED, type REMOVE_TOPIC, type SEND, TOPICS, WATCH } from "./internal.ts";
 import type { CallOptions } from "./pending_calls.ts";
@@ -28,8 +30,9 @@ export interface Handshake {
  * connection of its own, which ends with the answer.
  *
  * @typeParam User The type of {@linkcode Connection.user}.
+ * @typeParam C What is known of the clients: their methods, and the type of {@linkcode Connection.state}.
  */
-export interface Connection<User = unknown> {
+export interface Connection<User = unknown, C extends Context = AnyContext> {
   /** A random id that no other connection has. */
   readonly id: string;
   /** How the peer connected. */
@@ -39,7 +42,7 @@ export interface Connection<User = unknown> {
   /** The user of the connection; `null` if there is none. */
   readonly user: User;
   /** An object in which your handlers can keep data about this peer. */
-  readonly state: Record<string, unknown>;
+  readonly state: C["state"];
   /** The topics that the peer is subscribed to. */
   readonly subscriptions: ReadonlySet<string>;
   /** How many events of topics were dropped because the peer reads too slowly. */
@@ -67,11 +70,7 @@ export interface Connection<User = unknown> {
    * @param options Timeout, signal and the like.
    * @returns The peer's answer. Rejects as {@linkcode JsonRpcClient.call} does.
    */
-  call<Result = unknown>(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<Result>;
+  readonly call: CallerOf<C["client"]>["call"];
   /**
    * Sends the peer a notification. Does nothing once the connection has ended.
    *
@@ -80,7 +79,7 @@ export interface Connection<User = unknown> {
    * @throws {TypeError} If the params have no JSON, or are neither an array nor an object.
    * @throws {RangeError} If the notification is longer than `maxMessageBytes`.
    */
-  notify(method: string, params?: unknown): void;
+  readonly notify: CallerOf<C["client"]>["notify"];
   /**
    * Closes the connection. Messages that were sent before still go out.
    *

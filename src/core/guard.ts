@@ -35,11 +35,21 @@ export interface Guard<User = unknown> {
   readonly "~user"?: User;
 }
 
-/** The type of the user behind several guards: what all of them together narrow it to. */
-export type UserBehind<User, Use extends readonly unknown[]> = Use extends
+/** The user behind guards: what each of them narrows the user to. */
+export type UserBehind<User, Use extends readonly unknown[]> = Narrowed<User, Use> extends infer U
+  ? [U] extends [never] ? NoUsers<"mount a backend first, such as passwd(), jwt() or session()"> : U
+  : never;
+
+type Narrowed<User, Use extends readonly unknown[]> = Use extends
   readonly [infer First, ...infer Rest]
-  ? UserBehind<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
+  ? Narrowed<First extends Guard<infer Narrow> ? User & Narrow : User, Rest>
   : User;
+
+/** The user behind a guard on a server that knows no users: `Advice` is for people. */
+export interface NoUsers<Advice extends string> {
+  /** Never set. */
+  readonly "~advice": Advice;
+}
 
 /**
  * Asks all guards among some layers. A guard that throws, or returns a promise, refuses.

@@ -45,3 +45,5 @@ export const HOST: unique symbol = /* @__PURE__ */ Symbol("host");
 export const PENDING: unique symbol = /* @__PURE__ */ Symbol("pending");
 /** Session: what answers the messages of the other end. */
 export const DISPATCHER: unique symbol = /* @__PURE__ */ Symbol("dispatcher");
+/** Request: sets what makes the errors that its method declares. */
+export const DECLARE_ERRORS: unique symbol = /* @__PURE__ */ Symbol("declare errors");

@@ -5,13 +5,24 @@
  */
 
 import { describeError, quoted } from "../protocol/errors.ts";
+import type { RpcError } from "../protocol/errors.ts";
 import type { Id, RequestMessage } from "../protocol/message.ts";
 import { runSafely } from "../util/maybe_promise.ts";
+import type {
+  AnyContext,
+  Context,
+  ErrorData,
+  ParamsOf,
+  RawResultOf,
+  UnknownMethods,
+} from "./api.ts";
+import type { CallerOf } from "./caller.ts";
 import type { BaseConnection, Connection } from "./connection.ts";
 import {
   ABORT,
   AFTER_ANSWER,
   ANSWERED,
+  DECLARE_ERRORS,
   HAS_AFTER_ANSWER,
   REPLY,
   SETTLE,
@@ -19,15 +30,22 @@ import {
 } from "./internal.ts";
 import type { Middleware } from "./middleware.ts";
 import type { CallOptions } from "./pending_calls.ts";
+import type { Schema } from "./schema.ts";
 
 /**
  * One call or notification, as its handler and the middleware around it see it.
  *
  * @typeParam User The type of {@linkcode RpcRequest.user}, as far as guards have narrowed it.
+ * @typeParam C What is known of the server's clients.
+ * @typeParam Errors The errors that the method declares, by name.
  */
-export interface RpcRequest<User = unknown> {
+export interface RpcRequest<
+  User = unknown,
+  C extends Context = AnyContext,
+  Errors = Readonly<Record<string, ErrorDeclaration>>,
+> {
   /** The peer that calls. */
-  readonly connection: Connection<User>;
+  readonly connection: Connection<User, C>;
   /** The method's name, as it was called. */
   readonly method: string;
   /** The id of the call; `undefined` for a notification. */
@@ -67,11 +85,7 @@ export interface RpcRequest<User = unknown> {
    * await client.close();
    * ```
    */
-  call<Result = unknown>(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<Result>;
+  readonly call: CallerOf<C["client"]>["call"];
   /**
    * Asks the caller's user to confirm something. Short for `call("confirm", { message })`.
    *
@@ -88,7 +102,7 @@ export interface RpcRequest<User = unknown> {
    * @throws {TypeError} If the params have no JSON, or are neither an array nor an object.
    * @throws {RangeError} If the notification is longer than `maxMessageBytes`.
    */
-  notify(method: string, params?: unknown): void;
+  readonly notify: CallerOf<C["client"]>["notify"];
   /**
    * Reports the progress of this call. The caller's `onProgress` receives the value. Does nothing for a
    * notification.
@@ -98,6 +112,34 @@ export interface RpcRequest<User = unknown> {
    * @throws {RangeError} If the message is longer than `maxMessageBytes`.
    */
   progress(value: unknown): void;
+  /**
+   * Makes an error that the method declares, to be thrown. The name is sent as the message of the error.
+   *
+   * @param name The name of the error in the method's `errors`.
+   * @param data The data of the error, if it declares some.
+   * @returns The error.
+   * @throws {TypeError} If the method does not declare the error, or the data does not fit.
+   */
+  readonly error: ErrorMaker<Errors>["error"];
+}
+
+/** An error that a method may return. */
+export interface ErrorDeclaration {
+  /** The error code: an integer. `-32768` to `-32000` belong to the specification and to libraries. */
+  readonly code: number;
+  /** A Standard Schema of the error's data. An error without it has no data. */
+  readonly data?: Schema;
+}
+
+/** How a handler makes the errors that its method declares. */
+export interface ErrorMaker<Errors> {
+  /** See {@linkcode RpcRequest.error}. */
+  error<Name extends keyof Errors & string>(
+    name: Name,
+    ...data: undefined extends ErrorData<Errors[Name]>["input"]
+      ? [data?: ErrorData<Errors[Name]>["input"]]
+      : [data: ErrorData<Errors[Name]>["input"]]
+  ): RpcError;
 }
 
 /** A function that answers calls. It may return a value or a promise of one. */
@@ -130,6 +172,7 @@ export class IncomingRequest implements RpcRequest {
   #controller: AbortController | undefined;
   #abortReason: unknown;
   #succeeded: boolean | undefined;
+  #makeError: ((name: string, data: unknown) => RpcError) | undefined;
   #afterAnswer: ((succeeded: boolean) => void)[] | undefined;
 
   /**
@@ -185,6 +228,18 @@ export class IncomingRequest implements RpcRequest {
 
   notify(method: string, params?: unknown): void {
     this.connection.notify(method, params);
+  }
+
+  error(name: string, data?: unknown): RpcError {
+    if (this.#makeError === undefined) {
+      throw new TypeError(`Cannot make error "${name}": the method does not declare it`);
+    }
+    return this.#makeError(name, data);
+  }
+
+  /** Sets what makes the errors that the method declares. */
+  [DECLARE_ERRORS](makeError: (name: string, data: unknown) => RpcError): void {
+    this.#makeError = makeError;
   }
 
   progress(value: unknown): void {
@@ -252,3 +307,24 @@ export function afterAnswer(request: RpcRequest, run: (succeeded: boolean) => vo
 export function abortRequest(request: RpcRequest, reason: unknown): void {
   if (request instanceof IncomingRequest) request[ABORT](reason);
 }
+
+/**
+ * Gives a request the errors that its method declares.
+ *
+ * @param request The request, as its handler got it.
+ * @param makeError Makes an error from its name and data.
+ */
+export function declareErrors(
+  request: RpcRequest,
+  makeError: (name: string, data: unknown) => RpcError,
+): void {
+  if (request instanceof IncomingRequest) request[DECLARE_ERRORS](makeError);
+}
+
+/** A handler of a client's method, as the server declares it. */
+export type ClientHandler<Methods, Name extends keyof Methods, Params> = UnknownMethods extends
+  Methods ? (params: Params, request: RpcRequest) => unknown
+  : (
+    params: ParamsOf<Methods[Name]>,
+    request: RpcRequest,
+  ) => RawResultOf<Methods[Name]> | Promise<RawResultOf<Methods[Name]>>;

@@ -27,6 +27,10 @@ export interface Schema<Output = unknown, Input = unknown> {
   };
 }
 
+/** The types of a schema's input and output. */
+export type SchemaTypes<S> = S extends Schema ? NonNullable<S["~standard"]["types"]>
+  : { readonly input: unknown; readonly output: unknown };
+
 /** The outcome of a validation: a value or issues. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }

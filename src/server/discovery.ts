@@ -84,6 +84,6 @@ function toMethod(entry: MethodEntry): object {
     paramStructure: "either",
     params: names.map((param) => ({ name: param, schema: properties?.[param] ?? {} })),
     result: { name: "result", schema: result && jsonSchemaOf(result) || {} },
-    errors,
+    errors: errors && Object.entries(errors).map(([message, { code }]) => ({ code, message })),
   };
 }

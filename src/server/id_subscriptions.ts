@@ -16,31 +16,58 @@ import {
   RpcServerError,
 } from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
-import type { MethodOptions, MethodRegistry } from "./methods.ts";
+import type { MethodRegistry } from "./methods.ts";
+import type { Context, MethodPart, StreamPart } from "../core/api.ts";
+import type { Sendable } from "../core/json.ts";
+import type { DeclaredIn, HandlerParams, MethodOptions, UserIn } from "../core/method.ts";
 import type { Plugin, PluginMethod } from "../core/plugin.ts";
 import { abortRequest, afterAnswer } from "../core/request.ts";
-import type { CallMiddleware, RpcRequest } from "../core/request.ts";
+import type { RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 
 /**
  * The options of a stream method: those of any method, and the names of its counterparts.
  *
- * @typeParam Use The guards and middleware, from which the user's type is known.
- * @typeParam Params What the source gets.
- * @typeParam Input What callers pass.
- * @typeParam End The name of the method that ends a subscription.
+ * @example Counting
+ * ```ts
+ * import { connect, JsonRpc } from "@x/jsonrpc";
+ * import { stream } from "@x/jsonrpc/stream";
+ * import { linkedSockets } from "@x/jsonrpc/testing";
+ *
+ * const names = { unsubscribe: "count_unsubscribe", notification: "count_item" };
+ * const rpc = new JsonRpc()
+ *   .stream("count_subscribe", names, function* ([to]: [number]) {
+ *     for (let i = 1; i <= to; i++) yield i;
+ *   });
+ * const [near, far] = linkedSockets();
+ * rpc.attach(far);
+ *
+ * const client = await connect(near);
+ * let sum = 0;
+ * for await (const item of stream(client, "count_subscribe", [3], names)) sum += item as number;
+ * console.assert(sum === 6);
+ * await client.close();
+ * ```
  */
-export interface StreamMethodOptions<
-  Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
-  Params = unknown,
-  Input = unknown,
-  End extends string = string,
-> extends MethodOptions<Use, Params, Input> {
+export interface StreamMethodOptions extends MethodOptions {
   /** The method that ends a subscription: it takes the id, and answers whether there was one. */
-  readonly unsubscribe: End;
+  readonly unsubscribe: string;
   /** The notification that carries items: `{ subscription: id, result }`. */
   readonly notification: string;
 }
+
+/** The two methods of a stream: one begins it and returns its id, the other ends it. */
+export type StreamParts<Name extends string, Options extends StreamMethodOptions, Params, Item> =
+  | StreamPart<Name, Options, Params, Item>
+  // If the name is a plain `string`, the compiler would give this type to every name.
+  | (string extends Options["unsubscribe"] ? never
+    : MethodPart<Options["unsubscribe"], unknown, readonly [id: string], boolean>);
+
+/** Gives the items of one subscription, for {@linkcode JsonRpc.stream}. */
+export type SourceOf<C extends Context, Options, Params, Item> = (
+  params: HandlerParams<Options, Params>,
+  request: RpcRequest<UserIn<C["user"], Options>, C, DeclaredIn<Options>>,
+) => AsyncIterable<Item & Sendable<Item>> | Iterable<Item & Sendable<Item>>;
 
 /** Gives the items of one subscription. `request.signal` aborts when the subscription ends. */
 export type StreamSource = (

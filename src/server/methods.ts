@@ -5,79 +5,17 @@
  */
 
 import type { Method } from "../core/dispatcher.ts";
-import { RpcInvalidParamsError, RpcMethodNotFoundError } from "../protocol/errors.ts";
+import { RpcError, RpcInvalidParamsError, RpcMethodNotFoundError } from "../protocol/errors.ts";
 import { compose } from "../core/middleware.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { admitted } from "../core/guard.ts";
+import { MethodRecord } from "../core/method.ts";
+import type { MethodOptions } from "../core/method.ts";
+import { declareErrors } from "../core/request.ts";
 import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 import { propertyNames, validate } from "../core/schema.ts";
-import type { Schema } from "../core/schema.ts";
-
-/**
- * How one method, or a group of them, is registered.
- *
- * @typeParam Use The middleware and guards. Guards narrow the type of `request.user`.
- * @typeParam Params The params that the handler receives.
- * @typeParam Input The params that callers pass.
- * @typeParam Result The result that callers receive.
- */
-export interface MethodOptions<
-  Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
-  Params = unknown,
-  Input = unknown,
-  Result = unknown,
-> {
-  /**
-   * A Standard Schema (zod, valibot, arktype, …) of the params. The handler receives the schema's
-   * output. The server answers params that do not fit with -32602 and the issues.
-   */
-  readonly params?: Schema<Params, Input>;
-  /**
-   * A Standard Schema of the result. If the result does not fit, the server logs the issues and answers
-   * -32603.
-   */
-  readonly result?: Schema<Result>;
-  /** Middleware and guards of this method, outermost first. They run inside those of the whole server. */
-  readonly use?: Use;
-  /**
-   * The names of the params, in order. A caller may then pass params by position or by name, and the
-   * handler always receives an object.
-   *
-   * @default {the properties of the `params` schema, if it shows them}
-   */
-  readonly names?: readonly string[];
-  /**
-   * Whether callers may also use `GET ?method=…&params=…&id=…`. Set it only for methods that change
-   * nothing, because links, caches and retries can send a GET.
-   *
-   * @default {false}
-   */
-  readonly get?: boolean;
-  /**
-   * Milliseconds until the server answers the call with -32002 and aborts `request.signal`. With 0, or
-   * with more than a timer can count (24 days), there is no time limit.
-   *
-   * @default {0}
-   */
-  readonly timeoutMs?: number;
-  /** A short description for `rpc.discover`. */
-  readonly summary?: string;
-  /** A long description for `rpc.discover`. */
-  readonly description?: string;
-  /** Whether `rpc.discover` marks the method as deprecated. @default {false} */
-  readonly deprecated?: boolean;
-  /** The errors that `rpc.discover` lists for the method. */
-  readonly errors?: readonly MethodError[];
-}
-
-/** An error that a method may return. */
-export interface MethodError {
-  /** The error code. */
-  readonly code: number;
-  /** The error message. */
-  readonly message: string;
-}
+import type { PlainIssue, Schema } from "../core/schema.ts";
 
 /** A registered method. */
 export interface MethodEntry extends MethodOptions {
@@ -85,8 +23,6 @@ export interface MethodEntry extends MethodOptions {
   readonly name: string;
   /** The function that computes the result. */
   readonly handler: Handler;
-  /** Whether params may be neither array nor object. @default {the server's `scalarParams`} */
-  readonly scalarParams?: boolean;
   /** Whether the method does not exist over HTTP. @default {false} */
   readonly socketOnly?: boolean;
 }
@@ -118,7 +54,8 @@ export class MethodRegistry {
    * Adds a method.
    *
    * @param entry The method.
-   * @throws {TypeError} If the name is empty or taken, or if the handler or a middleware is not a function.
+   * @throws {TypeError} If the name is empty or taken, if the handler or a middleware is not a function, or if a
+   * declared error has a name that is no identifier or a code that is no integer.
    * @throws {RangeError} If `timeoutMs` is negative or not a number.
    */
   add(entry: MethodEntry): void {
@@ -135,6 +72,7 @@ export class MethodRegistry {
     if (!(timeoutMs >= 0)) {
       throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
     }
+    checkErrors(entry);
     if (this.#entries.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
@@ -198,39 +136,66 @@ export class MethodRegistry {
   }
 }
 
+/** A method of a group: its name below the group, its handler and its options. */
+export interface GroupMethod {
+  /** The path of names that leads to it. */
+  readonly path: readonly string[];
+  /** The function that computes the result, bound to its object. */
+  readonly handler: Handler;
+  /** Its own options. */
+  readonly options: MethodOptions;
+}
+
 /**
- * Collects the functions of a source, each bound to it.
+ * Collects the methods of a group, in their order.
  *
- * @param source A named function, an object, a module or a class instance. Names that start with `_` are
- * left out. Of a class instance, the methods of its classes are included.
- * @returns The functions by name.
+ * @param group A named function, a record, a module or a class instance. Names that start with `_` are left out. Of a
+ * class instance, the methods of its classes are included; of a record or module, also the records in it.
+ * @returns The methods.
  * @throws {TypeError} If there are none.
  */
-export function functionsOf(source: object): Map<string, Handler> {
-  const functions = new Map<string, Handler>();
-  if (typeof source === "function") {
-    if (isClass(source)) {
+export function methodsOf(group: object): GroupMethod[] {
+  if (typeof group === "function") {
+    if (isClass(group)) {
       throw new TypeError("Cannot add methods: got a class, pass an instance of it");
     }
-    if (source.name === "") throw new TypeError("Cannot add methods: the function has no name");
-    return functions.set(source.name, source as Handler);
+    if (group.name === "") throw new TypeError("Cannot add methods: the function has no name");
+    return [{ path: [group.name], handler: group as Handler, options: {} }];
   }
+  const found = [...walk(group, [])];
+  if (found.length === 0) throw new TypeError("Cannot add methods: the object has no functions");
+  return found;
+}
+
+function* walk(group: object, path: readonly string[]): IterableIterator<GroupMethod> {
   // A member hides the members of the same name further up the prototype chain, even if it is no function.
   const seen = new Set<string>();
   for (
-    let level = source;
+    let level = group;
     level !== null && level !== Object.prototype;
     level = Object.getPrototypeOf(level)
   ) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
-      if (!seen.has(name) && isMethod(name, value)) {
-        functions.set(name, value.bind(source) as Handler);
-      }
+      if (!seen.has(name) && !isHidden(name)) yield* member(group, value, [...path, name]);
       seen.add(name);
     }
   }
-  if (functions.size === 0) throw new TypeError("Cannot add methods: the object has no functions");
-  return functions;
+}
+
+function* member(
+  group: object,
+  value: unknown,
+  path: readonly string[],
+): IterableIterator<GroupMethod> {
+  if (value instanceof MethodRecord) {
+    yield { path, handler: value.handler, options: value.options };
+  } else if (typeof value === "function") {
+    // A module may also export classes. They cannot be called without `new`.
+    if (!isClass(value)) yield { path, handler: value.bind(group) as Handler, options: {} };
+  } else if (isRecord(value) && isRecord(group)) {
+    // Only records within records: a field of a class instance may hold anything, a database say.
+    yield* walk(value, path);
+  }
 }
 
 type Invoke = Method["invoke"];
@@ -243,8 +208,9 @@ function wrapped(layers: readonly CallMiddleware[], handler: Invoke): Invoke {
 }
 
 /** The handler with the conversion of its params and the check of its result. */
-function handlerOf({ handler, names, params, result }: MethodEntry): Invoke {
+function handlerOf({ handler, names, params, result, errors }: MethodEntry): Invoke {
   let invoke = handler as unknown as Invoke;
+  if (errors !== undefined) invoke = withErrors(invoke, errors);
   if (result !== undefined) invoke = withResult(invoke, result);
   if (params !== undefined) invoke = withParams(invoke, params);
   const order = names ?? (params && propertyNames(params));
@@ -277,14 +243,55 @@ function withParams(invoke: Invoke, schema: Schema): Invoke {
 function withResult(invoke: Invoke, schema: Schema): Invoke {
   function check(result: unknown): unknown {
     return validate(schema, result, (issues) => {
-      const why = issues.map(({ message, path }) => [...path, message].join(": ")).join("; ");
-      return new TypeError(`The result does not fit its schema (${why})`);
+      return new TypeError(`The result does not fit its schema (${toText(issues)})`);
     });
   }
   return (params, request) => {
     const result = invoke(params, request);
     return isThenable(result) ? result.then(check) : check(result);
   };
+}
+
+type Errors = NonNullable<MethodOptions["errors"]>;
+
+function checkErrors({ name, errors = {} }: MethodEntry): void {
+  for (const [error, { code }] of Object.entries(errors)) {
+    // The client takes a message that is one word for the name of a declared error.
+    if (/^\w+$/.test(error) && Number.isSafeInteger(code)) continue;
+    throw new TypeError(
+      `Cannot register "${name}": expected error "${error}" to be a word with an integer as its code`,
+    );
+  }
+}
+
+function withErrors(invoke: Invoke, errors: Errors): Invoke {
+  const known = new Map(Object.entries(errors));
+  function makeError(name: string, data: unknown): RpcError {
+    const declared = known.get(name);
+    if (declared === undefined) {
+      throw new TypeError(`Cannot make error "${name}": the method does not declare it`);
+    }
+    return new RpcError(declared.code, name, { data: errorData(name, declared.data, data) });
+  }
+  return (params, request) => {
+    declareErrors(request, makeError);
+    return invoke(params, request);
+  };
+}
+
+function errorData(name: string, schema: Schema | undefined, data: unknown): unknown {
+  if (schema === undefined) return data;
+  const checked = validate(schema, data, (issues) => {
+    return new TypeError(`Cannot make error "${name}": its data does not fit (${toText(issues)})`);
+  });
+  if (!(checked instanceof Promise)) return checked;
+  // Nobody else handles the promise.
+  checked.catch(() => {});
+  throw new TypeError(`Cannot make error "${name}": the schema of its data is asynchronous`);
+}
+
+function toText(issues: readonly PlainIssue[]): string {
+  return issues.map(({ message, path }) => [...path, message].join(": ")).join("; ");
 }
 
 function toNamed(params: unknown, names: readonly string[]): unknown {
@@ -300,11 +307,15 @@ function toNamed(params: unknown, names: readonly string[]): unknown {
   return Object.fromEntries(values.map((value, index) => [names[index], value]));
 }
 
-// deno-lint-ignore ban-types -- any function
-function isMethod(name: string, value: unknown): value is Function {
-  if (typeof value !== "function" || name.startsWith("_")) return false;
-  // A module may also export classes. They cannot be called without `new`.
-  return name !== "constructor" && name !== "default" && !isClass(value);
+function isHidden(name: string): boolean {
+  return name.startsWith("_") || name === "constructor" || name === "default";
+}
+
+function isRecord(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  // Modules have no prototype.
+  return prototype === Object.prototype || prototype === null;
 }
 
 function isClass(value: object): boolean {

@@ -6,29 +6,42 @@
 
 import type {
   Api,
+  ContextIn,
   EmptyApi,
-  GroupOf,
-  NameOf,
-  OneMethod,
-  SubscriptionMethods,
+  GroupPart,
+  MethodPart,
   TopicNames,
-  WithMethods,
+  TopicPart,
+  With,
+  WithClient,
   WithPlugin,
-  WithTopic,
+  WithState,
 } from "../core/api.ts";
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Connection } from "../core/connection.ts";
-import type { UserBehind } from "../core/guard.ts";
 import type { Plugin } from "../core/plugin.ts";
-import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
+import type { CallMiddleware, Handler } from "../core/request.ts";
 import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { BunWebSocketHandler } from "../runtimes/bun.ts";
 import type { TopicOptions } from "../topics/options.ts";
 import type { PublishResult } from "../topics/publish_result.ts";
-import type { StreamMethodOptions } from "./id_subscriptions.ts";
-import type { MethodOptions } from "./methods.ts";
+import type {
+  SourceOf,
+  StreamMethodOptions,
+  StreamParts,
+  StreamSource,
+} from "./id_subscriptions.ts";
+import type {
+  CheckedOptions,
+  HandlerOf,
+  MethodOptions,
+  ParamsBound,
+  PlainHandler,
+  Structured,
+} from "../core/method.ts";
+import type { Sendable, SendableGroup } from "../core/json.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { ServerCore } from "./server_core.ts";
 
@@ -75,10 +88,12 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /** The connections that are open. */
-  get connections(): Iterable<Connection<A["user"]>> & { readonly size: number } {
-    return this.#core.requests.connections as unknown as Iterable<Connection<A["user"]>> & {
-      size: number;
-    };
+  get connections(): Iterable<Connection<A["user"], ContextIn<A>>> & { readonly size: number } {
+    return this.#core.requests.connections as unknown as
+      & Iterable<Connection<A["user"], ContextIn<A>>>
+      & {
+        size: number;
+      };
   }
 
   /** What `Bun.serve` takes as `websocket`. */
@@ -135,22 +150,20 @@ export class JsonRpc<A extends Api = EmptyApi> {
    *   });
    * ```
    */
-  method<const Name extends string, Params, Result>(
+  method<const Name extends string, Params extends Structured = undefined, Result = unknown>(
     name: Name,
-    handler: (params: Params, request: RpcRequest<A["user"]>) => Result,
-  ): JsonRpc<WithMethods<A, OneMethod<Name, Params, Result>>>;
+    handler: PlainHandler<ContextIn<A>, Params, Result>,
+  ): JsonRpc<With<A, MethodPart<Name, unknown, Params, Result>>>;
   method<
     const Name extends string,
-    Params,
-    Returned,
-    const Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
-    Input = Params,
-    Result = Returned,
+    const Options extends MethodOptions,
+    Params extends ParamsBound<Options> = undefined,
+    Result = unknown,
   >(
     name: Name,
-    options: MethodOptions<Use, Params, Input, Result>,
-    handler: (params: Params, request: RpcRequest<UserBehind<A["user"], Use>>) => Returned,
-  ): JsonRpc<WithMethods<A, OneMethod<Name, Input, Result>>>;
+    options: Options & CheckedOptions<Options>,
+    handler: HandlerOf<ContextIn<A>, Options, Params, Result>,
+  ): JsonRpc<With<A, MethodPart<Name, Options, Params, Result>>>;
   method(name: string, ...rest: [Handler] | [MethodOptions, Handler]): JsonRpc<never> {
     const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
     this.#core.addMethod(name, handler, options);
@@ -172,15 +185,19 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * rpc.addMethods("math", await import("./math.ts")); // math.add, math.multiply, …
    * ```
    */
-  addMethods<Thing extends object>(
-    thing: Thing,
-    options?: MethodOptions,
-  ): JsonRpc<WithMethods<A, GroupOf<Thing, "">>>;
-  addMethods<const Prefix extends string, Thing extends object>(
+  addMethods<Group extends object, const Options extends MethodOptions = MethodOptions>(
+    group: Group & SendableGroup<Group>,
+    options?: Options,
+  ): JsonRpc<With<A, GroupPart<"", Group, Options>>>;
+  addMethods<
+    const Prefix extends string,
+    Group extends object,
+    const Options extends MethodOptions = MethodOptions,
+  >(
     prefix: Prefix,
-    thing: Thing,
-    options?: MethodOptions,
-  ): JsonRpc<WithMethods<A, GroupOf<Thing, `${Prefix}.`>>>;
+    group: Group & SendableGroup<Group>,
+    options?: Options,
+  ): JsonRpc<With<A, GroupPart<Prefix, Group, Options>>>;
   addMethods(
     first: string | object,
     second?: object | MethodOptions,
@@ -199,49 +216,25 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * `done: true`, or an `error`, in place of `result`.
    *
    * @param name The method that begins a subscription.
-   * @param options The method that ends one, the notification, and the options of any method.
+   * @param options The method that ends one, the notification, and the options of any method: see
+   * {@linkcode StreamMethodOptions} for an example.
    * @param source Gives the items, usually a generator. The server ends it with the subscription, at the
    * latest with the connection.
    * @returns The same server, with both methods in its type.
    * @throws {TypeError} If a name is reserved or taken.
-   *
-   * @example Counting
-   * ```ts
-   * import { connect, JsonRpc } from "@x/jsonrpc";
-   * import { stream } from "@x/jsonrpc/stream";
-   * import { linkedSockets } from "@x/jsonrpc/testing";
-   *
-   * const names = { unsubscribe: "count_unsubscribe", notification: "count_item" };
-   * const rpc = new JsonRpc()
-   *   .stream("count_subscribe", names, function* ([to]: [number]) {
-   *     for (let i = 1; i <= to; i++) yield i;
-   *   });
-   * const [near, far] = linkedSockets();
-   * rpc.attach(far);
-   *
-   * const client = await connect(near);
-   * let sum = 0;
-   * for await (const item of stream(client, "count_subscribe", [3], names)) sum += item as number;
-   * console.assert(sum === 6);
-   * await client.close();
-   * ```
    */
   stream<
     const Name extends string,
-    const End extends string,
-    Params,
-    const Use extends readonly CallMiddleware[] = readonly CallMiddleware[],
-    Input = Params,
+    const Options extends StreamMethodOptions,
+    Params extends ParamsBound<Options> = undefined,
+    Item = unknown,
   >(
     name: Name,
-    options: StreamMethodOptions<Use, Params, Input, End>,
-    source: (
-      params: Params,
-      request: RpcRequest<UserBehind<A["user"], Use>>,
-    ) => AsyncIterable<unknown> | Iterable<unknown>,
-  ): JsonRpc<WithMethods<A, SubscriptionMethods<Name, End, Input>>> {
-    this.#core.addStream(name, options as unknown as StreamMethodOptions, source);
-    return this as unknown as JsonRpc<WithMethods<A, SubscriptionMethods<Name, End, Input>>>;
+    options: Options & CheckedOptions<Options>,
+    source: SourceOf<ContextIn<A>, Options, Params, Item>,
+  ): JsonRpc<With<A, StreamParts<Name, Options, Params, Item>>> {
+    this.#core.addStream(name, options, source as StreamSource);
+    return this as unknown as JsonRpc<With<A, StreamParts<Name, Options, Params, Item>>>;
   }
 
   /**
@@ -254,10 +247,32 @@ export class JsonRpc<A extends Api = EmptyApi> {
    */
   topic<const Name extends string, Payload = unknown>(
     name: Name,
-    options: TopicOptions<Payload> = {},
-  ): JsonRpc<WithTopic<A, TopicNames<Name>, Payload>> {
+    options: TopicOptions<Payload & Sendable<Payload>> = {},
+  ): JsonRpc<With<A, TopicPart<TopicNames<Name>, Payload>>> {
     this.#core.topics.add(name, options);
-    return this as unknown as JsonRpc<WithTopic<A, TopicNames<Name>, Payload>>;
+    return this as unknown as JsonRpc<With<A, TopicPart<TopicNames<Name>, Payload>>>;
+  }
+
+  /**
+   * Declares what clients offer to this server. It only gives types to `request.call`, `connection.call` and the
+   * `method` of a typed client; see docs/types.md.
+   *
+   * @typeParam Methods Functions by name, each with the params as its one argument.
+   * @returns The same server.
+   */
+  client<Methods extends object>(): JsonRpc<WithClient<A, Methods>> {
+    return this as unknown as JsonRpc<WithClient<A, Methods>>;
+  }
+
+  /**
+   * Declares what handlers keep in `connection.state`. It only gives types. A new connection has an empty state, so
+   * each member may be `undefined`.
+   *
+   * @typeParam State The members.
+   * @returns The same server.
+   */
+  state<State extends object>(): JsonRpc<WithState<A, State>> {
+    return this as unknown as JsonRpc<WithState<A, State>>;
   }
 
   /**
@@ -277,7 +292,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * rpc.publish("room.kitchen", { temperature: 21 });
    * ```
    */
-  publish<Topic extends NameOf<A["topics"]>>(
+  publish<Topic extends keyof A["topics"] & string>(
     topic: Topic,
     data?: A["topics"][Topic],
   ): PublishResult {
@@ -291,7 +306,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @param name The name or pattern that was given to `topic`.
    * @returns Whether it was declared.
    */
-  removeTopic(name: NameOf<A["topics"]>): boolean {
+  removeTopic(name: keyof A["topics"] & string): boolean {
     return this.#core.topics.remove(name);
   }
 
@@ -301,8 +316,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @param topics The names of topics.
    * @returns The connections that are subscribed to any of them, each once.
    */
-  subscribers(topics: Iterable<string>): Iterable<Connection<A["user"]>> {
-    return this.#core.topics.subscribers(topics) as Iterable<Connection<A["user"]>>;
+  subscribers(topics: Iterable<string>): Iterable<Connection<A["user"], ContextIn<A>>> {
+    return this.#core.topics.subscribers(topics) as Iterable<Connection<A["user"], ContextIn<A>>>;
   }
 
   /**
@@ -350,7 +365,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * way are checked when they open.
    * @returns How many open connections were closed.
    */
-  revoke(predicate: (connection: Connection<A["user"]>) => boolean): number {
+  revoke(predicate: (connection: Connection<A["user"], ContextIn<A>>) => boolean): number {
     return this.#core.requests.revoke(predicate as (connection: Connection) => boolean);
   }
 

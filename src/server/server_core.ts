@@ -19,8 +19,8 @@ import { discovery } from "./discovery.ts";
 import { IdSubscriptions } from "./id_subscriptions.ts";
 import type { StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
 import { MemoryBudget } from "./memory_budget.ts";
-import { functionsOf, MethodRegistry } from "./methods.ts";
-import type { MethodOptions } from "./methods.ts";
+import { MethodRegistry, methodsOf } from "./methods.ts";
+import type { MethodOptions } from "../core/method.ts";
 import type { JsonRpcOptions } from "./options.ts";
 import { PluginHooks } from "./plugin_hooks.ts";
 import { RequestHandler } from "./request_handler.ts";
@@ -116,10 +116,10 @@ export class ServerCore {
    * @param options Hold for each of the methods.
    * @throws {TypeError} If the thing has no functions, or a name is reserved or taken.
    */
-  addGroup(prefix: string, thing: object, options?: MethodOptions): void {
+  addGroup(prefix: string, thing: object, options: MethodOptions = {}): void {
     const start = prefix === "" ? "" : `${prefix}${this.#separator}`;
-    for (const [name, handler] of functionsOf(thing)) {
-      this.addMethod(start + name, handler, options);
+    for (const { path, handler, options: own } of methodsOf(thing)) {
+      this.addMethod(start + path.join(this.#separator), handler, merge(options, own));
     }
   }
 
@@ -165,4 +165,12 @@ export class ServerCore {
     }
     this.#methods.add({ ...options, name, handler, socketOnly });
   }
+}
+
+/** The options of a method in a group: its own before the group's, but guards and errors of both. */
+function merge(group: MethodOptions, own: MethodOptions): MethodOptions {
+  if (group.use !== undefined && !Array.isArray(group.use)) return group; // refused by the registry
+  const use = own.use === undefined ? group.use : [...group.use ?? [], ...own.use];
+  const errors = own.errors === undefined ? group.errors : { ...group.errors, ...own.errors };
+  return { ...group, ...own, ...use && { use }, ...errors && { errors } };
 }

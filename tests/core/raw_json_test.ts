@@ -83,11 +83,11 @@ test("rawJson() is the params of a notification or a call, a part of them, and p
       request.progress(rawJson(TEXT));
       return await request.call("echo", rawJson(TEXT));
     })
-    .method("echo", (params) => params);
+    .method("echo", (params: unknown) => params);
   await using client = await pair(rpc);
   const received: unknown[] = [];
   client.method("note", (params) => void received.push(params));
-  client.method("echo", (params) => params);
+  client.method("echo", (params: unknown) => params);
   const onProgress = (value: unknown) => received.push(value);
   assertEquals(await client.call("ask", undefined, { onProgress }), VALUE);
   assertEquals(received, [VALUE, { part: VALUE }, VALUE]);
@@ -100,7 +100,7 @@ test("rawJson() is the params of a notification or a call, a part of them, and p
 });
 
 test("rawJson() as params has to be an array or an object", async () => {
-  const rpc = new JsonRpc().method("echo", (params) => params);
+  const rpc = new JsonRpc().method("echo", (params: unknown) => params);
   await using client = await pair(rpc);
   for (const text of ["5", '"text"', "true"]) {
     await assertRejects(

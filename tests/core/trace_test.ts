@@ -101,7 +101,7 @@ test("trace masks secrets, unless it is asked not to", async () => {
   for (const secrets of [false, true]) {
     const texts: string[] = [];
     const rpc = new JsonRpc({ trace: trace(({ text }) => texts.push(text), { secrets }) })
-      .method("login", () => ({ token: "abc" }));
+      .method("login", (_params: object) => ({ token: "abc" }));
     await using client = await testClient(rpc);
     await client.call("login", params);
     assertEquals(texts.join().includes("s3cret"), secrets);

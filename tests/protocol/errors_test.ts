@@ -20,12 +20,12 @@ import {
   RpcInvalidParamsError,
   RpcInvalidRequestError,
   RpcMethodNotFoundError,
-  RpcParseError,
   RpcServerError,
   RpcTimeoutError,
 } from "@x/jsonrpc";
 import type { Logger } from "@x/jsonrpc";
 import * as clientDoor from "@x/jsonrpc/client";
+import { RpcParseError } from "@x/jsonrpc/client";
 import { describeError, errorFrom } from "../../src/protocol/errors.ts";
 import { pair } from "../helpers/client.ts";
 import { quietMoment, until } from "../helpers/deferred.ts";

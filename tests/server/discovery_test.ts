@@ -8,7 +8,7 @@ test("rpc.discover describes what the caller may use, as OpenRPC", async () => {
     .method("add", {
       names: ["a", "b"],
       summary: "Adds",
-      errors: [{ code: 1, message: "Too large" }],
+      errors: { tooLarge: { code: 1 } },
     }, ({ a, b }: { a: number; b: number }) => a + b)
     .method("secret", { use: [guard(() => false)] }, () => 1)
     .method("old", { deprecated: true }, () => 1);
@@ -27,7 +27,7 @@ test("rpc.discover describes what the caller may use, as OpenRPC", async () => {
       paramStructure: "either",
       params: [{ name: "a", schema: {} }, { name: "b", schema: {} }],
       result: { name: "result", schema: {} },
-      errors: [{ code: 1, message: "Too large" }],
+      errors: [{ code: 1, message: "tooLarge" }],
     },
     {
       name: "old",

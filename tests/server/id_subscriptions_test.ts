@@ -137,7 +137,7 @@ test("rpc.stream() ends its generator and its signal when an item cannot be sent
   const rpc = new JsonRpc({ logger })
     .stream("count", NAMES, async function* (_: unknown, { signal }) {
       try {
-        yield 1n;
+        yield 1n as never;
       } finally {
         ended.push(signal.aborted);
       }

@@ -198,7 +198,7 @@ for (const [params, handed] of named) {
   test(`names turn ${JSON.stringify(params)} into ${JSON.stringify(handed)}`, async () => {
     const rpc = new JsonRpc().method("echo", { names: ["a", "b"] }, (params: unknown) => params);
     await using client = await pair(rpc);
-    assertEquals(await client.call("echo", params), handed);
+    assertEquals(await client.call("echo", params as object), handed);
   });
 }
 
@@ -269,7 +269,7 @@ test("addMethods() registers the functions of an object, with `this`", async () 
       return this.stock;
     },
   });
-  assertEquals(await addedTo(rpc), ["shop.sell", "shop.later"]);
+  assertEquals(await addedTo(rpc), ["shop.sell", "shop.nested.deeper", "shop.later"]);
   await using client = await pair(rpc);
   assertEquals([await client.call("shop.sell", [1]), await client.call("shop.later")], [2, 2]);
 });

@@ -1,0 +1,46 @@
+/**
+ * The types behind `JsonRpc` and `JsonRpcClient`: what the compiler writes into declarations of `rpc` and `client`,
+ * and what a contract in a file of its own needs. It holds types alone.
+ *
+ * @example A contract that a page can import without the server
+ * ```ts
+ * import { connect, JsonRpc } from "@x/jsonrpc";
+ * import type { ApiOf, Json } from "@x/jsonrpc/types";
+ *
+ * const rpc = new JsonRpc().method("now", () => new Date());
+ * type Contract = ApiOf<typeof rpc>;
+ * const now: Json<Date> = new Date().toJSON();
+ * ```
+ *
+ * @module
+ */
+
+export type {
+  AnyContext,
+  AnyState,
+  Api,
+  ApiOf,
+  CallArguments,
+  Context,
+  ContextOf,
+  DeclaredError,
+  EmptyApi,
+  GroupPart,
+  MethodDefinition,
+  MethodPart,
+  Offer,
+  ParamsOf,
+  ResultOf,
+  ScalarParams,
+  StreamPart,
+  TopicPart,
+  UnknownApi,
+  UnknownMethods,
+} from "./api.ts";
+export type { Caller, CallerOf, UnknownCaller } from "./caller.ts";
+export type { GuardQuestion, NoUsers } from "./guard.ts";
+export type { Json, NoJson } from "./json.ts";
+export type { HandlerOf, MethodFactory, MethodRecord, Structured } from "./method.ts";
+export type { Remote } from "./remote.ts";
+export type { ClientHandler, ErrorDeclaration, ErrorMaker } from "./request.ts";
+export type { SchemaIssue, SchemaResult } from "./schema.ts";
