@@ -18,7 +18,7 @@ function serverOf(options: PresenceOptions = {}, logger = silentLog()) {
     .topic("room.*")
     .topic("lobby", { guards: [guard(({ user }) => (user as { banned?: true })?.banned !== true)] })
     .topic("elsewhere")
-    .method("login", (user, { connection }) => connection.login(user as never))
+    .method("login", (user: object, { connection }) => connection.login(user as never))
     .method("logout", (_params, { connection }) => connection.logout())
     .use(who);
   return { rpc, who };
