@@ -288,7 +288,7 @@ export class IncomingRequest implements RpcRequest {
 }
 
 /**
- * Runs a function as soon as the answer to a request was sent, or is known to be none.
+ * Runs a function as soon as the answer to a request was sent, or if it is known that there is no answer.
  *
  * @param request The request, as its handler got it.
  * @param run Gets whether the call succeeded. It fails if it was cancelled, or if middleware around

@@ -3,6 +3,8 @@
  * more process would have, all on one engine.
  */
 import { assert, assertEquals } from "@std/assert";
+import { connect, JsonRpc } from "@x/jsonrpc";
+import { linkedSockets } from "@x/jsonrpc/testing";
 import { before } from "../../src/brokers/broker.ts";
 import type {
   Broker,
@@ -12,6 +14,7 @@ import type {
   Retention,
 } from "../../src/brokers/broker.ts";
 import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
 
 /** Makes a broker on the engine that the cases run against. The suite closes it. */
 export type MakeBroker = () => Broker | Promise<Broker>;
@@ -510,4 +513,53 @@ holds("brokers at once keep many topics apart", async (engine) => {
   await Promise.all(names.map((name, n) => publishAll(nodes[0], name, [n, n + 1])));
   await Promise.all(ears.map((heard) => heard.some(2)));
   assertEquals(ears.map(({ data }) => data), names.map((_, n) => [n, n + 1]));
+});
+
+holds("late joiners at two servers get the newest events, and then what is new", async (engine) => {
+  const servers = [];
+  const topic = newTopic();
+  for (let n = 0; n < 2; n++) {
+    const rpc = new JsonRpc({ broker: await engine.node(), logger: silentLog() });
+    rpc.topic(topic, { history: { size: 100 }, retain: true });
+    servers.push(rpc);
+  }
+  const [first, second] = servers as [JsonRpc, JsonRpc];
+  const publish = (n: number) => first.publish(topic as never, n as never).position;
+  for (let n = 1; n <= 60; n++) await publish(n);
+  const ends: (() => Promise<void>)[] = [];
+  try {
+    for (const rpc of [first, second]) {
+      const [near, far] = linkedSockets();
+      rpc.attach(far);
+      const client = await connect(near);
+      ends.push(() => client.close());
+      const events: [number, boolean | undefined][] = [];
+      const late: [number, boolean | undefined][] = [];
+      await client.subscribe(topic, (n, { retained }) => events.push([n as number, retained]), {
+        last: 50,
+      });
+      await until(() => events.length >= 50);
+      const newest = events.at(-1)?.[0] as number;
+      assertEquals(events.map(([n]) => n), range(newest - 49, newest + 1));
+      assert(events.every(([, retained]) => retained));
+      await publish(newest + 1);
+      await until(() => events.length === 51);
+      // Another handler of the same client gets its own, and the first gets nothing twice.
+      await client.subscribe(topic, (n, { retained }) => late.push([n as number, retained]), {
+        last: 3,
+      });
+      await publish(newest + 2);
+      await until(() => late.length >= 4 && events.length >= 52);
+      assertEquals(events.map(([n]) => n), range(newest - 49, newest + 3));
+      assertEquals(late, [
+        [newest - 1, true],
+        [newest, true],
+        [newest + 1, true],
+        [newest + 2, false],
+      ]);
+    }
+  } finally {
+    for (const end of ends) await end();
+    for (const rpc of servers) await rpc.close();
+  }
 });
