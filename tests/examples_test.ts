@@ -346,13 +346,16 @@ test("every example says what it does and how to run it, and is run by a test", 
   const suites = [
     "examples_test.ts",
     "page_test.ts",
+    "auth/django_page_test.ts",
     "runtimes/mount_test.ts",
     "transports/mcp_test.ts",
   ];
   const tests = await Promise.all(
     suites.map((file) => readFile(join(root, "tests", file), "utf8")),
   );
-  for (const file of await readdir(join(root, "examples"))) {
+  for (const file of await readdir(join(root, "examples"), { recursive: true })) {
+    // The other files of a folder belong to its program: those of the Django site are Django's.
+    if (!/^[^/\\]+\.\w+$|server\.ts$/.test(file)) continue;
     const text = await readFile(join(root, "examples", file), "utf8");
     assertMatch(text, /^(?:\/\*\*\n \* [A-Z]|<!DOCTYPE html>\n<!--\n {2}[A-Z])/, file);
     const [comment = ""] = text.split(/\*\/|-->/);

@@ -1,6 +1,12 @@
-// A chat beside a Django site: whoever is logged in there is known here. See docs/django.md.
-//
-//     deno run -A examples/django/server.ts      (or bun, or node)
+/**
+ * A chat beside a Django site: a user who is logged in there is known here. See docs/django.md.
+ *
+ *     deno run -A examples/django/server.ts
+ *     bun examples/django/server.ts
+ *     node examples/django/server.ts
+ *
+ * The environment may set SECRET_KEY, DATABASE and PORT.
+ */
 import { DatabaseSync } from "node:sqlite";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
