@@ -35,7 +35,8 @@ export class Connections implements Iterable<Peer> {
 
   /** The connections that are open. */
   *[Symbol.iterator](): IterableIterator<Peer> {
-    for (const peer of this.#peers) if (peer.isOpen) yield peer;
+    // A copy, since the program may open and close connections while it iterates.
+    for (const peer of [...this.#peers]) if (peer.isOpen) yield peer;
   }
 
   /**
@@ -90,7 +91,7 @@ export class Connections implements Iterable<Peer> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#whenEmpty = resolve;
     const timer = setTimeout(() => {
-      for (const peer of this.#peers) peer.terminate();
+      for (const peer of [...this.#peers]) peer.terminate();
       // If a runtime cannot terminate a socket, that runtime's own idle timeout ends it.
       resolve();
     }, graceMs);
@@ -103,7 +104,8 @@ export class Connections implements Iterable<Peer> {
     // If the whole process was paused, the pongs of its peers are still unread: drop no peer this time.
     const late = now - this.#heartbeatDueAt > 1.5 * this.#limits.heartbeatMs;
     this.#heartbeatDueAt = now;
-    for (const peer of this.#peers) {
+    // A copy, since a dropped peer calls hooks of plugins.
+    for (const peer of [...this.#peers]) {
       if (late) peer.markAlive();
       peer.heartbeat();
     }

@@ -101,7 +101,8 @@ export class MethodRegistry {
    * @param isPersistent Whether the connection stays open after one request.
    */
   *list(connection: Connection, isPersistent: boolean): IterableIterator<MethodEntry> {
-    for (const entry of this.#entries.values()) {
+    // A copy, since a guard may register methods.
+    for (const entry of [...this.#entries.values()]) {
       if (entry.socketOnly && !isPersistent) continue;
       if (this.admits(entry.name, connection)) yield entry;
     }

@@ -89,7 +89,8 @@ export class TopicRegistry {
     const fixed = this.#fixed.get(name);
     let exists = fixed !== undefined;
     if (fixed !== undefined && !admitted(fixed.options.guards ?? [], question)) return false;
-    for (const { options: { guards = [] } } of this.#matching(name)) {
+    // A copy, since a guard may declare topics.
+    for (const { options: { guards = [] } } of [...this.#matching(name)]) {
       if (!admitted(guards, question)) return false;
       exists = true;
     }
