@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   "server/http": ["server", "core", "protocol", "runtimes", "topics", "util"],
   cli: ["client", "core", "protocol", "runtimes", "runtimes/node", "server", "transports", "util"],
+  inspector: ["core"],
   testing: ["client", "core", "protocol", "runtimes", "server", "transports", "util"],
 };
 
