@@ -29,7 +29,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...["auth", "brokers", "core", "protocol", "runtimes", "server/http", "topics", "util"],
   ],
   "server/http": ["server", "core", "protocol", "runtimes", "topics", "util"],
-  cli: ["client", "core", "protocol", "runtimes", "runtimes/node", "server", "transports", "util"],
+  cli: [
+    ...["client", "core", "inspector", "protocol", "runtimes", "runtimes/node", "server"],
+    ...["transports", "util"],
+  ],
   inspector: ["core"],
   testing: ["client", "core", "protocol", "runtimes", "server", "transports", "util"],
 };

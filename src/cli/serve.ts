@@ -7,6 +7,7 @@
 import { resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import { inspector } from "../inspector/inspector.ts";
 import { JsonRpc } from "../server/server.ts";
 import type { Arguments } from "./arguments.ts";
 import { required } from "./calls.ts";
@@ -29,7 +30,7 @@ async function load(file: string): Promise<ServedApp> {
   const app = Object.values(module).find(isApp);
   if (app !== undefined) return app;
   try {
-    return new JsonRpc().addMethods(module);
+    return new JsonRpc().use(inspector()).addMethods(module);
   } catch (error) {
     throw new UsageError(`Cannot serve ${file}: ${(error as Error).message}`);
   }
