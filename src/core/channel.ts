@@ -149,6 +149,23 @@ export function bytesOf(message: Outgoing): number {
   return typeof message === "string" ? byteLength(message) : message.byteLength;
 }
 
+/**
+ * A close code that may be sent. Some codes may only be reported: 1005 for a close frame without a code,
+ * 1006 for a connection without a close frame, 1015 for TLS that failed. A program that hands on how
+ * another connection has ended would make carriers throw, or send what peers must refuse.
+ *
+ * @param code The code as a program gave it.
+ * @returns The code if it may be sent; 1000 for 1005, and 1011 for everything else.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-7.4 | RFC 6455, section 7.4}
+ */
+export function closeCode(code: number): number {
+  if (code === 1005) return 1000;
+  const isOwn = Number.isInteger(code) && code >= 3000 && code <= 4999;
+  const isStandard = Number.isInteger(code) && code >= 1000 && code <= 1014 && code !== 1004 &&
+    code !== 1006;
+  return isOwn || isStandard ? code : 1011;
+}
+
 /** Cuts a close reason to the 123 bytes that a close frame has room for (RFC 6455, section 5.5). */
 export function closeReason(reason: string): string {
   if (reason.length * 3 <= 123) return reason;

@@ -63,7 +63,9 @@ export class Dispatcher {
   readonly #connection: BaseConnection;
   readonly #responses: (() => ResponseHandler | undefined) | undefined;
   // Calls whose handler has returned a promise.
-  #running: Set<IncomingRequest> | undefined;
+  #running: Map<unknown, IncomingRequest> | undefined;
+  // Whether calls with the same id have run at the same time. No client of good will does that.
+  #sharedIds = false;
   // Counts cancelled calls too until their handler has ended, so that cancelling is no way around
   // maxInFlight.
   #inFlight = 0;
@@ -109,7 +111,7 @@ export class Dispatcher {
 
   /** Aborts the signals of all running handlers: their answers cannot be sent any more. */
   abort(reason: unknown): void {
-    for (const request of this.#running ?? []) request[ABORT](reason);
+    for (const request of this.#running?.values() ?? []) request[ABORT](reason);
   }
 
   /** Decides whether a request is refused, before its method runs; returns the error if it is. */
@@ -120,7 +122,12 @@ export class Dispatcher {
   /** Waits for a handler that has returned a promise. */
   protected wait(request: IncomingRequest, result: PromiseLike<unknown>, _method: Method): void {
     this.#inFlight++;
-    (this.#running ??= new Set()).add(request);
+    const running = this.#running ??= new Map();
+    // By id, so that a cancel finds it. A notification has none, and an id may be in use: by itself.
+    const { id } = request;
+    const isSecond = id !== undefined && running.has(id);
+    if (isSecond) this.#sharedIds = true;
+    running.set(id === undefined || isSecond ? request : id, request);
     // Promise.resolve, since another library's thenable may call back twice, or throw.
     Promise.resolve(result).then(
       (value) => this.finished(request) && this.#succeed(request, value),
@@ -131,12 +138,17 @@ export class Dispatcher {
   /** Notes that a handler has ended; returns whether its call still has to be answered. */
   protected finished(request: IncomingRequest): boolean {
     this.#inFlight--;
-    return this.#running?.delete(request) === true;
+    return this.#forget(request);
+  }
+
+  #forget(request: IncomingRequest): boolean {
+    const key = this.#running?.get(request.id) === request ? request.id : request;
+    return this.#running?.delete(key) === true;
   }
 
   /** Answers a call with an error while its handler runs on; the handler's result is dropped later. */
   protected giveUp(request: IncomingRequest, reason: RpcError): void {
-    if (!this.#running?.delete(request)) return;
+    if (!this.#forget(request)) return;
     request[ABORT](reason);
     this.#fail(request, reason);
   }
@@ -170,9 +182,15 @@ export class Dispatcher {
     if (name === "$/progress") return this.#responses?.()?.progress(params);
     const { id } = (params ?? {}) as Message;
     if (name !== "$/cancelRequest" || id === undefined) return;
-    for (const request of this.#running ?? []) {
-      if (request.id === id) return this.giveUp(request, CANCELLED);
-    }
+    const request = this.#running?.get(id) ?? this.#withSharedId(id);
+    if (request !== undefined) this.giveUp(request, CANCELLED);
+  }
+
+  /** A call whose id another running call had, when it began. */
+  #withSharedId(id: unknown): IncomingRequest | undefined {
+    if (!this.#sharedIds) return undefined;
+    for (const request of this.#running?.values() ?? []) if (request.id === id) return request;
+    return undefined;
   }
 
   #busy({ id, method }: IncomingRequest): RpcError | undefined {

@@ -5,6 +5,8 @@
  */
 
 import { describeError, quoted } from "../protocol/errors.ts";
+import { LogLimit } from "../util/log_limit.ts";
+import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import type { Connection } from "./connection.ts";
 import type { CallMiddleware, RpcRequest } from "./request.ts";
@@ -72,18 +74,32 @@ function admits(guard: Guard, question: GuardQuestion): boolean {
     // The guard refuses below, so its promise is not awaited; a rejection must not end the process.
     if (isThenable(answer)) answer.then(undefined, () => {});
     if (typeof answer !== "boolean") {
-      logger.error(
-        `Guard of ${kind} ${quoted(name)} refused: expected true or false, got ${typeOf(answer)}`,
+      log(
+        guard,
+        logger,
+        () =>
+          `Guard of ${kind} ${quoted(name)} refused: expected true or false, got ${typeOf(answer)}`,
       );
     }
     return answer === true;
   } catch (error) {
-    logger.error(
-      `Guard of ${kind} ${quoted(name)} refused because it threw: ${describeError(error)}`,
+    log(
+      guard,
+      logger,
+      () => `Guard of ${kind} ${quoted(name)} refused because it threw: ${describeError(error)}`,
     );
     return false;
   }
 }
+
+/** Logs a failure of a guard, unless it has just failed: one call may ask it for a thousand topics. */
+function log(guard: Guard, logger: Logger, text: () => string): void {
+  let limit = limits.get(logger);
+  if (limit === undefined) limits.set(logger, limit = new LogLimit());
+  limit.write(guard, (suffix) => logger.error(`${text()}${suffix}`));
+}
+
+const limits = new WeakMap<Logger, LogLimit>();
 
 function typeOf(value: unknown): string {
   return isThenable(value) ? "a promise" : value === null ? "null" : typeof value;

@@ -8,7 +8,7 @@ import { RpcConnectionError, RpcParseError } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import { errorText, outgoingText, parseMessage } from "../protocol/message.ts";
 import { exceedsBytes } from "../util/utf8.ts";
-import { closeText } from "./channel.ts";
+import { closeCode, closeText } from "./channel.ts";
 import type { Channel, Outgoing } from "./channel.ts";
 import { BaseConnection } from "./connection.ts";
 import type { Handshake } from "./connection.ts";
@@ -112,8 +112,9 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
 
   close(code = 1000, reason = ""): void {
     if (!this.#open) return;
-    this.#end(code, reason);
-    this[CHANNEL].close(code, reason);
+    const valid = closeCode(code);
+    this.#end(valid, reason);
+    this[CHANNEL].close(valid, reason);
   }
 
   /** Sends a text that is encoded already and may be shared with other connections. */

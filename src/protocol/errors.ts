@@ -264,12 +264,29 @@ export function describeError(error: unknown): string {
     else lines.push(printable(error));
     if (!(error instanceof Error) || error.cause === undefined) break;
   }
-  return lines.join("\nCaused by: ");
+  return escapeControls(lines.join("\nCaused by: "));
 }
+
+/**
+ * Escapes characters that could change what an operator sees of a log: control characters of both sets,
+ * line and paragraph separators, and marks that reverse the direction of text.
+ *
+ * @param text The text. Its line breaks and tabs stay.
+ * @returns The text with `\\u` escapes.
+ */
+export function escapeControls(text: string): string {
+  return text.replace(
+    CONTROLS,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+// deno-lint-ignore no-control-regex -- those are what it is about
+const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** Quotes a name that the other side chose, for a log: without line breaks, and cut to 200. */
 export function quoted(name: string): string {
-  return JSON.stringify(name.slice(0, 200));
+  return escapeControls(JSON.stringify(name.slice(0, 200)));
 }
 
 function printable(value: unknown): string {

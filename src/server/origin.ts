@@ -28,6 +28,21 @@ export interface OriginOptions {
    * @default {any value, since proxies rewrite the header}
    */
   readonly hosts?: readonly string[];
+  /**
+   * Request headers that pages of other origins may send, such as `"traceparent"`, beside
+   * `content-type` and `authorization`.
+   *
+   * @default {all that a page asks for, if its origin may connect}
+   * @see {@link https://fetch.spec.whatwg.org/#http-access-control-allow-headers}
+   */
+  readonly allowHeaders?: readonly string[];
+  /**
+   * Response headers that pages of other origins may read, such as those that a plugin sets.
+   *
+   * @default {[]}
+   * @see {@link https://fetch.spec.whatwg.org/#http-access-control-expose-headers}
+   */
+  readonly exposeHeaders?: readonly string[];
 }
 
 /** Checks which pages may use a server, over WebSocket and HTTP. */
@@ -42,12 +57,14 @@ export class Origins {
    * @throws {TypeError} If `origins` or `hosts` have the wrong type.
    */
   constructor(options: OriginOptions, logger: Logger) {
-    const { origins, hosts } = options;
+    const { origins, hosts, allowHeaders, exposeHeaders } = options;
     // A string has `includes` too, and would allow every origin that is a part of it.
     if (origins !== undefined && origins !== "*" && typeof origins !== "function") {
       checkTexts("origins", '"*", a function, or a list of texts', origins);
     }
-    if (hosts !== undefined) checkTexts("hosts", "a list of texts", hosts);
+    for (const [name, list] of Object.entries({ hosts, allowHeaders, exposeHeaders })) {
+      if (list !== undefined) checkTexts(name, "a list of texts", list);
+    }
     this.#options = options;
     this.#logger = logger;
   }
@@ -109,8 +126,13 @@ export class Origins {
    */
   corsHeaders(origin: string): Record<string, string> {
     // "*" allows all pages, but not with the cookies of the users who look at them.
-    if (this.#options.origins === "*") return { "access-control-allow-origin": "*" };
+    const { origins, exposeHeaders = [] } = this.#options;
+    const exposed: Record<string, string> = exposeHeaders.length === 0
+      ? {}
+      : { "access-control-expose-headers": exposeHeaders.join(", ") };
+    if (origins === "*") return { "access-control-allow-origin": "*", ...exposed };
     return {
+      ...exposed,
       "access-control-allow-origin": origin,
       "access-control-allow-credentials": "true",
       "vary": "origin",
@@ -132,10 +154,18 @@ export class Origins {
       headers: {
         ...this.corsHeaders(handshake.headers.get("origin") ?? "null"),
         "access-control-allow-methods": "POST, GET",
-        "access-control-allow-headers": "content-type, authorization",
+        "access-control-allow-headers": this.#allowedHeaders(handshake),
         "access-control-max-age": "600",
       },
     });
+  }
+
+  #allowedHeaders({ headers }: Handshake): string {
+    const asked = headers.get("access-control-request-headers")?.split(",") ?? [];
+    const more = this.#options.allowHeaders ?? asked.map((name) => name.trim());
+    // Another text than a name would be sent back in a header, too.
+    const names = more.filter((name) => /^[\w-]+$/.test(name)).map((name) => name.toLowerCase());
+    return [...new Set(["content-type", "authorization", ...names])].join(", ");
   }
 
   #refuse(what: "origin" | "host", value: string): Response {

@@ -83,7 +83,7 @@ export class Shutdown {
 
   /** The response to a request that comes during the shutdown. Its body says that nothing has run. */
   refusal(): Response {
-    const seconds = String(Math.ceil(this.#retryAfter() / 1000));
+    const seconds = String(Math.ceil(this.retryAfter() / 1000));
     const headers = { "content-type": "application/json", "retry-after": seconds };
     return new Response(errorText(null, CLOSING), { status: 503, headers });
   }
@@ -105,7 +105,7 @@ export class Shutdown {
       // sends after a close, and it would not learn what became of its last call.
       const wasIdle = this.#idle.delete(peer);
       if (!peer.isBusy && wasIdle) {
-        peer.close(1012, `retry-after=${this.#retryAfter()}`);
+        peer.close(1012, `retry-after=${this.retryAfter()}`);
       } else {
         busy++;
         if (!peer.isBusy) this.#idle.add(peer);
@@ -115,7 +115,8 @@ export class Shutdown {
     else this.#schedule(SWEEP_MS);
   }
 
-  #retryAfter(): number {
+  /** Milliseconds after which a client may come back: each has a time of its own. */
+  retryAfter(): number {
     return Math.round(this.#retryAfterMs * (1 + Math.random()));
   }
 }

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
 import { JsonRpc } from "@x/jsonrpc";
@@ -436,3 +436,38 @@ test(
     });
   },
 );
+
+const ASKED_HEADERS = "traceparent, X-Request-Id";
+const HEADERS: Readonly<Record<string, readonly [options: JsonRpcOptions, allowed: string]>> = {
+  "by default all that it asks for": [{}, "content-type, authorization, traceparent, x-request-id"],
+  "only what allowHeaders lists": [
+    { allowHeaders: ["traceparent"] },
+    "content-type, authorization, traceparent",
+  ],
+};
+
+for (const [what, [options, allowed]] of Object.entries(HEADERS)) {
+  test(`a page of an allowed origin may send ${what}`, async () => {
+    const rpc = new JsonRpc({ origins: ["https://app.example"], logger: silentLog(), ...options });
+    const headers = {
+      origin: "https://app.example",
+      "access-control-request-headers": ASKED_HEADERS,
+    };
+    const response = await rpc.fetch(new Request("http://x/", { method: "OPTIONS", headers }));
+    assertEquals(response.headers.get("access-control-allow-headers"), allowed);
+    const odd = { ...headers, "access-control-request-headers": "x y, <b>" };
+    const other = await rpc.fetch(new Request("http://x/", { method: "OPTIONS", headers: odd }));
+    const usual = other.headers.get("access-control-allow-headers") ?? "";
+    assertEquals(usual.includes("<") || usual.includes("x y"), false);
+  });
+}
+
+test("a page of an allowed origin may read the headers that exposeHeaders lists", async () => {
+  const rpc = new JsonRpc({ origins: ["https://app.example"], exposeHeaders: ["x-version"] })
+    .method("ping", () => "pong");
+  const headers = { origin: "https://app.example", "content-type": "application/json" };
+  const body = '{"jsonrpc":"2.0","method":"ping","id":1}';
+  const response = await rpc.fetch(new Request("http://x/", { method: "POST", headers, body }));
+  assertEquals(response.headers.get("access-control-expose-headers"), "x-version");
+  assertThrows(() => new JsonRpc({ exposeHeaders: "x" as never }), TypeError, "exposeHeaders");
+});

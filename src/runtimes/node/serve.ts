@@ -121,7 +121,7 @@ class Listening implements NodeServer {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    const terminateAt = performance.now() + (options?.drainMs ?? Infinity) + GRACE_MS;
+    const terminateAt = performance.now() + (options?.drainMs ?? DEFAULT_DRAIN_MS) + GRACE_MS;
     if (options !== undefined) await this.#app.close?.(options);
     await (this.#ended ??= this.#end(terminateAt));
   }
@@ -154,6 +154,8 @@ function listen(server: Server, port: number, hostname: string | undefined): Pro
   });
 }
 
+// How long requests may last if `close` is not told: one that trickles would hold it up for ever.
+const DEFAULT_DRAIN_MS = 2000;
 // How long requests may last after `drainMs`: their responses are on the way.
 const GRACE_MS = 500;
 const SWEEP_MS = 50;

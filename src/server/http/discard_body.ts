@@ -11,8 +11,8 @@
  *
  * @param request The request to refuse. Its body may have been read in part.
  * @param response The response to give.
- * @returns The response: at once if there is no body, and at the latest after 64 MiB, or if nothing
- * comes for 5 seconds, since some clients send a body only after a first response.
+ * @returns The response: at once if there is no body, and at the latest after 64 MiB or 5
+ * seconds: some clients send a body only after a first response, and others send it for ever.
  * @see {@link https://www.rfc-editor.org/rfc/rfc9112#section-9.6 | RFC 9112, section 9.6}
  */
 export function afterBody(request: Request, response: Response): Response | Promise<Response> {
@@ -23,8 +23,9 @@ export function afterBody(request: Request, response: Response): Response | Prom
 
 async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
   try {
+    const endsAt = performance.now() + MAX_MS;
     for (let left = MAX_BYTES; left > 0;) {
-      const read = await inTime(reader.read());
+      const read = await inTime(reader.read(), endsAt - performance.now());
       if (read === undefined || read.done) return;
       left -= read.value.byteLength;
     }
@@ -34,13 +35,13 @@ async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise
 }
 
 /** What was read; `undefined` if nothing comes in time. */
-function inTime(read: Promise<Read>): Promise<Read | undefined> {
-  const { promise: silence, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(resolve, SILENCE_MS, undefined);
-  return Promise.race([read, silence]).finally(() => clearTimeout(timer));
+function inTime(read: Promise<Read>, ms: number): Promise<Read | undefined> {
+  const { promise: end, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(resolve, ms, undefined);
+  return Promise.race([read, end]).finally(() => clearTimeout(timer));
 }
 
 type Read = ReadableStreamReadResult<Uint8Array>;
 
 const MAX_BYTES = 64 * 1024 * 1024;
-const SILENCE_MS = 5000;
+const MAX_MS = 5000;

@@ -36,6 +36,10 @@ export interface Caller {
    * `undefined` if the runtime does not tell.
    */
   readonly onLeave: ((left: () => void) => () => void) | undefined;
+  /** Takes the runtime's own timeout off the response. */
+  readonly keepOpen: () => void;
+  /** The parsed query of a GET; `undefined` for other requests. */
+  readonly search: URLSearchParams | undefined;
 }
 
 /**
@@ -94,7 +98,7 @@ function refuseBody(
  * @param search The query of the request.
  * @param caller The peer that sent it.
  * @param host What the exchange needs of its server.
- * @returns 200 with the answer; 413 if the params are too long.
+ * @returns 200 with the answer, which caches do not keep; 413 if the params are too long.
  */
 export async function answerGet(
   search: URLSearchParams,
@@ -108,7 +112,9 @@ export async function answerGet(
   try {
     const params = parseMessage(text, maxDepth, maxValues);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
-    return await new Exchange(caller, host)[RUN](message);
+    const response = await new Exchange(caller, host)[RUN](message);
+    response.headers.set("cache-control", "no-store");
+    return response;
   } catch (error) {
     return jsonResponse(errorText(id, error as RpcError));
   }
@@ -152,6 +158,8 @@ export class Exchange extends BaseConnection implements ResponseSink {
     // Synchronous handlers have answered by now.
     if (this.#response !== undefined) return this.#response;
     this.#host.pending.add(this);
+    // A handler may take as long as its `timeoutMs` says, and a runtime would end a quiet request before.
+    this.#caller.keepOpen();
     return new Promise((resolve) => this.#whenAnswered = resolve);
   }
 

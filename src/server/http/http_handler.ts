@@ -20,7 +20,7 @@ import { afterBody } from "./discard_body.ts";
 import { BodyReader } from "./body_reader.ts";
 import { answerGet, answerPost } from "./exchange.ts";
 import type { Caller, Exchange, ExchangeHost } from "./exchange.ts";
-import { isEventRequest, openEvents, searchOf } from "./sse.ts";
+import { comeBackLater, isEventRequest, openEvents, searchOf } from "./sse.ts";
 
 /** What HTTP needs beside what all parts of the server share. */
 export interface HttpHandlerOptions {
@@ -80,12 +80,15 @@ export class HttpHandler {
    * of a check, if it refuses; 405, 413 or 415 for what the server does not accept; 503 once it closes.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
-    if (this.#context.shutdown.started) return this.#rejectClosing(request, host);
+    // Parsed once, and everything is decided by this: a check of the raw text would take `%6dethod=` for
+    // something else.
+    const search = request.method === "GET" ? searchOf(request) : undefined;
+    if (this.#context.shutdown.started) return this.#rejectClosing(request, host, search);
     const { maxConnections } = this.#context.limits;
-    if (this.#underWay >= maxConnections && !isEventRequest(request)) {
+    if (this.#underWay >= maxConnections && !isEventRequest(request, search)) {
       return refuseFull(`${maxConnections} requests are under way (maxConnections)`);
     }
-    const response = this.#answer(request, host);
+    const response = this.#answer(request, host, search);
     return isThenable(response) ? this.#count(response) : response;
   }
 
@@ -98,24 +101,30 @@ export class HttpHandler {
     }
   }
 
-  #answer(request: Request, host: unknown): Response | Promise<Response> {
+  #answer(
+    request: Request,
+    host: unknown,
+    search: URLSearchParams | undefined,
+  ): Response | Promise<Response> {
     const runtime = detectRuntime(host);
     const handshake = toHandshake(request, runtime, host);
     const caller: Caller = {
       handshake,
       onLeave: runtime && ((left) => runtime.onLeave(request, host, left)),
+      keepOpen: () => runtime?.keepOpen?.(request, host),
+      search,
     };
     const origin = handshake.headers.get("origin");
     // Before the other checks: a preflight request has no credentials that could pass them.
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
-    const refused = origin === null && runsOrSubscribes(request)
+    const refused = origin === null && (search?.has("method") || search?.has("topics"))
       ? this.#origins.checkNoCors(handshake)
       : undefined;
     if (refused !== undefined) return refused;
     let response: Response | Promise<Response>;
-    if (isEventRequest(request)) {
-      runtime?.keepOpen?.(request, host);
-      response = this.#acceptor.accept(handshake, (context) => openEvents(request, context));
+    if (isEventRequest(request, search)) {
+      caller.keepOpen();
+      response = this.#openEvents(request, handshake);
     } else {
       response = this.#context.addresses.isOff
         ? this.#answerIfAccepted(request, caller)
@@ -124,18 +133,35 @@ export class HttpHandler {
     return origin === null ? response : this.#withCors(response, handshake, origin);
   }
 
+  /** Opens an event stream. If that is refused for now, the peer is told to come back. */
+  async #openEvents(request: Request, handshake: Handshake): Promise<Response> {
+    const response = await this.#acceptor.accept(
+      handshake,
+      (context) => openEvents(request, context),
+    );
+    if (response.status !== 503) return response;
+    return comeBackLater(RETRY_MS * (1 + Math.random()));
+  }
+
   /**
    * Refuses a request because the server closes. A page that may use the server can read the refusal.
    * The shutdown does not wait for these requests.
    */
-  #rejectClosing(request: Request, host: unknown): Response | Promise<Response> {
+  #rejectClosing(
+    request: Request,
+    host: unknown,
+    search: URLSearchParams | undefined,
+  ): Response | Promise<Response> {
     const { checks, shutdown } = this.#context;
     const handshake = toHandshake(request, detectRuntime(host), host);
     const origin = handshake.headers.get("origin");
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     let refusal: Response;
     try {
-      refusal = this.#origins.check(handshake) ?? shutdown.refusal();
+      refusal = this.#origins.check(handshake) ??
+        (isEventRequest(request, search)
+          ? comeBackLater(shutdown.retryAfter())
+          : shutdown.refusal());
     } catch (error) {
       refusal = checks.refusal(error);
     }
@@ -197,8 +223,7 @@ export class HttpHandler {
 
   #route(request: Request, caller: Caller): Promise<Response> {
     if (request.method === "POST") return this.#post(request, caller);
-    const search = request.method === "GET" ? searchOf(request) : undefined;
-    if (search?.has("method")) return answerGet(search, caller, this.#getHost);
+    if (caller.search?.has("method")) return answerGet(caller.search, caller, this.#getHost);
     return this.#askPlugins(request);
   }
 
@@ -242,7 +267,5 @@ async function tracePost(
   return response;
 }
 
-/** Whether a request is a GET that calls a method or subscribes to topics. */
-function runsOrSubscribes({ method, url }: Request): boolean {
-  return method === "GET" && /[?&](?:method|topics)=/.test(url);
-}
+// When an event stream that was refused for now may come back; each peer at a time of its own.
+const RETRY_MS = 3000;

@@ -19,10 +19,27 @@ export function searchOf({ url }: Request): URLSearchParams {
   return new URLSearchParams(search);
 }
 
-/** Whether a request asks for an event stream. */
-export function isEventRequest(request: Request): boolean {
-  return request.method === "GET" && /[?&]topics=/.test(request.url) &&
+/**
+ * Whether a request asks for an event stream.
+ *
+ * @param request The request.
+ * @param search Its parsed query; `undefined` if it is no GET.
+ */
+export function isEventRequest(request: Request, search: URLSearchParams | undefined): boolean {
+  return search?.has("topics") === true &&
     (request.headers.get("accept") ?? "").includes("text/event-stream");
+}
+
+/**
+ * Refuses an event stream for now. `EventSource` never comes back after another status than 200, so this
+ * is a stream that ends, and says when to come back.
+ *
+ * @param retryAfterMs Milliseconds until then.
+ * @returns The response.
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model}
+ */
+export function comeBackLater(retryAfterMs: number): Response {
+  return new Response(`retry: ${Math.round(retryAfterMs)}\n\n`, { headers: HEADERS });
 }
 
 /**
@@ -117,6 +134,8 @@ class EventChannel implements Channel {
   close(code: number, reason: string): void {
     if (!this.#open || this.#ending !== undefined) return;
     this.#respond(new Response("Closed", { status: 503 }));
+    const [, retryAfterMs] = /^retry-after=(\d+)$/.exec(reason) ?? [];
+    if (retryAfterMs !== undefined) this.#write(`retry: ${retryAfterMs}\n\n`);
     this.#ending = [code, reason];
     // A peer that does not read would never take the rest.
     if (code === 1013) this.terminate();
