@@ -69,7 +69,7 @@ for (
   });
 }
 
-test("a guard that throws for 1,024 topics of one call is logged once", async () => {
+test("a guard that throws for 1,024 topics of one call is logged ten times", async () => {
   const logger = silentLog();
   let asked = 0;
   const rpc = new JsonRpc({ logger }).topic("room.*", {
@@ -88,7 +88,7 @@ test("a guard that throws for 1,024 topics of one call is logged once", async ()
   peer.send(call("subscribe", 2, names(1024)));
   assertEquals((await peer.next()).result, []);
   assertEquals(asked, 1024);
-  assertEquals(logger.lines.length, 1);
+  assertEquals(logger.lines.length, 10);
   await rpc.close();
 });
 
