@@ -7,6 +7,8 @@
  * @module
  */
 
+import { mapMaybe } from "../util/maybe_promise.ts";
+
 /**
  * A schema of any library that implements Standard Schema, version 1: zod, valibot, arktype and others.
  *
@@ -79,8 +81,8 @@ export function validate<T>(
     if (result.issues === undefined) return result.value;
     throw toFailure(plainIssues(result.issues));
   }
-  const result = schema["~standard"].validate(value);
-  return result instanceof Promise ? result.then(take) : take(result);
+  // A promise of another realm or library counts too: taken as a result, it would let any value pass.
+  return mapMaybe(schema["~standard"].validate(value), take);
 }
 
 /** A {@linkcode SchemaIssue} that has JSON. */
