@@ -165,7 +165,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
 
   [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     this.#answer(
-      text === undefined ? new Response(null) : jsonResponse(text, responseClass(this.handshake)),
+      text === undefined ? new Response(null) : responseTo(text, responseClass(this.handshake)),
     );
     request?.[ANSWERED]();
   }
@@ -234,6 +234,18 @@ function tooBig(maxBytes: number): Response {
   );
   return new Response(errorText(null, error), { ...JSON_INIT, status: 413 });
 }
+
+/** The response for an answer: 429 if a rate limit has refused the one call of the request, else 200. */
+function responseTo(text: string, Class: typeof Response): Response {
+  if (!text.startsWith(LIMITED)) return jsonResponse(text, Class);
+  const { error: { data } } = JSON.parse(text) as { error: { data?: { retryAfterMs?: unknown } } };
+  const seconds = Math.ceil(Number(data?.retryAfterMs ?? 0) / 1000);
+  const headers = { ...JSON_INIT.headers, "retry-after": `${seconds}` };
+  return new Class(text, { status: 429, headers });
+}
+
+// How every answer with that error begins, see `errorText`.
+const LIMITED = `{"jsonrpc":"2.0","error":{"code":${ErrorCode.limitExceeded},`;
 
 function jsonResponse(text: string, Class = Response): Response {
   return new Class(text, JSON_INIT);
