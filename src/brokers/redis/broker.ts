@@ -60,6 +60,8 @@ const MIN_PLACE_MS = 24 * 60 * 60 * 1000;
 // renews the expiry of topics with subscribers.
 const ROUND_MS = 60_000;
 const CHECKS_PER_SECOND = 100;
+// A WAIT holds up all that comes after it over the same connection.
+const MAX_WAIT_MS = 2_000;
 // So many topics are read at the same time, if all have to be after an outage.
 const READS_AT_ONCE = 64;
 
@@ -90,7 +92,7 @@ class RedisBroker implements Broker {
     this.#listening = connect(() => this.#catchUp());
     this.#replicas = waitReplicas === 0 ? undefined : new ReplicaWait({
       replicas: waitReplicas,
-      timeoutMs: Math.ceil(publishTimeoutMs / 2),
+      timeoutMs: Math.min(Math.ceil(publishTimeoutMs / 2), MAX_WAIT_MS),
       generation: () => this.#commands.generation,
       send: (key, command) => this.#commands.send(key, command),
     });

@@ -26,8 +26,9 @@ export interface RedisBrokerOptions extends RedisTarget {
   readonly publishTimeoutMs?: number;
   /**
    * How many replicas must have an event before `publish` resolves (Redis's `WAIT`). Events published
-   * at the same time share one `WAIT`. If too few replicas confirm within half of
-   * `publishTimeoutMs`, `publish` rejects and says that the event may have been published.
+   * at the same time share one `WAIT`. If too few replicas confirm within 2 seconds (or half of
+   * `publishTimeoutMs`, if that is less), `publish` rejects and says that the event may have been
+   * published.
    *
    * Without it a failover may lose the newest events that Redis has acknowledged. With it that is
    * rare; it cannot happen if the number is that of all replicas. Subscribers may get an event before
