@@ -1,95 +1,89 @@
 /**
- * Publishes many events through an engine to clients that are disconnected at random and go on at another
- * server, while servers are killed and replaced. Prints what each client has lost, heard twice or out of
- * order.
+ * Publishes many events through a store while its servers are killed, stopped and started again, and so are
+ * servers of ours on all runtimes, between which clients move at random. Prints what the checker finds: what
+ * was lost without a gap, received twice or out of order.
  *
- *     deno run -A tests/bench/soak.ts redis|nats [EVENTS]
+ *     deno run -A tests/bench/soak.ts KIND [EVENTS] [FAULTS] [WAIT_REPLICAS]
  *
- * The publisher never runs so far ahead that history would not reach back: what is counted is what is lost
- * within it.
+ * KIND: memory, redis, redis-sentinel, redis-cluster, nats or nats-cluster. FAULTS: kill, freeze (8 seconds),
+ * lose-data (one server only) and cut-off (redis-sentinel only), with commas.
  */
 import process from "node:process";
-import { natsBroker } from "@x/jsonrpc/nats";
-import { redisBroker } from "@x/jsonrpc/redis";
-import type { Broker } from "../../src/brokers/broker.ts";
-import { startEngine } from "../helpers/brokers/engine.ts";
-import type { EngineName } from "../helpers/brokers/engine.ts";
+import { checkRun } from "../helpers/brokers/check_run.ts";
+import type { Checker, ListenerRecord } from "../helpers/brokers/checker.ts";
 import { RoamingClient } from "../helpers/brokers/roaming_client.ts";
+import { startStore } from "../helpers/brokers/stores.ts";
+import type { FaultName, StoreKind, StoreTarget } from "../helpers/brokers/stores.ts";
 import type { RuntimeName } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
 
-const TOPICS = ["room.0", "room.1", "room.2", "room.3"];
+const KINDS = ["memory", "redis", "redis-sentinel", "redis-cluster", "nats", "nats-cluster"];
+const FAULTS = ["kill", "freeze", "lose-data", "cut-off"];
 const RUNTIMES: readonly RuntimeName[] = ["deno", "bun", "node"];
-/** What tests/programs/cluster_node.ts keeps of each. */
-const KEEP = { size: 20_000, ageMs: Infinity };
-/** How far the slowest client may be behind in a topic. */
-const MAX_BEHIND = 10_000;
-const IN_FLIGHT = 500;
 const STAY_MS = [200, 2_000] as const;
-const KILLS = 4;
-const PATIENCE_MS = 120_000;
 
-/** Looks at what one client hears of one topic. */
-class Ledger {
-  /** The highest number heard, and one more. */
-  next = 0;
-  duplicated = 0;
-  reordered = 0;
-  #distinct = 0;
-  readonly #seen: Uint8Array;
-
-  constructor(events: number) {
-    this.#seen = new Uint8Array(events);
-  }
-
-  hear(n: number): void {
-    if (this.#seen[n] === 1) {
-      this.duplicated++;
-      return;
-    }
-    this.#seen[n] = 1;
-    this.#distinct++;
-    if (n < this.next) this.reordered++;
-    this.next = Math.max(this.next, n + 1);
-  }
-
-  lost(events: number): number {
-    return events - this.#distinct;
-  }
-}
-
-/** A client that hears two of the topics, and moves about until it is told to stop. */
-class Guest {
-  readonly ledgers: ReadonlyMap<string, Ledger>;
-  readonly mover: RoamingClient;
+/** Servers of ours, and clients that move between them until it ends. */
+class Fleet {
+  kills = 0;
   moves = 0;
+  readonly #args: readonly string[];
+  readonly #servers: SpawnedServer[] = [];
+  readonly #roaming: Promise<void>[] = [];
+  #isOver = false;
 
-  constructor(topics: readonly string[], events: number) {
-    this.ledgers = new Map(topics.map((topic) => [topic, new Ledger(events)]));
-    this.mover = new RoamingClient(
-      topics,
-      (topic, data) => this.ledgers.get(topic)?.hear(Number(data)),
-    );
+  constructor(target: StoreTarget) {
+    const [[name, options]] = Object.entries(target) as [[string, unknown]];
+    this.#args = [name, JSON.stringify(options)];
   }
 
-  async roam(nodes: readonly SpawnedServer[], isOver: () => boolean): Promise<void> {
-    while (!isOver()) {
-      await this.#settle(nodes);
+  /** Starts a server on each runtime, and a client for each two topics. */
+  async begin(checker: Checker, topics: readonly string[]): Promise<void> {
+    this.#servers.push(...await Promise.all(RUNTIMES.map((runtime) => this.#start(runtime))));
+    for (const [n, topic] of topics.entries()) {
+      const own = [topic, topics[(n + 1) % topics.length] as string];
+      const records = new Map(own.map((each) => [each, checker.listener(each)]));
+      const client = clientOf(records);
+      await this.#settle(client);
+      this.#roaming.push(this.#roam(client));
+    }
+  }
+
+  /** Kills a server and starts another in its place. */
+  async killOne(): Promise<void> {
+    const n = this.kills++ % this.#servers.length;
+    const old = this.#servers[n] as SpawnedServer;
+    process.kill(old.pid, "SIGKILL");
+    await old.stop();
+    this.#servers[n] = await this.#start(RUNTIMES[n] as RuntimeName);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    await Promise.allSettled(this.#roaming);
+    await Promise.all(this.#servers.map((server) => server.stop()));
+  }
+
+  #start(runtime: RuntimeName): Promise<SpawnedServer> {
+    return spawnServer(runtime, "tests/programs/cluster_node.ts", [...this.#args, runtime]);
+  }
+
+  async #roam(client: RoamingClient): Promise<void> {
+    while (!this.#isOver) {
       const [least, most] = STAY_MS;
       const end = performance.now() + least + Math.random() * (most - least);
-      // Also where its server is killed it moves on.
-      while (!isOver() && this.mover.isOpen && performance.now() < end) await sleep(20);
-      if (!isOver()) this.mover.leave();
+      while (!this.#isOver && client.isOpen && performance.now() < end) await sleep(20);
+      if (!this.#isOver) await this.#settle(client);
     }
-    if (!this.mover.isOpen) await this.#settle(nodes);
+    client.leave();
   }
 
-  async #settle(nodes: readonly SpawnedServer[]): Promise<void> {
-    for (;;) {
-      const { url } = nodes[Math.floor(Math.random() * nodes.length)] as SpawnedServer;
+  async #settle(client: RoamingClient): Promise<void> {
+    while (!this.#isOver) {
+      const { url } = this
+        .#servers[Math.floor(Math.random() * this.#servers.length)] as SpawnedServer;
       try {
-        await this.mover.move(url);
+        await client.move(url);
         this.moves++;
         return;
       } catch {
@@ -99,106 +93,60 @@ class Guest {
   }
 }
 
+function clientOf(records: ReadonlyMap<string, ListenerRecord>): RoamingClient {
+  return new RoamingClient(
+    [...records.keys()],
+    (topic, data, position) =>
+      records.get(topic)?.receive(Number(data), position.slice(0, position.lastIndexOf(":"))),
+    (topic) => records.get(topic)?.gap(),
+  );
+}
+
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Publishes numbers to each topic, no faster than the slowest client hears them. */
-async function publishAll(
-  broker: Broker,
+async function soak(
+  kind: StoreKind,
   events: number,
-  behind: (topic: string) => number,
-): Promise<void> {
-  await Promise.all(TOPICS.map(async (topic) => {
-    for (let n = 0; n < events; n += IN_FLIGHT) {
-      while (n - behind(topic) > MAX_BEHIND) await sleep(5);
-      const numbers = Array.from({ length: Math.min(IN_FLIGHT, events - n) }, (_, i) => n + i);
-      await Promise.all(numbers.map((number) => broker.publish(topic, `${number}`, KEEP)));
-    }
-  }));
-}
-
-/** Kills a server now and then, with SIGKILL, and starts another in its place. */
-async function killNow(nodes: SpawnedServer[], n: number, args: readonly string[]): Promise<void> {
-  const at = n % nodes.length;
-  const old = nodes[at] as SpawnedServer;
-  process.kill(old.pid, "SIGKILL");
-  nodes[at] = await startNode(RUNTIMES[at] as RuntimeName, args);
-  await old.stop();
-}
-
-function startNode(runtime: RuntimeName, args: readonly string[]): Promise<SpawnedServer> {
-  return spawnServer(runtime, "tests/programs/cluster_node.ts", [...args, runtime]);
-}
-
-async function soak(name: EngineName, events: number): Promise<boolean> {
-  await using engine = await startEngine(name);
-  if (engine === undefined) return false;
-  const args = [name, String(engine.port)];
-  const nodes = await Promise.all(RUNTIMES.map((runtime) => startNode(runtime, args)));
-  const broker = name === "redis"
-    ? redisBroker({ url: engine.url, publishTimeoutMs: PATIENCE_MS })
-    : natsBroker({ servers: `127.0.0.1:${engine.port}`, publishTimeoutMs: PATIENCE_MS });
-  const each = Math.ceil(events / TOPICS.length);
-  const guests = TOPICS.map((topic, n) =>
-    new Guest([topic, TOPICS[(n + 1) % TOPICS.length] as string], each)
-  );
-  let over = false;
-  const roaming = guests.map((guest) => guest.roam(nodes, () => over));
-  const behind = (topic: string) =>
-    Math.min(...guests.map(({ ledgers }) => ledgers.get(topic)?.next ?? Infinity));
-  while (!guests.every(({ moves }) => moves > 0)) await sleep(20);
+  faults: readonly FaultName[],
+  waitReplicas: number,
+): Promise<boolean> {
   const start = performance.now();
-  const publishing = publishAll(broker, each, behind);
-  const slowest = () => Math.min(...TOPICS.map(behind));
-  for (let n = 1; n <= KILLS; n++) {
-    while (slowest() < each * n / (KILLS + 1)) await sleep(50);
-    await killNow(nodes, n, args);
-    console.log(`${name}: ${Math.round(slowest() * TOPICS.length / 1000)} thousand events`);
-  }
-  await publishing;
-  const last = performance.now() + PATIENCE_MS;
-  while (slowest() < each && performance.now() < last) await sleep(50);
-  over = true;
-  await Promise.all(roaming);
-  const seconds = (performance.now() - start) / 1000;
-  report(name, each, guests, seconds);
-  for (const { mover } of guests) mover.leave();
-  await broker.close();
-  await Promise.all(nodes.map((node) => node.stop()));
-  return sumOf(guests, each).every((count) => count === 0);
-}
-
-function report(name: string, each: number, guests: readonly Guest[], seconds: number): void {
-  const published = each * TOPICS.length;
-  const moves = guests.reduce((sum, guest) => sum + guest.moves, 0);
-  const [lost, duplicated, reordered, gaps] = sumOf(guests, each);
+  await using store = await startStore(kind, { waitReplicas });
+  await using fleet = store.target === undefined ? undefined : new Fleet(store.target);
+  const result = await checkRun(store, {
+    events,
+    faults,
+    ...(fleet && {
+      begin: (checker, topics) => fleet.begin(checker, topics),
+      meanwhile: () => fleet.killOne(),
+    }),
+  });
+  const seconds = ((performance.now() - start) / 1000).toFixed(0);
   console.log(
-    `${name}: ${published} events published, ${
-      published * 2
-    } to be heard by ${guests.length} clients ` +
-      `that moved ${moves} times between 3 servers, ${KILLS} of which were killed; ${
-        seconds.toFixed(0)
-      } s`,
+    `${kind}: ${faults.length} faults, ${
+      fleet?.kills ?? 0
+    } servers of ours killed, clients moved ` +
+      `${fleet?.moves ?? 0} times, ${seconds} s`,
   );
-  console.log(
-    `${name}: lost ${lost}, duplicated ${duplicated}, reordered ${reordered}, gaps told ${gaps}`,
-  );
+  console.log(`${kind}: ${JSON.stringify(result)}`);
+  const { silent, twice, disorder, falseClaims, undead } = result;
+  return [silent, twice, disorder, falseClaims, undead].every((count) => count === 0);
 }
 
-function sumOf(guests: readonly Guest[], each: number): [number, number, number, number] {
-  const ledgers = guests.flatMap((guest) => [...guest.ledgers.values()]);
-  return [
-    ledgers.reduce((sum, ledger) => sum + ledger.lost(each), 0),
-    ledgers.reduce((sum, { duplicated }) => sum + duplicated, 0),
-    ledgers.reduce((sum, { reordered }) => sum + reordered, 0),
-    guests.reduce((sum, { mover }) => sum + mover.gaps.length, 0),
-  ];
-}
-
-const [name, events = "1000000"] = process.argv.slice(2);
-if ((name !== "redis" && name !== "nats") || !(Number(events) > 0)) {
-  console.error("Expected: redis or nats, and how many events");
+const [kind = "", events = "100000", faults, waitReplicas = "0"] = process.argv.slice(2);
+const named = faults?.split(",") ?? (kind === "memory" ? [] : ["kill", "kill", "kill"]);
+if (
+  !KINDS.includes(kind) || !(Number(events) > 0) || !named.every((each) => FAULTS.includes(each))
+) {
+  console.error(`Expected: ${KINDS.join(", ")}; how many events; some of ${FAULTS.join(",")}`);
   process.exit(2);
 }
-process.exit(await soak(name, Number(events)) ? 0 : 1);
+const isGood = await soak(
+  kind as StoreKind,
+  Number(events),
+  named as FaultName[],
+  Number(waitReplicas),
+);
+process.exit(isGood ? 0 : 1);

@@ -1,7 +1,9 @@
 /**
  * A server of a cluster: it shares its topics with others through Redis or NATS.
  *
- *     deno run -A tests/programs/cluster_node.ts redis|nats PORT NAME
+ *     deno run -A tests/programs/cluster_node.ts redis|nats PORT|OPTIONS NAME
+ *
+ * OPTIONS are those of the broker, as JSON.
  */
 import process from "node:process";
 import { JsonRpc } from "@x/jsonrpc";
@@ -10,10 +12,11 @@ import { redisBroker } from "@x/jsonrpc/redis";
 import { serveHere } from "../helpers/server.ts";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 
-const [engine, port, name] = process.argv.slice(2);
+const [engine, where = "", name] = process.argv.slice(2);
+const options = /^\d+$/.test(where) ? undefined : JSON.parse(where);
 const broker = engine === "redis"
-  ? redisBroker({ url: `redis://127.0.0.1:${port}` })
-  : natsBroker({ servers: `127.0.0.1:${port}` });
+  ? redisBroker(options ?? { url: `redis://127.0.0.1:${where}` })
+  : natsBroker(options ?? { servers: `127.0.0.1:${where}` });
 
 const rpc = new JsonRpc({ broker, maxBufferedBytes: 64 * 1024 * 1024 })
   .topic("room.*", { history: { size: 20_000 } })

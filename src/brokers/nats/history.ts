@@ -11,19 +11,16 @@
 import type { BrokerHistory, HistoryQuery, Position, Retention } from "../broker.ts";
 import type { KeptMessage } from "./message.ts";
 
-/** A subject of the stream. All but `pull` asks the server that leads the stream. */
+/**
+ * A subject of the stream, as the server that leads the stream has it. Other servers of the cluster may
+ * lag, and servers before 2.10.23 may lack messages for good, so that a consumer, which the cluster may
+ * place on any of them, is no source to rely on.
+ */
 export interface SubjectLog {
   /** The message with a sequence; `undefined` if it is gone, or of another subject. */
   at(seq: number): Promise<KeptMessage | undefined>;
   /** The first message with at least a sequence; `undefined` if there is none. */
   next(seq: number): Promise<KeptMessage | undefined>;
-  /**
-   * Many messages from a sequence on, from any server of the cluster, and about how many there are.
-   * Rejects if that server is behind, or has others than the leader.
-   */
-  pull(
-    range: { from: number; to: number; most: number },
-  ): Promise<{ messages: KeptMessage[]; count: number }>;
 }
 
 /** Where a topic stands. */
@@ -36,8 +33,6 @@ export interface TopicEnd {
 /** Messages after a sequence. */
 interface HistoryPage {
   readonly messages: readonly KeptMessage[];
-  /** About how many there are up to the last one, in the page or after it. */
-  readonly count: number;
   /** Up to this sequence none is missing. */
   readonly reached: number;
 }
@@ -45,9 +40,11 @@ interface HistoryPage {
 /** How the page relates to the position that was asked from. */
 type Anchor = "same" | "replaced" | "unknown";
 
-// As many messages are read one by one through the leader. Beyond that a consumer is cheaper, but the
-// cluster may place it on a server that lags.
+// As many messages are read one by one. They also tell how densely the topic's messages lie.
 const SHORT = 16;
+// The rest is read in parallel, in stretches of about so many messages each.
+const STRETCHES = 8;
+const STRETCH = 32;
 
 /** Reads what a query asks for. */
 export async function readHistory(
@@ -68,14 +65,16 @@ export async function readHistory(
     return nothing({ epoch, last }, since === undefined ? "same" : "unknown");
   }
   if (limit === 1 && since === undefined) {
-    return historyOf({ epoch, last }, { messages: [last], count: 1, reached: last.seq }, keep, {
+    return historyOf({ epoch, last }, { messages: [last], reached: last.seq }, keep, {
       ...query,
       anchor: "same",
     });
   }
   const from = known ? since.offset : 0;
   const most = limit === Infinity ? Math.max(1, first) : Infinity;
-  const page = await readPage(log, { from, to: last.seq, most });
+  const page = since === undefined && limit < Infinity
+    ? await readNewest(log, last.seq, limit)
+    : await readPage(log, { from, to: last.seq, most });
   const anchor = since === undefined ? "same" : !known ? "unknown" : await anchorOf(log, since);
   return historyOf({ epoch, last }, page, keep, { ...query, anchor });
 }
@@ -87,29 +86,56 @@ async function readPage(
 ): Promise<HistoryPage> {
   const messages: KeptMessage[] = [];
   let next = from + 1;
-  const walk = async (length: number): Promise<void> => {
-    while (next <= to && messages.length < length) {
-      const message = await log.next(next);
-      if (message === undefined) throw new Error("the stream's leader is behind");
-      next = Math.min(message.seq, to) + 1;
-      if (message.seq <= to) messages.push(message);
-    }
-  };
-  await walk(Math.min(SHORT, most));
-  let count = messages.length;
-  if (next <= to && messages.length < most) {
-    try {
-      const more = await log.pull({ from: next, to, most: most - messages.length });
-      messages.push(...more.messages);
-      count += more.count;
-      next = (messages.length < most ? to : (messages.at(-1) as KeptMessage).seq) + 1;
-    } catch {
-      // No server but the leader is sure to have them: take the slow way, which is right.
-      await walk(most);
-      count = messages.length;
-    }
+  while (next <= to && messages.length < most) {
+    const message = await nextOf(log, next);
+    next = Math.min(message.seq, to) + 1;
+    if (message.seq <= to) messages.push(message);
+    if (messages.length < SHORT || next > to) continue;
+    const [oldest, newest] = [messages[0] as KeptMessage, message];
+    const spacing = Math.ceil((newest.seq - oldest.seq) / (messages.length - 1));
+    const end = Math.min(to, next - 1 + spacing * STRETCH * STRETCHES);
+    messages.push(...await readAtOnce(log, next, end));
+    next = end + 1;
   }
-  return { messages, count, reached: next - 1 };
+  if (messages.length <= most) return { messages, reached: next - 1 };
+  messages.length = most;
+  return { messages, reached: (messages.at(-1) as KeptMessage).seq };
+}
+
+/** Reads at least so many messages from the end, or all: looks back further until there are enough. */
+async function readNewest(log: SubjectLog, to: number, least: number): Promise<HistoryPage> {
+  // One more than are asked for, since the first may only give a position.
+  for (let back = least + 1;; back *= 4) {
+    const from = Math.max(0, to - back);
+    const page = await readPage(log, { from, to, most: Infinity });
+    if (page.messages.length > least || from === 0) return page;
+  }
+}
+
+/** Reads a range of sequences in several stretches at the same time. */
+async function readAtOnce(log: SubjectLog, from: number, to: number): Promise<KeptMessage[]> {
+  const width = Math.ceil((to - from + 1) / STRETCHES);
+  const stretches = Array.from({ length: STRETCHES }, (_, n) => from + n * width)
+    .map((start) => readStretch(log, start, Math.min(to, start + width - 1)));
+  return (await Promise.all(stretches)).flat();
+}
+
+async function readStretch(log: SubjectLog, from: number, to: number): Promise<KeptMessage[]> {
+  const messages: KeptMessage[] = [];
+  for (let next = from; next <= to;) {
+    const message = await nextOf(log, next);
+    if (message.seq > to) break;
+    messages.push(message);
+    next = message.seq + 1;
+  }
+  return messages;
+}
+
+async function nextOf(log: SubjectLog, seq: number): Promise<KeptMessage> {
+  const message = await log.next(seq);
+  // There was a later one a moment ago.
+  if (message === undefined) throw new Error("the stream's leader is behind");
+  return message;
 }
 
 /** Asks the leader, now that the page has been read, for the message that it is to follow. */
@@ -135,7 +161,7 @@ function compare({ id }: Position, message: KeptMessage): Anchor {
 
 function historyOf(
   { epoch, last }: TopicEnd,
-  { messages, count, reached }: HistoryPage,
+  { messages, reached }: HistoryPage,
   { size, ageMs }: Retention,
   query: HistoryQuery & { readonly anchor: Anchor },
 ): BrokerHistory {
@@ -145,7 +171,7 @@ function historyOf(
   const young = events.filter(({ at }) => at >= oldest);
   // The stream may keep more than this topic declares.
   const newest = young.slice(-Math.min(limit, first === Infinity ? size : Infinity));
-  const isWhole = newest.length === events.length && count <= size;
+  const isWhole = newest.length === events.length && messages.length <= size;
   const given = newest.slice(0, first);
   const end = given.length < newest.length ? given.at(-1) : undefined;
   return {

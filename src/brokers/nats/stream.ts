@@ -10,7 +10,7 @@
  */
 
 import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
-import type { ConsumerConfig, JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { MsgRequest, PubAck } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
@@ -19,8 +19,6 @@ import type { LiveEvent } from "../remote/topic_reader.ts";
 import type { SubjectLog } from "./history.ts";
 import { Header, identityOf, isStart, keptMessage, publishedAt, shortHash } from "./message.ts";
 import type { KeptMessage } from "./message.ts";
-import { pullAll } from "./pull.ts";
-import type { PullRange } from "./pull.ts";
 import { StreamConfigurator } from "./stream_config.ts";
 import type { StreamOptions } from "./stream_config.ts";
 import { ApiCode, unless } from "./api_errors.ts";
@@ -40,9 +38,6 @@ export interface StreamState {
   readonly isBack: boolean;
 }
 
-const NS_IN_MS = 1_000_000;
-// How long the server keeps a consumer that nothing asks any more.
-const CONSUMER_MS = 30_000;
 const MAX_WAITS = 7;
 // How long a request for information waits for its answer until it is sent again.
 const ASK_MS = 1_000;
@@ -153,31 +148,7 @@ export class NatsStream {
     return {
       at: (seq) => this.#get({ seq }, subject),
       next: (seq) => this.#get({ seq, next_by_subj: subject }),
-      pull: (range) => this.#pull(subject, range),
     };
-  }
-
-  async #pull(
-    subject: string,
-    range: PullRange,
-  ): Promise<{ messages: KeptMessage[]; count: number }> {
-    const { name } = this.#options;
-    const info = await this.#reading.consumers.add(name, {
-      ...{ filter_subject: subject, deliver_policy: "by_start_sequence" },
-      ...{ opt_start_seq: range.from, ack_policy: "none", mem_storage: true, num_replicas: 1 },
-      inactive_threshold: CONSUMER_MS * NS_IN_MS,
-    } as Partial<ConsumerConfig>);
-    try {
-      const source = this.#client.consumers.getConsumerFromInfo(info);
-      const messages = await pullAll(source, range);
-      // That server's copy may differ from the leader's.
-      const last = messages.at(-1);
-      const known = last && await this.#get({ seq: last.seq }, subject);
-      if (known && known.id !== last.id) throw new Error("two servers keep different messages");
-      return { messages, count: info.num_pending };
-    } finally {
-      this.#manager.consumers.delete(name, info.name).catch(() => {}); // it would go by itself
-    }
   }
 
   /** Asks the leader for a message; `undefined` if it is gone, or not of `subject`. */

@@ -45,10 +45,15 @@ export class ListenerRecord implements BrokerSink {
   }
 
   event({ data, position }: BrokerEvent): void {
-    if (position.epoch !== (this.#epoch ?? position.epoch)) this.entries.push("reset");
-    this.#epoch = position.epoch;
     this.positions.set(Number(data), position);
-    this.entries.push(Number(data));
+    this.receive(Number(data), position.epoch);
+  }
+
+  /** Records an event of which no position is to be tried. */
+  receive(n: number, epoch: string): void {
+    if (epoch !== (this.#epoch ?? epoch)) this.entries.push("reset");
+    this.#epoch = epoch;
+    this.entries.push(n);
   }
 
   gap(): void {

@@ -25,7 +25,8 @@ export class RoamingClient {
   /** Topics for which the server reported a gap. */
   readonly gaps: string[] = [];
   readonly #topics: readonly string[];
-  readonly #onEvent: (topic: string, data: unknown) => void;
+  readonly #onEvent: (topic: string, data: unknown, position: string) => void;
+  readonly #onGap: (topic: string) => void;
   readonly #positions = new Map<string, string>();
   readonly #answers = new Map<number, (message: Message) => void>();
   #socket: WebSocket | undefined;
@@ -34,10 +35,16 @@ export class RoamingClient {
   /**
    * @param topics The topics to subscribe to.
    * @param onEvent Receives each event in place of `received`.
+   * @param onGap Is told of each gap in place of `gaps`.
    */
-  constructor(topics: readonly string[], onEvent?: (topic: string, data: unknown) => void) {
+  constructor(
+    topics: readonly string[],
+    onEvent?: (topic: string, data: unknown, position: string) => void,
+    onGap?: (topic: string) => void,
+  ) {
     this.#topics = topics;
     this.#onEvent = onEvent ?? ((topic, data) => this.received.get(topic)?.push(data));
+    this.#onGap = onGap ?? ((topic) => this.gaps.push(topic));
     for (const topic of topics) this.received.set(topic, []);
   }
 
@@ -115,14 +122,14 @@ export class RoamingClient {
     }
     if (method !== "rpc.message" || params === undefined) return;
     this.#positions.set(params.topic, params.position);
-    if (params.gap) this.gaps.push(params.topic);
-    else this.#onEvent(params.topic, params.data);
+    if (params.gap) this.#onGap(params.topic);
+    else this.#onEvent(params.topic, params.data, params.position);
   }
 
   #settle({ positions, recovered }: Partial<Recovery> = {}): void {
     for (const [topic, position] of Object.entries(positions ?? {})) {
       this.#positions.set(topic, position);
-      if (!recovered?.[topic]) this.gaps.push(topic);
+      if (!recovered?.[topic]) this.#onGap(topic);
     }
   }
 }

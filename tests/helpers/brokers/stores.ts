@@ -148,7 +148,9 @@ async function cutOff(
 ): Promise<() => Promise<void>> {
   const replicas = nodes.filter((node) => node !== master);
   for (const replica of replicas) await replica.freeze();
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  // Or they would find what follows in their sockets.
+  await sendCommand(master, "CLIENT", "KILL", "TYPE", "replica");
+  await new Promise((resolve) => setTimeout(resolve, 300));
   await master.kill();
   for (const replica of replicas) replica.thaw();
   return () => master.start("with its data");
