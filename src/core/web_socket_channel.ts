@@ -5,7 +5,7 @@
  * @module
  */
 
-import { closeReason } from "./channel.ts";
+import { closeReason, textOf } from "./channel.ts";
 import type { Channel, Outgoing, Receiver } from "./channel.ts";
 import type { Transport, TransportContext } from "./transport.ts";
 
@@ -104,7 +104,7 @@ class SocketChannel implements Channel {
   }
 
   send(message: Outgoing): void {
-    if (this.#socket.readyState === OPEN) this.#socket.send(String(message));
+    if (this.#socket.readyState === OPEN) this.#socket.send(textOf(message));
   }
 
   close(code: number, reason: string): void {

@@ -250,11 +250,9 @@ export class Topic implements BrokerSink, SubscriberSource {
 
   #pass(event: TopicEvent): void {
     const text = this.#plain.size > 0 ? event.plain() : undefined;
-    // A copy, since a connection that joins meanwhile has the event in its history. Connections that
-    // leave meanwhile ignore it.
-    const subscribers = [...this.#subscribers.values()];
     if (text !== undefined) { for (const connection of this.#plain) connection[SEND](text); }
-    for (const subscriber of subscribers) subscriber.take(event);
+    // Copies nothing: a connection that joins meanwhile stands at this event already, and ignores it.
+    for (const subscriber of this.#subscribers.values()) subscriber.take(event);
   }
 
   #remove(connection: SubscriberConnection): void {
