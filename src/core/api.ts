@@ -114,6 +114,18 @@ export interface StreamPart<Name extends string, Options, Params, Item>
   readonly "~item": Item;
 }
 
+/** The two methods of a stream: one begins it and returns its id, the other ends it. */
+export type StreamParts<
+  Name extends string,
+  Options extends { readonly unsubscribe: string },
+  Params,
+  Item,
+> =
+  | StreamPart<Name, Options, Params, Item>
+  // If the name is a plain `string`, the compiler would give this type to every name.
+  | (string extends Options["unsubscribe"] ? never
+    : MethodPart<Options["unsubscribe"], unknown, readonly [id: string], boolean>);
+
 /** The params that callers pass: what the `params` schema takes, or else what the handler takes. */
 export type CallerParams<Options, Params> = Options extends { readonly scalarParams: true }
   ? ScalarParams<InputOr<Options, Params>>

@@ -93,13 +93,12 @@ type Finished = { toJSON(key?: any): unknown };
 
 type CheckedMember<T> = T extends Scalar | NotJson ? unknown : Checked<T>;
 
-/** What a handler may return: a value that has JSON, or a promise of one. */
-export type Returned<T> = (T & Sendable<T>) | Promise<T & Sendable<T>>;
+type Sent<T> = T & Sendable<T>;
 
 /** `unknown` for a record of methods whose results have JSON; see {@linkcode Sendable}. */
 export type SendableGroup<Group> = {
   readonly [Name in keyof Group]: Group[Name] extends (...args: infer Args) => infer Result
-    ? (...args: Args) => Returned<Awaited<Result>>
+    ? (...args: Args) => Sent<Awaited<Result>> | Promise<Sent<Awaited<Result>>>
     : unknown;
 };
 

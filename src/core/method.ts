@@ -13,7 +13,7 @@ import type {
   MethodDefinition,
 } from "./api.ts";
 import type { UserBehind } from "./guard.ts";
-import type { Returned } from "./json.ts";
+import type { Sendable } from "./json.ts";
 import type { CallMiddleware, ErrorDeclaration, Handler, RpcRequest } from "./request.ts";
 import type { Schema, SchemaTypes } from "./schema.ts";
 
@@ -84,7 +84,7 @@ export type PlainHandler<C extends Context, Params, Result> = (
   params: Params,
   // deno-lint-ignore ban-types -- no errors
   request: RpcRequest<C["user"], C, {}>,
-) => Returned<Result>;
+) => (Result & Sendable<Result>) | Promise<Result & Sendable<Result>>;
 
 /** The user behind the guards that options name. */
 export type UserIn<User, Options> = Options extends
@@ -103,7 +103,7 @@ export type HandlerParams<Options, Params> = Options extends { readonly params: 
 /** What a handler returns: what the `result` schema takes, or else what has JSON. */
 export type HandlerResult<Options, Result> = Options extends { readonly result: infer S }
   ? SchemaTypes<S>["input"] | Promise<SchemaTypes<S>["input"]>
-  : Returned<Result>;
+  : (Result & Sendable<Result>) | Promise<Result & Sendable<Result>>;
 
 /** The params that a handler may say: no scalars without `scalarParams`. */
 export type ParamsBound<Options> = Options extends { readonly scalarParams: true } ? unknown

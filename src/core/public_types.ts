@@ -28,19 +28,30 @@ export type {
   GroupPart,
   MethodDefinition,
   MethodPart,
+  NamedMethods,
   Offer,
   ParamsOf,
   ResultOf,
   ScalarParams,
   StreamPart,
+  StreamParts,
   TopicPart,
   UnknownApi,
   UnknownMethods,
+  VisibleIn,
 } from "./api.ts";
 export type { Caller, CallerOf, UnknownCaller } from "./caller.ts";
 export type { GuardQuestion, NoUsers } from "./guard.ts";
 export type { Json, NoJson } from "./json.ts";
 export type { HandlerOf, MethodFactory, MethodRecord, Structured } from "./method.ts";
-export type { Remote } from "./remote.ts";
+export type {
+  Remote,
+  RemoteAt,
+  RemoteBelow,
+  RemoteGroup,
+  RemoteGroups,
+  RemoteMethod,
+  RemoteNamed,
+} from "./remote.ts";
 export type { ClientHandler, ErrorDeclaration, ErrorMaker } from "./request.ts";
 export type { SchemaIssue, SchemaResult } from "./schema.ts";

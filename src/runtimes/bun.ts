@@ -181,4 +181,8 @@ class BunChannel implements Channel {
   }
 }
 
-const defer = createFlushScheduler((run) => setImmediate(run));
+// Not by its plain name, so that this file also compiles in projects without the types of Bun or Node.
+const { setImmediate: soon } = globalThis as unknown as {
+  readonly setImmediate: (run: () => void) => void;
+};
+const defer = createFlushScheduler((run) => soon(run));

@@ -17,7 +17,7 @@ import {
 } from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { MethodRegistry } from "./methods.ts";
-import type { Context, MethodPart, StreamPart } from "../core/api.ts";
+import type { Context } from "../core/api.ts";
 import type { Sendable } from "../core/json.ts";
 import type { DeclaredIn, HandlerParams, MethodOptions, UserIn } from "../core/method.ts";
 import type { Plugin, PluginMethod } from "../core/plugin.ts";
@@ -55,13 +55,6 @@ export interface StreamMethodOptions extends MethodOptions {
   /** The notification that carries items: `{ subscription: id, result }`. */
   readonly notification: string;
 }
-
-/** The two methods of a stream: one begins it and returns its id, the other ends it. */
-export type StreamParts<Name extends string, Options extends StreamMethodOptions, Params, Item> =
-  | StreamPart<Name, Options, Params, Item>
-  // If the name is a plain `string`, the compiler would give this type to every name.
-  | (string extends Options["unsubscribe"] ? never
-    : MethodPart<Options["unsubscribe"], unknown, readonly [id: string], boolean>);
 
 /** Gives the items of one subscription, for {@linkcode JsonRpc.stream}. */
 export type SourceOf<C extends Context, Options, Params, Item> = (

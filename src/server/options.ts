@@ -9,7 +9,7 @@ import type { Handshake } from "../core/connection.ts";
 import type { Trace } from "../core/trace.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
-import type { ServerInfo } from "./discovery.ts";
+import type { ServerInfo } from "./open_rpc.ts";
 import type { OriginOptions } from "./origin.ts";
 
 /** The options of a server: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
@@ -36,6 +36,8 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   readonly wrapScalars?: boolean;
   /** What `rpc.discover` says of the whole server. @default {{ title: "JSON-RPC", version: "0" }} */
   readonly info?: ServerInfo;
+  /** The version of OpenRPC that the document of `rpc.discover` names. @default {"1.2.6"} */
+  readonly openRpcVersion?: string;
   /**
    * Stores the events of topics and delivers them: within this process, or between processes through
    * Redis or NATS. The server closes it when it closes; if several servers share it, the last one does.

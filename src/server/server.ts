@@ -10,6 +10,7 @@ import type {
   EmptyApi,
   GroupPart,
   MethodPart,
+  StreamParts,
   TopicNames,
   TopicPart,
   With,
@@ -27,12 +28,7 @@ import type { Limits } from "../protocol/limits.ts";
 import type { BunWebSocketHandler } from "../runtimes/bun.ts";
 import type { TopicOptions } from "../topics/options.ts";
 import type { PublishResult } from "../topics/publish_result.ts";
-import type {
-  SourceOf,
-  StreamMethodOptions,
-  StreamParts,
-  StreamSource,
-} from "./id_subscriptions.ts";
+import type { SourceOf, StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
 import type {
   CheckedOptions,
   HandlerOf,
@@ -42,6 +38,7 @@ import type {
   Structured,
 } from "../core/method.ts";
 import type { Sendable, SendableGroup } from "../core/json.ts";
+import type { ClientMethodInfo } from "./open_rpc.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { ServerCore } from "./server_core.ts";
 
@@ -258,9 +255,13 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * `method` of a typed client; see docs/types.md.
    *
    * @typeParam Methods Functions by name, each with the params as its one argument.
+   * @param described What `rpc.discover` tells of them: descriptions, and schemas of params and results.
    * @returns The same server.
    */
-  client<Methods extends object>(): JsonRpc<WithClient<A, Methods>> {
+  client<Methods extends object>(
+    described: { readonly [Name in keyof Methods & string]?: ClientMethodInfo } = {},
+  ): JsonRpc<WithClient<A, Methods>> {
+    this.#core.addClientMethods(described as Readonly<Record<string, ClientMethodInfo>>);
     return this as unknown as JsonRpc<WithClient<A, Methods>>;
   }
 

@@ -21,6 +21,7 @@ import type { StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { MethodRegistry, methodsOf } from "./methods.ts";
 import type { MethodOptions } from "../core/method.ts";
+import type { ClientMethodInfo } from "./open_rpc.ts";
 import type { JsonRpcOptions } from "./options.ts";
 import { PluginHooks } from "./plugin_hooks.ts";
 import { RequestHandler } from "./request_handler.ts";
@@ -37,6 +38,7 @@ export class ServerCore {
   readonly #streams: IdSubscriptions;
   readonly #plugins: Plugin[] = [];
   readonly #separator: string;
+  readonly #clientMethods = new Map<string, ClientMethodInfo>();
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -70,7 +72,12 @@ export class ServerCore {
     this.#streams = new IdSubscriptions(limits);
     this.mount(this.topics.plugin());
     this.mount(this.#streams.plugin(methods));
-    this.mount(discovery(methods, options.info));
+    this.mount(discovery(methods, {
+      info: options.info ?? { title: "JSON-RPC", version: "0" },
+      version: options.openRpcVersion ?? "1.2.6",
+      topics: (connection) => this.topics.describe(connection),
+      clientMethods: this.#clientMethods,
+    }));
   }
 
   /** What `Bun.serve` takes as `websocket`; made when it is first read. */
@@ -106,6 +113,15 @@ export class ServerCore {
    */
   addMethod(name: string, handler: Handler, options: MethodOptions = {}): void {
     this.#add(name, handler, options, false);
+  }
+
+  /**
+   * Notes what clients offer, for `rpc.discover`.
+   *
+   * @param methods The methods by name.
+   */
+  addClientMethods(methods: Readonly<Record<string, ClientMethodInfo>>): void {
+    for (const [name, info] of Object.entries(methods)) this.#clientMethods.set(name, info);
   }
 
   /**

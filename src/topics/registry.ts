@@ -102,6 +102,16 @@ export class TopicRegistry {
     return [...this.#fixed.keys()].filter((name) => this.admits(name, connection));
   }
 
+  /** Lists the topics and patterns that a connection may use, with the schemas of their events. */
+  describe(connection: Connection): { name: string; schema: TopicOptions["schema"] }[] {
+    const patterns = [...this.#patterns.values()].filter(({ name, options: { guards = [] } }) => {
+      return admitted(guards, { user: connection.user, connection, name, kind: "topic" });
+    });
+    const fixed = [...this.#fixed.values()].filter(({ name }) => this.admits(name, connection));
+    return [...fixed, ...patterns]
+      .map(({ name, options: { schema } }) => ({ name, schema }));
+  }
+
   *#matching(name: string): IterableIterator<TopicDeclaration> {
     if (this.#patterns.size === 0 || name.length > MAX_LENGTH || isReserved(name)) return;
     const segments = name.split(".");

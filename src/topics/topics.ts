@@ -119,6 +119,11 @@ export class Topics implements TopicTable {
     return true;
   }
 
+  /** Lists the topics and patterns that a connection may use, with the schemas of their events. */
+  describe(connection: Connection): { name: string; schema: TopicOptions["schema"] }[] {
+    return this.#registry.describe(connection);
+  }
+
   /**
    * Publishes an event.
    *

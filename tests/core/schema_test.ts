@@ -79,7 +79,7 @@ test("rpc.discover tells types where the schema's library can", async () => {
   await using client = await linked(rpc);
   const { methods } = await client.call("rpc.discover") as { methods: Record<string, unknown>[] };
   const half = methods.find(({ name }) => name === "half");
-  assertEquals(half?.params, [{ name: "a", schema: { type: "number" } }]);
+  assertEquals(half?.params, [{ name: "a", required: true, schema: { type: "number" } }]);
   assertEquals((half?.result as { schema: { type: string } }).schema.type, "number");
 });
 

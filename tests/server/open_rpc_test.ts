@@ -1,0 +1,134 @@
+import { assert, assertEquals } from "@std/assert";
+import { Ajv } from "ajv";
+import * as metaSchema from "@open-rpc/meta-schema";
+import { type as ark } from "arktype";
+import { test } from "node:test";
+import { z } from "zod";
+import { guard, JsonRpc } from "@x/jsonrpc";
+import type { JsonRpcClient, JsonRpcOptions } from "@x/jsonrpc";
+import { pair } from "../helpers/client.ts";
+
+interface Document {
+  readonly openrpc: string;
+  readonly methods: readonly DocumentMethod[];
+  readonly components?: { readonly schemas: Readonly<Record<string, unknown>> };
+  readonly "x-topics"?: readonly { readonly name: string; readonly schema: unknown }[];
+  readonly "x-client-methods"?: readonly DocumentMethod[];
+}
+
+interface DocumentMethod {
+  readonly name: string;
+  readonly paramStructure: string;
+  readonly params: readonly { name: string; required?: boolean; schema: unknown }[];
+  readonly result: { readonly schema: unknown };
+  readonly errors?: unknown;
+  readonly "x-error-data"?: unknown;
+}
+
+const Tree = z.object({
+  value: z.number(),
+  get children() {
+    return z.array(Tree);
+  },
+});
+const nobody = guard(() => false);
+
+function shop(options: JsonRpcOptions = {}) {
+  return new JsonRpc(options)
+    .client<{ confirm(params: { message: string }): boolean }>({
+      confirm: { params: z.object({ message: z.string() }), result: z.boolean() },
+    })
+    .method(
+      "find",
+      { params: z.object({ text: z.string(), limit: z.number().optional() }), result: z.number() },
+      ({ text }) => text.length,
+    )
+    .method(
+      "move",
+      { params: z.tuple([z.number(), z.number().optional()]) },
+      ([x, y]) => [x, y ?? 0],
+    )
+    .method("ark", { params: ark(["string", "number"]) }, ([text, n]) => text + n)
+    .method("grow", { params: Tree, result: z.object({ tree: Tree }) }, (tree) => ({ tree }))
+    .method("buy", {
+      errors: {
+        outOfStock: { code: 409, data: z.object({ left: z.number() }) },
+        closed: { code: 1 },
+      },
+    }, () => 1)
+    .topic("clock", { schema: z.object({ time: z.string() }) })
+    .topic("room.*")
+    .topic("secret", { guards: [nobody] });
+}
+
+async function discover(rpc: Parameters<typeof pair>[0]): Promise<Document> {
+  await using client = await pair(rpc);
+  return await (client as unknown as JsonRpcClient).call("rpc.discover") as Document;
+}
+
+test("rpc.discover is valid by the meta-schema of OpenRPC", async () => {
+  const ajv = new Ajv({ strict: false, validateFormats: false });
+  const { openrpcDocument } = metaSchema as unknown as { openrpcDocument: object };
+  // The meta-schema refers to that of JSON Schema, which lies on a server.
+  const schema = JSON.parse(JSON.stringify(openrpcDocument), (key, value) => {
+    const isRemote = key === "$ref" && String(value).startsWith("https://");
+    return key === "$schema" || isRemote ? undefined : value;
+  });
+  const validate = ajv.compile(schema);
+  for (const openRpcVersion of ["1.2.6", "1.3.2"]) {
+    const document = await discover(shop({ openRpcVersion }));
+    assert(validate(document), JSON.stringify(validate.errors));
+    assertEquals(document.openrpc, openRpcVersion);
+  }
+});
+
+test("rpc.discover names a version of OpenRPC that all tools accept", async () => {
+  assertEquals((await discover(shop())).openrpc, "1.2.6");
+});
+
+test("rpc.discover says which params are required", async () => {
+  const { find } = byName(await discover(shop()));
+  assertEquals(find?.params, [
+    { name: "text", required: true, schema: { type: "string" } },
+    { name: "limit", required: false, schema: { type: "number" } },
+  ]);
+});
+
+test("rpc.discover shows tuples as params by position", async () => {
+  const { move, ark } = byName(await discover(shop()));
+  assertEquals([move?.paramStructure, ark?.paramStructure], ["by-position", "by-position"]);
+  assertEquals(move?.params, [
+    { name: "param1", required: true, schema: { type: "number" } },
+    { name: "param2", required: false, schema: { type: "number" } },
+  ]);
+  assertEquals(ark?.params.map(({ schema }) => schema), [{ type: "string" }, { type: "number" }]);
+});
+
+test("rpc.discover has the definitions of recursive schemas among its components", async () => {
+  const document = await discover(shop());
+  const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/([^"]+)"/g)];
+  assert(references.length > 0);
+  for (const [, path = ""] of references) {
+    let found: unknown = document;
+    for (const key of path.split("/")) found = (found as Record<string, unknown>)?.[key];
+    assertEquals(typeof found, "object", path);
+  }
+});
+
+test("rpc.discover lists topics, methods of clients, and declared errors", async () => {
+  const document = await discover(shop());
+  assertEquals(document["x-topics"]?.map(({ name }) => name), ["clock", "room.*"]);
+  assertEquals(document["x-client-methods"]?.map(({ name, params }) => [name, params]), [
+    ["confirm", [{ name: "message", required: true, schema: { type: "string" } }]],
+  ]);
+  const { buy } = byName(document);
+  assertEquals(buy?.errors, [
+    { code: 409, message: "outOfStock" },
+    { code: 1, message: "closed" },
+  ]);
+  assertEquals(Object.keys(buy?.["x-error-data"] ?? {}), ["outOfStock"]);
+});
+
+function byName({ methods }: Document): Readonly<Record<string, DocumentMethod | undefined>> {
+  return Object.fromEntries(methods.map((method) => [method.name, method]));
+}

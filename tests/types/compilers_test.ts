@@ -1,0 +1,136 @@
+/**
+ * What must and what must not compile, with the texts of the errors, by TypeScript 5.9, TypeScript 7 and Deno. The
+ * programs are texts, since half of their lines are wrong: a comment `// ERROR: text` says which error the next line
+ * has, and every other line must have none.
+ */
+import { assertEquals } from "@std/assert";
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { needs } from "../helpers/needs.ts";
+import { newProject } from "../helpers/project.ts";
+import type { Project } from "../helpers/project.ts";
+
+// The package is the same on every runtime.
+const onDeno = await needs("on deno");
+const COMPILERS = ["typescript5", "typescript7"];
+const PACKAGES = ["typescript5@npm:typescript@5.9", "typescript7@npm:typescript@7", "zod@4"];
+const STRICT = ["--strict", "--skipLibCheck", "--target", "es2022", "--types", "node"];
+const BUNDLER = [...STRICT, "--module", "esnext", "--moduleResolution", "bundler"];
+const LIBS = ["--lib", "es2024,dom,dom.iterable,esnext.disposable"];
+
+/** A project with the npm package, both compilers and the programs. */
+async function typedProject(): Promise<Project> {
+  const project = await newProject();
+  const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--silent"];
+  await project.run("npm", "install", ...quiet, project.tarball, ...PACKAGES, "@types/node");
+  for (const name of ["wrong", "declared", "use_declared"]) {
+    await project.write(`${name}.ts`, await text(name));
+  }
+  return project;
+}
+
+function text(name: string): Promise<string> {
+  return readFile(new URL(`./${name}.txt`, import.meta.url), "utf8");
+}
+
+/** Runs a compiler and gives what it writes. */
+async function compile(project: Project, compiler: string, ...args: string[]): Promise<string> {
+  const program = project.path(`node_modules/${compiler}/bin/tsc`);
+  return await project.run("node", program, "--pretty", "false", ...args).then(
+    (said) => said,
+    ({ message }) => message,
+  );
+}
+
+/** Which lines have not the errors that they say. */
+function surprises(program: string, said: string): string[] {
+  const lines = program.split("\n");
+  const found = errorsByLine(said);
+  const wrong: string[] = [];
+  lines.forEach((line, index) => {
+    const expected = /^\s*\/\/ ERROR: (.*)$/.exec(lines[index - 1] ?? "")?.[1]?.split(" or ") ?? [];
+    const error = found.get(index + 1);
+    const fits = error === undefined
+      ? expected.length === 0
+      : expected.some((part) => error.includes(part));
+    if (!fits) wrong.push(`${line.trim()}\n  expected: ${expected}\n  got: ${error}`);
+  });
+  return wrong;
+}
+
+function errorsByLine(said: string): Map<number, string> {
+  const errors = new Map<number, string>();
+  let current: number | undefined;
+  for (const line of said.split("\n")) {
+    const at = /^\w+\.ts\((\d+),\d+\): error/.exec(line)?.[1];
+    if (at !== undefined) current = Number(at);
+    if (current !== undefined) errors.set(current, `${errors.get(current) ?? ""}${line}\n`);
+  }
+  return errors;
+}
+
+/** The tsconfig.json of a project that others refer to. */
+function composite(module: "bundler" | "nodenext"): string {
+  return JSON.stringify({
+    compilerOptions: {
+      composite: true,
+      outDir: module,
+      rootDir: ".",
+      strict: true,
+      target: "es2022",
+      lib: ["es2024", "dom", "dom.iterable", "esnext.disposable"],
+      types: ["node"],
+      ...module === "bundler" ? { module: "esnext", moduleResolution: module } : { module },
+    },
+    files: ["declared.ts"],
+  });
+}
+
+test("TypeScript 5.9 and 7 refuse each wrong line of wrong.txt, and say why", onDeno, async () => {
+  await using project = await typedProject();
+  const program = await text("wrong");
+  for (const compiler of COMPILERS) {
+    const said = await compile(project, compiler, ...BUNDLER, ...LIBS, "--noEmit", "wrong.ts");
+    assertEquals(surprises(program, said), [], compiler);
+  }
+});
+
+test("deno check finds as many errors in wrong.txt", onDeno, async () => {
+  await using project = await newProject();
+  const program = await text("wrong");
+  await project.write("wrong.ts", program);
+  const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
+  const check = ["check", "--quiet", "--config", config, project.path("wrong.ts")];
+  const env = { ...process.env, NO_COLOR: "1" };
+  const { stderr } = await promisify(execFile)(process.execPath, check, { env }).catch((e) => e);
+  const lines = [...stderr.matchAll(/wrong\.ts:(\d+):\d+/g)].map(([, line]) => Number(line));
+  const expected = program.split("\n").flatMap((line, index) =>
+    /^\s*\/\/ ERROR: /.test(line) ? [index + 2] : []
+  );
+  assertEquals(expected.filter((line) => !lines.includes(line)), []);
+});
+
+test(
+  "declarations of a server and a client name all their types, and keep them",
+  onDeno,
+  async () => {
+    await using project = await typedProject();
+    const program = await text("use_declared");
+    const nodenext = [...STRICT, "--module", "nodenext"];
+    for (const compiler of COMPILERS) {
+      for (const [out, options] of [["bundler", BUNDLER], ["nodenext", nodenext]] as const) {
+        await project.write("declared.json", composite(out));
+        assertEquals(await compile(project, compiler, "-p", "declared.json"), "");
+        await project.write(`${out}/package.json`, '{ "type": "module" }');
+        await project.write(`${out}/use_declared.ts`, program);
+        const use = ["--noEmit", `${out}/use_declared.ts`];
+        const said = await compile(project, compiler, ...options, ...LIBS, ...use);
+        assertEquals(surprises(program, said.replaceAll(`${out}/`, "")), [], `${compiler}, ${out}`);
+      }
+    }
+  },
+);
