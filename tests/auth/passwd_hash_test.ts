@@ -261,6 +261,29 @@ test("a throttle remembers the latest 10,000 keys", () => {
   assertEquals(waitMs("user 9999", "address 9999"), 1000);
 });
 
+test("names that an attacker makes up do not push out the count of an account", () => {
+  const { throttle, waitMs } = slowly({ attempts: 1 });
+  for (let count = 0; count < 10; count++) throttle.failed("ann", `network ${count}`);
+  assertEquals(waitMs("ann", "elsewhere"), 1000);
+  for (let count = 0; count < 12_000; count++) {
+    throttle.failed(`name ${count}`, `other network ${count}`, false);
+  }
+  assertEquals(waitMs("ann", "elsewhere"), 1000);
+  // Nor do addresses that fail once push out one that fails again and again.
+  for (let count = 0; count < 5; count++) throttle.failed(`user ${count}`, "192.0.2.66");
+  for (let count = 0; count < 12_000; count++) throttle.failed("ann", `third network ${count}`);
+  assertEquals(waitMs("bob", "192.0.2.66"), 1000);
+});
+
+test("a throttle forgets expired counts before others", () => {
+  const { clock, throttle, waitMs } = slowly({ attempts: 1 });
+  for (let count = 0; count < 9999; count++) throttle.failed(`old ${count}`, `network ${count}`);
+  clock.now += 60_001;
+  throttle.failed("first", "address of first");
+  for (let count = 0; count < 9999; count++) throttle.failed(`new ${count}`, `other ${count}`);
+  assertEquals(waitMs("first", "address of first"), 1000);
+});
+
 test("no address and account can be written to look like another pair", () => {
   const { throttle, waitMs } = slowly({ attempts: 1 });
   for (const between of ["\n", " ", ",", ":", "|", "\0", '","', ""]) {

@@ -324,7 +324,7 @@ test("every name and permission is read from the file as it was written, or is r
   fc.assert(
     fc.property(texts, texts, (name, permission) => {
       try {
-        checkName(name);
+        name = checkName(name);
         checkPermission(permission);
       } catch (error) {
         assertInstanceOf(error, RpcInvalidParamsError);
@@ -350,7 +350,7 @@ test("createUser() and setPermissions() refuse what the file cannot hold, and wr
       const before = await place.read();
       try {
         const created = await accounts.create(name, "password", { permissions: [permission] });
-        const found = (await place.table()).get(name);
+        const found = (await place.table()).get(name.normalize("NFKC"));
         assertEquals(created, true);
         assertEquals([...found?.permissions ?? []], [permission]);
         assertEquals(await accounts.delete(name), true);
@@ -929,14 +929,70 @@ test("passwd does not touch a connection whose user another backend has set", as
   await using someone = await client(rpc);
   await login(someone, "bob");
   const [connection] = rpc.connections;
-  const foreign = { name: "bob", permissions: new Set(["set_password"]), superuser: false };
+  const foreign = { name: "eve", permissions: new Set(["set_password"]), superuser: false };
   connection?.login(foreign);
   await users.deleteUser("bob");
-  assertEquals(await someone.call("whoami"), "bob");
+  assertEquals(await someone.call("whoami"), "eve");
   assertEquals(connection?.user, foreign);
   // It is nobody of this file: it has no password of its own here, and no old one helps.
   assertEquals((await refusal(someone.call("set_password", { password: "x" })))[0], -32602);
   assertEquals(await someone.call("set_password", { username: "ann", password: "x" }), true);
+});
+
+test("a user whose object the program has changed is logged out and loses rights all the same", async () => {
+  await using place = await home();
+  const { rpc, users } = await served(place.path);
+  await using someone = await client(rpc);
+  await login(someone, "bob");
+  const [connection] = rpc.connections;
+  const enrich = () =>
+    connection?.login({ ...connection.user as PasswdUser, theme: "dark" } as never);
+  enrich();
+  await someone.subscribe("alarms", () => {});
+  await users.setPermissions("bob", { permissions: [] });
+  assertEquals([await someone.call("whoami"), await someone.getSubscriptions()], ["bob", []]);
+  enrich();
+  assertEquals(
+    await someone.call("set_password", { password: "new", old_password: "bob" }),
+    true,
+  );
+  enrich();
+  await users.deleteUser("bob");
+  assertEquals(connection?.user, null);
+});
+
+test("names that look alike are one name, and new names have nothing that nobody sees", async () => {
+  await using place = await home();
+  const { rpc, users } = await served(place.path);
+  await using someone = await client(rpc);
+  assertEquals(await users.createUser("Andr\u00e9 \ufb01sh", "secret"), true);
+  assertEquals(await users.createUser("Andre\u0301 fish", "other"), false);
+  assertEquals(await login(someone, "Andre\u0301 fish", "secret"), true);
+  assertEquals(await someone.call("whoami"), "Andr\u00e9 fish");
+  assertEquals(await users.setPassword("Andre\u0301 \ufb01sh", "new"), true);
+  assertEquals(await users.deleteUser("Andre\u0301 fish"), true);
+  const before = await place.read();
+  for (
+    const [name, why] of [
+      ...["root\u200b", "ro\u200dot", "\u202eroot", "root\u00ad", "ro\ufe0fot", "\u2060root"]
+        .map((each) => [each, "invisible"]),
+      ...["root ", " root", "root\u00a0", "root\u3000"].map((each) => [each, "space"]),
+      ...["ro\uff1aot"].map((each) => [each, "contains `:`"]),
+      ...["\uff03root"].map((each) => [each, "starts with `#`"]),
+    ] as [string, string][]
+  ) await assertRejects(() => users.createUser(name, "x"), RpcInvalidParamsError, why);
+  assertEquals(await place.read(), before);
+});
+
+test("a file with names in another form is read, and two forms of one name are refused", () => {
+  const rest = `${HASH}:${SALT}:100000:`;
+  const table = PasswdTable.parse(`Andre\u0301:${rest}\nroot\u200b:${rest}\n`);
+  assertEquals([...table.lines.keys()], ["Andr\u00e9", "root\u200b"]);
+  assertThrows(
+    () => PasswdTable.parse(`Andre\u0301:${rest}\nAndr\u00e9:${rest}\n`),
+    SyntaxError,
+    "two lines have this name",
+  );
 });
 
 test("a connection that has ended is forgotten", async () => {

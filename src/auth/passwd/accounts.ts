@@ -7,7 +7,7 @@
 
 import { RpcInvalidParamsError } from "../../protocol/errors.ts";
 import type { PasswdFile } from "./file.ts";
-import { checkName, checkPermission } from "./table.ts";
+import { checkNewName, checkPermission, normalName } from "./table.ts";
 import type { PasswdRecord } from "./table.ts";
 import { samePassword } from "./hash.ts";
 import type { PasswordHasher } from "./hash.ts";
@@ -105,7 +105,7 @@ export class Accounts {
     permits: () => void = () => {},
   ): Promise<boolean> {
     const rights = { permissions: checkAll(permissions), superuser };
-    checkName(name);
+    name = checkNewName(name);
     checkPassword(password);
     if ((await this.#file.read()).get(name) !== undefined) return false;
     const hash = await this.#hasher.hash(password);
@@ -119,6 +119,7 @@ export class Accounts {
 
   /** Deletes a user. @returns `false` if there is no such user, or `permits` says no. */
   delete(name: string, { permits = always }: UpdateOptions = {}): Promise<boolean> {
+    name = normalName(name);
     return this.#file.update((table) => {
       const record = table.get(name);
       return record !== undefined && permits(record) && table.delete(name);
@@ -128,6 +129,7 @@ export class Accounts {
   /** Changes a password. @returns `false` if there is no such user, or `permits` says no. */
   async setPassword(name: string, password: string, options: UpdateOptions = {}): Promise<boolean> {
     const { permits = always, written } = options;
+    name = normalName(name);
     checkPassword(password);
     const known = (await this.#file.read()).get(name);
     if (known === undefined || !permits(known)) return false;
@@ -142,6 +144,7 @@ export class Accounts {
 
   /** Changes the rights of a user. @returns `false` if there is no such user. */
   async setRights(name: string, rights: PasswdRights): Promise<boolean> {
+    name = normalName(name);
     const permissions = rights.permissions && checkAll(rights.permissions);
     return await this.#file.update((table) => {
       const record = table.get(name);

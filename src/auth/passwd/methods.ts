@@ -18,7 +18,7 @@ import { loginRequired, permissionRequired } from "../guards.ts";
 import type { PermittedUser } from "../guards.ts";
 import { sameRights } from "./accounts.ts";
 import type { Accounts } from "./accounts.ts";
-import { MAX_LENGTH } from "./table.ts";
+import { MAX_LENGTH, normalName } from "./table.ts";
 import type { PasswdRecord } from "./table.ts";
 import { samePassword } from "./hash.ts";
 import { networkOf } from "../../util/network.ts";
@@ -49,9 +49,9 @@ export class PasswdLogins {
   readonly #accounts: Accounts;
   readonly #throttle: Throttle;
   readonly #addressOf: PasswdLoginsOptions["addressOf"];
-  // The record that each user object was made from.
-  readonly #records = new WeakMap<object, PasswdRecord>();
-  readonly #connections = new Set<Connection>();
+  // The user of the file who has logged in on each connection, as of then. By connection and not by
+  // user object: a program may put its own object with more members in place of ours.
+  readonly #logins = new Map<Connection, PasswdRecord>();
 
   /** @param options The users, the throttle, and how addresses are found. */
   constructor({ accounts, throttle, addressOf }: PasswdLoginsOptions) {
@@ -97,18 +97,17 @@ export class PasswdLogins {
 
   /** Keeps the connection up to date for as long as its user is one of the file. */
   userChanged(connection: Connection): void {
-    if (connection.isOpen && this.#recordOf(connection)) this.#connections.add(connection);
-    else this.#connections.delete(connection);
+    if (!connection.isOpen || this.#recordOf(connection) === undefined) this.closed(connection);
   }
 
   /** Forgets a connection that has ended. */
   closed(connection: Connection): void {
-    this.#connections.delete(connection);
+    this.#logins.delete(connection);
   }
 
   /** Gives each connection the current rights of its user; logs it out if the user has gone. */
   refresh(): void {
-    for (const connection of this.#connections) {
+    for (const connection of [...this.#logins.keys()]) {
       try {
         this.#refresh(connection);
       } catch (error) {
@@ -122,18 +121,18 @@ export class PasswdLogins {
     const before = this.#recordOf(connection);
     const now = before && this.#current(before);
     if (before === undefined || now === undefined) connection.logout();
-    else if (!sameRights(before, now)) connection.login(this.#userOf(now));
+    else if (!sameRights(before, now)) this.#setUser(connection, now);
   }
 
   async #login(params: unknown, request: RpcRequest): Promise<boolean> {
     const { connection } = request;
-    const name = textOf(params, "username");
+    const name = nameIn(params);
     const password = textOf(params, "password");
     const verified = await this.#verifyPassword(name, password, connection);
     // There is no await from here to the login, so that no change of the user can be missed.
     const record = verified && this.#current(verified);
     if (record === undefined || request.signal.aborted) return false;
-    connection.login(this.#userOf(record));
+    this.#setUser(connection, record);
     await this.#accounts.renew(record, password).catch((error) => {
       connection.logger.warn(`Cannot renew the hash of a password: ${describeError(error)}`);
     });
@@ -141,7 +140,7 @@ export class PasswdLogins {
   }
 
   #create(params: unknown, { connection }: RpcRequest): Promise<boolean> {
-    const name = textOf(params, "username");
+    const name = nameIn(params);
     const password = textOf(params, "password");
     return this.#accounts.create(
       name,
@@ -153,12 +152,13 @@ export class PasswdLogins {
 
   #delete(params: unknown, { connection }: RpcRequest): Promise<boolean> {
     const permits = (record: PasswdRecord) => requirePermission(canDelete, connection, record);
-    return this.#accounts.delete(textOf(params, "username"), { permits });
+    return this.#accounts.delete(nameIn(params), { permits });
   }
 
   async #setPassword(params: unknown, { connection }: RpcRequest): Promise<boolean> {
     const own = this.#recordOf(connection)?.name;
-    const name = optionalText(params, "username") ?? own ?? textOf(params, "username");
+    const given = optionalText(params, "username");
+    const name = given === undefined && own !== undefined ? own : nameIn(params);
     const password = textOf(params, "password");
     if (name === own) return await this.#setOwn(name, password, params, connection);
     const permits = (record?: PasswdRecord) => requirePermission(canReset, connection, record);
@@ -182,7 +182,7 @@ export class PasswdLogins {
       permits: isStillLoggedIn,
       written: () => {
         const record = this.#accounts.get(name);
-        if (record !== undefined && isStillLoggedIn()) connection.login(this.#userOf(record));
+        if (record !== undefined && isStillLoggedIn()) this.#setUser(connection, record);
       },
     });
   }
@@ -201,7 +201,7 @@ export class PasswdLogins {
     if (record !== undefined) {
       this.#throttle.succeeded(account, address);
     } else {
-      this.#throttle.failed(account, address);
+      this.#throttle.failed(account, address, this.#accounts.get(name) !== undefined);
       const from = address === "" ? "an unknown address" : address;
       logger.info(`Login failed: wrong password or user ${JSON.stringify(account)}, from ${from}`);
     }
@@ -214,15 +214,17 @@ export class PasswdLogins {
     return now && samePassword(now, record) ? now : undefined;
   }
 
-  #userOf(record: PasswdRecord): PasswdUser {
+  #setUser(connection: Connection, record: PasswdRecord): void {
     const { name, permissions, superuser } = record;
-    const user = Object.freeze({ name, permissions, superuser });
-    this.#records.set(user, record);
-    return user;
+    if (connection.isOpen) this.#logins.set(connection, record);
+    connection.login(Object.freeze({ name, permissions, superuser }));
   }
 
-  #recordOf({ user }: Connection): PasswdRecord | undefined {
-    return typeof user === "object" && user !== null ? this.#records.get(user) : undefined;
+  /** The user of the file who has logged in, unless the connection has somebody else as its user. */
+  #recordOf(connection: Connection): PasswdRecord | undefined {
+    const record = this.#logins.get(connection);
+    const user = connection.user as { name?: unknown } | null;
+    return record !== undefined && user?.name === record.name ? record : undefined;
   }
 }
 
@@ -244,6 +246,11 @@ function requirePermission(guard: Guard, connection: Connection, record?: Passwd
   const isPermitted = guard.admits({ user, connection, name: "", kind: "method" }) === true;
   if (isPermitted && (record?.superuser !== true || user?.superuser === true)) return true;
   throw new RpcServerError(ErrorCode.forbidden, "Permission denied");
+}
+
+/** The name of a user, as the file has it. */
+function nameIn(params: unknown): string {
+  return normalName(textOf(params, "username"));
 }
 
 function textOf(params: unknown, name: string): string {

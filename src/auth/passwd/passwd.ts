@@ -7,7 +7,8 @@
  * `delete_user` or `set_password` to create users, to delete them, or to set the password of another
  * user; superusers need none, and only superusers may do it to superusers. (In aiohttp-json-rpc every
  * user may do all of it.) For a caller who lacks a permission the method does not exist. A user with
- * `set_password` can log in as every user who is not a superuser: give it with care.
+ * `set_password`, or with both `create_user` and `delete_user`, can log in as every user who is not a
+ * superuser, under a new password: give them with care.
  *
  * | method         | params                                   | answer                                 |
  * | -------------- | ---------------------------------------- | -------------------------------------- |
@@ -130,7 +131,8 @@ export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> 
   /**
    * Adds a user. Use it for the first user: `create_user` needs one who may call it.
    *
-   * @param name 1 to 255 printable characters, without `:`, and without `#` at the start.
+   * @param name 1 to 255 visible characters, without `:`, without `#` at the start, and without spaces
+   * at the ends. Names are kept and compared in the Unicode form NFKC.
    * @param password At least one character.
    * @param rights The user's permissions, named as users are but without `,`. @default {none}
    * @returns `false` if the name is taken. Rejects with {@linkcode RpcInvalidParamsError} if the file

@@ -100,16 +100,46 @@ export class PasswdTable {
 }
 
 /**
+ * The one spelling of a name, so that names that differ only in how their characters are composed are
+ * one name: the Unicode form NFKC.
+ *
+ * @param name The name, as somebody has typed it.
+ * @returns The name, as the file has it.
+ * @see {@link https://www.unicode.org/reports/tr15/ | Unicode Standard Annex 15}
+ */
+export function normalName(name: string): string {
+  // `normalize` throws for nothing that is a string, not even for halves of characters.
+  return name.normalize("NFKC");
+}
+
+/**
  * Checks the name of a user.
  *
  * @param name The name.
- * @returns The name.
+ * @returns The name in the form NFKC.
  * @throws {RpcInvalidParamsError} If a line of the file cannot hold it.
  */
 export function checkName(name: string): string {
+  if (typeof name === "string") name = normalName(name);
   checkWord(name, "name", /:/);
   if (name.startsWith("#")) throw invalid("name", "starts with `#`");
   return name;
+}
+
+/**
+ * Checks the name of a new user. It must not look like another one: a file may hold such a name, but
+ * nobody gets one any more.
+ *
+ * @param name The name.
+ * @returns The name in the form NFKC.
+ * @throws {RpcInvalidParamsError} If a line of the file cannot hold it, if it starts or ends with a
+ * space, or if it has characters that nobody sees or that change the direction of the text.
+ */
+export function checkNewName(name: string): string {
+  const normal = checkName(name);
+  if (normal.trim() !== normal) throw invalid("name", "starts or ends with a space");
+  if (INVISIBLE.test(normal)) throw invalid("name", "contains a character that is invisible");
+  return normal;
 }
 
 /**
@@ -132,6 +162,8 @@ const MAX_ROUNDS = 2 ** 31 - 1;
 // Control characters, line and paragraph separators, lone surrogates, and the two characters that a
 // UTF-8 decoder removes or inserts.
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffd]/u;
+// Zero-width characters, marks for the direction of text, and others that are not shown.
+const INVISIBLE = /[\p{Cf}\p{Default_Ignorable_Code_Point}]/u;
 
 function checkWord(word: string, what: string, separator: RegExp): string {
   if (typeof word !== "string") throw invalid(what, `is a ${typeof word}`);

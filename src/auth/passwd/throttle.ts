@@ -25,6 +25,8 @@ export class Throttle {
   readonly #pairs: Failures;
   readonly #addresses: Failures;
   readonly #accounts: Failures;
+  // Apart, since anybody can make up names: those must not push out the counts of real accounts.
+  readonly #unknownAccounts: Failures;
   readonly #known = new Recent<true>();
 
   /**
@@ -33,16 +35,18 @@ export class Throttle {
    */
   constructor(options: ThrottleOptions, now: () => number = () => performance.now()) {
     const { attempts } = options;
+    const perAccount = { ...options, attempts: attempts * PER_ACCOUNT };
     this.#pairs = new Failures(options, now);
     this.#addresses = new Failures({ ...options, attempts: attempts * PER_ADDRESS }, now);
-    this.#accounts = new Failures({ ...options, attempts: attempts * PER_ACCOUNT }, now);
+    this.#accounts = new Failures(perAccount, now);
+    this.#unknownAccounts = new Failures(perAccount, now);
   }
 
   /**
    * Refuses an attempt that comes too early.
    *
    * @param account The name of the account, whether or not it exists.
-   * @param address The address of the client, see {@linkcode networkOf}.
+   * @param address The address of the client, as `networkOf` gives it.
    * @throws {RpcServerError} If the client has to wait: -32005, with `retryAfterMs` in its data.
    */
   check(account: string, address: string): void {
@@ -50,19 +54,26 @@ export class Throttle {
     const waitMs = Math.max(
       this.#pairs.waitMs(pair),
       this.#addresses.waitMs(address),
-      this.#known.get(pair) ? 0 : this.#accounts.waitMs(account),
+      this.#known.get(pair) ? 0 : this.#accountWaitMs(account),
     );
     if (waitMs <= 0) return;
     const data = { retryAfterMs: Math.ceil(waitMs) };
     throw new RpcServerError(ErrorCode.limitExceeded, "Too many wrong passwords", { data });
   }
 
-  /** Counts a wrong password. */
-  failed(account: string, address: string): void {
+  /**
+   * Counts a wrong password.
+   *
+   * @param account The name of the account.
+   * @param address The address of the client.
+   * @param exists Whether there is such an account. @default {true}
+   */
+  failed(account: string, address: string, exists = true): void {
     const pair = pairOf(account, address);
     this.#pairs.add(pair);
     this.#addresses.add(address);
-    if (!this.#known.get(pair)) this.#accounts.add(account);
+    if (this.#known.get(pair)) return;
+    (exists ? this.#accounts : this.#unknownAccounts).add(account);
   }
 
   /**
@@ -73,6 +84,11 @@ export class Throttle {
     const pair = pairOf(account, address);
     this.#pairs.delete(pair);
     this.#known.set(pair, true);
+  }
+
+  /** Both counts, since an account may have been made or deleted since. */
+  #accountWaitMs(account: string): number {
+    return Math.max(this.#accounts.waitMs(account), this.#unknownAccounts.waitMs(account));
   }
 }
 
@@ -93,7 +109,7 @@ interface Failure {
 class Failures {
   readonly #options: ThrottleOptions;
   readonly #now: () => number;
-  readonly #failures = new Recent<Failure>();
+  readonly #failures = new Map<string, Failure>();
 
   constructor(options: ThrottleOptions, now: () => number) {
     this.#options = options;
@@ -109,14 +125,31 @@ class Failures {
   }
 
   add(key: string): void {
-    const { count, at } = this.#failures.get(key) ?? { count: 0, at: 0 };
-    const now = this.#now();
-    const faded = Math.max(0, count - (now - at) / this.#options.maxWaitMs);
-    this.#failures.set(key, { count: faded + 1, at: now });
+    const failure = this.#failures.get(key);
+    const count = failure === undefined ? 0 : this.#remaining(failure);
+    this.#failures.delete(key); // to the end: the map is in the order of the last failure
+    if (this.#failures.size >= MAX_KEYS) this.#evict();
+    this.#failures.set(key, { count: count + 1, at: this.#now() });
   }
 
   delete(key: string): void {
     this.#failures.delete(key);
+  }
+
+  #remaining({ count, at }: Failure): number {
+    return Math.max(0, count - (this.#now() - at) / this.#options.maxWaitMs);
+  }
+
+  /** Forgets all expired entries, or else the one that counts least, of those the oldest. */
+  #evict(): void {
+    let least: string | undefined;
+    let leastCount = Infinity;
+    for (const [key, failure] of this.#failures) {
+      const count = this.#remaining(failure);
+      if (count === 0) this.#failures.delete(key);
+      else if (count < leastCount) [least, leastCount] = [key, count];
+    }
+    if (this.#failures.size >= MAX_KEYS && least !== undefined) this.#failures.delete(least);
   }
 }
 
@@ -136,9 +169,5 @@ class Recent<T> {
       this.#values.delete(oldest);
       return;
     }
-  }
-
-  delete(key: string): void {
-    this.#values.delete(key);
   }
 }
