@@ -1,5 +1,7 @@
 /**
- * JSON-RPC 2.0 server and client for Deno, Bun and Node: calls in both directions, topics, guards.
+ * A JSON-RPC 2.0 server and client for Deno, Bun and Node: typed calls in both directions over
+ * WebSocket, the same methods over HTTP, topics with many subscribers, guards on both. The guides are in
+ * `docs/`.
  *
  * @example A server for each runtime
  * ```ts ignore

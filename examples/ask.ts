@@ -1,5 +1,5 @@
 /**
- * The server calls its client: a method that asks back before it acts, and tells how far it is.
+ * The server calls its client: a method asks the caller before it acts, and reports its progress.
  *
  *     deno run -A examples/ask.ts
  */
@@ -24,7 +24,7 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
 const server = await serve(rpc, { port, hostname });
 console.log(`LISTENING ${server.url}`);
 
-// The client, as it would be in another program.
+// The client; in your project it is another program.
 const client = await connect<typeof rpc>(`ws://${hostname}:${port}`);
 client.method("may_delete", ({ file }: { file: string }) => {
   console.log("The server asks for", file);

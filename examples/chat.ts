@@ -1,6 +1,6 @@
 /**
- * A chat with rooms, and a page for it. Each room is a topic; who is in it is another, whose last
- * event newcomers hear at once.
+ * A chat with rooms, and a page for it. Each room is a topic. The list of people in it is another
+ * topic, whose last event new subscribers get at once.
  *
  *     deno run -A examples/chat.ts
  */
@@ -10,43 +10,45 @@ import type { Connection } from "@x/jsonrpc";
 import { serve } from "@x/jsonrpc/node";
 import { page } from "./page.ts";
 
-interface Guest {
+interface Member {
   readonly room: string;
   readonly name: string;
 }
 
 const hostname = "127.0.0.1";
 const port = Number(process.env.PORT ?? 8080);
-const guests = new Map<Connection, Guest>();
+const members = new Map<Connection, Member>();
 
 export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .topic("room.*", { schema: type<{ name: string; text: string; time: string }>() })
   .topic("people.*", { retain: true, schema: type<string[]>() })
-  .method("enter", ({ room, name }: Guest, { connection }) => {
+  .method("enter", ({ room, name }: Member, { connection }) => {
     check(/^[\w-]{1,20}$/.test(room), "A room is named by 1 to 20 letters, digits, - or _");
     check(/^\S.{0,29}$/.test(name), "A name has 1 to 30 characters");
     leave(connection);
-    guests.set(connection, { room, name });
+    members.set(connection, { room, name });
     connection.signal.addEventListener("abort", () => leave(connection));
-    tellWhoIsIn(room);
+    publishPeople(room);
   })
   .method("say", ({ text }: { text: string }, { connection }) => {
-    const guest = guests.get(connection);
+    const member = members.get(connection);
     check(typeof text === "string" && text.length <= 1000, "A text has at most 1000 characters");
-    if (guest === undefined) throw new RpcInvalidParamsError({ data: "Enter a room first" });
-    rpc.publish(`room.${guest.room}`, { name: guest.name, text, time: new Date().toISOString() });
+    if (member === undefined) throw new RpcInvalidParamsError({ data: "Enter a room first" });
+    rpc.publish(`room.${member.room}`, { name: member.name, text, time: new Date().toISOString() });
   })
   .method("leave", (_params: unknown, { connection }) => leave(connection))
   .use(await page("chat.html"));
 
 function leave(connection: Connection): void {
-  const guest = guests.get(connection);
-  guests.delete(connection);
-  if (guest !== undefined) tellWhoIsIn(guest.room);
+  const member = members.get(connection);
+  members.delete(connection);
+  if (member !== undefined) publishPeople(member.room);
 }
 
-function tellWhoIsIn(room: string): void {
-  const names = [...guests.values()].filter((guest) => guest.room === room).map(({ name }) => name);
+function publishPeople(room: string): void {
+  const names = [...members.values()].filter((member) => member.room === room).map(({ name }) =>
+    name
+  );
   rpc.publish(`people.${room}`, names);
 }
 

@@ -1,5 +1,5 @@
 /**
- * A client of `server.ts`: calls, is asked back, and hears three ticks of the clock.
+ * A client of `server.ts`: it calls methods, is called back, and receives three ticks of the clock.
  *
  *     deno run -A examples/client.ts ws://localhost:8080
  */
@@ -25,12 +25,12 @@ client.method("confirm", ({ message }: { message: string }) => {
 });
 console.log("the disk was", await client.call("format_disk"));
 
-const { promise: heard, resolve } = Promise.withResolvers<void>();
+const { promise: done, resolve } = Promise.withResolvers<void>();
 let ticks = 0;
 const clock = await client.subscribe("clock", (time) => {
   console.log("clock:", time);
   if (++ticks === 3) resolve();
 });
-await heard;
+await done;
 await clock.unsubscribe();
 await client.close();

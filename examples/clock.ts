@@ -1,6 +1,6 @@
 /**
- * Events to all who want them: a topic, its publisher, and two clients that hear it. Whoever comes
- * later hears the last event at once.
+ * A topic, its publisher, and two clients that subscribe to it. A client that subscribes later gets
+ * the last event at once.
  *
  *     deno run -A examples/clock.ts
  */
@@ -19,7 +19,7 @@ setInterval(() => rpc.publish("clock", new Date().toISOString()), 1000);
 const server = await serve(rpc, { port, hostname });
 console.log(`LISTENING ${server.url}`);
 
-// The clients, as they would be in other programs.
+// The clients; in your project they are other programs.
 for (const name of ["kitchen", "cellar"]) {
   const client = await connect<typeof rpc>(`ws://${hostname}:${port}`);
   await client.subscribe("clock", (time) => console.log(name, time));

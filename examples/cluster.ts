@@ -1,6 +1,6 @@
 /**
- * What the two examples of a cluster show: an engine, two servers that share a topic through it, two
- * clients that hear it, and a kill. Run one of:
+ * Shared by the two examples of a cluster: an engine, two servers that share a topic through it, two
+ * clients that subscribe to it, and a server that is killed. Run one of:
  *
  *     deno run -A examples/cluster_redis.ts
  *     deno run -A examples/cluster_nats.ts
@@ -8,7 +8,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect as dial, createServer } from "node:net";
+import { connect as connectTo, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,11 +20,11 @@ const EVENTS = 30;
 const KILLED_AT = 10;
 
 /**
- * Plays it to the end.
+ * Runs the example to its end.
  *
- * @param file The program of a server, which is told the engine's port.
+ * @param file The program of a server; its argument is the port of the engine.
  * @param program The engine.
- * @param args What the engine is told.
+ * @param args Gives the arguments of the engine.
  */
 export async function play(
   file: string,
@@ -50,9 +50,9 @@ export async function play(
 }
 
 async function show(servers: readonly ChildProcess[], ports: readonly number[]): Promise<void> {
-  // What stands before servers: Ada comes to the first, Bob to the second, as long as they live.
-  const doors = [await balancer(ports), await balancer(ports.toReversed())] as const;
-  const [ada, bob] = [await newClient("Ada", doors[0]), await newClient("Bob", doors[1])];
+  // Two load balancers: Ada gets the first server, Bob the second, as long as these run.
+  const balancers = [await balancer(ports), await balancer(ports.toReversed())] as const;
+  const [ada, bob] = [await newClient("Ada", balancers[0]), await newClient("Bob", balancers[1])];
   for (let n = 1; n <= EVENTS; n++) {
     await bob.client.call("publish", [n]);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -60,39 +60,41 @@ async function show(servers: readonly ChildProcess[], ports: readonly number[]):
     servers[0]?.kill("SIGKILL");
     console.log("-- Ada's server is killed; Bob goes on publishing --");
   }
-  for (const { client, heard, name } of [ada, bob]) {
-    while (heard.length < EVENTS) await new Promise((resolve) => setTimeout(resolve, 50));
-    const whole = heard.every((n, index) => n === index + 1);
-    console.log(`${name} heard ${heard.length} of ${EVENTS}: ${whole ? "nothing lost" : heard}`);
+  for (const { client, received, name } of [ada, bob]) {
+    while (received.length < EVENTS) await new Promise((resolve) => setTimeout(resolve, 50));
+    const whole = received.every((n, index) => n === index + 1);
+    console.log(
+      `${name} got ${received.length} of ${EVENTS}: ${whole ? "nothing lost" : received}`,
+    );
     await client.close();
   }
-  for (const { close } of doors) close();
+  for (const { close } of balancers) close();
 }
 
-async function newClient(name: string, { port }: Door) {
+async function newClient(name: string, { port }: Balancer) {
   const client = await connect(`ws://127.0.0.1:${port}`);
   client.addEventListener("open", () => console.log(`-- ${name} is back --`));
-  const heard: unknown[] = [];
-  const hear = (n: unknown) => {
-    heard.push(n);
+  const received: unknown[] = [];
+  const receive = (n: unknown) => {
+    received.push(n);
     console.log(name, n);
   };
   const onGap = () => console.log(name, "has lost something");
-  await client.subscribe("news", hear, { recover: true, onGap });
-  return { client, heard, name };
+  await client.subscribe("news", receive, { recover: true, onGap });
+  return { client, received, name };
 }
 
-interface Door {
+interface Balancer {
   readonly port: number;
   close(): void;
 }
 
 /** Passes each connection on to the first server that takes it. */
-async function balancer(ports: readonly number[]): Promise<Door> {
+async function balancer(ports: readonly number[]): Promise<Balancer> {
   const open = new Set<Socket>();
   const pass = (near: Socket, [port, ...others]: readonly number[]) => {
     if (port === undefined) return void near.destroy();
-    const far = dial(port, "127.0.0.1");
+    const far = connectTo(port, "127.0.0.1");
     far.once("error", () => pass(near, others));
     far.once("connect", () => {
       near.pipe(far).pipe(near);
@@ -137,7 +139,10 @@ async function freePort(): Promise<number> {
 async function listening(port: number): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const socket = dial(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
+    const socket = connectTo(port, "127.0.0.1", () => resolve(true)).on(
+      "error",
+      () => resolve(false),
+    );
     const taken = await promise;
     socket.destroy();
     if (taken) return;

@@ -4,7 +4,7 @@
  *
  *     deno run -A examples/cluster_nats.ts
  *
- * It starts a NATS of its own; the program `nats-server` is all that it needs.
+ * It starts its own NATS; the program `nats-server` has to be installed.
  */
 import process from "node:process";
 import { JsonRpc, type } from "@x/jsonrpc";
@@ -12,7 +12,7 @@ import { natsBroker } from "@x/jsonrpc/nats";
 import { serve } from "@x/jsonrpc/node";
 import { play } from "./cluster.ts";
 
-// This file is both: the play, and, told where NATS is, each of its servers.
+// This file is both: the example and, with the port of NATS as its argument, each of its servers.
 const [nats] = process.argv.slice(2);
 if (nats === undefined) await play(import.meta.filename ?? "", "nats-server", natsArguments);
 else await startServer(`127.0.0.1:${nats}`);

@@ -4,7 +4,7 @@
  *
  *     deno run -A examples/cluster_redis.ts
  *
- * It starts a Redis of its own; the program `redis-server` is all that it needs.
+ * It starts its own Redis; the program `redis-server` has to be installed.
  */
 import process from "node:process";
 import { JsonRpc, type } from "@x/jsonrpc";
@@ -12,7 +12,7 @@ import { serve } from "@x/jsonrpc/node";
 import { redisBroker } from "@x/jsonrpc/redis";
 import { play } from "./cluster.ts";
 
-// This file is both: the play, and, told where Redis is, each of its servers.
+// This file is both: the example and, with the port of Redis as its argument, each of its servers.
 const [redis] = process.argv.slice(2);
 if (redis === undefined) await play(import.meta.filename ?? "", "redis-server", redisArguments);
 else await startServer(`redis://127.0.0.1:${redis}`);

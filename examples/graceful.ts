@@ -1,6 +1,6 @@
 /**
- * A server that can be replaced while it is used: on SIGTERM it lets calls finish, refuses new ones,
- * tells each client when to come back, and ends by itself. Runs on Deno, Bun and Node.
+ * A server that can be replaced while clients use it: on SIGTERM it lets calls finish, refuses new ones,
+ * says to each client when to reconnect, and ends by itself. Runs on Deno, Bun and Node.
  *
  *     deno run -A examples/graceful.ts
  *     bun examples/graceful.ts
@@ -27,13 +27,13 @@ console.log(`LISTENING http://${hostname}:${port}`);
 
 process.once("SIGTERM", async () => {
   console.log("SIGTERM: draining");
-  // Longer than the longest call; shorter than whoever sent SIGTERM waits before it sends SIGKILL.
+  // Longer than the longest call, and shorter than your supervisor waits between SIGTERM and SIGKILL.
   await rpc.close({ drainMs: 20_000, retryAfterMs: 500 });
   await stopListening();
   console.log("drained");
 });
 
-// Each runtime has its own way; a program of yours needs the one line that is for it.
+// Each runtime has its own server; your program needs only the line for yours.
 async function listen(): Promise<() => Promise<void>> {
   const { fetch, websocket } = rpc;
   if ("Deno" in globalThis) {
@@ -48,5 +48,5 @@ async function listen(): Promise<() => Promise<void>> {
   return () => server.close();
 }
 
-/** What is used of Bun here; your project has the package `@types/bun` for it. */
+/** The part of Bun that this file uses; in your project the package `@types/bun` declares it. */
 declare const Bun: { serve(options: object): { stop(): Promise<void> } };

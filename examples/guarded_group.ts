@@ -1,5 +1,5 @@
 /**
- * A group of methods behind one guard: to others the whole group does not exist.
+ * A group of methods behind one guard: for callers that it refuses the whole group does not exist.
  *
  *     deno run -A examples/guarded_group.ts
  */
@@ -15,7 +15,7 @@ const valve = {
   shut: () => "shut",
 };
 
-// Guards look at anything that is known of the caller; here, at a header of the handshake.
+// A guard may look at everything that is known of the caller; this one reads a header of the handshake.
 const maintenance = guard(({ connection }) => connection.handshake.headers.get("x-key") === "42");
 
 const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })

@@ -28,12 +28,12 @@ app.get("/", (c) => c.text("The RPC server is at /rpc"));
 // `c.env` is what the runtime passes beside the request: it makes the WebSocket.
 app.all("/rpc", (c) => rpc.fetch(c.req.raw, c.env));
 
-// Each runtime has its own way; a program of yours needs the one line that is for it.
+// Each runtime has its own server; your program needs only the line for yours.
 const { fetch } = app;
 if ("Deno" in globalThis) Deno.serve({ port, hostname, onListen() {} }, fetch);
 else if ("Bun" in globalThis) Bun.serve({ port, hostname, fetch, websocket: rpc.websocket });
 else await serve(app, { port, hostname });
 console.log(`LISTENING http://${hostname}:${port}`);
 
-/** What is used of Bun here; your project has the package `@types/bun` for it. */
+/** The part of Bun that this file uses; in your project the package `@types/bun` declares it. */
 declare const Bun: { serve(options: object): unknown };

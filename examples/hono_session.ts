@@ -16,7 +16,7 @@ const port = Number(process.env.PORT ?? 8080);
 // With TLS: "__Host-sid", and `secure: true` below.
 const COOKIE = "sid";
 
-// A Map, or a table of your database; never a plain object, which has a "constructor".
+// A Map, or a table of your database; not a plain object, which has a "constructor".
 const sessions = new Map<string, { name: string }>();
 
 const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
@@ -35,7 +35,7 @@ app.post("/login", async (c) => {
   const { name, password } = await c.req.json();
   if (password !== "secret") return c.text("Wrong name or password", 401); // yours to do better
   endSession(getCookie(c, COOKIE));
-  // Always a new id, never one that the browser brought: somebody else may have planted it.
+  // Always a new id, never one that the browser sent: an attacker may have planted it.
   const id = randomBytes(16).toString("base64url");
   sessions.set(id, { name });
   setCookie(c, COOKIE, id, { httpOnly: true, sameSite: "Lax" });

@@ -14,7 +14,7 @@ const port = Number(process.env.PORT ?? 8080);
 const issuer = "https://id.example";
 const audience = "https://rpc.example";
 
-// Here the program makes the tokens itself. With an identity provider it is, in place of `secret`:
+// Here the program makes the tokens itself. With an identity provider, put this in place of `secret`:
 //   jwks: new URL("https://id.example/.well-known/jwks.json"), algorithms: ["RS256"]
 const secret = crypto.getRandomValues(new Uint8Array(32));
 
@@ -33,13 +33,13 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
 const server = await serve(rpc, { port, hostname });
 console.log(`LISTENING ${server.url}`);
 
-// A client, as it would be in another program: the token goes with the handshake, ...
+// A client; in your project it is another program. The token goes with the handshake, ...
 const token = await tokenFor("ada", "read");
 const client = await connect(`ws://${hostname}:${port}`, { token });
 console.log("over WebSocket:", await client.call("whoami"));
 await client.call("restart").catch(({ message }) => console.log("restart:", message));
 
-// ... a later one by a call, before the first expires: then the connection would be closed with 4401.
+// ... and a later one by a call, before the first expires. Else the server closes the connection with 4401.
 await client.call("login", { token: await tokenFor("ada", "read operate") });
 console.log("restart:", await client.call("restart"));
 

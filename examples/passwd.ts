@@ -1,6 +1,6 @@
 /**
- * Users with passwords and permissions: who is not logged in sees neither the method nor the topic,
- * and who loses a permission loses both at once, on the open connection.
+ * Users with passwords and permissions. A client that is not logged in sees neither the method nor the
+ * topic, and a user who loses a permission loses both at once, on the open connection.
  *
  *     deno run -A examples/passwd.ts
  */
@@ -15,8 +15,8 @@ import { passwd } from "@x/jsonrpc/passwd";
 const hostname = "127.0.0.1";
 const port = Number(process.env.PORT ?? 8080);
 
-// In a program of yours: a file that stays. The first user comes from code, others may follow by
-// calls of `create_user`.
+// In your program, use a file that stays. Code creates the first user; clients may create others by
+// calling `create_user`.
 const users = passwd(join(await mkdtemp(join(tmpdir(), "users-")), "users.txt"));
 await users.createUser("root", "correct horse", { superuser: true });
 
@@ -29,7 +29,7 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
 const server = await serve(rpc, { port, hostname });
 console.log(`LISTENING ${server.url}`);
 
-// The clients, as they would be in other programs.
+// The clients; in your project they are other programs.
 const root = await connect(`ws://${hostname}:${port}`);
 const ann = await connect(`ws://${hostname}:${port}`);
 console.log("a stranger sees:", (await ann.getMethods()).includes("whoami"));
@@ -47,7 +47,7 @@ await ann.subscribe("alarms", (text) => console.log("alarm:", text));
 console.log("an operator restarts:", await ann.call("restart"));
 
 await users.setPermissions("ann", { permissions: [] });
-console.log("ann still hears:", await ann.getSubscriptions());
+console.log("ann is still subscribed to:", await ann.getSubscriptions());
 
 const old_password = "battery staple";
 console.log("new:", await ann.call("set_password", { old_password, password: "stapler" }));

@@ -14,7 +14,7 @@ const { port } = Bun.serve({
 });
 console.log(`LISTENING http://127.0.0.1:${port}`);
 
-/** What is used of Bun here; your project has the package `@types/bun` for it. */
+/** The part of Bun that this file uses; in your project the package `@types/bun` declares it. */
 declare const Bun: {
   serve(options: { port: number; fetch: unknown; websocket: unknown }): { port: number };
   env: Record<string, string | undefined>;

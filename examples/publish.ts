@@ -1,6 +1,6 @@
 /**
- * Events from outside: whoever has the permission publishes with a POST, and anything that can read
- * a response hears them.
+ * Events from other programs: a program with the permission publishes by a POST, and every program that
+ * can read a response can subscribe.
  *
  *     deno run -A examples/publish.ts
  *     curl -N 'http://127.0.0.1:8080/?topics=alarms' -H 'accept: text/event-stream'

@@ -1,6 +1,6 @@
 /**
- * The whole module in one server: methods, a topic, a method that asks its caller back, and a page
- * that uses them. `PORT` is another port than 8080.
+ * Methods, a topic, a method that calls its caller, and a page that uses them. Set `PORT` for another
+ * port than 8080.
  *
  *     deno task start
  *     bun examples/server.ts
@@ -31,7 +31,7 @@ export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${por
 
 setInterval(() => rpc.publish("clock", new Date().toISOString()), 1000);
 
-// Each runtime has its own way; a program of yours needs the one line that is for it.
+// Each runtime has its own server; your program needs only the line for yours.
 const { fetch, websocket } = rpc;
 if ("Deno" in globalThis) Deno.serve({ port, hostname, onListen() {} }, fetch);
 else if ("Bun" in globalThis) Bun.serve({ port, hostname, fetch, websocket });
@@ -44,7 +44,7 @@ Open http://${host} in a browser, or call a method from here:
   curl -H 'content-type: application/json' http://${host} \\
     -d '{"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1}'
 
-Hear the clock, and be asked back:
+Subscribe to the clock, and answer a question of the server:
   npx -y deno run -A examples/client.ts ws://${host}
 
 From a program, or a browser's console:
@@ -54,5 +54,5 @@ From a program, or a browser's console:
 
 End it with Ctrl+C.`);
 
-/** What is used of Bun here; your project has the package `@types/bun` for it. */
+/** The part of Bun that this file uses; in your project the package `@types/bun` declares it. */
 declare const Bun: { serve(options: object): unknown };

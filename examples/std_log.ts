@@ -1,10 +1,10 @@
 /**
- * The server's log through `@std/log`. LogTape, pino and `console` fit the same way: whatever has
- * `debug`, `info`, `warn` and `error`.
+ * The server writes its log through `@std/log`. LogTape, pino and `console` fit as well: every logger
+ * with `debug`, `info`, `warn` and `error`.
  *
  *     deno run -A examples/std_log.ts
  *
- * Then call what fails: the caller hears "Internal error", the log hears why.
+ * Then call the method that fails: the caller gets "Internal error", and the log says why.
  *
  *     curl -H 'content-type: application/json' http://localhost:8080 \
  *       -d '{"jsonrpc": "2.0", "method": "fail", "id": 1}'

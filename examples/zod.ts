@@ -1,5 +1,5 @@
 /**
- * Params and results described by zod: checked at the door, and typed on both sides.
+ * Params and results described by zod: the server checks them, and both sides know their types.
  *
  *     deno run -A examples/zod.ts
  */

@@ -218,7 +218,7 @@ test(
       assertStringIncludes(server.output(), "ann restarts: Method not found\n");
       assertStringIncludes(
         server.output(),
-        "an operator restarts: restarted\nann still hears: []\n",
+        "an operator restarts: restarted\nann is still subscribed to: []\n",
       );
     });
   },
@@ -321,7 +321,7 @@ for (
       assertStringIncludes(said, "-- Ada's server is killed; Bob goes on publishing --\n");
       assertStringIncludes(said, "-- Ada is back --\n");
       for (const name of ["Ada", "Bob"]) {
-        assertStringIncludes(said, `${name} heard 30 of 30: nothing lost\n`);
+        assertStringIncludes(said, `${name} got 30 of 30: nothing lost\n`);
         const received = said.match(RegExp(`^${name} \\d+$`, "gm"));
         assertEquals(received, Array.from({ length: 30 }, (_, index) => `${name} ${index + 1}`));
       }

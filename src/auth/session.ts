@@ -1,6 +1,17 @@
 /**
  * Users from sessions that your own code keeps: a web framework, a store, a cookie.
  *
+ * `session(load)` asks your function before each WebSocket and each POST which user the peer is.
+ * `rpc.revoke(…)` ends what is open when somebody logs out.
+ *
+ * ```ts ignore
+ * import { JsonRpc } from "@x/jsonrpc";
+ * import { cookie, session } from "@x/jsonrpc/session";
+ *
+ * const rpc = new JsonRpc()
+ *   .use(session((handshake) => sessions.get(cookie(handshake, "__Host-sid") ?? "")));
+ * ```
+ *
  * @module
  */
 

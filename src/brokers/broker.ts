@@ -1,6 +1,6 @@
 /**
- * The interface between the topics of one process and the store that keeps their events and
- * delivers them to other processes.
+ * Types for a broker of your own: the interface between the topics of one process and the store that
+ * keeps their events and delivers them to other processes. Pass it as `new JsonRpc({ broker })`.
  *
  * @module
  */

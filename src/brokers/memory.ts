@@ -1,5 +1,7 @@
 /**
- * The broker of one process: it keeps topics and their history in memory.
+ * The broker of one process: it keeps topics and their history in memory, answers at once, and forgets
+ * everything when its process ends. A server has one by default; give several servers of one process
+ * the same broker, and they share their topics.
  *
  * @module
  */

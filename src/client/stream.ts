@@ -1,6 +1,15 @@
 /**
- * The client's side of streams, the subscriptions by id that Ethereum's nodes have. It is a module of
- * its own, so that a page loads it only if it uses it.
+ * Reads streams, the subscriptions by id that Ethereum's nodes have and that `rpc.stream` serves. It is
+ * a module of its own, so that a page loads it only if it uses it.
+ *
+ * ```ts ignore
+ * import { connect } from "@x/jsonrpc/client";
+ * import { stream } from "@x/jsonrpc/stream";
+ *
+ * const client = await connect("wss://ethereum.example");
+ * const names = { unsubscribe: "eth_unsubscribe", notification: "eth_subscription" };
+ * for await (const head of stream(client, "eth_subscribe", ["newHeads"], names)) console.log(head);
+ * ```
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * Plugins: records that add methods, middleware and reactions to a server. Auth backends are plugins,
- * and so are topics.
+ * Types for plugins of your own. A plugin is a record with a `name`; it may add methods, middleware,
+ * checks before a connection opens, and functions that are called when connections open, end, subscribe
+ * or change their user. Mount it with `rpc.use(plugin)`. Auth backends are plugins, and so are topics.
  *
  * @module
  */

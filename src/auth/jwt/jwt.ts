@@ -1,6 +1,22 @@
 /**
  * Users from JSON Web Tokens. Needs the package `jose`.
  *
+ * A client proves who it is with its option `token`, or by calling `login` with `{ token }` on a
+ * WebSocket. A bad token is refused with 401, and by `login` with -32602; nothing of a token is logged
+ * or sent back. When a token expires, its connection is closed with 4401 unless `login` has brought a
+ * new one before.
+ *
+ * ```ts ignore
+ * import { JsonRpc, loginRequired } from "@x/jsonrpc";
+ * import { jwt } from "@x/jsonrpc/jwt";
+ *
+ * const rpc = new JsonRpc()
+ *   .use(jwt({ jwks: new URL("https://id.example/jwks.json"), algorithms: ["RS256"] }))
+ *   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+ *
+ * const client = await connect(url, { token: () => freshToken() });
+ * ```
+ *
  * @module
  */
 

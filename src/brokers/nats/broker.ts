@@ -1,6 +1,7 @@
 /**
- * Topics of many servers through NATS: a stream of JetStream keeps events, and publishes them again
- * to whoever hears a topic.
+ * Topics of many servers through NATS: a stream of JetStream keeps the events, and publishes them again
+ * to every server with subscribers. Needs the packages `@nats-io/transport-node` and
+ * `@nats-io/jetstream`, and a nats-server with JetStream (`nats-server -js`).
  *
  * ```ts ignore
  * import { JsonRpc } from "@x/jsonrpc";

@@ -1,6 +1,6 @@
 /**
- * Topics of many servers through Redis, or Valkey: streams keep events, and publish/subscribe delivers
- * them.
+ * Topics of many servers through Redis or Valkey: streams keep the events, and publish/subscribe
+ * delivers them to every server with subscribers. Needs the package `redis`.
  *
  * ```ts ignore
  * import { JsonRpc } from "@x/jsonrpc";
