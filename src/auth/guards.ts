@@ -4,8 +4,8 @@
  * @module
  */
 
-import { RpcMethodNotFoundError } from "../protocol/errors.ts";
-import { admitted } from "../core/guard.ts";
+import { admitted, guardText } from "../core/guard.ts";
+import { refusal } from "../core/refusal.ts";
 import type { RpcRequest } from "../core/request.ts";
 import type { Guard, GuardQuestion } from "../core/guard.ts";
 
@@ -15,6 +15,7 @@ import type { Guard, GuardQuestion } from "../core/guard.ts";
  *
  * @param admits Synchronous. The guard lets the caller through if it returns `true`; any other value
  * refuses. If it throws, the caller is refused and the error is logged.
+ * @param label What the guard is called when the server explains a refusal. @default {the name of `admits`}
  * @returns The guard, to be listed in `use` of a method or `guards` of a topic.
  * @typeParam User The type of the user behind the guard.
  *
@@ -30,14 +31,15 @@ import type { Guard, GuardQuestion } from "../core/guard.ts";
  */
 export function guard<User = unknown>(
   admits: (question: GuardQuestion) => boolean,
+  label: string = admits.name || "without a name",
 ): Guard<User> {
   function layer(request: RpcRequest, next: () => unknown): unknown {
     const { connection, method: name } = request;
     const question = { user: connection.user, connection, name, kind: "method" } as const;
-    if (!admitted([self], question)) throw new RpcMethodNotFoundError();
+    if (!admitted([self], question)) throw refusal(question, guardText(self));
     return next();
   }
-  const self: Guard<User> = Object.assign(layer, { admits });
+  const self: Guard<User> = Object.assign(layer, { admits, label });
   return self;
 }
 
@@ -63,7 +65,10 @@ export type AnyUser = {};
  * const rpc = new JsonRpc().topic("news", { guards: [loginRequired] });
  * ```
  */
-export const loginRequired: Guard<AnyUser> = guard<AnyUser>(({ user }) => isAnyUser(user));
+export const loginRequired: Guard<AnyUser> = guard<AnyUser>(
+  ({ user }) => isAnyUser(user),
+  "loginRequired",
+);
 
 /**
  * Lets users through who have a permission, and superusers.
@@ -80,7 +85,10 @@ export const loginRequired: Guard<AnyUser> = guard<AnyUser>(({ user }) => isAnyU
  * ```
  */
 export function permissionRequired(permission: string): Guard<AnyUser> {
-  return guard<AnyUser>(({ user }) => isAnyUser(user) && isPermitted(user, permission));
+  return guard<AnyUser>(
+    ({ user }) => isAnyUser(user) && isPermitted(user, permission),
+    `permissionRequired("${permission}")`,
+  );
 }
 
 /**
@@ -102,7 +110,10 @@ export function permissionRequired(permission: string): Guard<AnyUser> {
  */
 export function userPassesTest<User extends AnyUser>(test: (user: User) => boolean): Guard<User> {
   // The test's answer goes on unchanged: the guard logs an answer that is not a boolean.
-  return guard<User>(({ user }) => isAnyUser(user) && test(user as User));
+  return guard<User>(
+    ({ user }) => isAnyUser(user) && test(user as User),
+    `userPassesTest(${test.name || "a test without a name"})`,
+  );
 }
 
 function isAnyUser(user: unknown): user is AnyUser {

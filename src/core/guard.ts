@@ -33,6 +33,8 @@ export interface Guard<User = unknown> {
   (request: RpcRequest, next: () => unknown): unknown;
   /** Returns `true` if the peer may use it; anything else refuses. */
   readonly admits: (question: GuardQuestion) => unknown;
+  /** What the guard is called in explanations of a refusal. */
+  readonly label?: string;
   /** The type of the user behind this guard. Only a type; it is never set. */
   readonly "~user"?: User;
 }
@@ -61,10 +63,29 @@ export interface NoUsers<Advice extends string> {
  * @returns Whether all guards admit the peer.
  */
 export function admitted(layers: readonly CallMiddleware[], question: GuardQuestion): boolean {
+  return refusingGuard(layers, question) === undefined;
+}
+
+/**
+ * Asks all guards among some layers until one refuses.
+ *
+ * @param layers Middleware, some of which are guards.
+ * @param question Which peer wants to use what.
+ * @returns The guard that refuses the peer; `undefined` if all admit it.
+ */
+export function refusingGuard(
+  layers: readonly CallMiddleware[],
+  question: GuardQuestion,
+): Guard | undefined {
   for (const layer of layers) {
-    if ("admits" in layer && !admits(layer as Guard, question)) return false;
+    if ("admits" in layer && !admits(layer as Guard, question)) return layer as Guard;
   }
-  return true;
+  return undefined;
+}
+
+/** Says which guard refuses, for explanations of a refusal. */
+export function guardText({ label = "without a name" }: Pick<Guard, "label">): string {
+  return `the guard ${label} refuses it`;
 }
 
 function admits(guard: Guard, question: GuardQuestion): boolean {

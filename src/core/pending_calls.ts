@@ -10,6 +10,7 @@ import {
   describeError,
   ErrorCode,
   errorFrom,
+  RpcFailure,
   RpcInternalError,
   RpcTimeoutError,
 } from "../protocol/errors.ts";
@@ -177,11 +178,11 @@ export class PendingCalls {
       call.onResult?.(result);
       call.resolve(result);
     } else if (error === undefined) {
-      call.reject(malformed(call.method, "neither a result nor an error", message));
+      reject(call, malformed(call.method, "neither a result nor an error", message));
     } else if (result !== undefined && result !== null) {
-      call.reject(malformed(call.method, "both a result and an error", message));
+      reject(call, malformed(call.method, "both a result and an error", message));
     } else {
-      call.reject(toError(call.method, error));
+      reject(call, toError(call.method, error));
     }
   }
 
@@ -206,7 +207,7 @@ export class PendingCalls {
   failAll(reasonFor: (id: number, call: PendingCall) => unknown): void {
     for (const [id, call] of [...this.#calls]) {
       const reason = reasonFor(id as number, call);
-      if (reason !== undefined) this.fail(id, reason);
+      if (reason !== undefined) reject(this.#take(id) as SentCall, reason);
     }
     if (this.#calls.size > 0) return;
     this.#timer.clear();
@@ -231,7 +232,7 @@ export class PendingCalls {
     const call = this.#take(id);
     if (call === undefined) return;
     this.#host.cancel(id);
-    call.reject(reason);
+    reject(call, reason);
   }
 
   #setTimer(at: number): void {
@@ -249,6 +250,12 @@ export class PendingCalls {
     }
     if (earliest < Infinity) this.#setTimer(earliest);
   }
+}
+
+/** Rejects a call with an error of its own, which names the method. */
+function reject({ method, reject }: SentCall, reason: unknown): void {
+  if (reason instanceof RpcFailure) reason.method = method;
+  reject(reason);
 }
 
 /** Makes an error of the class that the other side threw from the `error` member of its answer. */

@@ -42,6 +42,8 @@ export abstract class RpcFailure extends Error {
    * or has ended. `"timeout"`: no answer came in time. Versions of one major number keep these texts.
    */
   abstract readonly kind: RpcFailureKind;
+  /** The method whose call has failed; missing if the failure belongs to no single call. */
+  declare method?: string;
 }
 
 /**

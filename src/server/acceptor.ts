@@ -42,10 +42,11 @@ export class WebSocketAcceptor {
   constructor(context: ServerContext, protocols: readonly string[] = []) {
     this.#context = context;
     this.#protocols = protocols;
-    const { limits, logger, budget, methods, plugins, shutdown } = context;
+    const { explainRefusals, limits, logger, budget, methods, plugins, shutdown } = context;
     const hooks = this.#hooks = new PluginHooks(plugins, logger);
     this.connections = new Connections(limits);
     this.#peerHost = {
+      explainRefusals,
       limits,
       logger,
       budget,

@@ -20,6 +20,8 @@ export interface ServerParts {
   readonly limits: Limits;
   /** Where failures are written. */
   readonly logger: Logger;
+  /** Whether callers are told why they were refused. */
+  readonly explainRefusals: boolean;
   /** Traces the wire, if the server has the option `trace`. */
   readonly trace: Trace | undefined;
   /** The memory that all peers use. */

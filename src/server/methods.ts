@@ -5,13 +5,14 @@
  */
 
 import type { Method } from "../core/dispatcher.ts";
-import { RpcError, RpcInvalidParamsError, RpcMethodNotFoundError } from "../protocol/errors.ts";
+import { RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
 import { compose } from "../core/middleware.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { admitted } from "../core/guard.ts";
 import { MethodRecord } from "../core/method.ts";
 import type { MethodOptions } from "../core/method.ts";
 import { declareErrors } from "../core/request.ts";
+import { explains, refusal } from "../core/refusal.ts";
 import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 import { propertyNames, validate } from "../core/schema.ts";
@@ -130,10 +131,23 @@ export class MethodRegistry {
       // The same as for existing methods, so that the answer to scalar params does not show whether a hidden
       // method exists.
       scalarParams: this.#scalarParams,
-      invoke: wrapped(this.#layers, () => {
-        throw new RpcMethodNotFoundError();
+      invoke: wrapped(this.#layers, (_params, { connection, method }) => {
+        throw refusal(
+          { connection, kind: "method", name: method },
+          this.#whyMissing(method, connection),
+        );
       }),
     };
+  }
+
+  #whyMissing(name: string, connection: Connection): string {
+    const entry = this.#entries.get(name);
+    if (entry?.socketOnly) return "it needs a WebSocket";
+    if (entry !== undefined) return "it cannot be called by GET: see the option `get` of a method";
+    // The search takes time, and is for a developer alone.
+    const similar = explains(connection) ? similarName(name, this.#entries.keys()) : undefined;
+    const hint = similar === undefined ? "" : `; did you mean "${similar}"?`;
+    return `no method has this name${hint}`;
   }
 }
 
@@ -321,4 +335,32 @@ function isRecord(value: unknown): value is object {
 
 function isClass(value: object): boolean {
   return /^class\b/.test(String(value));
+}
+
+/** Finds the name that is most like another one, if one differs by few characters. */
+function similarName(name: string, names: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bound = Math.min(3, name.length / 2);
+  for (const each of names) {
+    if (Math.abs(each.length - name.length) > bound || name.length > 100) continue;
+    const distance = editDistance(name.toLowerCase(), each.toLowerCase());
+    if (distance > bound) continue;
+    best = each;
+    bound = distance;
+  }
+  return best;
+}
+
+/** @see {@link https://en.wikipedia.org/wiki/Levenshtein_distance} */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
 }

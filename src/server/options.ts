@@ -30,6 +30,14 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
    * @default {"."}
    */
   readonly separator?: string;
+  /**
+   * Whether the `data` of a "Method not found" says why: there is no such method, or which guard refused.
+   * For development only: it tells strangers what there is. A `logger` of your own gets the reasons
+   * anyway, at debug level; `console`, which prints every level, gets them only with this option.
+   *
+   * @default {false}
+   */
+  readonly explainRefusals?: boolean;
   /** Whether every method accepts params that are neither array nor object. @default {false} */
   readonly scalarParams?: boolean;
   /** Whether events that are neither array nor object are sent in a one-element array. @default {false} */

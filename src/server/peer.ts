@@ -11,6 +11,7 @@ import {
   CHANNEL,
   COUNT_DROPPED,
   DISPATCHER,
+  EXPLAINS,
   HOST,
   OPEN,
   PENDING,
@@ -29,6 +30,8 @@ import { WriteQueue } from "./write_queue.ts";
 
 /** The server that a peer belongs to. */
 export interface PeerHost extends SessionHost, ServerDispatcherHost {
+  /** Whether callers are told why they were refused. @default {false} */
+  readonly explainRefusals?: boolean;
   /** Called once, when nothing more can be sent to the peer. */
   ended?(peer: Peer): void;
   /** Called once, after `ended`, when the carrier is gone and its place is free. */
@@ -167,6 +170,10 @@ export class Peer extends RpcSession<PeerHost>
     const unread = super.checkBuffered();
     this[HOST].budget?.note(this, unread);
     return unread;
+  }
+
+  get [EXPLAINS](): boolean {
+    return this[HOST].explainRefusals === true;
   }
 
   get [TOPICS](): Set<string> {

@@ -54,9 +54,12 @@ export class ServerCore {
     const plugins = this.#plugins;
     const hooks = new PluginHooks(plugins, logger);
     this.#separator = options.separator ?? ".";
-    const { trace } = options;
+    const { explainRefusals = false, trace } = options;
+    if (explainRefusals) {
+      logger.warn("explainRefusals is on: callers are told what there is that they may not use");
+    }
     const budget = new MemoryBudget(limits.maxTotalBytes);
-    const parts = { limits, logger, budget, methods, plugins, trace };
+    const parts = { limits, logger, budget, methods, plugins, trace, explainRefusals };
     this.requests = new RequestHandler(parts, options);
     this.topics = new Topics({
       limits,

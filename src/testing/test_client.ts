@@ -10,9 +10,11 @@ import type { Api } from "../core/api.ts";
 import type { UpgradeContext } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { openSocket, socketTransport } from "../core/web_socket_channel.ts";
+import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { onAbort } from "../runtimes/runtime.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { JsonRpc } from "../server/server.ts";
+import { MAX_TIMER_MS } from "../util/timer.ts";
 import { linkedSockets } from "./linked_sockets.ts";
 
 /** Options of {@linkcode testClient}: those of a client, and what the server knows of it. */
@@ -84,6 +86,7 @@ function testTransport(rpc: JsonRpc, options: TestClientOptions): Transport {
       if (user !== undefined) {
         const [near, far] = linkedSockets();
         rpc.attach(far, { ...known, user });
+        keepAlive(near);
         return openSocket(near, context);
       }
       const bearer = typeof token === "function" ? await token() : token;
@@ -115,12 +118,19 @@ function linkedRuntime(remoteAddress: string, client: TransportContext): Runtime
     onLeave: (request, _host, left) => onAbort(request, left),
     upgrade(_request, _host, context: UpgradeContext) {
       const [near, far] = linkedSockets();
+      keepAlive(near);
       const signal = new AbortController().signal;
       void socketTransport(far).open({ ...context, signal });
       openSocket(near, client);
       return new Response(null, { status: SWITCHED });
     },
   };
+}
+
+/** Keeps the process alive as long as a socket is open, as a real one does: a call may wait for its timeout. */
+function keepAlive(socket: StandardSocket): void {
+  const timer = setInterval(() => {}, MAX_TIMER_MS);
+  socket.addEventListener("close", () => clearInterval(timer));
 }
 
 // A standard Response cannot have the status 101.

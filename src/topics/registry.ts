@@ -5,7 +5,7 @@
  */
 
 import { isReserved } from "../protocol/message.ts";
-import { admitted } from "../core/guard.ts";
+import { admitted, guardText, refusingGuard } from "../core/guard.ts";
 import type { Guard } from "../core/guard.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Retention } from "../brokers/broker.ts";
@@ -85,16 +85,23 @@ export class TopicRegistry {
    * match are asked, so that no declaration opens what another one closes.
    */
   admits(name: string, connection: Connection): boolean {
+    return this.whyRefused(name, connection) === undefined;
+  }
+
+  /** Says why a topic does not exist for a connection; `undefined` if it does. */
+  whyRefused(name: string, connection: Connection): string | undefined {
     const question = { user: connection.user, connection, name, kind: "topic" } as const;
     const fixed = this.#fixed.get(name);
     let exists = fixed !== undefined;
-    if (fixed !== undefined && !admitted(fixed.options.guards ?? [], question)) return false;
+    let refusing = refusingGuard(fixed?.options.guards ?? [], question);
+    if (refusing !== undefined) return guardText(refusing);
     // A copy, since a guard may declare topics.
     for (const { options: { guards = [] } } of [...this.#matching(name)]) {
-      if (!admitted(guards, question)) return false;
+      refusing = refusingGuard(guards, question);
+      if (refusing !== undefined) return guardText(refusing);
       exists = true;
     }
-    return exists;
+    return exists ? undefined : "no topic has this name";
   }
 
   /** Lists the topics that were declared by name and that a connection may use. */

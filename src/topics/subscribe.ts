@@ -16,6 +16,7 @@ import { toSubscriber } from "../core/connection.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { TOPICS } from "../core/internal.ts";
 import type { UnsubscribeReason } from "../core/plugin.ts";
+import { logRefusal } from "../core/refusal.ts";
 import { afterAnswer } from "../core/request.ts";
 import type { RpcRequest } from "../core/request.ts";
 import { parsePosition, positionText } from "../brokers/broker.ts";
@@ -34,8 +35,8 @@ export interface TopicTable {
   readonly isFull: boolean;
   /** Counts the memory of one more subscription. */
   reserved(name: string): void;
-  /** Tells whether a topic exists for a connection. */
-  has(name: string, connection: SubscriberConnection): boolean;
+  /** Says why a topic does not exist for a connection; `undefined` if it does. */
+  whyRefused(name: string, connection: SubscriberConnection): string | undefined;
   /** Returns the topic, so that connections can join it. */
   open(name: string): Topic;
   /** Tells plugins that a subscription has begun. */
@@ -170,7 +171,12 @@ function reserve(
   const { maxSubscriptions } = table;
   // Before the guards: one call may name tens of thousands of topics, and a guard may be slow.
   if (asked.length > maxSubscriptions) throw tooMany(maxSubscriptions);
-  const names = asked.filter((name) => subscriptions.has(name) || table.has(name, connection));
+  const names = asked.filter((name) => {
+    if (subscriptions.has(name)) return true;
+    const why = table.whyRefused(name, connection);
+    if (why !== undefined) logRefusal({ connection, kind: "topic", name }, why);
+    return why === undefined;
+  });
   const added = names.filter((name) => !subscriptions.has(name));
   if (subscriptions.size + added.length > maxSubscriptions) throw tooMany(maxSubscriptions);
   if (added.length > 0 && table.isFull) {

@@ -202,6 +202,10 @@ export class Topics implements TopicTable {
     return this.#registry.admits(name, connection);
   }
 
+  whyRefused(name: string, connection: Connection): string | undefined {
+    return this.#registry.whyRefused(name, connection);
+  }
+
   open(name: string): Topic {
     let topic = this.#live.get(name);
     if (topic === undefined) {

@@ -16,13 +16,15 @@ import { errorText, isId, parseMessage } from "../../protocol/message.ts";
 import type { Id } from "../../protocol/message.ts";
 import { BaseConnection } from "../../core/connection.ts";
 import type { Handshake } from "../../core/connection.ts";
-import { ANSWERED, CANCEL, REPLY, RUN, WATCH } from "../../core/internal.ts";
+import { ANSWERED, CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
 
 /** What an exchange needs of its server. */
 export interface ExchangeHost extends ServerDispatcherHost {
   /** Reads the bodies of POSTs. */
   readonly bodies: BodyReader;
+  /** Whether callers are told why they were refused. */
+  readonly explainRefusals: boolean;
   /** The exchanges that wait for their handlers. */
   readonly pending: Set<Exchange>;
 }
@@ -189,6 +191,10 @@ export class Exchange extends BaseConnection implements ResponseSink {
     if (!this.#open) return;
     this.#open = false;
     this.ended();
+  }
+
+  get [EXPLAINS](): boolean {
+    return this.#host.explainRefusals;
   }
 
   override [WATCH](): void {

@@ -49,9 +49,9 @@ export class HttpHandler {
     this.#context = context;
     this.#origins = origins;
     this.#acceptor = acceptor;
-    const { limits, logger, budget, methods, shutdown } = context;
+    const { explainRefusals, limits, logger, budget, methods, shutdown } = context;
     const bodies = new BodyReader(limits, budget);
-    const host = { limits, logger, budget, bodies, pending: this.#pending };
+    const host = { explainRefusals, limits, logger, budget, bodies, pending: this.#pending };
     const find = (method: Method | undefined) => this.#cancelled ? shutdown.method : method;
     this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
     this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
