@@ -70,7 +70,7 @@ export function toOpenRpc(
 ): object {
   const described = entries.filter(({ name }) => name !== "rpc.discover").map(describe);
   const topics = Array.from(source.topics(connection), toTopic);
-  const clients = Array.from(source.clientMethods, ([name, info]) => toMethod({ ...info, name }));
+  const clients = Array.from(source.clientMethods, ([name, info]) => toClientMethod(name, info));
   const schemas = Object.assign(
     {},
     ...[...described, ...topics, ...clients].map(({ definitions }) => definitions),
@@ -98,6 +98,14 @@ function describe(entry: MethodEntry): Described {
   let description = descriptions.get(entry);
   if (description === undefined) descriptions.set(entry, description = toMethod(entry));
   return description;
+}
+
+function toClientMethod(name: string, info: ClientMethodInfo): Described {
+  const { value, definitions } = toMethod({ ...info, name });
+  const { paramStructure } = value as { paramStructure: string };
+  // A client's method receives params as the server sends them, by position or by name.
+  const named = paramStructure === "either" ? { ...value, paramStructure: "by-name" } : value;
+  return { value: named, definitions };
 }
 
 type Describable = Omit<MethodEntry, "handler">;

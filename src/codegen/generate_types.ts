@@ -1,0 +1,186 @@
+/**
+ * Types out of an OpenRPC document: for clients of servers in other languages.
+ *
+ * @example
+ * ```ts
+ * import { generateTypes } from "@x/jsonrpc/codegen";
+ *
+ * const text = await generateTypes({
+ *   methods: [{
+ *     name: "add",
+ *     params: [{ name: "a", required: true, schema: { type: "number" } }],
+ *     result: { name: "sum", schema: { type: "number" } },
+ *   }],
+ * });
+ * console.assert(text.includes("export interface Api")); // save it as api.d.ts, and connect<Api>(url)
+ * ```
+ *
+ * @module
+ */
+
+import { compile } from "json-schema-to-typescript";
+
+/** What is read of an OpenRPC document. */
+export interface OpenRpcDocument {
+  /** The methods of the server. */
+  readonly methods: readonly (OpenRpcMethod | Reference)[];
+  /** The parts that others refer to. */
+  readonly components?: { readonly schemas?: object; readonly contentDescriptors?: object };
+  /** The topics, in documents of this module. */
+  readonly "x-topics"?: readonly { readonly name: string; readonly schema?: unknown }[];
+  /** What clients offer, in documents of this module. */
+  readonly "x-client-methods"?: readonly OpenRpcMethod[];
+}
+
+/** A method in an OpenRPC document. */
+export interface OpenRpcMethod {
+  /** The name that callers use. */
+  readonly name: string;
+  /** A short description. */
+  readonly summary?: string;
+  /** A long description. */
+  readonly description?: string;
+  /** Whether params go by name, by position, or as the caller likes. */
+  readonly paramStructure?: string;
+  /** The params, in order. */
+  readonly params: readonly (ContentDescriptor | Reference)[];
+  /** The result. */
+  readonly result?: ContentDescriptor | Reference;
+}
+
+/** A param or a result in an OpenRPC document. */
+export interface ContentDescriptor {
+  /** The name of the param. */
+  readonly name: string;
+  /** Its JSON Schema. */
+  readonly schema?: unknown;
+  /** Whether the caller must pass it. @default {false} */
+  readonly required?: boolean;
+}
+
+/** Stands for a part of the document that is written elsewhere in it. */
+export interface Reference {
+  /** The path to that part: `#/components/…`. */
+  readonly $ref: string;
+}
+
+/**
+ * Writes the declarations of an OpenRPC document, for `connect<Api>()`.
+ *
+ * @param document The document, such as a server's answer to `rpc.discover`. References to other documents are not
+ * followed.
+ * @returns The text of a `.d.ts` file that exports an interface `Api`.
+ * @throws {TypeError} If a reference leads nowhere.
+ */
+export async function generateTypes(document: OpenRpcDocument): Promise<string> {
+  const payloads = new Payloads(document);
+  const methods = document.methods.map((method) => payloads.method(method));
+  const topics = (document["x-topics"] ?? []).map(({ name, schema }) =>
+    `    readonly ${toKey(name)}: ${payloads.add(schema)};`
+  );
+  const clients = document["x-client-methods"]?.map((method) => payloads.method(method));
+  const lines = [
+    "/** What the server offers, for `connect<Api>()`. */",
+    "export interface Api {",
+    ...["  readonly methods: {", ...methods, "  };"],
+    ...["  readonly topics: {", ...topics, "  };"],
+    ...clients === undefined ? [] : ["  readonly client: {", ...clients, "  };"],
+    "}",
+  ];
+  return `${await payloads.toText()}\n${lines.join("\n")}\n`;
+}
+
+/** The JSON Schemas of all params, results and events. They become the members of one interface. */
+class Payloads {
+  readonly #document: OpenRpcDocument;
+  readonly #properties: Record<string, unknown> = {};
+
+  constructor(document: OpenRpcDocument) {
+    this.#document = document;
+  }
+
+  /** Adds a schema, and gives the type that it becomes. */
+  add(schema: unknown): string {
+    const name = `p${Object.keys(this.#properties).length}`;
+    this.#properties[name] = schema ?? {};
+    return `${INTERFACE}["${name}"]`;
+  }
+
+  /** The line of a method. */
+  method(source: OpenRpcMethod | Reference): string {
+    const { name, summary, description, params, result, paramStructure } = this.#resolve(source);
+    const comment = (summary ?? description ?? "").replaceAll("*/", "* /").replaceAll(/\s+/g, " ");
+    const type = this.add(result && this.#resolve(result).schema);
+    const descriptors = params.map((param) => this.#resolve(param));
+    const text = `${toKey(name)}(${this.#params(descriptors, paramStructure)}): ${type};`;
+    return comment === "" ? `    ${text}` : `    /** ${comment} */\n    ${text}`;
+  }
+
+  /** The text of all types that were added. */
+  toText(): Promise<string> {
+    const root = {
+      title: INTERFACE,
+      type: "object",
+      properties: this.#properties,
+      required: Object.keys(this.#properties),
+      additionalProperties: false,
+      definitions: this.#document.components?.schemas ?? {},
+    };
+    const schema = JSON.parse(JSON.stringify(root), (key, value) => {
+      // The generator looks for definitions at one place.
+      return key === "$ref"
+        ? String(value).replace("#/components/schemas/", "#/definitions/")
+        : value;
+    });
+    return compile(schema, INTERFACE, {
+      additionalProperties: false,
+      bannerComment: "// Generated from an OpenRPC document. Do not edit.",
+      format: false,
+      unreachableDefinitions: false,
+      // A document may come from anywhere: it must not make this program read files or URLs.
+      $refOptions: { resolve: { external: false } },
+    });
+  }
+
+  #params(descriptors: readonly ContentDescriptor[], structure = "either"): string {
+    if (descriptors.length === 0) return "";
+    const required = descriptors.filter(({ required }) => required);
+    const byName = {
+      type: "object",
+      properties: Object.fromEntries(descriptors.map(({ name, schema }) => [name, schema ?? {}])),
+      required: required.map(({ name }) => name),
+      additionalProperties: false,
+    };
+    const byPosition = {
+      type: "array",
+      items: descriptors.map(({ schema }) => schema ?? {}),
+      minItems: required.length,
+      maxItems: descriptors.length,
+      additionalItems: false,
+    };
+    const types = [
+      ...structure === "by-position" ? [] : [this.add(byName)],
+      ...structure === "by-name" ? [] : [this.add(byPosition)],
+    ];
+    return `params${required.length === 0 ? "?" : ""}: ${types.join(" | ")}`;
+  }
+
+  #resolve<Part extends object>(part: Part | Reference): Part {
+    if (!("$ref" in part)) return part;
+    let found: unknown = this.#document;
+    for (const step of part.$ref.split("/").slice(1)) {
+      const key = decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
+      found = (found as Record<string, unknown> | undefined)?.[key];
+    }
+    if (typeof found === "object" && found !== null) return found as Part;
+    throw new TypeError(`Cannot generate types: "${part.$ref}" leads nowhere in the document`);
+  }
+}
+
+const INTERFACE = "Payloads";
+
+/** The name of a member; a pattern of topics becomes an index signature. */
+function toKey(name: string): string {
+  if (!name.split(".").includes("*")) return JSON.stringify(name);
+  return `[name: \`${name.replaceAll(/[`\\$]/g, "\\$&").replaceAll("*", "${string}")}\`]`;
+}
