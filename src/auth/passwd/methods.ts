@@ -18,6 +18,7 @@ import { loginRequired, permissionRequired } from "../guards.ts";
 import type { PermittedUser } from "../guards.ts";
 import { sameRights } from "./accounts.ts";
 import type { Accounts } from "./accounts.ts";
+import type { LoginTokens } from "./login_tokens.ts";
 import { MAX_LENGTH, normalName } from "./table.ts";
 import type { PasswdRecord } from "./table.ts";
 import { samePassword } from "./hash.ts";
@@ -40,6 +41,8 @@ export interface PasswdLoginsOptions {
   readonly accounts: Accounts;
   /** Slows down clients that guess passwords. */
   readonly throttle: Throttle;
+  /** Makes tokens for clients that reconnect; `undefined` for none. */
+  readonly tokens?: LoginTokens | undefined;
   /** Gives the address of a peer. */
   readonly addressOf: (handshake: Handshake) => string | undefined;
 }
@@ -48,15 +51,17 @@ export interface PasswdLoginsOptions {
 export class PasswdLogins {
   readonly #accounts: Accounts;
   readonly #throttle: Throttle;
+  readonly #tokens: LoginTokens | undefined;
   readonly #addressOf: PasswdLoginsOptions["addressOf"];
   // The user of the file who has logged in on each connection, as of then. By connection and not by
   // user object: a program may put its own object with more members in place of ours.
   readonly #logins = new Map<Connection, PasswdRecord>();
 
   /** @param options The users, the throttle, and how addresses are found. */
-  constructor({ accounts, throttle, addressOf }: PasswdLoginsOptions) {
+  constructor({ accounts, throttle, tokens, addressOf }: PasswdLoginsOptions) {
     this.#accounts = accounts;
     this.#throttle = throttle;
+    this.#tokens = tokens;
     this.#addressOf = addressOf;
   }
 
@@ -70,7 +75,7 @@ export class PasswdLogins {
         socketOnly,
       },
       logout: {
-        handler: (_: unknown, { connection }: RpcRequest) => (connection.logout(), true),
+        handler: (_: unknown, { connection }: RpcRequest) => this.#logout(connection),
         use: [loginRequired],
         socketOnly,
       },
@@ -92,7 +97,41 @@ export class PasswdLogins {
         use: [loginRequired],
         socketOnly,
       },
+      ...(this.#tokens === undefined ? {} : this.#tokenMethods(this.#tokens)),
     };
+  }
+
+  #tokenMethods(tokens: LoginTokens): Readonly<Record<string, PluginMethod>> {
+    return {
+      login_token: {
+        handler: (_: unknown, { connection }: RpcRequest) => {
+          const record = this.#recordOf(connection);
+          // The user of another backend has no password here that could end the token.
+          return record === undefined ? null : tokens.make(connection, record);
+        },
+        use: [loginRequired],
+        socketOnly: true,
+      },
+      login_with_token: {
+        handler: async (params: unknown, { connection, signal }: RpcRequest) => {
+          const token = textOf(params, "token");
+          await this.#accounts.reload();
+          const found = tokens.read(token, (name) => this.#accounts.get(name));
+          if (found === undefined || signal.aborted) return false;
+          this.#setUser(connection, found.record);
+          tokens.resume(connection, found.login);
+          return true;
+        },
+        names: ["token"],
+        socketOnly: true,
+      },
+    };
+  }
+
+  #logout(connection: Connection): true {
+    this.#tokens?.revoke(connection);
+    connection.logout();
+    return true;
   }
 
   /** Keeps the connection up to date for as long as its user is one of the file. */
@@ -132,6 +171,7 @@ export class PasswdLogins {
     // There is no await from here to the login, so that no change of the user can be missed.
     const record = verified && this.#current(verified);
     if (record === undefined || request.signal.aborted) return false;
+    this.#tokens?.forget(connection);
     this.#setUser(connection, record);
     await this.#accounts.renew(record, password).catch((error) => {
       connection.logger.warn(`Cannot renew the hash of a password: ${describeError(error)}`);

@@ -44,13 +44,16 @@ import type { Handshake } from "../../core/connection.ts";
 import { Accounts } from "./accounts.ts";
 import type { PasswdRights } from "./accounts.ts";
 import { PasswdFile } from "./file.ts";
+import { LoginTokens } from "./login_tokens.ts";
+import type { LoginTokenOptions } from "./login_tokens.ts";
 import { PasswdLogins } from "./methods.ts";
 import type { PasswdUser } from "./methods.ts";
 import { PasswordHasher } from "./hash.ts";
 import { Throttle } from "./throttle.ts";
-import { checkWhole } from "../../util/check_option.ts";
+import { checkMs, checkWhole } from "../../util/check_option.ts";
 
 export type { PasswdRights } from "./accounts.ts";
+export type { LoginTokenOptions } from "./login_tokens.ts";
 export type { PasswdUser } from "./methods.ts";
 
 /** Options of {@linkcode passwd}: how passwords are hashed, and how guessing is slowed down. */
@@ -102,6 +105,14 @@ export interface PasswdOptions {
    * @default {handshake.remoteAddress}
    */
   readonly addressOf?: (handshake: Handshake) => string | undefined;
+  /**
+   * Adds the methods `login_token` and `login_with_token`: with the token of the first, a client logs
+   * in again with the second after a reconnect, also to a server that has restarted. A token ends
+   * after a while, with `logout`, with a new password, and with the account.
+   *
+   * @default {no tokens}
+   */
+  readonly tokens?: LoginTokenOptions;
 }
 
 /** The methods that clients may call. Each takes its params by name or by position. */
@@ -124,6 +135,14 @@ export interface PasswdMethods {
       | { username?: string; password: string; old_password?: string }
       | [username: string, password: string, oldPassword?: string],
   ) => boolean;
+}
+
+/** What clients may call beside {@linkcode PasswdMethods} if the option `tokens` is set. */
+export interface PasswdTokenMethods {
+  /** Gives a token for `login_with_token`; `null` for a user of another backend. */
+  readonly login_token: (params?: unknown) => string | null;
+  /** Sets the user of the connection. Answers whether the token is valid. */
+  readonly login_with_token: (params: { token: string } | [token: string]) => boolean;
 }
 
 /** A backend for users in a file, to be mounted with `rpc.use()`. */
@@ -219,7 +238,8 @@ export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdB
   const hasher = new PasswordHasher({ ...bounds, concurrency });
   const file = new PasswdFile(fullPath, () => logins.refresh());
   const accounts = new Accounts(file, hasher);
-  const logins = new PasswdLogins({ accounts, throttle: new Throttle(bounds), addressOf });
+  const tokens = options.tokens && loginTokens(options.tokens);
+  const logins = new PasswdLogins({ accounts, throttle: new Throttle(bounds), tokens, addressOf });
   return {
     name: "passwd",
     methods: logins.methods(),
@@ -233,7 +253,7 @@ export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdB
   };
 }
 
-type Bounds = Required<Omit<PasswdOptions, "addressOf">>;
+type Bounds = Required<Omit<PasswdOptions, "addressOf" | "tokens">>;
 
 const DEFAULTS: Bounds = Object.freeze({
   rounds: 600_000,
@@ -244,7 +264,21 @@ const DEFAULTS: Bounds = Object.freeze({
   maxWaitMs: 15 * 60_000,
 });
 const MIN_ROUNDS = 1000;
+const MIN_SECRET = 32;
+const DAY_MS = 24 * 60 * 60_000;
 const MAX = 2 ** 31 - 1;
+
+function loginTokens({ secret, maxAgeMs = DAY_MS }: LoginTokenOptions): LoginTokens {
+  const length = typeof secret === "string"
+    ? new TextEncoder().encode(secret).length
+    : secret?.length;
+  if (!(length >= MIN_SECRET)) {
+    throw new RangeError(
+      `Expected \`tokens.secret\` to have at least ${MIN_SECRET} bytes, got ${length ?? 0}`,
+    );
+  }
+  return new LoginTokens({ secret, maxAgeMs: checkMs("tokens.maxAgeMs", maxAgeMs, 1) });
+}
 
 function resolvePasswdBounds(options: PasswdOptions): Bounds {
   const bounds = { ...DEFAULTS };
