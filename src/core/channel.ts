@@ -71,6 +71,13 @@ export interface Channel {
    */
   defer?(queue: Flushable): void;
   /**
+   * Whether `bufferedAmount` counts everything that was sent in a turn, and falls only in later turns,
+   * even if the network would take it at once.
+   *
+   * @default {false}
+   */
+  readonly countsWholeTurns?: boolean;
+  /**
    * Whether the carrier itself joins texts that are sent while it delivers one. On such a carrier
    * sending at once is faster than `defer`.
    *

@@ -142,10 +142,15 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   protected checkBuffered(): number {
     const { maxBufferedBytes } = this[HOST].limits;
     const { bufferedAmount } = this[CHANNEL];
-    if (this.#open && bufferedAmount > maxBufferedBytes) {
+    if (this.#open && bufferedAmount > maxBufferedBytes && !this.isBurst(bufferedAmount)) {
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     }
     return bufferedAmount;
+  }
+
+  /** Whether so much is unread only for now, so that the other end may be judged later. */
+  protected isBurst(_unread: number): boolean {
+    return false;
   }
 
   #end(code: number, reason: string): void {

@@ -80,7 +80,8 @@ function inTime(context: UpgradeContext): Pick<UpgradeContext, "opened" | "refus
       clearTimeout(timer);
       // Its slot was given back when it was late.
       if (late) channel.close(1013, "Opened too late");
-      return late ? IGNORED : context.opened(channel);
+      // Deno writes only once the turn has ended.
+      return late ? IGNORED : context.opened(Object.assign(channel, { countsWholeTurns: true }));
     },
     refused(code, reason) {
       clearTimeout(timer);

@@ -23,6 +23,8 @@ import type { CallOptions } from "../core/pending_calls.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
+import { unref } from "../util/timer.ts";
+import type { Timer } from "../util/timer.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
 import type { ServerDispatcherHost } from "./server_dispatcher.ts";
 import type { SlowPeer } from "./memory_budget.ts";
@@ -51,6 +53,8 @@ export class Peer extends RpcSession<PeerHost>
   #receiving = false;
   #alive = true;
   #lastBuffered = 0;
+  // Runs while much is unread that may be only a burst.
+  #burst: Timer | undefined;
 
   /**
    * @param channel Carries the texts that are sent.
@@ -166,6 +170,17 @@ export class Peer extends RpcSession<PeerHost>
     return this[CHANNEL].terminate !== undefined;
   }
 
+  protected override isBurst(unread: number): boolean {
+    const { maxBufferedBytes } = this[HOST].limits;
+    if (!this[CHANNEL].countsWholeTurns || unread > BURST * maxBufferedBytes) return false;
+    this.#burst ??= unref(setTimeout(() => {
+      this.#burst = undefined;
+      if (!this.isOpen || this[CHANNEL].bufferedAmount <= maxBufferedBytes) return;
+      this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
+    }, BURST_MS));
+    return true;
+  }
+
   protected override checkBuffered(): number {
     const unread = super.checkBuffered();
     this[HOST].budget?.note(this, unread);
@@ -199,3 +214,7 @@ export class Peer extends RpcSession<PeerHost>
     queueMicrotask(() => this.close(1000, "No topics are left"));
   }
 }
+
+// How much of a burst may wait, in times of `maxBufferedBytes`, and for how long.
+const BURST = 4;
+const BURST_MS = 1000;
