@@ -40,6 +40,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   /** Answers the messages of the other end. */
   protected abstract readonly [DISPATCHER]: Dispatcher;
   #open = false;
+  // Messages in a row that could not be parsed.
+  #unreadable = 0;
 
   /**
    * @param host The side that the session belongs to.
@@ -72,8 +74,13 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
       if (text === undefined) throw BINARY;
       message = parseMessage(text, maxDepth, maxValues);
     } catch (error) {
+      // Each costs a parse, an answer and perhaps a line in a log. No client does that for long.
+      if (++this.#unreadable > MAX_UNREADABLE) {
+        return this.close(1008, `Over ${MAX_UNREADABLE} messages in a row are no JSON`);
+      }
       return this[SEND](errorText(null, error as RpcError));
     }
+    this.#unreadable = 0;
     this[DISPATCHER].handle(message, this);
   }
 
@@ -171,3 +178,4 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
 
 const BINARY = new RpcParseError({ data: "Expected a text frame, got a binary one" });
 const NOT_CONNECTED: Channel = { bufferedAmount: 0, send() {}, close() {} };
+const MAX_UNREADABLE = 100;

@@ -8,7 +8,7 @@ import { linkedSockets } from "@x/jsonrpc/testing";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { call } from "../helpers/messages.ts";
-import { dial, rawRequest, requestText, within } from "../helpers/raw_client.ts";
+import { dial, rawRequest, RawSocket, requestText, within } from "../helpers/raw_client.ts";
 import { serveHere, serveOnNode } from "../helpers/server.ts";
 import { WirePeer } from "../helpers/wire.ts";
 import { attack } from "./attack.ts";
@@ -108,3 +108,24 @@ test("a log shows control characters and reversed text of peers escaped", async 
   assertStringIncludes(logger.text, "\\u009b");
   await rpc.close();
 });
+
+await attack(
+  "a peer that sends only garbage is closed, one that errs now and then is not",
+  {},
+  async (server) => {
+    const line = await RawSocket.open(server.url);
+    for (let round = 0; round < 3; round++) {
+      for (let count = 0; count < 90; count++) {
+        assertEquals(
+          (await line.ask("{")).error?.code,
+          -32700,
+        );
+      }
+      assertEquals((await line.ask(call("ping", round))).result, "pong");
+    }
+    const closed = line.closed();
+    line.send(...Array(101).fill("nonsense"));
+    const { code, reason } = await closed;
+    assertEquals([code, reason], [1008, "Over 100 messages in a row are no JSON"]);
+  },
+);
