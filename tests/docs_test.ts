@@ -7,6 +7,8 @@ import { test } from "node:test";
 
 const root = new URL("../", import.meta.url);
 const MAX_README_LINES = 150;
+// Texts of others that users of this module see.
+const FOREIGN = ["login", "Promise.withResolvers is not a function"];
 
 const guides = readdirSync(new URL("docs", root), { recursive: true, encoding: "utf8" })
   .filter((name) => name.endsWith(".md"))
@@ -84,4 +86,22 @@ test(`the README has at most ${MAX_README_LINES} lines, and links to each guide`
   const lines = text.trimEnd().split("\n").length;
   assert(lines <= MAX_README_LINES, `${lines} lines`);
   assertEquals(guides.filter((guide) => !text.includes(`(./${guide}`)), []);
+});
+
+test("each text in docs/troubleshooting.md is one of the source", () => {
+  const sources = readdirSync(new URL("src", root), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts")).map((name) => read(`src/${name}`)).join("\n");
+  const cells = [...read("docs/troubleshooting.md").matchAll(/^\| (?:\d{4} )?`([^`]+)`(?! of )/gm)]
+    .map(([, text = ""]) => text).filter((text) => !FOREIGN.includes(text));
+  assert(cells.length > 30);
+  // What stands for `…` is put together at run time.
+  const missing = cells.filter((text) =>
+    text.split("…").some((part) => !sources.includes(part.trim().replace(/^"|"$|[:(]$/g, "")))
+  );
+  assertEquals(missing, []);
+});
+
+test("each guide that README links to is published with it", () => {
+  const { publish } = JSON.parse(read("deno.json")) as { publish: { include: string[] } };
+  assertEquals(["docs", "README.md"].filter((name) => !publish.include.includes(name)), []);
 });
