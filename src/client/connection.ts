@@ -5,9 +5,9 @@
  */
 
 import { closeText } from "../core/channel.ts";
-import type { Channel, Receiver } from "../core/channel.ts";
+import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import { Dispatcher } from "../core/dispatcher.ts";
-import { CHANNEL, DISPATCHER, HOST, OPEN, START } from "../core/internal.ts";
+import { CHANNEL, DISPATCHER, HOST, OPEN, SEND, START } from "../core/internal.ts";
 import type { PendingCalls } from "../core/pending_calls.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
@@ -17,7 +17,8 @@ import { parseMessage } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 import { OneShotTimer } from "../util/timer.ts";
-import type { ClientLimits, ClientOptions } from "./options.ts";
+import { isHidden } from "./online.ts";
+import type { AllClientLimits, ClientOptions } from "./options.ts";
 
 /** What the connections of a client are made of. */
 export interface ClientConnectionOptions {
@@ -28,7 +29,7 @@ export interface ClientConnectionOptions {
   /** The calls that wait for an answer. */
   readonly pending: PendingCalls;
   /** How long things may take. */
-  readonly limits: ClientLimits;
+  readonly limits: AllClientLimits;
   /** Runs before the connection counts as open. */
   readonly prepare: ClientOptions["prepare"];
 }
@@ -55,6 +56,9 @@ export class ClientConnection extends RpcSession implements Receiver {
   #ready = false;
   #over = false;
   #receivedAt = -1;
+  #askedAt = -Infinity;
+  // For a server that leaves too much unread.
+  #unreadTimer: OneShotTimer | undefined;
   #openedAt = 0;
 
   /**
@@ -84,7 +88,7 @@ export class ClientConnection extends RpcSession implements Receiver {
   [START](): void {
     const { transport, limits: { connectMs } } = this.#options;
     if (connectMs > 0) {
-      this.#timer.setUnref(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
+      this.#timer.setDeadline(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
     }
     runSafely(() =>
       transport.open({
@@ -146,6 +150,20 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#attempt.abort();
   }
 
+  /** Asks the server at once whether it is still there, with little patience. */
+  probe(): void {
+    const isAsked = performance.now() - this.#askedAt < PROBE_MS;
+    const { isConnectionless } = this.#options.transport;
+    if (this.#ready && this.isOpen && !isAsked && !isConnectionless) this.#ask(PROBE_MS);
+  }
+
+  /** Sends a text. Unlike a server, a client gives the other end time to read. */
+  override [SEND](message: Outgoing, ids?: readonly number[]): void {
+    if (!this.isOpen) return;
+    this[CHANNEL].send(message, ids);
+    this.#checkUnread();
+  }
+
   /** Tells the server, as its carrier can, that a call needs no answer any more. */
   cancel(id: number): void {
     if (this[CHANNEL].cancel === undefined) this.notify("$/cancelRequest", { id });
@@ -169,7 +187,7 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#ready = true;
     this.#openedAt = performance.now();
     this.#timer.clear();
-    if (this.#options.limits.heartbeatMs > 0) this.#watch(false);
+    if (!this.#options.transport.isConnectionless) this.#watch();
     this.#events.opened(this);
   }
 
@@ -179,26 +197,50 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#events.refused(why, cause);
   }
 
-  /** Sends a heartbeat after a silence, and drops the connection after another. */
-  #watch(asked: boolean): void {
+  /** Asks for a sign of life after a silence, and after a sleep of this computer. */
+  #watch(): void {
     const { heartbeatMs } = this.#options.limits;
-    const silentSince = Math.max(this.#receivedAt, this.#openedAt);
-    const patience = asked ? 2 * heartbeatMs : heartbeatMs;
-    this.#timer.setUnref(silentSince + patience - performance.now(), () => {
-      if (this.#receivedAt > silentSince) return this.#watch(false);
-      if (asked) {
-        this.drop(1001);
-        return this.#events.ended(1006, `Silent for ${patience} ms`);
-      }
-      // Any message counts as a sign of life, an error too.
-      this.call("rpc.ping", undefined, { timeoutMs: 0 }).catch(() => {});
-      this.#watch(true);
+    const silentMs = performance.now() - Math.max(this.#receivedAt, this.#openedAt);
+    const delayMs = heartbeatMs > 0 ? heartbeatMs - silentMs : AWAKE_MS;
+    // The clock of `performance` may stand still during a sleep.
+    const dueAt = Date.now() + delayMs;
+    this.#timer.setUnref(delayMs, () => {
+      if (Date.now() - dueAt > PROBE_MS && !isHidden()) return this.#ask(PROBE_MS);
+      if (heartbeatMs === 0 || this.#receivedAt >= performance.now() - heartbeatMs) this.#watch();
+      else this.#ask(heartbeatMs);
+    });
+  }
+
+  /** Asks for a sign of life. Without one the connection is dropped. */
+  #ask(patienceMs: number): void {
+    const askedAt = this.#askedAt = performance.now();
+    // Any message counts as a sign of life, an error too.
+    this.call("rpc.ping", undefined, { timeoutMs: 0 }).catch(() => {});
+    this.#timer.setDeadline(patienceMs, () => {
+      if (this.#receivedAt >= askedAt) return this.#watch();
+      this.drop(1001);
+      this.#events.ended(1006, `No answer to a ping within ${patienceMs} ms`);
+    });
+  }
+
+  /** Closes the connection if the server leaves too much unread for too long. */
+  #checkUnread(): void {
+    const { maxBufferedBytes } = this.#options.limits;
+    const unread = this.bufferedAmount;
+    if (unread <= maxBufferedBytes || this.#unreadTimer !== undefined) return;
+    this.#unreadTimer = new OneShotTimer();
+    this.#unreadTimer.setDeadline(UNREAD_MS, () => {
+      this.#unreadTimer = undefined;
+      // As long as it reads anything it is only slow.
+      if (this.bufferedAmount < unread) return this.#checkUnread();
+      this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     });
   }
 
   #end(): void {
     this.#over = true;
     this.#timer.clear();
+    this.#unreadTimer?.clear();
   }
 }
 
@@ -215,5 +257,11 @@ function settleAll(pending: PendingCalls, ids: readonly number[], parsed: unknow
 
 // How long a server may take to answer a close.
 const CLOSE_MS = 1000;
+// How often a client looks whether it has slept.
+const AWAKE_MS = 10_000;
+// How long a server may take to answer a ping after that.
+const PROBE_MS = 2000;
+// How long a server may leave too much unread, without reading any of it.
+const UNREAD_MS = 10_000;
 // A connection that lasted that long was of use, even if nothing was sent on it.
 const LASTED_MS = 10_000;

@@ -1,5 +1,5 @@
 /**
- * Events of a browser that mean that the network may be back.
+ * Events of a browser after which the network may have changed.
  *
  * @module
  */
@@ -10,18 +10,23 @@ interface Page {
 }
 
 /**
- * Listens for the browser going online and for the page becoming visible. Does nothing elsewhere.
+ * Listens for the browser going online, for the page becoming visible, and for its return from the
+ * browser's cache. Does nothing elsewhere.
  *
  * @param online Called each time.
  * @returns Stops listening.
  */
 export function onOnline(online: () => void): () => void {
   const page = globalThis as Page;
-  const { document } = page;
   const listening = new AbortController();
-  page.addEventListener?.("online", online, listening);
-  document?.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") online();
+  for (const type of ["online", "pageshow"]) page.addEventListener?.(type, online, listening);
+  page.document?.addEventListener("visibilitychange", () => {
+    if (!isHidden()) online();
   }, listening);
   return () => listening.abort();
+}
+
+/** Whether this is a page that is not visible. Browsers let the timers of such a page fire late. */
+export function isHidden(): boolean {
+  return (globalThis as Page).document?.visibilityState === "hidden";
 }

@@ -55,7 +55,7 @@ export class ReconnectingConnection {
   readonly #canReconnect: boolean;
   readonly #repeatsFirst: boolean;
   readonly #backoff: Backoff;
-  // For the next attempt; while a session is open, for calls that the server was too busy to run.
+  // For the next attempt; while a session is open, for messages that wait for the server or the network.
   readonly #timer = new OneShotTimer();
   readonly #ended = Promise.withResolvers<void>();
   #state: ConnectionState = "idle";
@@ -64,6 +64,10 @@ export class ReconnectingConnection {
   #wasOpen = false;
   // Whether the server closed the last session because of who this client is.
   #wasRejected = false;
+  // Whether messages wait because the network has much to send already.
+  #isBlocked = false;
+  // Whether the wait may be cut short: not if the server has asked for it.
+  #mayHurry = false;
   #stopListening: (() => void) | undefined;
 
   /**
@@ -113,7 +117,8 @@ export class ReconnectingConnection {
    */
   send(text: string, ids: readonly number[]): void {
     if (this.#state === "closed") throw closedError("send");
-    if (this.#session !== undefined) return this.#session[SEND](text, ids);
+    const session = this.#session;
+    if (session !== undefined && !this.#mustWait(session)) return session[SEND](text, ids);
     this.#sendQueue.add({ text, ids });
     if (this.#state === "idle") this.#attempt();
   }
@@ -166,7 +171,11 @@ export class ReconnectingConnection {
   }
 
   #attempt(): void {
-    this.#stopWaiting();
+    this.#stopListening ??= onOnline(() => {
+      if (this.#state === "open") this.#connection?.probe();
+      else if (this.#state === "waiting" && this.#mayHurry) this.#attempt();
+    });
+    this.#timer.clear();
     this.#state = "connecting";
     // Those who wait for the first connection go on waiting.
     if (!this.#repeatsFirst || this.#wasOpen) this.#connecting = undefined;
@@ -191,15 +200,26 @@ export class ReconnectingConnection {
   }
 
   #flush(): void {
-    while (this.#session !== undefined) {
+    this.#isBlocked = false;
+    for (let session; (session = this.#session) !== undefined && !this.#mustWait(session);) {
       const message = this.#sendQueue.next();
       if (message === undefined) return;
       const { text, ids } = message;
       // A batch whose calls were all cancelled meanwhile need not run.
       if (ids.length === 0 || ids.some((id) => this.#options.pending.awaits(id))) {
-        this.#session[SEND](text, ids);
+        session[SEND](text, ids);
       }
     }
+  }
+
+  /** Whether messages have to wait until the network has sent more of what it has. */
+  #mustWait({ bufferedAmount }: ClientConnection): boolean {
+    if (!this.#isBlocked && bufferedAmount > this.#options.limits.maxBufferedBytes / 4) {
+      this.#isBlocked = true;
+      // A standard socket has no event for this.
+      this.#timer.setUnref(BLOCKED_MS, () => this.#flush());
+    }
+    return this.#isBlocked;
   }
 
   #refused(why: string, cause: unknown): void {
@@ -242,7 +262,9 @@ export class ReconnectingConnection {
     const { usable, lasted } = this.#connection as ClientConnection;
     const isExpired = code === 4401;
     const isRejected = isExpired || code === 1008;
-    if (isRejected ? lasted : usable) this.#backoff.reset();
+    // A server that could not keep up, with 4013 this client's word for it, may not keep up again.
+    const isSlow = code % 3000 === 1013;
+    if (isRejected || isSlow ? lasted : usable) this.#backoff.reset();
     // A token may live for a short time only, so being usable is enough; a revoked user stays revoked.
     if (isExpired ? usable : lasted) this.#wasRejected = false;
     if (!this.#canReconnect || code === 1000) return false;
@@ -261,24 +283,19 @@ export class ReconnectingConnection {
       return this.#end(1006, why);
     }
     // A listener for the `close` event may have called `connect()`, and that may have failed by now.
-    this.#stopWaiting();
+    this.#timer.clear();
     this.#state = "waiting";
     const delayMs = Math.min(atLeastMs + delay, MAX_TIMER_MS);
     // Keeps the process alive, as an open connection does.
     this.#timer.set(delayMs, () => this.#attempt());
-    // If the server asked for a wait, the browser's network coming back does not shorten it.
-    if (atLeastMs === 0) this.#stopListening = onOnline(() => this.#attempt());
+    this.#mayHurry = atLeastMs === 0;
     this.#options.events.reconnecting(this.#backoff.attempts, delayMs);
-  }
-
-  #stopWaiting(): void {
-    this.#timer.clear();
-    this.#stopListening?.();
   }
 
   /** Rejects everything that waits, and everything to come. */
   #finish(why: string): void {
-    this.#stopWaiting();
+    this.#timer.clear();
+    this.#stopListening?.();
     this.#state = "closed";
     this.#connecting?.reject(new RpcConnectionError(`Cannot connect: ${why}`));
     this.#settle(why);
@@ -312,12 +329,14 @@ export class ReconnectingConnection {
     const what = `Not sent${outcome ? " again" : ""}: ${why}`;
     for (const id of ids) pending.fail(id, new RpcConnectionError(what, outcome));
     // Without `why`: what Bun and browsers say of a malformed token contains the token.
-    if (ids.length === 0) logger.warn(`Not sent: no connection for ${text.slice(0, 200)}`);
+    if (ids.length === 0) logger.warn(`Notification not sent: ${text.slice(0, 200)}`);
   }
 }
 
 // A carrier without connections is never away, so nothing has to wait for it or look after it.
 const CONNECTIONLESS = { heartbeatMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity };
+// How often a client looks whether the network has taken enough to send more.
+const BLOCKED_MS = 20;
 // When a call that the server was too busy to run is sent again on the same session.
 const RETRY_MS = 1000;
 
@@ -325,8 +344,11 @@ const RETRY_MS = 1000;
 function resendable(code: number, reason: string): (call: PendingCall) => boolean {
   // A message that was too long for the server or, with 4009, for this client, would be so again.
   if (code % 3000 === 1009) return () => false;
+  const isAsked = reason.startsWith("retry-after=");
+  // The calls may be what the server, or this client, could not keep up with.
+  if (code % 3000 === 1013 && !isAsked) return () => false;
   // A server that drains closes so after it has answered all that it ran: the rest has not run.
-  if (code === 1012 && reason.startsWith("retry-after=")) return () => true;
+  if (code === 1012 && isAsked) return () => true;
   return (call) => {
     call.outcome = "unknown";
     return call.options.idempotent === true;

@@ -20,7 +20,7 @@ export interface QueuedMessage {
 }
 
 interface WaitingMessage extends QueuedMessage {
-  readonly expiresAt: number;
+  expiresAt: number;
 }
 
 /** Messages in the order in which they will be sent, bounded by number and age. */
@@ -110,6 +110,13 @@ export class SendQueue {
     const earliest = this.#waiting.reduce((at, { expiresAt }) => Math.min(at, expiresAt), Infinity);
     this.#timer.setUnref(earliest - performance.now(), () => {
       const now = performance.now();
+      const lateMs = now - earliest;
+      if (lateMs > LATE_MS) {
+        // This process was busy or asleep, so there was no time for a connection: give some now.
+        const until = now + Math.min(lateMs, this.#limits.maxQueuedMs);
+        for (const message of this.#waiting) message.expiresAt = Math.max(message.expiresAt, until);
+        return this.#watch();
+      }
       const expired = this.#waiting.filter(({ expiresAt }) => expiresAt <= now);
       this.#waiting = this.#waiting.filter(({ expiresAt }) => expiresAt > now);
       if (this.size > 0) this.#watch();
@@ -117,3 +124,6 @@ export class SendQueue {
     });
   }
 }
+
+// A timer that fires later than this was held up by the process.
+const LATE_MS = 1000;

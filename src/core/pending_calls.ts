@@ -237,7 +237,7 @@ export class PendingCalls {
 
   #setTimer(at: number): void {
     this.#timerAt = at;
-    this.#timer.setUnref(at - performance.now(), () => this.#sweep());
+    this.#timer.setDeadline(at - performance.now(), () => this.#sweep());
   }
 
   #sweep(): void {

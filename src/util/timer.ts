@@ -51,8 +51,29 @@ export class OneShotTimer {
     unref(this.set(delayMs, callback));
   }
 
+  /**
+   * Sets the timer for a deadline of the other side, without keeping the process alive. If this process
+   * was too busy to notice the deadline, or asleep, the callback waits a little longer: what the other
+   * side has sent meanwhile is still unread, and must be read first.
+   *
+   * @param delayMs Milliseconds until the deadline.
+   * @param callback The function to call then.
+   */
+  setDeadline(delayMs: number, callback: () => void): void {
+    const dueAt = performance.now() + delayMs;
+    this.setUnref(delayMs, () => {
+      if (performance.now() - dueAt < LATE_MS) callback();
+      else this.setUnref(GRACE_MS, callback);
+    });
+  }
+
   /** Cancels what the timer was set for. */
   clear(): void {
     clearTimeout(this.#timer);
   }
 }
+
+// A timer that fires later than this was held up by the process.
+const LATE_MS = 50;
+// How long a process that was held up may take to read what has arrived.
+const GRACE_MS = 250;
