@@ -47,7 +47,8 @@ export interface NodeServer {
   /** The URL at which this machine reaches it. */
   readonly url: string;
   /**
-   * Stops listening, closes all WebSockets with 1001, and waits until everything has ended.
+   * Stops listening, closes all WebSockets with 1001, and waits until everything has ended. Requests that
+   * still run after 2 seconds are terminated, unless `drainMs` gives them longer.
    *
    * @param options If given and the app is a `JsonRpc`, the app is closed first, with these options, and
    * requests that still run a moment after `drainMs` are terminated. If the app is a framework around
