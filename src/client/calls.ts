@@ -6,7 +6,7 @@
 
 import type { Api, ArgumentsOf, ParamsFor, ResultOf, UnknownApi } from "../core/api.ts";
 import { PendingCalls, toError } from "../core/pending_calls.ts";
-import type { CallOptions, CallRequest } from "../core/pending_calls.ts";
+import type { CallOptions, CallRequest, PendingCallsHost } from "../core/pending_calls.ts";
 import { checkLength } from "../protocol/limits.ts";
 import type { SessionLimits } from "../protocol/limits.ts";
 import { outgoingText } from "../protocol/message.ts";
@@ -49,20 +49,19 @@ export class Calls {
   readonly #batches = new Map<unknown, readonly number[]>();
 
   /**
-   * @param limits The limits of the client.
-   * @param logger Where errors are written that belong to no call.
+   * @param host The client: its limits, its log, and the classes of errors.
    * @param connect Makes the connection, given the calls that wait for an answer.
    */
   constructor(
-    limits: SessionLimits,
-    logger: Logger,
+    host: Pick<PendingCallsHost, "limits" | "logger" | "errors">,
     connect: (pending: PendingCalls) => ReconnectingConnection,
   ) {
-    this.#limits = limits;
-    this.#logger = logger;
+    this.#limits = host.limits;
+    this.#logger = host.logger;
     this.#pending = new PendingCalls({
-      limits,
-      logger,
+      limits: host.limits,
+      logger: host.logger,
+      errors: host.errors,
       unmatched: (message) => this.#unmatched(message),
       cancel: (id) => this.#connection.cancel(id),
       refused: (id, call) => this.#connection.retry(id, call),

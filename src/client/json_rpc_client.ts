@@ -81,7 +81,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     super();
     this.#separator = options.separator ?? ".";
     const limits = resolveClientLimits(options);
-    const { logger = console, reconnect, prepare } = options;
+    const { logger = console, errors, reconnect, prepare } = options;
     const transport = toTransport(target, options);
     const host: SessionHost = { limits, logger, find: (name) => this.#find(name) };
     const events = this.#events();
@@ -92,8 +92,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
       lost: (topic, error) => this.#dispatch("subscriptionlost", { topic, error }),
     });
     this.#calls = new Calls(
-      limits,
-      logger,
+      { limits, logger, errors },
       (pending) =>
         new ReconnectingConnection({
           transport,

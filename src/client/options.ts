@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ErrorClasses } from "../protocol/errors.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Trace } from "../core/trace.ts";
 import type { Transport } from "../core/transport.ts";
@@ -57,6 +58,13 @@ export interface ReconnectOptions extends BackoffOptions {
 export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLimits> {
   /** Where the client writes its log. @default {console} */
   readonly logger?: Logger;
+  /**
+   * Classes of errors by code. An error of the server with such a code arrives as an object of that class, which extends
+   * `RpcError` and keeps its constructor.
+   *
+   * @default {{}}
+   */
+  readonly errors?: ErrorClasses | undefined;
   /**
    * Traces each text that the client sends or receives: `trace(console)` of `./trace`. Meant for development.
    *

@@ -14,7 +14,7 @@ import {
   RpcInternalError,
   RpcTimeoutError,
 } from "../protocol/errors.ts";
-import type { RpcConnectionError, RpcError } from "../protocol/errors.ts";
+import type { ErrorClasses, RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import type { SessionLimits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import { outgoingText } from "../protocol/message.ts";
@@ -65,6 +65,8 @@ export interface PendingCallsHost {
   readonly limits: SessionLimits;
   /** The log for failures of `onProgress`. */
   readonly logger: Logger;
+  /** The classes of errors that the other side answers with. */
+  readonly errors?: ErrorClasses | undefined;
   /** Called with the id of a call that has timed out or was aborted. */
   cancel(id: number): void;
   /** Called for an answer whose id is null: it belongs to no single call. */
@@ -182,7 +184,7 @@ export class PendingCalls {
     } else if (result !== undefined && result !== null) {
       reject(call, malformed(call.method, "both a result and an error", message));
     } else {
-      reject(call, toError(call.method, error));
+      reject(call, toError(call.method, error, this.#host.errors));
     }
   }
 
@@ -259,12 +261,14 @@ function reject({ method, reject }: SentCall, reason: unknown): void {
 }
 
 /** Makes an error of the class that the other side threw from the `error` member of its answer. */
-export function toError(method: string, error: unknown): RpcError {
+export function toError(method: string, error: unknown, classes: ErrorClasses = {}): RpcError {
   const { code, message, data } = (error ?? {}) as Record<string, unknown>;
   if (!Number.isSafeInteger(code)) {
     return malformed(method, "an error without a code", error);
   }
-  return errorFrom(code as number, typeof message === "string" ? message : "", data);
+  const text = typeof message === "string" ? message : "";
+  const Class = classes[code as number];
+  return Class ? new Class(code as number, text, { data }) : errorFrom(code as number, text, data);
 }
 
 /** Tells whether an error says that the call has not run and may be sent again. */

@@ -40,6 +40,7 @@ export type {
   UnknownMethods,
   VisibleIn,
 } from "./api.ts";
+export type { ErrorClasses } from "../protocol/errors.ts";
 export type { Caller, CallerOf, UnknownCaller } from "./caller.ts";
 export type { GuardQuestion, NoUsers } from "./guard.ts";
 export type { Json, NoJson } from "./json.ts";

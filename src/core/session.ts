@@ -5,6 +5,7 @@
  */
 
 import { RpcConnectionError, RpcParseError } from "../protocol/errors.ts";
+import type { ErrorClasses } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import { errorText, outgoingText, parseMessage } from "../protocol/message.ts";
 import { exceedsBytes } from "../util/utf8.ts";
@@ -20,6 +21,8 @@ import type { IncomingRequest, ResponseSink } from "./request.ts";
 
 /** The side that a session belongs to: a server, or a client. */
 export interface SessionHost extends DispatcherHost {
+  /** The classes of errors that the other side answers with. */
+  readonly errors?: ErrorClasses | undefined;
   /** Called once, when the session has ended. */
   ended?(connection: BaseConnection): void;
 }
@@ -107,6 +110,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     const pending = this[PENDING] ??= new PendingCalls({
       limits: this[HOST].limits,
       logger: this.logger,
+      errors: this[HOST].errors,
       cancel: (id) => this.notify("$/cancelRequest", { id }),
     });
     const request = { method, params, options, connectionOnly: true };

@@ -248,6 +248,11 @@ const STANDARD: Readonly<Record<number, new (options: RpcStandardErrorOptions) =
   [-32603]: RpcInternalError,
 };
 
+/** Classes of errors by code; see {@linkcode ClientOptions.errors}. */
+export type ErrorClasses = Readonly<
+  Record<number, new (code: number, message: string, options: RpcErrorOptions) => RpcError>
+>;
+
 /** Makes an error of the class that belongs to a code, as the other side threw it. */
 export function errorFrom(code: number, message: string, data?: unknown): RpcError {
   const Standard = STANDARD[code];

@@ -42,10 +42,11 @@ export class WebSocketAcceptor {
   constructor(context: ServerContext, protocols: readonly string[] = []) {
     this.#context = context;
     this.#protocols = protocols;
-    const { explainRefusals, limits, logger, budget, methods, plugins, shutdown } = context;
+    const { errors, explainRefusals, limits, logger, budget, methods, plugins, shutdown } = context;
     const hooks = this.#hooks = new PluginHooks(plugins, logger);
     this.connections = new Connections(limits);
     this.#peerHost = {
+      errors,
       explainRefusals,
       limits,
       logger,

@@ -6,6 +6,7 @@
 
 import type { Plugin } from "../core/plugin.ts";
 import type { Trace } from "../core/trace.ts";
+import type { ErrorClasses } from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import type { AddressCounts } from "./address_counts.ts";
@@ -20,6 +21,8 @@ export interface ServerParts {
   readonly limits: Limits;
   /** Where failures are written. */
   readonly logger: Logger;
+  /** The classes of errors that clients answer with. */
+  readonly errors?: ErrorClasses | undefined;
   /** Whether callers are told why they were refused. */
   readonly explainRefusals: boolean;
   /** Traces the wire, if the server has the option `trace`. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ErrorClasses } from "../protocol/errors.ts";
 import type { Broker } from "../brokers/broker.ts";
 import type { Handshake } from "../core/connection.ts";
 import type { Trace } from "../core/trace.ts";
@@ -16,6 +17,13 @@ import type { OriginOptions } from "./origin.ts";
 export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   /** Where the server writes its log. @default {console} */
   readonly logger?: Logger;
+  /**
+   * Classes of errors by code. An error of a client with such a code arrives as an object of that class, which extends
+   * `RpcError` and keeps its constructor.
+   *
+   * @default {{}}
+   */
+  readonly errors?: ErrorClasses | undefined;
   /**
    * Traces each text that the server sends or receives: `trace(console)` of `./trace`. Meant for development.
    *

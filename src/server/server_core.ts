@@ -59,7 +59,8 @@ export class ServerCore {
       logger.warn("explainRefusals is on: callers are told what there is that they may not use");
     }
     const budget = new MemoryBudget(limits.maxTotalBytes);
-    const parts = { limits, logger, budget, methods, plugins, trace, explainRefusals };
+    const { errors } = options;
+    const parts = { errors, limits, logger, budget, methods, plugins, trace, explainRefusals };
     this.requests = new RequestHandler(parts, options);
     this.topics = new Topics({
       limits,
