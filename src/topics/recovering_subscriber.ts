@@ -30,6 +30,8 @@ export interface RecoveryStart {
    * events are then for a handler that joins late, and what follows this position is for all handlers.
    */
   readonly reached: Position | undefined;
+  /** If that subscription has not sent all events that a late handler asked for: how far it has come. */
+  readonly replayedTo: Position | undefined;
   /** Whether the subscription existed before, so that it gets no retained event. */
   readonly begun: boolean;
 }
@@ -68,6 +70,11 @@ export class RecoveringSubscriber extends Subscriber {
   get reached(): Position {
     const { reached } = this.#start;
     return reached !== undefined && includes(reached, this.position) ? reached : this.position;
+  }
+
+  /** How far it has come, while it sends older events once more. */
+  get replayedTo(): Position | undefined {
+    return this.reached === this.position ? undefined : this.position;
   }
 
   override load(): MaybePromise<void> {
@@ -175,9 +182,15 @@ export class RecoveringSubscriber extends Subscriber {
   /** Sends the newest events once more, for a handler that joins late, and then goes on. */
   #repeat(reached: Position, last: number): MaybePromise<void> {
     return mapMaybe(this.source.newest(last), (newest) => {
+      const { replayedTo } = this.#start;
+      // Another handler still waits for older events than these.
+      const isEarlier = replayedTo !== undefined && includes(newest.from, replayedTo);
+      const from = isEarlier ? replayedTo : newest.from;
       // The connection is behind all of these events, or the topic has begun anew.
-      if (!includes(reached, newest.from)) return this.#goOn(reached);
-      this.#beginWith({ ...newest, until: reached });
+      if (!includes(reached, from)) return this.#goOn(reached);
+      if (!isEarlier) return this.#beginWith({ ...newest, until: reached });
+      this.#retainedUpTo = reached;
+      return this.#goOn(from);
     });
   }
 

@@ -37,6 +37,8 @@ export interface TopicTable {
   reserved(name: string): void;
   /** Says why a topic does not exist for a connection; `undefined` if it does. */
   whyRefused(name: string, connection: SubscriberConnection): string | undefined;
+  /** Finds a topic that has subscribers. */
+  find(name: string): Topic | undefined;
   /** Returns the topic, so that connections can join it. */
   open(name: string): Topic;
   /** Tells plugins that a subscription has begun. */
@@ -85,6 +87,11 @@ export function subscribe(
   // The call was answered with an error already, so its client does not know of this subscription.
   if (request.aborted) return [];
   const asked = parseParams(params);
+  const loading = asked.names.flatMap((name) => loadingOf(name, connection, asked, table));
+  if (loading.length > 0) {
+    // A call before this one is about to say where the connection stands: this one goes on from there.
+    return Promise.allSettled(loading).then(() => subscribe(params, request, table));
+  }
   const names = reserve(asked.names, connection, table);
   const entries = names.map((name) => join(name, connection, asked, table));
   afterAnswer(request, (succeeded) => {
@@ -199,6 +206,29 @@ function tooMany(maxSubscriptions: number): RpcServerError {
   );
 }
 
+/** What the connection still waits for in a topic, if the call would change how it is subscribed. */
+function loadingOf(
+  name: string,
+  connection: SubscriberConnection,
+  asked: SubscribeParams,
+  table: TopicTable,
+): unknown[] {
+  if (!connection.subscriptions.has(name)) return [];
+  const subscriber = table.find(name)?.subscriberOf(connection);
+  return subscriber?.loading && !isSame(name, subscriber, asked) ? [subscriber.ready] : [];
+}
+
+/** Tells whether a call asks for no more than how the connection is subscribed already. */
+function isSame(name: string, before: "plain" | Subscriber, asked: SubscribeParams): boolean {
+  const recovers = typeof before === "object" && before.recovers;
+  const isMore = (asked.recover && sinceOf(name, asked) !== undefined) || lastOf(name, asked) > 0;
+  return recovers === asked.recover && !isMore;
+}
+
+function lastOf(name: string, { last }: SubscribeParams): number {
+  return Object.hasOwn(last, name) ? last[name] as number : 0;
+}
+
 function join(
   name: string,
   connection: SubscriberConnection,
@@ -208,16 +238,14 @@ function join(
   const topic = table.open(name);
   const { recover } = asked;
   const since = recover ? sinceOf(name, asked) : undefined;
-  const last = Object.hasOwn(asked.last, name) ? asked.last[name] as number : 0;
   const before = topic.subscriberOf(connection) ??
     (topic.hasPlain(connection) ? "plain" : undefined);
-  const recovered = typeof before === "object" && before.recovers;
-  if (before !== undefined && recovered === recover && since === undefined && last === 0) {
+  if (before !== undefined && isSame(name, before, asked)) {
     if (before === "plain") return { topic, subscriber: undefined, before: undefined };
     before.pendingCalls++;
     return { topic, subscriber: before, before: undefined };
   }
-  const subscriber = topic.join(connection, { recover, since, last });
+  const subscriber = topic.join(connection, { recover, since, last: lastOf(name, asked) });
   subscriber.pendingCalls++;
   return { topic, subscriber, before };
 }

@@ -58,6 +58,8 @@ export abstract class Subscriber implements SlowSubscriber {
   begun: boolean;
   /** Fulfilled when it is known which events to send first. Rejects if the broker fails. */
   ready: MaybePromise<unknown> = undefined;
+  /** Whether `ready` is still pending. */
+  loading = false;
   /** The number of `subscribe` calls for this subscription that have not been answered yet. */
   pendingCalls = 0;
   /** The age of the last event in milliseconds, if a kept event is sent first. */

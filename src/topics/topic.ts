@@ -22,7 +22,7 @@ import type { Newest, Subscriber, SubscriberSource } from "./subscriber.ts";
 import { PlainSubscriber } from "./plain_subscriber.ts";
 import { RecoveringSubscriber } from "./recovering_subscriber.ts";
 import type { Since } from "./recovering_subscriber.ts";
-import { mapMaybe } from "../util/maybe_promise.ts";
+import { isThenable, mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 import { TopicEvent } from "./event.ts";
 import type { TopicEncoder } from "./event.ts";
@@ -133,15 +133,19 @@ export class Topic implements BrokerSink, SubscriberSource {
     const { recover, since, last } = options;
     // A handler of the client joins late: the others must miss nothing and get nothing twice.
     const isLate = since === undefined && last > 0 && previous instanceof RecoveringSubscriber;
-    const reached = isLate && begun ? previous.reached : undefined;
+    const { reached, replayedTo } = isLate ? previous : NEW;
     this.#remove(connection);
     const subscriber = recover
-      ? new RecoveringSubscriber(connection, this, { since, last, reached, begun })
+      ? new RecoveringSubscriber(connection, this, { since, last, reached, replayedTo, begun })
       : new PlainSubscriber(connection, this, begun, last);
     this.#subscribers.set(connection, subscriber);
     subscriber.ready = this.#load(subscriber);
-    // Each caller that waits for `ready` handles a rejection; without one it must not end the process.
-    if (subscriber.ready instanceof Promise) subscriber.ready.catch(() => {});
+    if (isThenable(subscriber.ready)) {
+      subscriber.loading = true;
+      const loaded = (): void => void (subscriber.loading = false);
+      // Each caller that waits for `ready` handles a rejection; without one it must not end the process.
+      subscriber.ready.then(loaded, loaded);
+    }
     return subscriber;
   }
 
@@ -264,5 +268,7 @@ export class Topic implements BrokerSink, SubscriberSource {
 
 // How many kept events a new subscriber gets at most: all of them are in memory at once.
 const MAX_LAST = 1024;
+// Where a subscription stands that is new.
+const NEW: { readonly reached?: Position; readonly replayedTo?: Position } = {};
 // Before the broker has said where the topic stands.
 const UNKNOWN: Position = Object.freeze({ epoch: "", offset: 0 });

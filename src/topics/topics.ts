@@ -206,6 +206,10 @@ export class Topics implements TopicTable {
     return this.#registry.whyRefused(name, connection);
   }
 
+  find(name: string): Topic | undefined {
+    return this.#live.get(name);
+  }
+
   open(name: string): Topic {
     let topic = this.#live.get(name);
     if (topic === undefined) {
