@@ -44,7 +44,16 @@ export abstract class RpcFailure extends Error {
   abstract readonly kind: RpcFailureKind;
   /** The method whose call has failed; missing if the failure belongs to no single call. */
   declare method?: string;
+
+  /** Recognizes errors of a second copy of this package too, which has classes of its own. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return Function.prototype[Symbol.hasInstance].call(this, value) || isForeign(this, value);
+  }
 }
+
+// The same symbol in all copies of this package.
+const BRAND = Symbol.for("@x/jsonrpc.failure");
+Object.defineProperty(RpcFailure.prototype, BRAND, { value: true });
 
 /**
  * An error that the caller gets as it is: a handler throws it, and the caller's promise rejects with
@@ -239,6 +248,17 @@ export const ErrorCode: {
   batchResponseTooLarge: -32011,
   requestCancelled: -32800,
 });
+
+/** Whether a value was made by another copy of a class of this file. */
+function isForeign(Class: unknown, value: unknown): boolean {
+  const error = (value ?? {}) as Partial<RpcError> & { readonly [BRAND]?: boolean };
+  if (error[BRAND] !== true) return false;
+  const { name, kind, code } = error as { name: string; kind: string; code: number };
+  return Class === RpcFailure || Class === RpcError && kind === "error" ||
+    Class === RpcConnectionError && kind === "connection" ||
+    Class === RpcTimeoutError && kind === "timeout" ||
+    Class === RpcServerError && name === "RpcServerError" || Class === STANDARD[code];
+}
 
 const STANDARD: Readonly<Record<number, new (options: RpcStandardErrorOptions) => RpcError>> = {
   [-32700]: RpcParseError,

@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { afterAnswer } from "../../src/core/request.ts";
 import {
   assert,
@@ -16,6 +18,7 @@ import {
   JsonRpc,
   RpcConnectionError,
   RpcError,
+  RpcFailure,
   RpcInternalError,
   RpcInvalidParamsError,
   RpcInvalidRequestError,
@@ -30,6 +33,7 @@ import { describeError, errorFrom } from "../../src/protocol/errors.ts";
 import { pair } from "../helpers/client.ts";
 import { quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
+import { scriptFile } from "../helpers/script_file.ts";
 import { serveHere } from "../helpers/server.ts";
 import { bareClient } from "../helpers/wire.ts";
 import type { WireMessage } from "../helpers/wire.ts";
@@ -393,3 +397,30 @@ for (const [what, [make, [method, params, id]]] of Object.entries(logged)) {
     wire.close();
   });
 }
+
+test("an error of a second copy of the package is one of the same class", async () => {
+  const source = await readFile(new URL("../../src/protocol/errors.ts", import.meta.url), "utf8");
+  await using file = await scriptFile(source);
+  const copy: typeof import("../../src/protocol/errors.ts") = await import(
+    pathToFileURL(file.path).href
+  );
+  assert(copy.RpcError !== RpcError);
+  const foreign = new copy.RpcError(402, "Not enough money");
+  assert(foreign instanceof RpcError && foreign instanceof RpcFailure);
+  assert(!(foreign instanceof RpcInvalidParamsError) && !(foreign instanceof RpcConnectionError));
+  assert(new copy.RpcInvalidParamsError() instanceof RpcInvalidParamsError);
+  assert(new copy.RpcConnectionError("gone") instanceof RpcConnectionError);
+  assert(new copy.RpcTimeoutError("late") instanceof RpcTimeoutError);
+  assert(!(new copy.RpcTimeoutError("late") instanceof RpcError));
+  class Mine extends RpcError {}
+  assert(!(foreign instanceof Mine) && new Mine(1, "mine") instanceof RpcError);
+  for (const value of [undefined, null, 1, {}, new Error("plain")]) {
+    assert(!(value instanceof RpcFailure));
+  }
+  const rpc = new JsonRpc().method("pay", () => {
+    throw foreign;
+  });
+  await using client = await pair(rpc);
+  const error = await assertRejects(() => client.call("pay"), RpcError, "Not enough money");
+  assertEquals(error.code, 402);
+});
