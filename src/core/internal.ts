@@ -18,7 +18,7 @@ export const REMOVE_TOPIC: unique symbol = /* @__PURE__ */ Symbol("remove topic"
 /** Connection with topics: counts events that were dropped. */
 export const COUNT_DROPPED: unique symbol = /* @__PURE__ */ Symbol("count dropped");
 /** Connection of a server: whether the caller is told why it was refused. */
-export const EXPLAINS: unique symbol = Symbol("explains");
+export const EXPLAINS: unique symbol = /* @__PURE__ */ Symbol("explains");
 /** Request: aborts its signal. */
 export const ABORT: unique symbol = /* @__PURE__ */ Symbol("abort");
 /** Request: hands the answer to its sink. */

@@ -126,16 +126,18 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = Object.freeze({
 });
 
 /** The limits of a server for which no option says otherwise. */
-export const DEFAULT_LIMITS: Limits = Object.freeze({
-  ...DEFAULT_SESSION_LIMITS,
-  maxValues: 20_000,
-  maxConnections: 10_000,
-  maxPerAddress: Infinity,
-  maxTotalBytes: 256 * 1024 * 1024,
-  bodyTimeoutMs: 60_000,
-  maxSubscriptions: 1024,
-  heartbeatMs: 30_000,
-});
+// Called in place, and marked as pure: so a bundle of the client leaves it out.
+export const DEFAULT_LIMITS: Limits = /* @__PURE__ */ (() =>
+  Object.freeze({
+    ...DEFAULT_SESSION_LIMITS,
+    maxValues: 20_000,
+    maxConnections: 10_000,
+    maxPerAddress: Infinity,
+    maxTotalBytes: 256 * 1024 * 1024,
+    bodyTimeoutMs: 60_000,
+    maxSubscriptions: 1024,
+    heartbeatMs: 30_000,
+  }))();
 
 /**
  * Fills in the defaults of a server and checks each limit.

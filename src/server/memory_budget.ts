@@ -67,6 +67,8 @@ export class MemoryBudget {
    * @param bytes How much it holds; 0 when it is gone.
    */
   note(peer: SlowPeer, bytes: number): void {
+    // Each text that is sent comes by here, and most peers read at once.
+    if (bytes < MUCH && this.#slow.size === 0) return;
     const before = this.#slow.get(peer);
     if (bytes < MUCH) {
       if (before !== undefined) this.#forget(peer, before);
