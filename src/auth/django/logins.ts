@@ -102,17 +102,17 @@ export class DjangoLogins {
     const key = name.slice(0, 255);
     const address = networkOf(addressOf(handshake));
     throttle.check(key, address);
-    let exists = false;
     const account = await this.#semaphore.run(async () => {
       throttle.check(key, address); // others may have failed while this one waited
       const found = await users.findByName(name);
-      exists = found !== undefined;
-      return await this.#verify(password, found, logger) ? found : undefined;
+      if (await this.#verify(password, found, logger)) return found;
+      // Before the next attempt gets this place, so that it is refused if this was one too many.
+      throttle.failed(key, address, found !== undefined);
+      return undefined;
     });
     if (account !== undefined) {
       throttle.succeeded(key, address);
     } else {
-      throttle.failed(key, address, exists);
       const from = address === "" ? "an unknown address" : address;
       logger.info(`Login failed: wrong password or user ${JSON.stringify(key)}, from ${from}`);
     }

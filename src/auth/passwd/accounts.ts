@@ -59,14 +59,14 @@ export class Accounts {
    * Checks the password of a user.
    *
    * @param beforeHash Called just before the password is hashed, perhaps after a wait. If it throws,
-   * the password is not checked.
+   * the password is not checked. It may return a function, which is called if the password is wrong.
    * @returns The user if the password is right, else `undefined`. Rejects with what `beforeHash`
    * throws, and if the file cannot be read.
    */
   async verifyPassword(
     name: string,
     password: string,
-    beforeHash: () => void,
+    beforeHash: () => void | (() => void),
   ): Promise<PasswdRecord | undefined> {
     const table = await this.#file.read();
     const record = table.get(name);

@@ -72,6 +72,7 @@ export class PasswordHasher {
    * @param stored The hash of the right password; `undefined` if there is no such user.
    * @param maxRounds The highest cost among all stored hashes.
    * @param beforeHash Called when the password is about to be hashed. If it throws, nothing is hashed.
+   * It may return a function, which is called if the password is wrong, before the next one is hashed.
    * @returns Whether the password is right. Rejects with what `beforeHash` throws, and with
    * -32009 if too many wait already.
    */
@@ -79,15 +80,17 @@ export class PasswordHasher {
     password: string,
     stored: PasswordHash | undefined,
     maxRounds: number,
-    beforeHash: () => void,
+    beforeHash: () => void | (() => void),
   ): Promise<boolean> {
     const cost = Math.max(this.#rounds, maxRounds);
     const { rounds, salt, hash } = stored ?? { ...NO_USER, rounds: cost };
     return this.#semaphore.run(async () => {
-      beforeHash();
+      const failed = beforeHash();
       const derived = await this.#derive(password, salt, rounds);
       if (equalBytes(derived, hash) && stored !== undefined) return true;
       if (rounds < cost) await this.#derive(password, NO_USER.salt, cost - rounds);
+      // Before the next attempt gets this place, so that it is refused if this was one too many.
+      failed?.();
       return false;
     });
   }

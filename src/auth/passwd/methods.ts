@@ -235,13 +235,15 @@ export class PasswdLogins {
     // Cut off: no account has a longer name, and strangers must not fill the memory with names.
     const account = name.slice(0, MAX_LENGTH);
     const address = networkOf(this.#addressOf(handshake));
-    const check = () => this.#throttle.check(account, address);
+    const check = () => {
+      this.#throttle.check(account, address);
+      return () => this.#throttle.failed(account, address, this.#accounts.get(name) !== undefined);
+    };
     check();
     const record = await this.#accounts.verifyPassword(name, password, check);
     if (record !== undefined) {
       this.#throttle.succeeded(account, address);
     } else {
-      this.#throttle.failed(account, address, this.#accounts.get(name) !== undefined);
       const from = address === "" ? "an unknown address" : address;
       logger.info(`Login failed: wrong password or user ${JSON.stringify(account)}, from ${from}`);
     }
