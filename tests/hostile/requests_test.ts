@@ -88,7 +88,8 @@ test("a guard that throws for 1,024 topics of one call is logged ten times", asy
   peer.send(call("subscribe", 2, names(1024)));
   assertEquals((await peer.next()).result, []);
   assertEquals(asked, 1024);
-  assertEquals(logger.lines.length, 10);
+  // The debug level says of each refusal why, and has a bound of its own.
+  assertEquals(logger.lines.filter((line) => !line.startsWith("debug")).length, 10);
   await rpc.close();
 });
 
