@@ -1,5 +1,5 @@
 /**
- * The answer to one batch.
+ * The answer to one batch. How many entries a batch may have (`maxBatch`) is checked in dispatcher.ts.
  *
  * @module
  */

@@ -145,8 +145,13 @@ export interface PasswdTokenMethods {
   readonly login_with_token: (params: { token: string } | [token: string]) => boolean;
 }
 
-/** A backend for users in a file, to be mounted with `rpc.use()`. */
-export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> {
+/**
+ * A backend for users in a file, to be mounted with `rpc.use()`.
+ *
+ * @typeParam Methods What clients may call because of it.
+ */
+export interface PasswdBackend<Methods extends PasswdMethods = PasswdMethods>
+  extends Plugin<PasswdUser | null, Methods> {
   /**
    * Adds a user. Use it for the first user: `create_user` needs one who may call it.
    *
@@ -228,6 +233,11 @@ export interface PasswdBackend extends Plugin<PasswdUser | null, PasswdMethods> 
  * await rm(folder, { recursive: true });
  * ```
  */
+export function passwd(
+  path: string | URL,
+  options: PasswdOptions & { readonly tokens: LoginTokenOptions },
+): PasswdBackend<PasswdMethods & PasswdTokenMethods>;
+export function passwd(path: string | URL, options?: PasswdOptions): PasswdBackend;
 export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdBackend {
   if (path === "") {
     throw new TypeError("Expected the path of the file of users, got an empty string");
