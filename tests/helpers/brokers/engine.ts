@@ -79,7 +79,7 @@ export async function startEngine(
   fixedPort?: number,
 ): Promise<RunningEngine> {
   const recipe = recipes[name];
-  const port = fixedPort ?? await freePort();
+  let port = fixedPort ?? await freePort();
   const top = await mkdtemp(join(tmpdir(), `${name}-`));
   let folder = top;
   let child: Child | undefined;
@@ -94,7 +94,17 @@ export async function startEngine(
     await child?.ended;
     child = undefined;
   }
-  await start("without its data");
+  for (let tries = 1;; tries++) {
+    try {
+      await start("without its data");
+      break;
+    } catch (error) {
+      await kill();
+      // Another program may have taken the port in the meantime.
+      if (fixedPort !== undefined || tries === 3) throw error;
+      port = await freePort();
+    }
+  }
   return {
     name,
     port,
