@@ -18,7 +18,7 @@
  *
  * const client = await connect<typeof rpc>(near);
  * const here = new Promise<PresenceEvent>((resolve) => {
- *   client.method<PresenceEvent>("presence", resolve);
+ *   client.method("presence", (event: PresenceEvent) => resolve(event));
  * });
  * await client.subscribe("room.7", () => {});
  * const { topic, members } = await here;
