@@ -62,3 +62,16 @@ test("a user model of the site's own has tables and columns named after it", asy
     ]
   ) assertEquals(permissions.includes(part), true, permissions);
 });
+
+test("a name with a null character is nobody's, and costs no query", async () => {
+  // PostgreSQL refuses such a text with an error: strangers could fill the log with it.
+  const query = (): never => {
+    throw new Error('invalid byte sequence for encoding "UTF8": 0x00');
+  };
+  const database = new Database(query, "postgres");
+  const users = new DjangoUsers({
+    database,
+    ...{ userModel: "auth.User", usernameField: "username", tables: {} },
+  });
+  assertEquals(await users.findByName("ada\0"), undefined);
+});

@@ -89,6 +89,8 @@ export class DjangoUsers {
    * @returns The account, or `undefined` if there is no such user or the user is not active.
    */
   async findByName(name: string): Promise<DjangoAccount | undefined> {
+    // PostgreSQL throws for this character, and Django's login form refuses it.
+    if (name.includes("\0")) return undefined;
     const sql = `${this.#select} WHERE ${identifier(this.#usernameField)} = ?`;
     const [row] = await this.#database.run(sql, [name]);
     return row === undefined ? undefined : await this.#toAccount(row, String(row["id"]));
