@@ -33,6 +33,7 @@ import { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 import { readHistory } from "./history.ts";
 import { LeaderWatch } from "./leader_watch.ts";
+import { answeringFirst } from "./probe.ts";
 import { checkOptions, isAtLeast } from "./options.ts";
 import type { NatsBrokerOptions } from "./options.ts";
 import { isAway, liveEvent, NatsStream } from "./stream.ts";
@@ -56,6 +57,7 @@ export function natsBroker(options: NatsBrokerOptions = {}): Broker {
 }
 
 const DEFAULT_TIMEOUT_MS = 5_000;
+const DEFAULT_SERVER = "127.0.0.1:4222";
 const PING_MS = 5_000;
 // How long it may take to see that live delivery has lost a topic's last event between the servers
 // of a cluster. With more than 1,500 topics it takes longer: 100 a second are looked at.
@@ -86,6 +88,8 @@ class NatsBroker implements Broker {
   #published = 0;
   #hasWarned = false;
   #closed = false;
+  // Ends what happens before there is a connection.
+  readonly #closing = new AbortController();
 
   constructor(options: NatsBrokerOptions) {
     const { logger = console, publishTimeoutMs = DEFAULT_TIMEOUT_MS } = checkOptions(options);
@@ -161,6 +165,7 @@ class NatsBroker implements Broker {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closing.abort();
     this.#queue.close();
     this.#periodicCheck?.end();
     for (const reader of this.#readers) reader.end();
@@ -181,10 +186,17 @@ class NatsBroker implements Broker {
 
   async #connect(): Promise<Open> {
     const { connection: more, servers } = this.#options;
+    const own = [more?.servers ?? servers ?? DEFAULT_SERVER].flat();
+    const isSilentFirst = typeof more?.tls === "object" && more.tls?.handshakeFirst === true;
+    const known = isSilentFirst ? own : await answeringFirst(
+      more?.noRandomize ? own : own.toSorted(() => Math.random() - 0.5),
+      { timeoutMs: this.#stream.retryMs, signal: this.#closing.signal },
+    );
+    if (this.#closed) throw new Error("the broker is closed");
     const connection = await connect({
       ...{ noAsyncTraces: true, pingInterval: PING_MS, timeout: this.#stream.retryMs },
-      ...(servers === undefined ? {} : { servers: [servers].flat() }),
       ...more,
+      ...{ servers: known, noRandomize: true },
       ...{ reconnect: true, maxReconnectAttempts: -1, ignoreAuthErrorAbort: true },
       ...{ reconnectTimeWait: 250, waitOnFirstConnect: false },
     });

@@ -58,6 +58,9 @@ const ONCE = { maxCommandRediscovers: 0, reserveClient: true } as const;
 // The client gives up a server that hangs after the second of these.
 const PING_MS = 5_000;
 const SILENCE_MS = 15_000;
+// The same for sentinels. The client does not end before a sentinel that it connects to has answered.
+const SENTINEL_PING_MS = 1_000;
+const SENTINEL_SILENCE_MS = 5_000;
 
 /** A connection to Redis: to one server, a cluster, or the master behind sentinels. */
 export class RedisConnection {
@@ -246,7 +249,12 @@ function newClient({ url, client, cluster, sentinel }: RedisTarget): [AnyClient,
   }
   if (sentinel !== undefined) {
     const nodeClientOptions = clientOptions(sentinel.nodeClientOptions);
-    const made = createSentinel({ ...sentinel, nodeClientOptions, ...ONCE });
+    const sentinelClientOptions = {
+      pingInterval: SENTINEL_PING_MS,
+      ...sentinel.sentinelClientOptions,
+      socket: { socketTimeout: SENTINEL_SILENCE_MS, ...sentinel.sentinelClientOptions?.socket },
+    } as NonNullable<RedisSentinelOptions["sentinelClientOptions"]>;
+    const made = createSentinel({ ...sentinel, nodeClientOptions, sentinelClientOptions, ...ONCE });
     return [made as unknown as AnyClient, (_key, command) => made.sendCommand(false, command)];
   }
   const made = createClient(clientOptions(url === undefined ? client : { ...client, url }));

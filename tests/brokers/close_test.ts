@@ -1,0 +1,84 @@
+/**
+ * Brokers that are closed while they connect, and brokers that can never connect.
+ */
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { test } from "node:test";
+import { natsBroker } from "@x/jsonrpc/nats";
+import { redisBroker } from "@x/jsonrpc/redis";
+import type { Broker } from "../../src/brokers/broker.ts";
+import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
+
+/** A server that accepts connections and never says anything. */
+async function silentServer() {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}).on("close", () => sockets.delete(socket)).resume();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    sockets,
+    [Symbol.dispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+const makers: Readonly<Record<string, (port: number, publishTimeoutMs: number) => Broker>> = {
+  redis: (port, publishTimeoutMs) =>
+    redisBroker({ url: `redis://127.0.0.1:${port}`, publishTimeoutMs, logger: silentLog() }),
+  sentinel: (port, publishTimeoutMs) => {
+    const sentinel = { name: "news", sentinelRootNodes: [{ host: "127.0.0.1", port }] };
+    return redisBroker({ sentinel, publishTimeoutMs, logger: silentLog() });
+  },
+  cluster: (port, publishTimeoutMs) => {
+    const cluster = { rootNodes: [{ url: `redis://127.0.0.1:${port}` }] };
+    return redisBroker({ cluster, publishTimeoutMs, logger: silentLog() });
+  },
+  nats: (port, publishTimeoutMs) =>
+    natsBroker({ servers: `127.0.0.1:${port}`, publishTimeoutMs, logger: silentLog() }),
+};
+const KEEP = { size: 1, ageMs: Infinity };
+
+for (const [kind, make] of Object.entries(makers)) {
+  test(`a broker on a ${kind} that never answers rejects in time, and leaves no connection`, async () => {
+    using server = await silentServer();
+    const broker = make(server.port, 300);
+    const publishing = Promise.resolve(broker.publish("a", "1", KEEP));
+    await assertRejects(() => publishing, Error, 'Cannot publish to "a"');
+    await broker.close();
+    await until(() => server.sockets.size === 0);
+  });
+
+  test(`a process that closes its broker while that connects to ${kind} ends by itself`, async () => {
+    using server = await silentServer();
+    const { command: [program, ...flags] } = await runtime(runtimeHere);
+    const child = spawn(
+      program,
+      [...flags, "tests/programs/broker_close.ts", kind, String(server.port)],
+      {
+        cwd: fileURLToPath(new URL("../..", import.meta.url)),
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+    let [output, code] = ["", undefined as number | null | undefined];
+    child.stdout.setEncoding("utf8").on("data", (text: string) => output += text);
+    child.once("close", (status) => code = status);
+    try {
+      await until(() => code !== undefined);
+      assertMatch(output, /^CLOSED rejected rejected$/m);
+      assertEquals(code, 0);
+      await until(() => server.sockets.size === 0);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+}
