@@ -220,13 +220,17 @@ class NatsBroker implements Broker {
   #watchLeader(connection: NatsConnection, stream: NatsStream): LeaderWatch {
     return new LeaderWatch({
       everyMs: WATCH_MS,
-      isNeeded: () => this.#readers.size > 0 && !connection.isClosed(),
+      isNeeded: () => (this.#readers.size > 0 || this.#queue.isBusy) && !connection.isClosed(),
       ask: async () => {
         const state = await stream.look();
         if (state !== undefined) this.#warn(connection, state.replicas);
         return state;
       },
-      onChange: () => this.#periodicCheck?.hurry(),
+      onChange: () => {
+        // The old leader will not answer what was sent to it.
+        this.#queue.retryAll();
+        this.#periodicCheck?.hurry();
+      },
     });
   }
 

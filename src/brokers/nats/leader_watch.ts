@@ -60,7 +60,7 @@ export class LeaderWatch {
     this.#isSilent = state === undefined;
     if (state === undefined) return;
     this.#leader = state.leader;
-    if (leader === undefined) return; // there is nothing to compare with
-    if (wasSilent || state.isBack || state.leader !== leader) this.#options.onChange();
+    const isOther = leader !== undefined && state.leader !== leader;
+    if (wasSilent || state.isBack || isOther) this.#options.onChange();
   }
 }

@@ -126,6 +126,20 @@ export class RetryQueue {
     for (const job of this.#jobs) job.interrupt(error);
   }
 
+  /** Whether anything waits for an answer. */
+  get isBusy(): boolean {
+    return this.#jobs.size > 0;
+  }
+
+  /**
+   * Tries again what is under way, if that is safe: the server that was to answer may be gone, although
+   * others of its cluster can be reached.
+   */
+  retryAll(): void {
+    if (this.#why !== undefined) return; // done as soon as it is back
+    for (const job of this.#jobs) job.repeat();
+  }
+
   /** Does something again and again until it succeeds, as long as it is wanted. */
   async retryUntil<T>(isWanted: () => boolean, work: () => Promise<T>): Promise<T> {
     for (;;) {

@@ -121,7 +121,8 @@ export async function startEngine(
     thaw: () => signal(child, "SIGCONT"),
     async [Symbol.asyncDispose]() {
       await kill();
-      await rm(top, { recursive: true });
+      // A child of Redis that rewrites its log may still write for a moment.
+      await rm(top, { recursive: true, maxRetries: 10, retryDelay: 100 });
     },
   };
 }
