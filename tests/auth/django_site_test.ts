@@ -283,6 +283,7 @@ for (const [what, code] of Object.entries(ENDS)) {
 const LOSSES: Readonly<Record<string, string>> = {
   "a permission of a group": `editors.permissions.clear()`,
   "a group": `ada.groups.remove(editors)`,
+  "a group that is deleted": `editors.delete(); editors = Group.objects.create(name="new")`,
   "a permission of their own":
     `ada.groups.clear(); ada.user_permissions.add(permission("change_message")); ada.user_permissions.clear()`,
 };

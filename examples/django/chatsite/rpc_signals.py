@@ -5,7 +5,7 @@ import urllib.request
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core import signing
 from django.db import transaction
@@ -62,3 +62,9 @@ def permissions_changed(instance, action, **_):
         tell_after_commit(user=str(instance.pk))
     else:
         tell_after_commit()  # a group: this may concern everybody
+
+
+@receiver(post_delete, sender=Group)
+@receiver(post_delete, sender=Permission)
+def permissions_deleted(**_):
+    tell_after_commit()  # Django sends no m2m_changed for the rows that go with it
