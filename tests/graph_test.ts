@@ -31,8 +31,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   "server/http": ["server", "core", "protocol", "runtimes", "topics", "util"],
   cli: [
-    ...["client", "core", "inspector", "protocol", "runtimes", "runtimes/node", "server"],
-    ...["transports", "util"],
+    ...["client", "codegen", "core", "inspector", "protocol", "runtimes", "runtimes/node"],
+    ...["server", "transports", "util"],
   ],
   inspector: ["core"],
   testing: ["client", "core", "protocol", "runtimes", "server", "transports", "util"],

@@ -17,8 +17,9 @@ const OPTIONS = {
   "hostname": { type: "string", default: "127.0.0.1" },
   "in-flight": { type: "string", default: "1" },
   "json": { type: "boolean", default: false },
-  "last": { type: "boolean", default: false },
+  "last": { type: "string" },
   "notification": { type: "string" },
+  "once": { type: "boolean", default: false },
   "port": { type: "string", default: "8000" },
   "recover": { type: "boolean", default: false },
   "secrets": { type: "boolean", default: false },
@@ -49,10 +50,12 @@ export interface Arguments {
   readonly inFlight: number;
   /** `--json`: whether to print JSON in one line each. */
   readonly json: boolean;
-  /** `--last`: whether to print the last event of each topic only. */
-  readonly last: boolean;
+  /** `--last`: how many of the newest events that a topic has kept to print first. */
+  readonly last: number | undefined;
   /** `--notification`: the notification that carries the items of a stream. */
   readonly notification: string | undefined;
+  /** `--once`: whether to print only the events that topics have kept. */
+  readonly once: boolean;
   /** `--port`: the port to listen on. */
   readonly port: number;
   /** `--recover`: whether to fetch missed events after a reconnect. */
@@ -88,8 +91,9 @@ export function parseArguments(args: readonly string[]): Arguments | undefined {
     hostname: values.hostname,
     inFlight: positive("in-flight", values["in-flight"]),
     json: values.json,
-    last: values.last,
+    last: values.last === undefined ? undefined : wholeNumber("last", values.last),
     notification: values.notification,
+    once: values.once,
     port: port(values.port),
     recover: values.recover,
     secrets: values.secrets,
@@ -114,6 +118,12 @@ function positive(name: OptionName, text: string): number {
   const number = Number(text);
   if (number > 0) return number;
   throw new UsageError(`Expected --${name} to be a number over 0, got "${text.replace(MARK, "")}"`);
+}
+
+function wholeNumber(name: OptionName, text: string): number {
+  const number = positive(name, text);
+  if (Number.isInteger(number)) return number;
+  throw new UsageError(`Expected --${name} to be a whole number, got "${text}"`);
 }
 
 function port(text: string): number {

@@ -1,10 +1,11 @@
 /**
- * The commands that ask once: call, notify, methods, topics, discover.
+ * The commands that ask once: call, notify, methods, topics, discover, types.
  *
  * @module
  */
 
 import type { JsonRpcClient } from "../client/client.ts";
+import type { OpenRpcDocument } from "../codegen/generate_types.ts";
 import { RpcMethodNotFoundError } from "../protocol/errors.ts";
 import type { Arguments } from "./arguments.ts";
 import { UsageError } from "./errors.ts";
@@ -61,6 +62,21 @@ export async function discover(args: Arguments, terminal: Terminal): Promise<voi
   const [url] = required(args, "URL");
   await withClient(url, args, async (client) => {
     terminal.value(await client.call("rpc.discover", undefined, args));
+  });
+}
+
+/** Prints the TypeScript declarations of the OpenRPC document. */
+export async function types(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url] = required(args, "URL");
+  const { generateTypes } = await import("../codegen/generate_types.ts").catch((cause) => {
+    const hint = "npm install json-schema-to-typescript";
+    throw new UsageError(`The command types needs a package beside this one: ${hint}`, { cause });
+  });
+  await withClient(url, args, async (client) => {
+    const document = await client.call("rpc.discover", undefined, args) as OpenRpcDocument;
+    const text = await generateTypes(document);
+    if (terminal.json) terminal.value(text);
+    else terminal.line(text.trimEnd());
   });
 }
 

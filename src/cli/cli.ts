@@ -13,7 +13,8 @@ import process from "node:process";
 import { parseArguments } from "./arguments.ts";
 import type { Arguments } from "./arguments.ts";
 import { bench } from "./bench.ts";
-import { call, discover, methods, notify, topics } from "./calls.ts";
+import { bridge } from "./bridge.ts";
+import { call, discover, methods, notify, topics, types } from "./calls.ts";
 import { EXIT, reportFailure, UsageError } from "./errors.ts";
 import { COMMAND_HELP, HELP } from "./help.ts";
 import { repl } from "./repl.ts";
@@ -26,6 +27,7 @@ type Command = (args: Arguments, terminal: Terminal) => Promise<void>;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   bench,
+  bridge,
   call,
   discover,
   methods,
@@ -36,6 +38,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   subscribe,
   topics,
   trace,
+  types,
 };
 
 /**

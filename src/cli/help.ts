@@ -15,9 +15,11 @@ Commands:
   subscribe URL TOPIC...       print the events of topics
   stream URL METHOD [PARAMS]   print the items of a stream
   discover URL                 print the OpenRPC document
+  types URL                    print the TypeScript declarations of a server
   repl URL                     call by hand, with history and completion
   serve MODULE                 serve the functions that a module exports
   trace URL                    a proxy that prints each text on the wire
+  bridge URL                   join standard input and output to a server
   bench URL METHOD [PARAMS]    measure throughput and latency
 
 "jsonrpc COMMAND --help" shows options and examples. URL is ws:, wss:, http: or https:, or
@@ -68,9 +70,11 @@ ${CONNECTION}`,
 Examples:
   jsonrpc subscribe localhost:8000 clock
   jsonrpc subscribe localhost:8000 room.kitchen room.hall --recover
+  jsonrpc subscribe localhost:8000 chat --last 50
   jsonrpc subscribe localhost:8000 prices --json --count 100 | jq .data
 
-  --last                       print the last event that each topic has kept, and end
+  --last N                     print the newest N events that each topic has kept first
+  --once                       print what the topics have kept (--last, or 1), and end
   --recover                    fetch the events that were missed, after a reconnect
   --count N                    end after N events
 
@@ -90,6 +94,14 @@ ${CONNECTION}`,
 
 Example:
   jsonrpc discover localhost:8000 > openrpc.json
+
+${CONNECTION}`,
+  types: `Usage: jsonrpc types URL [OPTIONS]
+
+Writes an interface Api for connect<Api>(), out of the server's OpenRPC document.
+
+Example:
+  jsonrpc types localhost:8000 > api.d.ts
 
 ${CONNECTION}`,
   repl: `Usage: jsonrpc repl URL [OPTIONS]
@@ -124,6 +136,18 @@ Options:
   --hostname ADDRESS           the address to listen on (default: 127.0.0.1)
   --secrets                    show passwords and tokens
   --json                       print JSON in one line each`,
+  bridge: `Usage: jsonrpc bridge URL [OPTIONS]
+
+Joins standard input and output to a server: a program that speaks JSON-RPC on its standard output can
+then talk to a WebSocket. One message per line, or with Content-Length headers, as the first byte says.
+
+Ends when its input ends, or with exit code 3 when the server has closed the connection.
+
+Example:
+  jsonrpc bridge wss://rpc.example/rpc --token "$TOKEN"
+
+  -H, --header "name: value"   a header of the request (may be given again)
+  --token TOKEN                a bearer token`,
   bench: `Usage: jsonrpc bench URL METHOD [PARAMS] [OPTIONS]
 
 Example:

@@ -9,6 +9,8 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { JsonRpcClient } from "../client/client.ts";
 import type { ClientOptions, ClientTarget } from "../client/client.ts";
+import { toTransport } from "../client/transport.ts";
+import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { spawned } from "../transports/stdio.ts";
 import type { Arguments } from "./arguments.ts";
@@ -29,8 +31,7 @@ export async function openClient(
   args: Arguments,
   options: ClientOptions = {},
 ): Promise<JsonRpcClient> {
-  const target = toClientTarget(url);
-  const { headers, token, timeoutMs, user } = args;
+  const { timeoutMs, user } = args;
   const isHttp = /^https?:/i.test(url);
   if (isHttp && user !== undefined) {
     throw new UsageError(
@@ -38,14 +39,12 @@ export async function openClient(
     );
   }
   const prepare = user === undefined ? undefined : await login(user);
-  const client = new JsonRpcClient(target, {
+  const client = new JsonRpcClient(toClientTarget(url), {
     logger: SILENT,
     reconnect: false,
     connectMs: timeoutMs,
-    headers,
-    ...token !== undefined && { token },
+    ...credentials(args),
     ...prepare !== undefined && { prepare },
-    ...Object.keys(headers).length > 0 && { WebSocket: socketWith(headers) },
     ...options,
   });
   try {
@@ -55,6 +54,25 @@ export async function openClient(
     await client.close();
     throw error;
   }
+}
+
+/**
+ * Gives the transport to the server that the arguments name.
+ *
+ * @param url The URL, as for {@linkcode openClient}.
+ * @param args Headers and token.
+ * @returns The transport. It has not connected yet.
+ */
+export function openTransport(url: string, args: Arguments): Transport {
+  return toTransport(toClientTarget(url), credentials(args));
+}
+
+function credentials({ headers, token }: Arguments): ClientOptions {
+  return {
+    headers,
+    ...token !== undefined && { token },
+    ...Object.keys(headers).length > 0 && { WebSocket: socketWith(headers) },
+  };
 }
 
 /** Reports what happens to the connection of a command that goes on. */

@@ -15,12 +15,13 @@ import { parseParams } from "./params.ts";
 import { openClient, reportConnection } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Prints the events of topics until Ctrl+C; with `--last` only the one that each topic has kept. */
+/** Prints the events of topics until Ctrl+C; with `--once` only those that each topic has kept. */
 export async function subscribe(args: Arguments, terminal: Terminal): Promise<void> {
   const [url, ...topics] = required(args, "URL", "TOPIC");
-  const { count, last, recover } = args;
+  const { count, once, recover } = args;
+  const last = args.last ?? (once ? 1 : 0);
   if (/^https?:/i.test(url)) throw new UsageError("subscribe needs a WebSocket: ws: or wss:");
-  const client = await openClient(url, args, { reconnect: !last });
+  const client = await openClient(url, args, { reconnect: !once });
   reportConnection(client, terminal);
   const ended = Promise.withResolvers<void>();
   // Closing the client below also ends it, which then is no failure.
@@ -40,10 +41,10 @@ export async function subscribe(args: Arguments, terminal: Terminal): Promise<vo
     onEnd(client, ended);
     for (const topic of topics) {
       const onGap = () => terminal.note(`${topic}: events were lost`);
-      await client.subscribe(topic, (data) => print(topic, data), { recover, onGap });
+      await client.subscribe(topic, (data) => print(topic, data), { last, recover, onGap });
     }
     // The events that topics have kept arrive before this answer.
-    if (last) await client.getTopics();
+    if (once) await client.getTopics();
     else await ended.promise;
   } finally {
     await client.close();

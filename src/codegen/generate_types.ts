@@ -44,6 +44,8 @@ export interface OpenRpcMethod {
   readonly paramStructure?: string;
   /** The params, in order. */
   readonly params: readonly (ContentDescriptor | Reference)[];
+  /** Whether the method takes params that the document does not describe, in documents of this module. */
+  readonly "x-any-params"?: boolean;
   /** The result. */
   readonly result?: ContentDescriptor | Reference;
 }
@@ -108,11 +110,15 @@ class Payloads {
 
   /** The line of a method. */
   method(source: OpenRpcMethod | Reference): string {
-    const { name, summary, description, params, result, paramStructure } = this.#resolve(source);
+    const method = this.#resolve(source);
+    const { name, summary, description, params, result, paramStructure } = method;
     const comment = (summary ?? description ?? "").replaceAll("*/", "* /").replaceAll(/\s+/g, " ");
     const type = this.add(result && this.#resolve(result).schema);
     const descriptors = params.map((param) => this.#resolve(param));
-    const text = `${toKey(name)}(${this.#params(descriptors, paramStructure)}): ${type};`;
+    const written = method["x-any-params"] === true
+      ? "params?: unknown"
+      : this.#params(descriptors, paramStructure);
+    const text = `${toKey(name)}(${written}): ${type};`;
     return comment === "" ? `    ${text}` : `    /** ${comment} */\n    ${text}`;
   }
 

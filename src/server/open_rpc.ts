@@ -108,7 +108,7 @@ function toClientMethod(name: string, info: ClientMethodInfo): Described {
   return { value: named, definitions };
 }
 
-type Describable = Omit<MethodEntry, "handler">;
+type Describable = Omit<MethodEntry, "handler"> & Partial<Pick<MethodEntry, "handler">>;
 
 function toMethod(entry: Describable): Described {
   const { name, summary, description, deprecated, result } = entry;
@@ -126,9 +126,13 @@ function toMethod(entry: Describable): Described {
 }
 
 function toParams(
-  { params, names }: Describable,
+  { params, names, handler }: Describable,
   definitions: Definitions,
-): { paramStructure: string; params: object[] } {
+): { paramStructure: string; params: object[]; "x-any-params"?: true } {
+  // Without this mark, a method that reads params without describing them would look like one that takes none.
+  if (params === undefined && names === undefined && handler?.length !== 0) {
+    return { paramStructure: "either", params: [], "x-any-params": true };
+  }
   const schema = definitions.add("params", params);
   const tuple = schema.items ?? schema.prefixItems;
   if (Array.isArray(tuple) && names === undefined) {

@@ -1,0 +1,30 @@
+/**
+ * The command `bridge`: standard input and output, joined to a server.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { RpcConnectionError } from "../protocol/errors.ts";
+import { bridge as join } from "../transports/bridge.ts";
+import { byteStream } from "../transports/byte_stream.ts";
+import type { Arguments } from "./arguments.ts";
+import { required } from "./calls.ts";
+import { UsageError } from "./errors.ts";
+import { openTransport } from "./target.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Passes messages between standard input and output and a server, until either ends. */
+export async function bridge(args: Arguments, terminal: Terminal): Promise<void> {
+  const [url] = required(args, "URL");
+  if (/^https?:/i.test(url)) throw new UsageError("bridge needs a WebSocket: ws: or wss:");
+  const warn = (text: unknown): void => terminal.note(String(text));
+  const near = byteStream({ readable: process.stdin, writable: process.stdout }, {
+    framing: "detect",
+    name: "standard input",
+    logger: { debug() {}, info() {}, warn, error: warn },
+  });
+  const { side, code, reason } = await join(near, openTransport(url, args));
+  if (side === "near") return;
+  throw new RpcConnectionError(`The connection to ${url} has ended (${code} ${reason})`);
+}

@@ -1,0 +1,93 @@
+/**
+ * The commands that go on: subscribe, stream, repl.
+ */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { test } from "node:test";
+import { JsonRpc } from "@x/jsonrpc";
+import { until } from "../helpers/deferred.ts";
+import { serveHere } from "../helpers/server.ts";
+import { hostOf, run, start, testServer, withServer } from "./command_line.ts";
+
+test("jsonrpc subscribe prints events, also after the server has restarted", async () => {
+  const { rpc } = testServer();
+  const server = await serveHere(rpc);
+  rpc.publish("news", { n: 0 });
+  const once = await run("subscribe", hostOf(server), "news", "--once", "--json");
+  assertEquals(once, { code: 0, out: '{"topic":"news","data":{"n":0}}\n', err: "" });
+  const running = await start(["subscribe", hostOf(server), "news", "clock", "--count", "3"]);
+  await until(() => [...rpc.subscribers(["clock"])].length === 1);
+  rpc.publish("clock", "noon");
+  await until(() => running.out().includes("clock"));
+  await server.stop();
+  const second = testServer().rpc;
+  await using _again = await serveHere(second, Number(new URL(server.url).port));
+  await until(() => second.subscribers(["clock"])[Symbol.iterator]().next().done === false);
+  second.publish("clock", "night");
+  const { code, out, err } = await running.ended;
+  assertEquals([code, out], [0, 'news {"n":0}\nclock "noon"\nclock "night"\n']);
+  assertMatch(err, /Connection lost: attempt 1 in \d+ ms\n/);
+});
+
+test("jsonrpc subscribe --last prints the newest events that a topic has kept first", async () => {
+  const rpc = new JsonRpc().topic("chat", { history: { size: 10 } });
+  await using server = await serveHere(rpc);
+  for (const line of ["one", "two", "three"]) rpc.publish("chat", line);
+  const host = hostOf(server);
+  const once = await run("subscribe", host, "chat", "--last", "2", "--once", "--json");
+  const lines = ["two", "three"].map((data) => `{"topic":"chat","data":"${data}"}\n`);
+  assertEquals(once, { code: 0, out: lines.join(""), err: "" });
+  const running = await start(["subscribe", host, "chat", "--last", "1", "--count", "2"]);
+  await until(() => running.out().includes("three"));
+  rpc.publish("chat", "four");
+  const { code, out } = await running.ended;
+  assertEquals([code, out], [0, 'chat "three"\nchat "four"\n']);
+  const wrong = await run("subscribe", host, "chat", "--last", "1.5");
+  assertEquals([wrong.code, wrong.err], [2, 'Expected --last to be a whole number, got "1.5"\n']);
+});
+
+test("jsonrpc subscribe ends with Ctrl+C, and says which topic there is not", async () => {
+  await withServer(async (server, { rpc }) => {
+    const running = await start(["subscribe", hostOf(server), "clock"]);
+    await until(() => [...rpc.subscribers(["clock"])].length === 1);
+    running.interrupt();
+    assertEquals((await running.ended).code, 0);
+    const missing = await run("subscribe", hostOf(server), "nowhere");
+    assertEquals([missing.code, missing.out], [1, ""]);
+    assertStringIncludes(missing.err, "nowhere");
+  });
+});
+
+test("jsonrpc stream prints the items of a stream", async () => {
+  await withServer(async (server) => {
+    const host = hostOf(server);
+    const named = ["--unsubscribe", "count_unsubscribe", "--notification", "count_subscription"];
+    const [all, some, byName, unclear] = await Promise.all([
+      run("stream", host, "count_subscribe", "3"),
+      run("stream", host, "count_subscribe", "1000000", "--count", "2"),
+      run("stream", host, "count_subscribe", "1", ...named),
+      run("stream", host, "count", "1"),
+    ]);
+    assertEquals([all?.out, some?.out, byName?.out], ["1\n2\n3\n", "1\n2\n", "1\n"]);
+    assertEquals([unclear?.code, all?.code], [2, 0]);
+    assertStringIncludes(unclear?.err ?? "", "Missing --unsubscribe");
+  });
+});
+
+test("jsonrpc repl runs line by line, and goes on after an error", async () => {
+  await withServer(async (server, { rpc }) => {
+    const lines = [
+      "add a=1 b=2",
+      "",
+      'echo {"x": [1, 2]}',
+      "missing",
+      ".topics",
+      ".subscribe clock",
+    ];
+    const input = [...lines, ".nothing", ".exit", "add 1 1"].join("\n");
+    const { code, out, err } = await (await start(["repl", hostOf(server), "--json"], input)).ended;
+    assertEquals([code, out], [0, '3\n{"x":[1,2]}\nnews\nclock\n']);
+    assertStringIncludes(err, '"code":-32601');
+    assertStringIncludes(err, "Unknown command .nothing");
+    await until(() => rpc.connections.size === 0);
+  });
+});
