@@ -8,13 +8,15 @@
 
 import type { CallMiddleware, Handler } from "./request.ts";
 import type { Connection, Handshake } from "./connection.ts";
+import type { Logger } from "../util/logger.ts";
 
 /**
  * Checks a peer before a WebSocket is opened, and before each POST and GET. It refuses the peer by
- * returning or throwing a `Response`. It may set `handshake.user`.
+ * returning or throwing a `Response`. It may set `handshake.user`. `logger` is where the server writes.
  */
 export type HandshakeCheck = (
   handshake: Handshake,
+  logger: Logger,
 ) => Response | undefined | void | Promise<Response | undefined | void>;
 
 /** A method of a plugin. */

@@ -40,7 +40,7 @@ export class HandshakeChecks {
   run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
     try {
       for (let index = from; index < this.#checks.length; index++) {
-        const verdict = this.#checks[index]?.(handshake);
+        const verdict = this.#checks[index]?.(handshake, this.#logger);
         if (isThenable(verdict)) return this.#wait(verdict, handshake, index + 1);
         if (verdict !== undefined) return verdict;
       }

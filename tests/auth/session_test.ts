@@ -391,7 +391,7 @@ test("session() removes its timers with their connections", async () => {
   const backend: Plugin = session(load, { recheckMs: 20 });
   const open = async (url: string) => {
     const handshake: Handshake = { ...handshakeWith(""), url };
-    await backend.handshake?.(handshake);
+    await backend.handshake?.(handshake, silentLog());
     const { user } = handshake;
     const fake = {
       handshake,

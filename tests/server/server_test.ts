@@ -428,7 +428,7 @@ for (const [what, handshake] of Object.entries(failingHandshakes)) {
   test(`maxConnections frees the slot when a handshake check ${what}`, async () => {
     let strict = true;
     const rpc = testServer({ maxConnections: 1 })
-      .use({ name: "test", handshake: (peer) => strict ? handshake(peer) : undefined });
+      .use({ name: "test", handshake: (peer, log) => strict ? handshake(peer, log) : undefined });
     await using server = await serveHere(rpc);
     for (let round = 0; round < 3; round++) assertEquals(await hasPlace(server), false);
     strict = false;

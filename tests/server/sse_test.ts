@@ -8,6 +8,7 @@ import {
 import { test } from "node:test";
 import { guard, JsonRpc, RpcConnectionError, RpcServerError } from "@x/jsonrpc";
 import type { Connection, JsonRpcOptions } from "@x/jsonrpc";
+import { rateLimit } from "@x/jsonrpc/rate_limit";
 import { LateBroker } from "../helpers/brokers/late_broker.ts";
 import { withChromium } from "../helpers/chromium.ts";
 import { dial, rawRequest } from "../helpers/raw_client.ts";
@@ -214,6 +215,19 @@ async function assertComesBack(url: string, query = "topics=clock"): Promise<voi
   assertEquals(response.headers.get("content-type"), "text/event-stream");
   assertMatch(await response.text(), /^retry: [1-9]\d+\n\n$/);
 }
+
+test("an event stream that a rate limit refuses ends at once, and says when to come back", async () => {
+  const rpc = serverOf().use(rateLimit({ perSecond: 0.01, burst: 1 }));
+  await using server = await serveHere(rpc);
+  const first = await EventReader.open(server.url, "topics=clock");
+  assertEquals(first.response.status, 200);
+  const headers = { accept: "text/event-stream" };
+  const second = await fetch(`${server.url}/?topics=clock`, { headers });
+  const [, ms] = /^retry: (\d+)\n\n$/.exec(await second.text()) ?? [];
+  // One call is allowed in 100 seconds, and most of them are left.
+  assert(second.status === 200 && Number(ms) > 50_000, `${second.status} ${ms}`);
+  await first.leave();
+});
 
 test("an event stream whose broker is unavailable ends at once, and says when to come back", async () => {
   const broker = new LateBroker(async (asked) => {

@@ -24,6 +24,9 @@ import type { PasswdRecord } from "./table.ts";
 import { samePassword } from "./hash.ts";
 import { networkOf } from "../../util/network.ts";
 import type { Throttle } from "./throttle.ts";
+import { BasicCache, basicChallenge, basicCredentials, basicRefusal } from "./basic.ts";
+import type { BasicOptions } from "./basic.ts";
+import type { Logger } from "../../util/logger.ts";
 
 /** A user who has logged in with a password. */
 export interface PasswdUser {
@@ -43,6 +46,8 @@ export interface PasswdLoginsOptions {
   readonly throttle: Throttle;
   /** Makes tokens for clients that reconnect; `undefined` for none. */
   readonly tokens?: LoginTokens | undefined;
+  /** How HTTP Basic is used; `undefined` if it is not. */
+  readonly basic?: Required<BasicOptions> | undefined;
   /** Gives the address of a peer. */
   readonly addressOf: (handshake: Handshake) => string | undefined;
 }
@@ -56,18 +61,80 @@ export class PasswdLogins {
   // The user of the file who has logged in on each connection, as of then. By connection and not by
   // user object: a program may put its own object with more members in place of ours.
   readonly #logins = new Map<Connection, PasswdRecord>();
+  readonly #basic: Required<BasicOptions> | undefined;
+  readonly #basicCache: BasicCache;
+  // The users that requests have named by HTTP Basic.
+  readonly #handshakes = new WeakMap<Handshake, PasswdRecord>();
 
   /** @param options The users, the throttle, and how addresses are found. */
-  constructor({ accounts, throttle, tokens, addressOf }: PasswdLoginsOptions) {
+  constructor({ accounts, throttle, tokens, basic, addressOf }: PasswdLoginsOptions) {
+    this.#basic = basic;
+    this.#basicCache = new BasicCache(basic?.cacheMs ?? 0);
     this.#accounts = accounts;
     this.#throttle = throttle;
     this.#tokens = tokens;
     this.#addressOf = addressOf;
   }
 
+  /** Sets the user of a request that names one by HTTP Basic. */
+  async authenticate(handshake: Handshake, logger: Logger): Promise<Response | undefined> {
+    const { realm = "" } = this.#basic ?? {};
+    const given = basicCredentials(handshake);
+    // The backend that is mounted first decides.
+    if (given === undefined || handshake.user !== null) return undefined;
+    if (given === "malformed") return basicChallenge(realm);
+    const name = normalName(given.name);
+    let record: PasswdRecord | undefined;
+    try {
+      record = await this.#verifyBasic(name, given.password, { handshake, logger });
+    } catch (error) {
+      return basicRefusal(error);
+    }
+    if (record === undefined) return basicChallenge(realm);
+    this.#handshakes.set(handshake, record);
+    handshake.user = toUser(record);
+    return undefined;
+  }
+
+  async #verifyBasic(
+    name: string,
+    password: string,
+    peer: PasswdPeer,
+  ): Promise<PasswdRecord | undefined> {
+    const [account, address] = this.#keysOf(name, peer.handshake);
+    // Also for a password that is known: else the right one among many guesses would be told.
+    this.#throttle.check(account, address);
+    // Another program may have changed the file.
+    await this.#accounts.reload();
+    const verified = await this.#basicCache.get({
+      account,
+      address,
+      password,
+      isCurrent: (record) => this.#current(record) !== undefined,
+      check: async () => {
+        const record = await this.#verifyPassword(name, password, peer);
+        if (record !== undefined) await this.#renew(record, password, peer.logger);
+        return record;
+      },
+    });
+    return verified && this.#current(verified);
+  }
+
+  /** Keeps the user of a connection up to date that was opened with HTTP Basic. */
+  opened(connection: Connection): void {
+    const record = this.#handshakes.get(connection.handshake);
+    if (record === undefined || this.#recordOf(connection) === undefined) return;
+    // From here on the connection has a login of its own, and may have another one later.
+    this.#handshakes.delete(connection.handshake);
+    this.#logins.set(connection, record);
+    this.#refresh(connection);
+  }
+
   /** The methods that clients may call. */
   methods(): Readonly<Record<string, PluginMethod>> {
     const socketOnly = true;
+    // With HTTP Basic a single request has a user, too.
+    const needsLogin = this.#basic === undefined;
     return {
       login: {
         handler: (params: unknown, request: RpcRequest) => this.#login(params, request),
@@ -83,19 +150,19 @@ export class PasswdLogins {
         handler: (params: unknown, request: RpcRequest) => this.#create(params, request),
         names: ["username", "password"],
         use: [canCreate],
-        socketOnly,
+        socketOnly: needsLogin,
       },
       delete_user: {
         handler: (params: unknown, request: RpcRequest) => this.#delete(params, request),
         names: ["username"],
         use: [canDelete],
-        socketOnly,
+        socketOnly: needsLogin,
       },
       set_password: {
         handler: (params: unknown, request: RpcRequest) => this.#setPassword(params, request),
         names: ["username", "password", "old_password"],
         use: [loginRequired],
-        socketOnly,
+        socketOnly: needsLogin,
       },
       ...(this.#tokens === undefined ? {} : this.#tokenMethods(this.#tokens)),
     };
@@ -173,10 +240,14 @@ export class PasswdLogins {
     if (record === undefined || request.signal.aborted) return false;
     this.#tokens?.forget(connection);
     this.#setUser(connection, record);
-    await this.#accounts.renew(record, password).catch((error) => {
-      connection.logger.warn(`Cannot renew the hash of a password: ${describeError(error)}`);
-    });
+    await this.#renew(record, password, connection.logger);
     return true;
+  }
+
+  async #renew(record: PasswdRecord, password: string, logger: Logger): Promise<void> {
+    await this.#accounts.renew(record, password).catch((error) => {
+      logger.warn(`Cannot renew the hash of a password: ${describeError(error)}`);
+    });
   }
 
   #create(params: unknown, { connection }: RpcRequest): Promise<boolean> {
@@ -230,11 +301,9 @@ export class PasswdLogins {
   async #verifyPassword(
     name: string,
     password: string,
-    { handshake, logger }: Connection,
+    { handshake, logger }: PasswdPeer,
   ): Promise<PasswdRecord | undefined> {
-    // Cut off: no account has a longer name, and strangers must not fill the memory with names.
-    const account = name.slice(0, MAX_LENGTH);
-    const address = networkOf(this.#addressOf(handshake));
+    const [account, address] = this.#keysOf(name, handshake);
     const check = () => {
       this.#throttle.check(account, address);
       return () => this.#throttle.failed(account, address, this.#accounts.get(name) !== undefined);
@@ -250,6 +319,12 @@ export class PasswdLogins {
     return record;
   }
 
+  /** What the throttle counts by. */
+  #keysOf(name: string, handshake: Handshake): [account: string, address: string] {
+    // Cut off: no account has a longer name, and strangers must not fill the memory with names.
+    return [name.slice(0, MAX_LENGTH), networkOf(this.#addressOf(handshake))];
+  }
+
   /** The user as of now; `undefined` if the user was deleted, or the password has changed. */
   #current(record: PasswdRecord): PasswdRecord | undefined {
     const now = this.#accounts.get(record.name);
@@ -257,18 +332,24 @@ export class PasswdLogins {
   }
 
   #setUser(connection: Connection, record: PasswdRecord): void {
-    const { name, permissions, superuser } = record;
     if (connection.isOpen) this.#logins.set(connection, record);
-    connection.login(Object.freeze({ name, permissions, superuser }));
+    connection.login(toUser(record));
   }
 
   /** The user of the file who has logged in, unless the connection has somebody else as its user. */
   #recordOf(connection: Connection): PasswdRecord | undefined {
-    const record = this.#logins.get(connection);
+    const record = this.#logins.get(connection) ?? this.#handshakes.get(connection.handshake);
     const user = connection.user as { name?: unknown } | null;
     return record !== undefined && user?.name === record.name ? record : undefined;
   }
 }
+
+function toUser({ name, permissions, superuser }: PasswdRecord): PasswdUser {
+  return Object.freeze({ name, permissions, superuser });
+}
+
+/** Who sends a password: a connection, or a request that is about to open one. */
+type PasswdPeer = Pick<Connection, "handshake" | "logger">;
 
 const canCreate = permissionRequired("create_user");
 const canDelete = permissionRequired("delete_user");

@@ -18,7 +18,9 @@
  * | `delete_user`  | `username`                               | `false` if there is no such user       |
  * | `set_password` | `username`?, `password`, `old_password`? | `false` if the user or `old_password` is wrong |
  *
- * They need a WebSocket: over HTTP POST these methods do not exist. Errors: -32602 if the file cannot
+ * They need a WebSocket: over HTTP POST these methods do not exist. With the option `basic`, each
+ * request may name its user by HTTP Basic, and all but `login`, `logout` and those of tokens exist over
+ * POST, too. Errors: -32602 if the file cannot
  * hold a name or password, -32003 if a permission is missing, -32005 with `data.retryAfterMs` after
  * too many wrong passwords, -32009 while too many passwords wait to be checked.
  *
@@ -46,6 +48,7 @@ import type { PasswdRights } from "./accounts.ts";
 import { PasswdFile } from "./file.ts";
 import { LoginTokens } from "./login_tokens.ts";
 import type { LoginTokenOptions } from "./login_tokens.ts";
+import type { BasicOptions } from "./basic.ts";
 import { PasswdLogins } from "./methods.ts";
 import type { PasswdUser } from "./methods.ts";
 import { PasswordHasher } from "./hash.ts";
@@ -53,6 +56,7 @@ import { Throttle } from "./throttle.ts";
 import { checkMs, checkWhole } from "../../util/check_option.ts";
 
 export type { PasswdRights } from "./accounts.ts";
+export type { BasicOptions } from "./basic.ts";
 export type { LoginTokenOptions } from "./login_tokens.ts";
 export type { PasswdUser } from "./methods.ts";
 
@@ -113,6 +117,17 @@ export interface PasswdOptions {
    * @default {no tokens}
    */
   readonly tokens?: LoginTokenOptions;
+  /**
+   * Accepts HTTP Basic: the user of a POST, a GET, an event stream or a WebSocket is the one whose name
+   * and password stand in its header `Authorization`. A wrong password is refused with 401, too many
+   * with 429, each counted as those of `login` are. A request without the header has no user. Use it
+   * over TLS only: the header is not encrypted. Over POST there are then also `create_user`,
+   * `delete_user` and `set_password`.
+   *
+   * @default {false}
+   * @see {@link https://www.rfc-editor.org/rfc/rfc7617 | RFC 7617}
+   */
+  readonly basic?: boolean | BasicOptions;
 }
 
 /** The methods that clients may call. Each takes its params by name or by position. */
@@ -249,10 +264,14 @@ export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdB
   const file = new PasswdFile(fullPath, () => logins.refresh());
   const accounts = new Accounts(file, hasher);
   const tokens = options.tokens && loginTokens(options.tokens);
-  const logins = new PasswdLogins({ accounts, throttle: new Throttle(bounds), tokens, addressOf });
+  const basic = basicOptions(options.basic);
+  const throttle = new Throttle(bounds);
+  const logins = new PasswdLogins({ accounts, throttle, tokens, basic, addressOf });
   return {
     name: "passwd",
     methods: logins.methods(),
+    ...basic && { handshake: (peer, logger) => logins.authenticate(peer, logger) },
+    onOpen: (connection) => logins.opened(connection),
     onUserChange: (connection) => logins.userChanged(connection),
     onClose: (connection) => logins.closed(connection),
     createUser: (name, password, rights = {}) => accounts.create(name, password, rights),
@@ -263,7 +282,7 @@ export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdB
   };
 }
 
-type Bounds = Required<Omit<PasswdOptions, "addressOf" | "tokens">>;
+type Bounds = Required<Omit<PasswdOptions, "addressOf" | "tokens" | "basic">>;
 
 const DEFAULTS: Bounds = Object.freeze({
   rounds: 600_000,
@@ -277,6 +296,18 @@ const MIN_ROUNDS = 1000;
 const MIN_SECRET = 32;
 const DAY_MS = 24 * 60 * 60_000;
 const MAX = 2 ** 31 - 1;
+
+function basicOptions(basic: PasswdOptions["basic"] = false): Required<BasicOptions> | undefined {
+  if (basic === false) return undefined;
+  const { realm = "JSON-RPC", cacheMs = 60_000 } = basic === true ? {} : basic;
+  // It stands between quotes in a header.
+  if (typeof realm !== "string" || !/^[\x20-\x7e]*$/.test(realm) || /["\\]/.test(realm)) {
+    throw new TypeError(
+      `Expected \`basic.realm\` to be ASCII text without quotes and backslashes, got \`${realm}\``,
+    );
+  }
+  return { realm, cacheMs: checkMs("basic.cacheMs", cacheMs, 0) };
+}
 
 function loginTokens({ secret, maxAgeMs = DAY_MS }: LoginTokenOptions): LoginTokens {
   const length = typeof secret === "string"

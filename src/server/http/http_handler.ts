@@ -139,8 +139,9 @@ export class HttpHandler {
       handshake,
       (context) => openEvents(request, context),
     );
-    if (response.status !== 503) return response;
-    return comeBackLater(RETRY_MS * (1 + Math.random()));
+    if (response.status !== 503 && response.status !== 429) return response;
+    const retryMs = 1000 * Number(response.headers.get("retry-after") ?? 0);
+    return comeBackLater(Math.max(RETRY_MS, retryMs) * (1 + Math.random()));
   }
 
   /**

@@ -49,8 +49,7 @@ export function comeBackLater(retryAfterMs: number): Response {
  * @param context Opens the connection.
  * @returns The stream; 404 if one of the topics does not exist for this peer, without saying which; 400
  * if no topic is named, or too many for `maxSubscriptions` or for an id, or if `last` is not a whole
- * number; 403 or 503 if middleware around
- * `subscribe` or the broker refuses.
+ * number; 403, 429 or 503 if middleware around `subscribe` or the broker refuses.
  */
 export function openEvents(
   request: Request,
@@ -159,8 +158,8 @@ class EventChannel implements Channel {
   /** Handles the answer to `subscribe`. */
   #answer(answer: SubscribeAnswer | undefined, error: unknown): void {
     if (error !== undefined) {
-      const { code, message } = error as { code: number; message: string };
-      return this.#refuse(STATUS[code] ?? 403, message);
+      const { code, message, data } = error as Refusal;
+      return this.#refuse(STATUS[code] ?? 403, message, data?.retryAfterMs);
     }
     const { subscriptions = [], positions = {}, recovered = {} } = answer ?? {};
     if (!this.#topics.every((topic) => subscriptions.includes(topic))) {
@@ -228,8 +227,9 @@ class EventChannel implements Channel {
     if (this.#ending !== undefined && this.#queue.length === 0) this.terminate();
   }
 
-  #refuse(status: number, text: string): void {
-    this.#respond(new Response(text, { status }));
+  #refuse(status: number, text: string, retryAfterMs = 0): void {
+    const headers = { "retry-after": `${Math.ceil(retryAfterMs / 1000)}` };
+    this.#respond(new Response(text, { status, ...retryAfterMs > 0 && { headers } }));
     this.#end(1008, text);
   }
 
@@ -247,6 +247,13 @@ class EventChannel implements Channel {
   }
 }
 
+/** The error that answers a refused `subscribe`. */
+interface Refusal {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: { readonly retryAfterMs?: number } | null;
+}
+
 const HEADERS = {
   "content-type": "text/event-stream",
   "cache-control": "no-store",
@@ -259,6 +266,7 @@ const STATUS: Readonly<Record<number, number>> = {
   [-32603]: 500,
   [ErrorCode.tooManySubscriptions]: 400,
   [ErrorCode.serverBusy]: 503,
+  [ErrorCode.limitExceeded]: 429,
 };
 const encoder = new TextEncoder();
 // How many bytes one chunk of the body has, about.
