@@ -32,10 +32,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "server/http": ["server", "core", "protocol", "runtimes", "topics", "util"],
   cli: [
     ...["client", "codegen", "core", "inspector", "protocol", "runtimes", "runtimes/node"],
-    ...["server", "transports", "util"],
+    ...["server", "testing", "transports", "util"],
   ],
   inspector: ["core"],
-  testing: ["client", "core", "protocol", "runtimes", "server", "transports", "util"],
+  testing: ["client", "codegen", "core", "protocol", "runtimes", "server", "transports", "util"],
 };
 
 interface Import {

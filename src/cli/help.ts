@@ -114,10 +114,12 @@ The history is in ~/.jsonrpc_history, or where JSONRPC_HISTORY says.
 ${CONNECTION}`,
   serve: `Usage: jsonrpc serve MODULE [OPTIONS]
 
-Serves the JsonRpc that the module exports, or else all functions that it exports.
+Serves the JsonRpc that the module exports, or else all functions that it exports. For an OpenRPC document, a
+.json file, it serves made-up answers that fit the document: for a front end whose server is not there.
 
-Example:
+Examples:
   jsonrpc serve ./math.ts --port 8080
+  jsonrpc serve openrpc.json
 
 Options:
   --port PORT                  the port; 0 for a free one (default: 8000)

@@ -19,52 +19,21 @@
  */
 
 import { compile } from "json-schema-to-typescript";
+import { resolvePart } from "./open_rpc_document.ts";
+import type {
+  ContentDescriptor,
+  OpenRpcDocument,
+  OpenRpcMethod,
+  Reference,
+} from "./open_rpc_document.ts";
 
-/** What is read of an OpenRPC document. */
-export interface OpenRpcDocument {
-  /** The methods of the server. */
-  readonly methods: readonly (OpenRpcMethod | Reference)[];
-  /** The parts that others refer to. */
-  readonly components?: { readonly schemas?: object; readonly contentDescriptors?: object };
-  /** The topics, in documents of this module. */
-  readonly "x-topics"?: readonly { readonly name: string; readonly schema?: unknown }[];
-  /** What clients offer, in documents of this module. */
-  readonly "x-client-methods"?: readonly OpenRpcMethod[];
-}
-
-/** A method in an OpenRPC document. */
-export interface OpenRpcMethod {
-  /** The name that callers use. */
-  readonly name: string;
-  /** A short description. */
-  readonly summary?: string;
-  /** A long description. */
-  readonly description?: string;
-  /** Whether params go by name, by position, or as the caller likes. */
-  readonly paramStructure?: string;
-  /** The params, in order. */
-  readonly params: readonly (ContentDescriptor | Reference)[];
-  /** Whether the method takes params that the document does not describe, in documents of this module. */
-  readonly "x-any-params"?: boolean;
-  /** The result. */
-  readonly result?: ContentDescriptor | Reference;
-}
-
-/** A param or a result in an OpenRPC document. */
-export interface ContentDescriptor {
-  /** The name of the param. */
-  readonly name: string;
-  /** Its JSON Schema. */
-  readonly schema?: unknown;
-  /** Whether the caller must pass it. @default {false} */
-  readonly required?: boolean;
-}
-
-/** Stands for a part of the document that is written elsewhere in it. */
-export interface Reference {
-  /** The path to that part: `#/components/…`. */
-  readonly $ref: string;
-}
+export type {
+  ContentDescriptor,
+  ExamplePairing,
+  OpenRpcDocument,
+  OpenRpcMethod,
+  Reference,
+} from "./open_rpc_document.ts";
 
 /**
  * Writes the declarations of an OpenRPC document, for `connect<Api>()`.
@@ -172,14 +141,7 @@ class Payloads {
   }
 
   #resolve<Part extends object>(part: Part | Reference): Part {
-    if (!("$ref" in part)) return part;
-    let found: unknown = this.#document;
-    for (const step of part.$ref.split("/").slice(1)) {
-      const key = decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
-      found = (found as Record<string, unknown> | undefined)?.[key];
-    }
-    if (typeof found === "object" && found !== null) return found as Part;
-    throw new TypeError(`Cannot generate types: "${part.$ref}" leads nowhere in the document`);
+    return resolvePart(this.#document, part);
   }
 }
 

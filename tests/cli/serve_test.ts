@@ -3,6 +3,9 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { connect } from "@x/jsonrpc";
 import { childProcess } from "@x/jsonrpc/stdio";
@@ -64,6 +67,27 @@ test("jsonrpc serve offers the functions of a module, or the server that it expo
   const empty = await run("serve", nothing.path, "--port", "0");
   assertEquals(empty.code, 2);
   assertMatch(empty.err, /^Cannot serve .*script\.ts: /);
+});
+
+test("jsonrpc serve makes up a server out of an OpenRPC document", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "cli-"));
+  const [file, wrong] = [join(folder, "openrpc.json"), join(folder, "wrong.json")];
+  const result = { name: "sum", schema: { type: "integer", minimum: 5 } };
+  await writeFile(file, JSON.stringify({ methods: [{ name: "add", params: [], result }] }));
+  await writeFile(wrong, "{}");
+  const running = await start(["serve", file, "--port", "0", "--json"]);
+  await until(() => running.out().includes("\n"));
+  const { url } = JSON.parse(running.out());
+  await using client = await connect(url);
+  assertEquals(await client.call("add"), 5);
+  running.interrupt();
+  assertEquals((await running.ended).code, 0);
+  const refused = await run("serve", wrong, "--port", "0");
+  assertEquals([refused.code, refused.err], [
+    2,
+    `Cannot serve ${wrong}: it is no OpenRPC document\n`,
+  ]);
+  await rm(folder, { recursive: true });
 });
 
 test("jsonrpc trace passes WebSockets and POSTs on, and prints each text with secrets masked", async () => {
