@@ -98,20 +98,25 @@ export class Dispatcher {
    */
   handle(message: unknown, sink: ResponseSink): void {
     if (!Array.isArray(message) || message.length === 0) return this.#entry(message, sink, 0);
-    const { maxBatch, maxMessageBytes } = this.host.limits;
+    const { maxBatch } = this.host.limits;
     // A batch of answers may be longer: it answers a batch that this side has sent.
     if (message.length > maxBatch && !message.every(isResponse)) {
       const why = `Batch of ${message.length} is over ${maxBatch} (maxBatch)`;
       const text = batchErrorText(ErrorCode.batchTooLarge, why, message);
       return sink[REPLY](text, undefined, 0);
     }
-    const batch = new BatchResponse(message, maxMessageBytes, sink);
+    const batch = this.batch(message, sink);
     for (let index = 0; index < message.length; index++) this.#entry(message[index], batch, index);
   }
 
   /** Aborts the signals of all running handlers: their answers cannot be sent any more. */
   abort(reason: unknown): void {
     for (const request of this.#running?.values() ?? []) request[ABORT](reason);
+  }
+
+  /** Makes what collects the answers to a batch. */
+  protected batch(entries: readonly unknown[], sink: ResponseSink): ResponseSink {
+    return new BatchResponse(entries, this.host.limits.maxMessageBytes, sink);
   }
 
   /** Decides whether a request is refused, before its method runs; returns the error if it is. */

@@ -3,7 +3,8 @@
  * are thousands of peers: this bounds the sum.
  *
  * What is counted are estimates of what strangers can make a server keep: bodies that are being read,
- * params of calls that run, subscriptions, and what peers leave unread.
+ * params of calls that run, answers that wait for the rest of their batch, subscriptions, and what peers
+ * leave unread.
  *
  * @module
  */
@@ -29,7 +30,7 @@ interface Held {
 /** The memory that all peers of one server use. */
 export class MemoryBudget {
   readonly #maxBytes: number;
-  // Params and subscriptions.
+  // Params, subscriptions and answers that wait.
   #kept = 0;
   #held = 0;
   // Only slow peers that hold much: the others cost nothing here.

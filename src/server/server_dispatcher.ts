@@ -8,7 +8,8 @@
 import { Dispatcher } from "../core/dispatcher.ts";
 import type { DispatcherHost, Method } from "../core/dispatcher.ts";
 import { ABORT } from "../core/internal.ts";
-import type { IncomingRequest } from "../core/request.ts";
+import type { IncomingRequest, ResponseSink } from "../core/request.ts";
+import { CountedBatch } from "./counted_batch.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import { checkShape } from "../protocol/message.ts";
@@ -30,6 +31,13 @@ export class ServerDispatcher extends Dispatcher {
   #kept: Map<IncomingRequest, number> | undefined;
   // Holds only calls of methods with a time limit.
   #timers: Map<IncomingRequest, Timer> | undefined;
+
+  protected override batch(entries: readonly unknown[], sink: ResponseSink): ResponseSink {
+    const { budget, limits: { maxMessageBytes: maxBytes } } = this.host;
+    return budget === undefined
+      ? super.batch(entries, sink)
+      : new CountedBatch({ entries, maxBytes, sink, budget });
+  }
 
   protected override refusal(
     request: IncomingRequest,

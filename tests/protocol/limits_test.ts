@@ -23,7 +23,7 @@ test("DEFAULT_LIMITS are the documented ones, and cannot be written to", () => {
     maxMessageBytes: 1_048_576,
     maxDepth: 128,
     maxValues: 20_000,
-    maxBatch: 100,
+    maxBatch: 1000,
     maxInFlight: 1_000,
     maxConnections: 10_000,
     maxPerAddress: Infinity,
