@@ -1,0 +1,177 @@
+/**
+ * Middleware around the calls of a client: retries, traces, credentials.
+ *
+ * @module
+ */
+
+import type { Api, ApiOf, ParamsFor } from "../core/api.ts";
+import type { CallOptions } from "../core/pending_calls.ts";
+import { describeError } from "../protocol/errors.ts";
+import type { Logger } from "../util/logger.ts";
+import type { CallBatch } from "./calls.ts";
+import type { JsonRpcClient } from "./json_rpc_client.ts";
+import { toOutcome } from "./outcome.ts";
+import { remoteProxy } from "./remote.ts";
+
+export type { CallOptions } from "../core/pending_calls.ts";
+
+/** A call as middleware sees it. */
+export interface ClientCall<Name extends string = string, Params = unknown> {
+  /** Whether the server answers it. */
+  readonly kind: "call" | "notification";
+  /** The name of the method. */
+  readonly method: Name;
+  /** The params; `undefined` for none. */
+  readonly params: Params;
+  /** The options of the call: its timeout, its signal. A notification has none. */
+  readonly options: CallOptions;
+}
+
+/** What a middleware may change of a call. */
+export type CallChanges = Partial<Pick<ClientCall, "params" | "options">>;
+
+/**
+ * One layer around calls. It returns the result of the call, usually that of `next()`. It may call `next`
+ * again, and may pass it other params or options.
+ *
+ * A layer that calls `next` at once, rather than after an `await`, keeps the order in which the program made its
+ * calls, and keeps a call of a batch in its batch.
+ *
+ * @typeParam T `typeof rpc` of the server: `call.method` then narrows `call.params`.
+ */
+export type ClientMiddleware<T = unknown> = (
+  call: ClientCallOf<ApiOf<T>>,
+  next: (changes?: CallChanges) => Promise<unknown>,
+) => unknown;
+
+/** A call of any method of an API. */
+export type ClientCallOf<A extends Api> = string extends keyof A["methods"] ? ClientCall
+  : {
+    [Name in keyof A["methods"] & string]: ClientCall<Name, ParamsFor<A["methods"], Name>>;
+  }[keyof A["methods"] & string];
+
+/** Options of {@linkcode withMiddleware}. */
+export interface WithMiddlewareOptions {
+  /** What stands between the parts of a method's name, as the client has it. @default {"."} */
+  readonly separator?: string;
+  /** Where a middleware that fails for a notification is logged. @default {console} */
+  readonly logger?: Logger;
+}
+
+/**
+ * Puts middleware around the calls of a client: `call`, `tryCall`, `remote`, `notify`, and the calls of a
+ * `batch`, each by itself. Everything else, such as topics and events, is the client's own.
+ *
+ * @param client The client.
+ * @param layers The middleware, outermost first.
+ * @param options The separator of the client, and a log.
+ * @returns The client with middleware, of the same type. Both may be used; closing one closes the other.
+ *
+ * @example Try again, and say how long each call took
+ * ```ts
+ * import { JsonRpc, RpcError } from "@x/jsonrpc";
+ * import { withMiddleware } from "@x/jsonrpc/middleware";
+ * import type { ClientMiddleware } from "@x/jsonrpc/middleware";
+ * import { testClient } from "@x/jsonrpc/testing";
+ *
+ * let attempts = 0;
+ * const rpc = new JsonRpc().method("flaky", () => {
+ *   if (++attempts < 3) throw new RpcError(-32000, "Busy");
+ *   return "done";
+ * });
+ *
+ * const retry: ClientMiddleware = async (_call, next) => {
+ *   for (let left = 2;; left--) {
+ *     try {
+ *       return await next();
+ *     } catch (error) {
+ *       if (!(error instanceof RpcError && error.message === "Busy") || left === 0) throw error;
+ *     }
+ *   }
+ * };
+ * const timed: ClientMiddleware = async ({ method }, next) => {
+ *   const start = performance.now();
+ *   const result = await next();
+ *   console.log(`${method}: ${performance.now() - start} ms`);
+ *   return result;
+ * };
+ *
+ * await using plain = await testClient(rpc);
+ * const client = withMiddleware(plain, [timed, retry]);
+ * console.assert(await client.call("flaky") === "done");
+ * ```
+ */
+export function withMiddleware<T, A extends Api>(
+  client: JsonRpcClient<T, A>,
+  layers: readonly ClientMiddleware<T>[],
+  options: WithMiddlewareOptions = {},
+): JsonRpcClient<T, A> {
+  const { separator = ".", logger = console } = options;
+  const plain = client as unknown as JsonRpcClient;
+  const run = compose(layers as unknown as readonly ClientMiddleware[]);
+  const callThrough = (send: typeof plain.call): CallFunction => (method, params, options = {}) =>
+    run(
+      { kind: "call", method, params, options },
+      (each) => send(each.method, each.params, each.options),
+    );
+  const notifyThrough = (send: typeof plain.notify): NotifyFunction => (method, params) => {
+    const done = run({ kind: "notification", method, params, options: {} }, (each) => {
+      send(each.method, each.params);
+      return Promise.resolve();
+    });
+    done.catch((error) =>
+      logger.error(`Could not send the notification "${method}": ${describeError(error)}`)
+    );
+  };
+
+  const call = callThrough(plain.call.bind(plain));
+  const own: Readonly<Record<PropertyKey, unknown>> = {
+    call,
+    tryCall: (...args: Parameters<CallFunction>) => toOutcome(call(...args)),
+    remote: remoteProxy(call, separator),
+    notify: notifyThrough(plain.notify.bind(plain)),
+    batch: (build: (batch: CallBatch) => readonly unknown[]) =>
+      plain.batch((batch) => {
+        let isOpen = true;
+        const results = build({
+          // Once the batch was sent, a layer that tries again sends a call of its own.
+          call: callThrough(
+            ((...args: Parameters<CallFunction>) =>
+              isOpen ? batch.call(...args) : plain.call(...args)) as typeof plain.call,
+          ),
+          notify: notifyThrough((...args) =>
+            isOpen ? batch.notify(...args) : plain.notify(...args)
+          ),
+        } as CallBatch);
+        isOpen = false;
+        return results;
+      }),
+  };
+  // A proxy, since the methods of a class with private members run on its own instances alone.
+  return new Proxy(client, {
+    get(target, key) {
+      if (Object.hasOwn(own, key)) return own[key];
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+type CallFunction = (method: string, params?: unknown, options?: CallOptions) => Promise<unknown>;
+type NotifyFunction = (method: string, params?: unknown) => void;
+type Send = (call: ClientCall) => Promise<unknown>;
+
+/** One function that runs all layers around what sends a call. */
+function compose(
+  layers: readonly ClientMiddleware[],
+): (call: ClientCall, send: Send) => Promise<unknown> {
+  return (call, send) => {
+    const outermost = layers.reduceRight<Send>(
+      (inner, layer) => (call) =>
+        // The layer runs at once; what it throws becomes a rejection.
+        new Promise((resolve) => resolve(layer(call, (changes) => inner({ ...call, ...changes })))),
+      send,
+    );
+    return outermost(call);
+  };
+}
