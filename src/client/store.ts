@@ -62,8 +62,8 @@ export interface TopicStore<Data> {
  * stop();
  * ```
  */
-export function topicStore<A extends Api, Name extends keyof A["topics"] & string>(
-  client: JsonRpcClient<A>,
+export function topicStore<T, A extends Api, Name extends keyof A["topics"] & string>(
+  client: JsonRpcClient<T, A>,
   topic: Name,
   options: TopicStoreOptions<Json<A["topics"][Name]>> = {},
 ): TopicStore<Json<A["topics"][Name]>> {
@@ -138,8 +138,8 @@ export interface QueryOptions<Result> {
  * console.assert(await queryFn({}) === 8);
  * ```
  */
-export function queryOptions<A extends Api, Name extends keyof A["methods"] & string>(
-  client: JsonRpcClient<A>,
+export function queryOptions<T, A extends Api, Name extends keyof A["methods"] & string>(
+  client: JsonRpcClient<T, A>,
   method: Name,
   params?: ParamsFor<A["methods"], Name>,
 ): QueryOptions<ResultOf<A["methods"][Name]>> {
