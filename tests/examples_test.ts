@@ -129,6 +129,17 @@ test("examples/clock.ts sends its clients the time, a new client at once", deno,
   });
 });
 
+test("examples/vite/server.ts serves what its pages use", deno, async () => {
+  await withExample("deno", "vite/server.ts", async ({ url }) => {
+    const client = await connect(`${url.replace("http:", "ws:")}/rpc`);
+    assertEquals(await client.call("add", [1, 2]), 3);
+    const time = Promise.withResolvers<unknown>();
+    await client.subscribe("clock", time.resolve);
+    assertEquals(typeof await time.promise, "string");
+    await client.close();
+  });
+});
+
 test("examples/chat.ts separates rooms, and lists the people in each", deno, async () => {
   await withExample("deno", "chat.ts", async (server) => {
     const ada = await joinChat(server);
