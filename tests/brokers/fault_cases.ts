@@ -124,6 +124,23 @@ holds("killed and started with its data: publishing waits, and nothing is lost",
   assertEquals(levels(scene.log), "warn info");
 });
 
+holds("killed and started with its data: no gap in a topic without events", async (scene) => {
+  const [broker, other, heard] = [scene.broker(), scene.broker(), new Heard()];
+  const [topic, quiet] = [newTopic(), newTopic()];
+  await broker.subscribe(topic, KEEP, heard);
+  const { position: since, unsubscribe } = await broker.subscribe(quiet, KEEP, new Heard());
+  await unsubscribe();
+  await scene.engine.kill();
+  await until(() => levels(scene.log).startsWith("warn"));
+  await scene.engine.start("with its data");
+  await publishAll(other, quiet, [1, 2]);
+  await publishAll(other, topic, [1]);
+  await heard.some(1);
+  const { complete, events } = await broker.history(quiet, KEEP, { since });
+  assertEquals([heard.data, heard.gaps], [[1], []]);
+  assertEquals([dataOf(events), complete], [[1, 2], true]);
+});
+
 holds("killed and started without its data: a gap, then all that is new", async (scene) => {
   const [broker, other, topic, heard] = [scene.broker(), scene.broker(), newTopic(), new Heard()];
   await broker.subscribe(topic, KEEP, heard);

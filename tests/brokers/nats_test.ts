@@ -1,18 +1,16 @@
-import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
-import type { NatsConnection } from "@nats-io/transport-node";
 import { natsBroker } from "@x/jsonrpc/nats";
-import type { Broker, Position } from "../../src/brokers/broker.ts";
+import type { Position } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
-import { faultCases } from "./fault_cases.ts";
+import { withNats } from "../helpers/brokers/with_engine.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
-import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { assertRefused, assertWorks, testRemoteBroker } from "./remote_cases.ts";
 import { selfSigned } from "../helpers/certificate.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
-import { freePort } from "../helpers/ports.ts";
 import { needs } from "../helpers/needs.ts";
 
 const nats = await needs("nats-server");
@@ -24,43 +22,15 @@ const maker: BrokerMaker = {
     natsBroker({ servers: `127.0.0.1:${port}`, logger, publishTimeoutMs }),
 };
 
-for (const { name, run } of brokerCases) {
-  test(`natsBroker(): ${name}`, nats, async () => {
-    await using engine = await startEngine("nats");
-    await run(() => maker.make(engine.port, silentLog(), 20_000));
-  });
-}
-
-for (const { name, run } of faultCases) {
-  test(`natsBroker(), ${name}`, nats, async () => {
-    await run(maker);
-  });
-}
+testRemoteBroker(maker, nats);
 
 const KEEP = { size: 100, ageMs: Infinity };
-
-/** A broker, a connection that looks over its shoulder, and what the server tells of itself. */
-async function withNats(
-  use: (broker: Broker, raw: NatsConnection, monitor: string) => Promise<void>,
-): Promise<void> {
-  const port = await freePort();
-  await using engine = await startEngine("nats", ["-m", String(port)]);
-  const servers = `127.0.0.1:${engine.port}`;
-  const raw = await connect({ servers, name: "the test" });
-  const broker = natsBroker({ servers, logger: silentLog(), publishTimeoutMs: 20_000 });
-  try {
-    await use(broker, raw, `http://127.0.0.1:${port}`);
-  } finally {
-    await broker.close();
-    await raw.close();
-  }
-}
 
 test(
   "natsBroker() has one connection, however many topics are heard, and listens to no others",
   nats,
   async () => {
-    await withNats(async (broker, raw, monitor) => {
+    await withNats(async ({ broker, raw, monitor }) => {
       const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
       const heard = new Heard();
       const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
@@ -90,7 +60,7 @@ test(
   "natsBroker() makes its stream again where it was deleted, and tells of a gap",
   nats,
   async () => {
-    await withNats(async (broker, raw) => {
+    await withNats(async ({ broker, raw }) => {
       const heard = new Heard();
       const { position } = await broker.subscribe("news", KEEP, heard);
       await publishAll(broker, "news", [1, 2, 3], KEEP);
@@ -109,7 +79,7 @@ test(
   "natsBroker() tells of a gap where others make its stream again, and is right from then on",
   nats,
   async () => {
-    await withNats(async (broker, raw) => {
+    await withNats(async ({ broker, raw }) => {
       const heard = new Heard();
       await broker.subscribe("news", KEEP, heard);
       const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
@@ -141,7 +111,7 @@ test(
   "natsBroker() never takes a position for one of a stream that others made again",
   nats,
   async () => {
-    await withNats(async (broker, raw) => {
+    await withNats(async ({ broker, raw }) => {
       const [since] = await publishAll(broker, "news", [1, 2, 3], KEEP);
       await (await jetstreamManager(raw)).streams.delete("jsonrpc");
       const { port } = raw.info as { port: number };
@@ -158,7 +128,7 @@ test(
 );
 
 test("natsBroker() keeps more where a topic asks for more, never less", nats, async () => {
-  await withNats(async (broker, raw) => {
+  await withNats(async ({ broker, raw }) => {
     const { streams } = await jetstreamManager(raw);
     const limits = async () => {
       const { config } = await streams.info("jsonrpc");
@@ -181,7 +151,7 @@ test(
   "natsBroker() reads history through the leader alone, and makes no consumer",
   nats,
   async () => {
-    await withNats(async (broker, raw) => {
+    await withNats(async ({ broker, raw }) => {
       assertEquals((await broker.history("news", KEEP, { limit: 1 })).events, []);
       const positions = await publishAll(broker, "news", [1, 2, 3], KEEP);
       const made: string[] = [];
@@ -211,7 +181,7 @@ test(
 );
 
 test("natsBroker() hears and keeps what others publish to a topic's subject", nats, async () => {
-  await withNats(async (broker, raw) => {
+  await withNats(async ({ broker, raw }) => {
     const heard = new Heard();
     await broker.subscribe("news", KEEP, heard);
     raw.publish("jsonrpc.keep.news", '"by hand"');
@@ -226,7 +196,7 @@ test("natsBroker() hears and keeps what others publish to a topic's subject", na
 });
 
 test("natsBroker() rejects what NATS does not take, and goes on", nats, async () => {
-  await withNats(async (broker) => {
+  await withNats(async ({ broker }) => {
     const long = JSON.stringify("x".repeat(2_000_000));
     const publish = async () => await broker.publish("news", long, KEEP);
     await assertRejects(publish, Error, 'Cannot publish to "news": ');
@@ -244,10 +214,11 @@ test("natsBroker() gets in with a password, and never says it", nats, async () =
   await broker.close();
   const wrong = { user: "ada", pass: "s3cret-sword" };
   const stranger = natsBroker({ servers, connection: wrong, logger: log, publishTimeoutMs: 500 });
-  const failure = await assertRejects(async () => await stranger.publish("a", "1", KEEP), Error);
-  assertMatch(failure.message, /^Cannot publish to "a": NATS is out of reach \(.*Authorization/i);
-  await stranger.close();
-  assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
+  await assertRefused(
+    stranger,
+    log,
+    /^Cannot publish to "a": NATS is out of reach \(.*Authorization/i,
+  );
 });
 
 test(
@@ -263,14 +234,7 @@ test(
     const servers = `127.0.0.1:${engine.port}`;
     const logger = silentLog();
     const connection = { token, tls: { ca: cert } };
-    const broker = natsBroker({ servers, connection, logger });
-    const heard = new Heard();
-    const { position } = await broker.subscribe("news", KEEP, heard);
-    await publishAll(broker, "news", [1, 2], KEEP);
-    await heard.some(2);
-    const history = await broker.history("news", KEEP, { since: position });
-    assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
-    await broker.close();
+    await assertWorks(natsBroker({ servers, connection, logger }));
     const wary = natsBroker({ servers, connection: { token }, logger, publishTimeoutMs: 500 });
     await assertRejects(async () => await wary.publish("a", "1", KEEP), Error, "out of reach");
     await wary.close();

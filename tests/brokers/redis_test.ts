@@ -1,16 +1,15 @@
-import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { createClient } from "redis";
 import { redisBroker } from "@x/jsonrpc/redis";
-import type { Broker, BrokerSubscription, Position } from "../../src/brokers/broker.ts";
+import type { BrokerSubscription, Position } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
-import { faultCases } from "./fault_cases.ts";
+import { withRedis } from "../helpers/brokers/with_engine.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
-import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { assertRefused, assertWorks, testRemoteBroker } from "./remote_cases.ts";
 import { selfSigned } from "../helpers/certificate.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
-import type { Log } from "../helpers/log.ts";
 import { freePort } from "../helpers/ports.ts";
 import { needs } from "../helpers/needs.ts";
 
@@ -23,43 +22,15 @@ const maker: BrokerMaker = {
     redisBroker({ url: `redis://127.0.0.1:${port}`, logger, publishTimeoutMs }),
 };
 
-for (const { name, run } of brokerCases) {
-  test(`redisBroker(): ${name}`, redis, async () => {
-    await using engine = await startEngine("redis");
-    await run(() => maker.make(engine.port, silentLog(), 20_000));
-  });
-}
-
-for (const { name, run } of faultCases) {
-  test(`redisBroker(), ${name}`, redis, async () => {
-    await run(maker);
-  });
-}
+testRemoteBroker(maker, redis);
 
 const KEEP = { size: 100, ageMs: Infinity };
-
-/** A broker, and a client that looks over its shoulder; both end with the test. */
-async function withRedis(
-  use: (broker: Broker, raw: (...command: string[]) => Promise<unknown>, log: Log) => Promise<void>,
-): Promise<void> {
-  await using engine = await startEngine("redis");
-  const client = createClient({ url: engine.url, commandOptions: { timeout: 0 } });
-  await client.connect();
-  const log = silentLog();
-  const broker = redisBroker({ url: engine.url, logger: log, publishTimeoutMs: 20_000 });
-  try {
-    await use(broker, (...command) => client.sendCommand(command), log);
-  } finally {
-    await broker.close();
-    client.destroy();
-  }
-}
 
 test(
   "redisBroker() has two connections, however many topics are heard, and listens to no others",
   redis,
   async () => {
-    await withRedis(async (broker, raw) => {
+    await withRedis(async ({ broker, raw }) => {
       const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
       const heard = new Heard();
       const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
@@ -85,7 +56,7 @@ test(
   "redisBroker() takes what Redis has lost of its newest events for a gap, never for a whole",
   redis,
   async () => {
-    await withRedis(async (broker, raw) => {
+    await withRedis(async ({ broker, raw }) => {
       const heard = new Heard();
       await broker.subscribe("news", KEEP, heard);
       const positions = await publishAll(broker, "news", [1, 2, 3, 4], KEEP);
@@ -113,7 +84,7 @@ test(
   "redisBroker() tells of a gap if a replica whose clock is behind gives lost offsets again",
   redis,
   async () => {
-    await withRedis(async (broker, raw) => {
+    await withRedis(async ({ broker, raw }) => {
       const [place, events] = ["jsonrpc:{news}:place", "jsonrpc:{news}:events"];
       const heard = new Heard();
       await publishAll(broker, "news", [0], KEEP);
@@ -148,7 +119,7 @@ test(
 );
 
 test("redisBroker() begins anew with what an older version has kept", redis, async () => {
-  await withRedis(async (broker, raw) => {
+  await withRedis(async ({ broker, raw }) => {
     await raw("HSET", "jsonrpc:{news}:place", "epoch", "old", "offset", "5");
     await raw("XADD", "jsonrpc:{news}:events", "5-0", "p", "4", "d", "1");
     await publishAll(broker, "news", [2], KEEP);
@@ -159,7 +130,7 @@ test("redisBroker() begins anew with what an older version has kept", redis, asy
 });
 
 test("redisBroker() tells of a gap when Redis is emptied under it", redis, async () => {
-  await withRedis(async (broker, raw) => {
+  await withRedis(async ({ broker, raw }) => {
     const heard = new Heard();
     await broker.subscribe("news", KEEP, heard);
     await publishAll(broker, "news", [1, 2], KEEP);
@@ -177,7 +148,7 @@ test(
   "redisBroker() leaves nothing in Redis for ever that a topic does not keep for ever",
   redis,
   async () => {
-    await withRedis(async (broker, raw) => {
+    await withRedis(async ({ broker, raw }) => {
       const day = 24 * 60 * 60 * 1000;
       await broker.publish("none", "1", { size: 0, ageMs: Infinity });
       await broker.publish("hour", "1", { size: 5, ageMs: 3_600_000 });
@@ -217,10 +188,11 @@ test("redisBroker() gets in with a password, and never says it", redis, async ()
     logger: log,
     publishTimeoutMs: 500,
   });
-  const failure = await assertRejects(async () => await stranger.publish("a", "1", KEEP), Error);
-  assertMatch(failure.message, /^Cannot publish to "a": Redis is out of reach \(.*WRONGPASS/);
-  await stranger.close();
-  assertEquals(/s3cret/.test(log.text + failure.message + failure.stack), false);
+  await assertRefused(
+    stranger,
+    log,
+    /^Cannot publish to "a": Redis is out of reach \(.*WRONGPASS/,
+  );
 });
 
 test("redisBroker() gets in as a user that may do no more than it has to", redis, async () => {
@@ -259,43 +231,23 @@ test(
 );
 
 test("redisBroker() works with a cluster of Redis", redis, async () => {
-  const bus = await freePort();
-  const args = ["--cluster-enabled", "yes", "--cluster-port", String(bus)];
-  await using engine = await startEngine("redis", args);
-  const raw = createClient({ url: engine.url, commandOptions: { timeout: 0 } });
-  await raw.connect();
-  await raw.sendCommand(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-  await until(async () => /cluster_state:ok/.test(`${await raw.sendCommand(["CLUSTER", "INFO"])}`));
-  const cluster = { rootNodes: [{ url: engine.url }] };
-  await assertWorks(redisBroker({ cluster, logger: silentLog() }));
-  const broker = redisBroker({ cluster, logger: silentLog(), publishTimeoutMs: 20_000 });
-  const heard = new Heard();
-  const topics = Array.from({ length: 20 }, (_, n) => `room.${n}`);
-  await Promise.all(topics.map((topic) => broker.subscribe(topic, KEEP, heard)));
-  for (const topic of topics) await broker.publish(topic, "1", KEEP);
-  await heard.some(topics.length);
-  // What was not heard meanwhile is caught up with.
-  await raw.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
-  for (const topic of topics) await broker.publish(topic, "2", KEEP);
-  await heard.some(2 * topics.length);
-  await broker.close();
-  raw.destroy();
-  assertEquals([heard.events.length, heard.gaps], [2 * topics.length, []]);
-});
-
-/** Makes sure that a broker publishes, hears and reads; ends it. */
-async function assertWorks(broker: Broker): Promise<void> {
-  try {
+  await withRedis(async ({ url, raw, another }) => {
+    await assertWorks(another());
+    const cluster = { rootNodes: [{ url }] };
+    const broker = redisBroker({ cluster, logger: silentLog(), publishTimeoutMs: 20_000 });
     const heard = new Heard();
-    const { position } = await broker.subscribe("news", KEEP, heard);
-    await publishAll(broker, "news", [1, 2], KEEP);
-    await heard.some(2);
-    const history = await broker.history("news", KEEP, { since: position });
-    assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
-  } finally {
+    const topics = Array.from({ length: 20 }, (_, n) => `room.${n}`);
+    await Promise.all(topics.map((topic) => broker.subscribe(topic, KEEP, heard)));
+    for (const topic of topics) await broker.publish(topic, "1", KEEP);
+    await heard.some(topics.length);
+    // What was not heard meanwhile is caught up with.
+    await raw("CLIENT", "KILL", "TYPE", "pubsub");
+    for (const topic of topics) await broker.publish(topic, "2", KEEP);
+    await heard.some(2 * topics.length);
     await broker.close();
-  }
-}
+    assertEquals([heard.events.length, heard.gaps], [2 * topics.length, []]);
+  }, "cluster");
+});
 
 test(
   "redisBroker() keeps what has another prefix apart, and does not write to its options",

@@ -29,7 +29,8 @@ import type {
 } from "../broker.ts";
 import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { RetryQueue } from "../remote/retry_queue.ts";
-import { TopicReader } from "../remote/topic_reader.ts";
+import { subscribeTo } from "../remote/subscribe.ts";
+import type { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 import { readHistory } from "./history.ts";
 import { LeaderWatch } from "./leader_watch.ts";
@@ -119,39 +120,22 @@ class NatsBroker implements Broker {
     });
   }
 
-  async subscribe(
-    topic: string,
-    keep: Retention,
-    sink: BrokerSink,
-  ): Promise<BrokerSubscription> {
-    const reader: TopicReader = new TopicReader(
-      sink,
-      (query) =>
-        this.#queue.retryUntil(
-          () => this.#readers.has(reader),
-          () => this.history(topic, keep, query),
-        ),
-    );
-    const unsubscribe = () => this.#leave(reader);
-    try {
-      const position = await this.#queue.run({
-        action: `subscribe to ${JSON.stringify(topic)}`,
-        attempt: (isOver) =>
-          this.#turn(isOver, async () => {
-            const open = await this.#open();
-            if (!isOver()) this.#join(reader, escapeTopic(topic), open);
-            // The server must know of the subscription before it is asked where the topic stands.
-            await this.#flush(open);
-            return (await this.#read(topic, keep, { limit: 0 })).position;
-          }),
-        patient: true,
+  subscribe(topic: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
+    const join = (reader: TopicReader, isOver: () => boolean) =>
+      this.#turn(isOver, async () => {
+        const open = await this.#open();
+        if (!isOver()) this.#join(reader, escapeTopic(topic), open);
+        // The server must know of the subscription before it is asked where the topic stands.
+        await this.#flush(open);
+        return (await this.#read(topic, keep, { limit: 0 })).position;
       });
-      reader.begin(position);
-      return { position, unsubscribe };
-    } catch (error) {
-      unsubscribe();
-      throw error;
-    }
+    return subscribeTo(this.#queue, {
+      name: topic,
+      join,
+      isListening: (reader) => this.#readers.has(reader),
+      history: (query) => this.history(topic, keep, query),
+      leave: (reader) => this.#leave(reader),
+    }, sink);
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
@@ -317,8 +301,16 @@ class NatsBroker implements Broker {
   async #read(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     const { stream } = await this.#open();
     const subject = stream.subject(escapeTopic(topic));
-    const { epoch, message } = await stream.last(subject, keep);
-    return readHistory(stream.log(subject), { epoch, last: message }, keep, query);
+    const { epoch, isEmpty, message } = await stream.last(subject, keep);
+    const history = await readHistory(
+      stream.log(subject),
+      { epoch, last: message, isEmpty },
+      keep,
+      query,
+    );
+    // Perhaps the stream has lost what topics without events have their position from.
+    if (isEmpty && !history.complete) stream.invalidate();
+    return history;
   }
 }
 

@@ -17,17 +17,27 @@ import type { KeptMessage } from "./message.ts";
  * place on any of them, is no source to rely on.
  */
 export interface SubjectLog {
-  /** The message with a sequence; `undefined` if it is gone, or of another subject. */
+  /**
+   * The message with a sequence; `undefined` if it is gone, or of another subject. May be one that
+   * gives topics without events their position.
+   */
   at(seq: number): Promise<KeptMessage | undefined>;
   /** The first message with at least a sequence; `undefined` if there is none. */
   next(seq: number): Promise<KeptMessage | undefined>;
+  /** How many messages there are. */
+  count(): Promise<number>;
 }
 
-/** Where a topic stands. */
-export interface TopicEnd {
+interface Place {
   readonly epoch: string;
-  /** Its last message. */
   readonly last: KeptMessage;
+}
+
+/** Where a topic ends. */
+export interface TopicEnd extends Place {
+  /** Its last message; of a topic without messages, one that came before all that it may get. */
+  readonly last: KeptMessage;
+  readonly isEmpty: boolean;
 }
 
 /** Messages after a sequence. */
@@ -49,12 +59,16 @@ const STRETCH = 32;
 /** Reads what a query asks for. */
 export async function readHistory(
   log: SubjectLog,
-  { epoch, last }: TopicEnd,
+  { epoch, last, isEmpty }: TopicEnd,
   keep: Retention,
   query: HistoryQuery,
 ): Promise<BrokerHistory> {
   const { first = Infinity, limit = Infinity, since } = query;
   const known = since?.epoch === epoch;
+  if (isEmpty) {
+    if (since === undefined) return nothing({ epoch, last }, "same");
+    return known ? readEmpty(log, { epoch, last }, since) : nothing({ epoch, last }, "unknown");
+  }
   if (since !== undefined && known) {
     if (since.offset > last.seq) return nothing({ epoch, last }, "replaced");
     if (since.offset === last.seq) {
@@ -75,8 +89,28 @@ export async function readHistory(
   const page = since === undefined && limit < Infinity
     ? await readNewest(log, last.seq, limit)
     : await readPage(log, { from, to: last.seq, most });
-  const anchor = since === undefined ? "same" : !known ? "unknown" : await anchorOf(log, since);
+  const anchor = since === undefined
+    ? "same"
+    : !known
+    ? "unknown"
+    : await anchorOf(log, since, false);
   return historyOf({ epoch, last }, page, keep, { ...query, anchor });
+}
+
+/** Says whether a topic without messages had none since a position either. */
+async function readEmpty(
+  log: SubjectLog,
+  end: Place,
+  since: Position,
+): Promise<BrokerHistory> {
+  const { epoch, last } = end;
+  const anchor = await anchorOf(log, since, true);
+  if (anchor !== "same") {
+    return nothing(end, since.offset > last.seq ? "replaced" : anchor);
+  }
+  // Another process may know a later message that gives topics without events their position.
+  if (since.offset <= last.seq) return nothing(end, "same");
+  return nothing({ epoch, last: { ...last, seq: since.offset, id: since.id as string } }, "same");
 }
 
 /** Reads messages after a sequence. */
@@ -139,7 +173,7 @@ async function nextOf(log: SubjectLog, seq: number): Promise<KeptMessage> {
 }
 
 /** Asks the leader, now that the page has been read, for the message that it is to follow. */
-async function anchorOf(log: SubjectLog, since: Position): Promise<Anchor> {
+async function anchorOf(log: SubjectLog, since: Position, isEmpty: boolean): Promise<Anchor> {
   const { id, nextId, offset } = since;
   if (nextId !== undefined) {
     const next = await log.at(offset + 1);
@@ -147,7 +181,13 @@ async function anchorOf(log: SubjectLog, since: Position): Promise<Anchor> {
   }
   if (id === undefined) return "unknown";
   const start = await log.at(offset);
-  if (start !== undefined) return compare(since, start);
+  if (start !== undefined) {
+    const anchor = compare(since, start);
+    const { keepsSince } = start;
+    if (anchor !== "same" || keepsSince === undefined || isEmpty) return anchor;
+    // The topic had no message then. If it has had too many since, the stream has dropped some.
+    return await log.count() <= keepsSince ? "same" : "unknown";
+  }
   // Messages go oldest first: if an older one is there, this one never was.
   const oldest = await log.next(1);
   return oldest !== undefined && oldest.seq < offset ? "replaced" : "unknown";
@@ -160,7 +200,7 @@ function compare({ id }: Position, message: KeptMessage): Anchor {
 }
 
 function historyOf(
-  { epoch, last }: TopicEnd,
+  { epoch, last }: Place,
   { messages, reached }: HistoryPage,
   { size, ageMs }: Retention,
   query: HistoryQuery & { readonly anchor: Anchor },
@@ -188,13 +228,13 @@ function historyOf(
 function positionAt(
   seq: number,
   messages: readonly KeptMessage[],
-  { epoch, last }: TopicEnd,
+  { epoch, last }: Place,
 ): Position {
   const message = seq >= last.seq ? last : messages.find((each) => each.seq === seq) as KeptMessage;
   return { epoch, offset: message.seq, id: message.id };
 }
 
-function nothing({ epoch, last }: TopicEnd, anchor: Anchor): BrokerHistory {
+function nothing({ epoch, last }: Place, anchor: Anchor): BrokerHistory {
   const position = { epoch, offset: last.seq, id: last.id };
   return {
     events: [],

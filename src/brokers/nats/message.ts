@@ -12,7 +12,7 @@ export const Header = {
   epoch: "Rpc-Epoch",
   /** When it was published, in milliseconds since 1970. */
   at: "Rpc-At",
-  /** Marks a message that only gives a quiet topic a position. */
+  /** Marks a message that only gives a position. */
   start: "Rpc-Start",
   /** The server drops a second message with the same id. */
   id: "Nats-Msg-Id",
@@ -26,6 +26,11 @@ export interface KeptMessage {
   readonly id: string;
   /** `undefined` if it only gives a position. */
   readonly data: string | undefined;
+  /**
+   * Of a message that gives topics without events their position: how many events of each topic the
+   * stream has kept since then, at least.
+   */
+  readonly keepsSince?: number;
 }
 
 /** A message as the server sends it. */

@@ -19,15 +19,20 @@ import type { LiveEvent } from "../remote/topic_reader.ts";
 import type { SubjectLog } from "./history.ts";
 import { Header, identityOf, isStart, keptMessage, publishedAt, shortHash } from "./message.ts";
 import type { KeptMessage } from "./message.ts";
-import { StreamConfigurator } from "./stream_config.ts";
+import { epochOf, StreamConfigurator } from "./stream_config.ts";
 import type { StreamOptions } from "./stream_config.ts";
 import { ApiCode, unless } from "./api_errors.ts";
+import { SharedStart, startSize } from "./shared_start.ts";
 
-/** The last message of a subject, and the epoch of its position. */
+/** Where a subject ends, and the epoch of that position. */
 export interface LastMessage {
   readonly epoch: string;
+  /** Its last message; of a subject without messages, one that came before all that it may get. */
   readonly message: KeptMessage;
+  readonly isEmpty: boolean;
 }
+
+type FoundMessage = KeptMessage & { readonly headers: MsgHdrs };
 
 /** What a look at the stream shows. */
 export interface StreamState {
@@ -51,6 +56,7 @@ export class NatsStream {
   readonly #manager: JetStreamManager;
   readonly #reading: JetStreamManager;
   readonly #client: JetStreamClient;
+  readonly #start: SharedStart;
   readonly #highest = { acknowledged: 0, delivered: 0 };
 
   private constructor(
@@ -66,6 +72,12 @@ export class NatsStream {
       manager,
       info: () => asking.streams.info(options.name),
       patienceMs: options.retryMs * MAX_WAITS - ASK_MS,
+    });
+    this.#start = new SharedStart({
+      prefix: `${options.name}.keep`,
+      state: () => this.#configurator,
+      find: (subject) => this.#find(subject),
+      append: (subject) => this.#appendStart(subject),
     });
   }
 
@@ -92,6 +104,7 @@ export class NatsStream {
   /** Forgets what is known of it: the server may have lost its data. */
   invalidate(): void {
     this.#configurator.invalidate();
+    this.#start.forget();
   }
 
   /** Makes sure that it is there and keeps what a topic declares; returns its epoch. */
@@ -105,6 +118,7 @@ export class NatsStream {
     const info = await this.#configurator.look();
     if (info === undefined) return undefined;
     const { cluster, config, created, state } = info;
+    if (epochOf(info) !== this.epoch) this.invalidate();
     const isBack = state.last_seq < seen;
     if (isBack) this.#highest.acknowledged = this.#highest.delivered = state.last_seq;
     return { leader: `${cluster?.leader ?? ""} ${created}`, replicas: config.num_replicas, isBack };
@@ -132,15 +146,15 @@ export class NatsStream {
     return this.#isBack("delivered", offset);
   }
 
-  /** The last message of a subject; makes one if there is none. */
+  /** Where a subject ends. */
   async last(subject: string, keep: Retention): Promise<LastMessage> {
     const epoch = await this.require(keep);
-    const last = await this.#last(subject, epoch);
+    const last = await this.#last(subject);
     if (last.epoch === epoch) return last;
     // Either the message's publisher knew another stream, or this process does.
     this.invalidate();
     const now = await this.require(keep);
-    return now === epoch ? { ...last, epoch } : { ...await this.#last(subject, now), epoch: now };
+    return now === epoch ? { ...last, epoch } : { ...await this.#last(subject), epoch: now };
   }
 
   /** Reads the messages of a subject. */
@@ -148,45 +162,58 @@ export class NatsStream {
     return {
       at: (seq) => this.#get({ seq }, subject),
       next: (seq) => this.#get({ seq, next_by_subj: subject }),
+      count: async () => {
+        const { name } = this.#options;
+        const { state } = await this.#reading.streams.info(name, { subjects_filter: subject });
+        return state.subjects?.[subject] ?? 0;
+      },
     };
   }
 
-  /** Asks the leader for a message; `undefined` if it is gone, or not of `subject`. */
+  /**
+   * Asks the leader for a message; `undefined` if it is gone, or neither of `subject` nor one that
+   * gives topics without events their position.
+   */
   async #get(
     query: { seq: number; next_by_subj?: string } | { last_by_subj: string },
     subject?: string,
-  ): Promise<(KeptMessage & { readonly headers: MsgHdrs }) | undefined> {
+  ): Promise<FoundMessage | undefined> {
     const found = await unless(
       ApiCode.noMessageFound,
       this.#reading.streams.getMessage(this.#options.name, query as MsgRequest),
     );
-    if (!found || (subject !== undefined && found.subject !== subject)) return undefined;
+    if (!found) return undefined;
     const { header: headers, seq, timestamp } = found;
-    return {
-      ...keptMessage({ seq, headers, timestamp, string: () => found.string() }),
-      headers,
-    };
+    const message = keptMessage({ seq, headers, timestamp, string: () => found.string() });
+    if (subject === undefined || found.subject === subject) return { ...message, headers };
+    const keepsSince = startSize(found.subject);
+    return keepsSince === undefined ? undefined : { ...message, headers, keepsSince };
   }
 
-  async #last(subject: string, epoch: string): Promise<LastMessage> {
+  /** The last message of a subject, and the epoch that its publisher knew. */
+  async #find(subject: string): Promise<{ epoch: string; message: KeptMessage } | undefined> {
+    const found = await this.#get({ last_by_subj: subject });
+    if (found === undefined) return undefined;
+    const { headers, ...message } = found;
+    return { epoch: headers.get(Header.epoch) || this.epoch, message };
+  }
+
+  async #last(subject: string): Promise<LastMessage> {
     for (;;) {
-      const found = await this.#get({ last_by_subj: subject });
-      if (found) {
-        const { headers, ...message } = found;
-        return { epoch: headers.get(Header.epoch) || epoch, message };
-      }
-      const start = headersOf(epoch);
-      start.set(Header.start, "1");
-      const msgID = crypto.randomUUID();
-      const ack = await unless(
-        ApiCode.wrongLastSequence,
-        this.#publish(subject, "", start, { msgID, expect: { lastSubjectSequence: 0 } }),
-      );
-      if (ack) {
-        const message = { seq: ack.seq, at: Date.now(), id: shortHash(msgID), data: undefined };
-        return { epoch, message };
-      }
+      // Has to be known first: then a subject that has no message had none up to there.
+      const start = this.#start.known;
+      const found = await this.#find(subject);
+      if (found !== undefined) return { ...found, isEmpty: false };
+      if (start !== undefined) return { ...start, isEmpty: true };
+      await this.#start.renew();
     }
+  }
+
+  async #appendStart(subject: string): Promise<void> {
+    const start = headersOf(this.epoch);
+    start.set(Header.start, "1");
+    const more = { msgID: crypto.randomUUID(), expect: { lastSubjectSequence: 0 } };
+    await unless(ApiCode.wrongLastSequence, this.#publish(subject, "", start, more));
   }
 
   /** Whether sequences go backwards: then somebody has made the stream again, or it has lost data. */

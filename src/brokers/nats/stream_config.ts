@@ -42,6 +42,7 @@ export class StreamConfigurator {
   readonly #access: StreamAccess;
   // What the stream keeps for certain: enough for all topics that were asked for.
   #kept: Retention = NOTHING;
+  #found: Retention = NOTHING;
   #epoch = "";
   #widening: Promise<void> | undefined;
 
@@ -54,6 +55,11 @@ export class StreamConfigurator {
   /** The epoch that the stream had when it was last looked at. */
   get epoch(): string {
     return this.#epoch;
+  }
+
+  /** What the stream kept when it was last looked at. */
+  get kept(): Retention {
+    return this.#found;
   }
 
   /** Forgets what is known of the stream. */
@@ -90,8 +96,8 @@ export class StreamConfigurator {
       const republish = this.#republish();
       info = await streams.update(name, { ...info.config, republish, ...limitsOf(both) });
     }
-    this.#kept = retentionOf(info.config);
-    this.#epoch = info.created.replaceAll(/\W/g, "");
+    this.#kept = this.#found = retentionOf(info.config);
+    this.#epoch = epochOf(info);
   }
 
   async #find(): Promise<StreamInfo | undefined> {
@@ -147,6 +153,11 @@ export class StreamConfigurator {
  */
 function made(found: StreamInfo | undefined): StreamInfo | undefined {
   return found?.created.startsWith("0001-") ? undefined : found;
+}
+
+/** The epoch of a stream's positions. */
+export function epochOf({ created }: StreamInfo): string {
+  return created.replaceAll(/\W/g, "");
 }
 
 /** The stream keeps one more than a topic declares: the one before them proves that none is missing. */

@@ -25,15 +25,17 @@ import type {
 } from "../broker.ts";
 import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { RetryQueue } from "../remote/retry_queue.ts";
-import { TopicReader } from "../remote/topic_reader.ts";
+import { subscribeTo } from "../remote/subscribe.ts";
+import type { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 import { isAway, isUndone, RedisConnection } from "./connection.ts";
-import { historyOf, liveEvent, newId } from "./events.ts";
+import { historyOf, liveEvent, newId, NO_EVENT_ID } from "./events.ts";
 import type { ReadReply } from "./events.ts";
 import { checkOptions } from "./options.ts";
 import type { RedisBrokerOptions } from "./options.ts";
 import { ReplicaWait } from "./replica_wait.ts";
-import { PUBLISH, READ } from "./scripts.ts";
+import { FORGET, PUBLISH, READ } from "./scripts.ts";
+import { EmptyTopics } from "./empty_topics.ts";
 
 export type { RedisTarget } from "./connection.ts";
 export type { RedisBrokerOptions } from "./options.ts";
@@ -55,11 +57,14 @@ export function redisBroker(options: RedisBrokerOptions = {}): Broker {
 const DEFAULT_TIMEOUT_MS = 5_000;
 // Redis keeps the position of a silent topic for at least so long.
 const MIN_PLACE_MS = 24 * 60 * 60 * 1000;
+// The same for a topic without events, at least: long enough for a client that reconnects.
+const MIN_EMPTY_MS = 10 * 60 * 1000;
 // How long it may take to see that live delivery has lost a topic's last event between several
 // servers. With more than 6,000 topics it takes longer: 100 a second are looked at. The same look
 // renews the expiry of topics with subscribers.
 const ROUND_MS = 60_000;
 const CHECKS_PER_SECOND = 100;
+const DEFAULT_IDLE_TOPICS = 10_000;
 // A WAIT holds up all that comes after it over the same connection.
 const MAX_WAIT_MS = 2_000;
 // So many topics are read at the same time, if all have to be after an outage.
@@ -75,14 +80,17 @@ class RedisBroker implements Broker {
   readonly #replicas: ReplicaWait | undefined;
   readonly #reads: Semaphore = new Semaphore({ concurrency: READS_AT_ONCE, maxWaiting: Infinity });
   readonly #readers = new Set<TopicReader>();
-  readonly #channels = new Map<string, Set<TopicReader>>();
+  readonly #channels = new Map<string, Channel>();
+  readonly #emptyTopics: EmptyTopics;
+  // Names this broker in Redis, as a listener.
+  readonly #id: string = newId();
   #periodicCheck: PeriodicCheck<TopicReader> | undefined;
   #closed = false;
 
   constructor(options: RedisBrokerOptions) {
     const { prefix = "jsonrpc:", publishTimeoutMs = DEFAULT_TIMEOUT_MS, logger = console } =
       checkOptions(options);
-    const { waitReplicas = 0 } = options;
+    const { maxIdleTopics = DEFAULT_IDLE_TOPICS, waitReplicas = 0 } = options;
     this.#prefix = prefix;
     const failed = (error: unknown) => this.#queue.lost(error);
     const connect = (connected: () => void) =>
@@ -95,6 +103,12 @@ class RedisBroker implements Broker {
       timeoutMs: Math.min(Math.ceil(publishTimeoutMs / 2), MAX_WAIT_MS),
       generation: () => this.#commands.generation,
       send: (key, command) => this.#commands.send(key, command),
+    });
+    this.#emptyTopics = new EmptyTopics({
+      max: maxIdleTopics,
+      expiresMs: () => this.#emptyMs,
+      // If that fails Redis forgets it a little later by itself.
+      forget: (channel) => void this.#forget(channel).catch(() => {}),
     });
     this.#queue = new RetryQueue({
       name: "Redis",
@@ -123,37 +137,18 @@ class RedisBroker implements Broker {
     return { epoch, offset: Number(offset), id };
   }
 
-  async subscribe(
-    topic: string,
-    keep: Retention,
-    sink: BrokerSink,
-  ): Promise<BrokerSubscription> {
+  subscribe(topic: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
     const { channel } = this.#names(topic);
-    const reader: TopicReader = new TopicReader(
-      sink,
-      (query) =>
-        this.#queue.retryUntil(
-          () => this.#readers.has(reader),
-          () => this.#reads.run(async () => await this.history(topic, keep, query)),
-        ),
-    );
-    const unsubscribe = () => this.#leave(channel, reader);
-    try {
-      const position = await this.#queue.run({
-        action: `subscribe to ${JSON.stringify(topic)}`,
-        attempt: async (isOver) => {
-          await this.#join(channel, reader, isOver);
-          const { position } = await this.#read(topic, keep, { limit: 0 });
-          return position;
-        },
-        patient: true,
-      });
-      reader.begin(position);
-      return { position, unsubscribe };
-    } catch (error) {
-      unsubscribe();
-      throw error;
-    }
+    return subscribeTo(this.#queue, {
+      name: topic,
+      join: async (reader, isOver) => {
+        await this.#join(channel, reader, isOver);
+        return (await this.#read(topic, keep, { limit: 0 })).position;
+      },
+      isListening: (reader) => this.#readers.has(reader),
+      history: (query) => this.#reads.run(async () => await this.history(topic, keep, query)),
+      leave: (reader) => this.#leave(channel, reader),
+    }, sink);
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
@@ -175,6 +170,17 @@ class RedisBroker implements Broker {
     for (const each of [this.#commands, this.#reading, this.#listening]) each.close();
   }
 
+  /** How long Redis keeps a topic without events: several times as long as a round of checks takes. */
+  get #emptyMs(): number {
+    return Math.max(MIN_EMPTY_MS, 3 * 1000 * this.#readers.size / CHECKS_PER_SECOND);
+  }
+
+  async #forget(channel: string): Promise<void> {
+    await this.#reading.prepare();
+    if (this.#channels.has(channel)) return; // subscribed to again
+    await this.#reading.run(FORGET, [`${channel}:place`], [this.#id]);
+  }
+
   #names(topic: string): { keys: [string, string]; channel: string } {
     const name = `${this.#prefix}{${escapeTopic(topic)}}`;
     return { keys: [`${name}:place`, `${name}:events`], channel: name };
@@ -194,12 +200,22 @@ class RedisBroker implements Broker {
     const { since, limit = Infinity, first = Infinity } = query;
     const order = limit === Infinity && first < Infinity ? "oldest" : "newest";
     const count = keep.size === 0 ? 0 : order === "oldest" ? first : Math.min(limit, keep.size);
+    const { keys, channel } = this.#names(topic);
     await this.#reading.prepare();
-    const reply = await this.#reading.run(READ, this.#names(topic).keys, [
+    const isListening = this.#channels.has(channel);
+    const reply = await this.#reading.run(READ, keys, [
       ...[newEpoch(), placeMs(keep), since?.epoch ?? "", String(since?.offset ?? "0")],
       ...[String(count), age(keep), order],
-    ]);
-    return historyOf(reply as ReadReply, query, order);
+      ...[keep.fixed ? "" : String(this.#emptyMs), isListening ? this.#id : ""],
+    ]) as ReadReply;
+    if (!keep.fixed) this.#noteEmpty(channel, reply[2] === NO_EVENT_ID);
+    return historyOf(reply, query, order);
+  }
+
+  #noteEmpty(channel: string, isEmpty: boolean): void {
+    const listened = this.#channels.get(channel);
+    if (listened !== undefined) listened.isEmpty = isEmpty;
+    else if (isEmpty && !this.#closed) this.#emptyTopics.add(channel);
   }
 
   async #join(channel: string, reader: TopicReader, isOver: () => boolean): Promise<void> {
@@ -210,34 +226,46 @@ class RedisBroker implements Broker {
       mostPerSecond: CHECKS_PER_SECOND,
     });
     this.#readers.add(reader);
-    const readers = this.#channels.get(channel) ?? new Set();
-    this.#channels.set(channel, readers.add(reader));
+    const listened = this.#channels.get(channel) ?? { readers: new Set(), isEmpty: false };
+    listened.readers.add(reader);
+    this.#channels.set(channel, listened);
+    this.#emptyTopics.delete(channel);
     await this.#listening.subscribe(channel, this.#take);
   }
 
   #leave(channel: string, reader: TopicReader): void {
     reader.end();
     this.#readers.delete(reader);
-    const readers = this.#channels.get(channel);
-    if (!readers?.delete(reader) || readers.size > 0) return;
+    const listened = this.#channels.get(channel);
+    if (!listened?.readers.delete(reader) || listened.readers.size > 0) return;
     this.#channels.delete(channel);
+    if (listened.isEmpty) this.#emptyTopics.add(channel);
     this.#listening.unsubscribe(channel, this.#take).catch(() => {});
   }
 
   readonly #take = (message: string, channel: string): void => {
-    const readers = this.#channels.get(channel);
-    if (readers === undefined) {
+    const listened = this.#channels.get(channel);
+    if (listened === undefined) {
       // Redis was out of reach when the last reader left, and did not get the UNSUBSCRIBE.
       if (!this.#closed) this.#listening.unsubscribe(channel, this.#take).catch(() => {});
       return;
     }
     const live = liveEvent(message);
-    if (live !== undefined) { for (const reader of readers) reader.take(live); }
+    if (live === undefined) return;
+    listened.isEmpty = false;
+    for (const reader of listened.readers) reader.take(live);
   };
 
   #catchUp(): void {
     for (const reader of this.#readers) reader.check();
   }
+}
+
+/** What this process listens to. */
+interface Channel {
+  readonly readers: Set<TopicReader>;
+  /** Whether the topic had no event when Redis was last asked. */
+  isEmpty: boolean;
 }
 
 function newEpoch(): string {

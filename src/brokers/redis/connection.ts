@@ -6,7 +6,7 @@
 
 import { ClientOfflineError, createClient, createCluster, createSentinel, ErrorReply } from "redis";
 import type { RedisClientOptions, RedisClusterOptions, RedisSentinelOptions } from "redis";
-import { PUBLISH, READ } from "./scripts.ts";
+import { FORGET, PUBLISH, READ } from "./scripts.ts";
 import type { Script } from "./scripts.ts";
 import { UnconfirmedError } from "./replica_wait.ts";
 
@@ -203,7 +203,7 @@ export class RedisConnection {
 
   async #load(): Promise<void> {
     await this.open();
-    for (const { text } of [PUBLISH, READ]) {
+    for (const { text } of [PUBLISH, READ, FORGET]) {
       await this.#send(undefined, ["SCRIPT", "LOAD", text]);
     }
   }

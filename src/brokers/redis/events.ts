@@ -21,9 +21,12 @@ interface Place {
   readonly id: string;
 }
 
+/** The id that stands for "no event yet". */
+export const NO_EVENT_ID = "0";
+
 /** A random id for an event, which tells it from another with the same offset. */
 export function newId(): string {
-  return Math.random().toString(36).slice(2, 10) || "0";
+  return Math.random().toString(36).slice(2, 10) || "1";
 }
 
 /** Reads a message of a topic's channel; `undefined` if the script `PUBLISH` did not send it. */

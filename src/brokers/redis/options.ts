@@ -38,6 +38,15 @@ export interface RedisBrokerOptions extends RedisTarget {
    */
   readonly waitReplicas?: number;
   /**
+   * How many topics without events, and without subscribers in this process, keep a position in Redis
+   * for the clients that may come back. Each does so for some 10 minutes; past this number the broker
+   * forgets the one that has been left longest. A client that comes back to a forgotten one gets
+   * `recovered: false`. Topics with events, and those whose names come from code, do not count.
+   *
+   * @default {10000}
+   */
+  readonly maxIdleTopics?: number;
+  /**
    * Gets a line when Redis goes out of reach, and when it is back.
    *
    * @default {console}
@@ -53,7 +62,8 @@ export interface RedisBrokerOptions extends RedisTarget {
  * @throws {RangeError} If a number is out of bounds.
  */
 export function checkOptions(options: RedisBrokerOptions): RedisBrokerOptions {
-  const { cluster, prefix, publishTimeoutMs, sentinel, url, waitReplicas } = options;
+  const { cluster, maxIdleTopics = 0, prefix, publishTimeoutMs, sentinel, url, waitReplicas } =
+    options;
   if (prefix !== undefined && (typeof prefix !== "string" || /[{}]/.test(prefix))) {
     throw new TypeError(`Expected \`prefix\` to be a text without braces, got \`${prefix}\``);
   }
@@ -63,6 +73,11 @@ export function checkOptions(options: RedisBrokerOptions): RedisBrokerOptions {
   if (waitReplicas !== undefined && !(Number.isSafeInteger(waitReplicas) && waitReplicas >= 0)) {
     throw new RangeError(
       `Expected \`waitReplicas\` to be a whole number from 0, got \`${waitReplicas}\``,
+    );
+  }
+  if (maxIdleTopics !== Infinity && !(Number.isSafeInteger(maxIdleTopics) && maxIdleTopics >= 0)) {
+    throw new RangeError(
+      `Expected \`maxIdleTopics\` to be a whole number from 0, or Infinity, got \`${maxIdleTopics}\``,
     );
   }
   // The message must not repeat the URL: it may hold a password.

@@ -2,6 +2,8 @@
  * What runs inside Redis: each script at once or not at all.
  *
  * A topic has a hash with its epoch, its last offset and that event's id, and a stream of its events.
+ * While it has no event the hash is short-lived, because anybody who subscribes to a name makes one; it
+ * also says which brokers listen, so that none of them removes it while another needs it.
  * An offset is the time of Redis's clock in microseconds, or one more than the last if that clock is
  * behind. After a failover a replica that lacked the newest events may give their offsets to other
  * events; the random id of each event tells them apart. Each event names the offset and the id of the
@@ -21,7 +23,7 @@ export interface Script {
 // KEYS: hash, stream. Begins a new epoch if there is none, or one whose events have no ids: an older
 // version made that. Not every user may DEL.
 const OPEN = `
-local function open(fresh, ttl)
+local function open(fresh)
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
   local epoch, offset, id = meta[1], meta[2], meta[3]
   if not id then
@@ -31,12 +33,14 @@ local function open(fresh, ttl)
       redis.call('XTRIM', KEYS[2], 'MAXLEN', '0')
     end
   end
+  return epoch, offset, id
+end
+local function live(ttl)
   if ttl == '' then
     if redis.call('PTTL', KEYS[1]) ~= -1 then redis.call('PERSIST', KEYS[1]) end
   else
     redis.call('PEXPIRE', KEYS[1], ttl)
   end
-  return epoch, offset, id
 end
 local function clock()
   local time = redis.call('TIME')
@@ -49,7 +53,13 @@ end
  * epoch and offset.
  */
 export const PUBLISH: Script = script(`${OPEN}
-local epoch, last, lastId = open(ARGV[1], ARGV[2])
+local epoch, last, lastId = open(ARGV[1])
+live(ARGV[2])
+if lastId == '0' then
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if string.sub(field, 1, 2) == 'l:' then redis.call('HDEL', KEYS[1], field) end
+  end
+end
 local now = clock()
 local offset = string.format('%.0f', math.max(now, last + 1))
 local previous, id = last .. '.' .. lastId, ARGV[7]
@@ -70,11 +80,23 @@ return {epoch, offset}
 
 /**
  * ARGV: a fresh epoch, the hash's time to live, epoch and offset of a position or two empty texts, how
- * many, age, `oldest` or `newest`. Returns epoch, last offset, its id, and events: those after the
- * position, or all if the topic has no such position; the newest come first, or the oldest.
+ * many, age, `oldest` or `newest`, the time to live of a topic without events or an empty text if it
+ * is the same, and the broker that listens to the topic or an empty text. Returns epoch, last offset,
+ * its id, and events: those after the position, or all if the topic has no such position; the newest
+ * come first, or the oldest.
  */
 export const READ: Script = script(`${OPEN}
-local epoch, offset, id = open(ARGV[1], ARGV[2])
+local epoch, offset, id = open(ARGV[1])
+if id == '0' and ARGV[8] ~= '' then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < tonumber(ARGV[8]) then redis.call('PEXPIRE', KEYS[1], ARGV[8]) end
+  if ARGV[9] ~= '' then
+    local ends = string.format('%.0f', clock() / 1000 + ARGV[8])
+    redis.call('HSET', KEYS[1], 'l:' .. ARGV[9], ends)
+  end
+else
+  live(ARGV[2])
+end
 local since, count, age = ARGV[4], ARGV[5], ARGV[6]
 if ARGV[3] ~= epoch or tonumber(since) > tonumber(offset) then since = '' end
 if count == '0' or since == offset then return {epoch, offset, id, {}} end
@@ -88,6 +110,24 @@ if ARGV[7] == 'oldest' then
   return {epoch, offset, id, redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
 end
 return {epoch, offset, id, redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', count)}
+`);
+
+/**
+ * ARGV: a broker that does not listen to the topic. Removes the hash of a topic without events, unless
+ * another broker listens to it. Not every user may DEL.
+ */
+export const FORGET: Script = script(`
+if redis.call('HGET', KEYS[1], 'id') ~= '0' then return 0 end
+local own, time = 'l:' .. ARGV[1], redis.call('TIME')
+local fields, now = redis.call('HGETALL', KEYS[1]), time[1] * 1000 + time[2] / 1000
+for n = 1, #fields, 2 do
+  local isListener = string.sub(fields[n], 1, 2) == 'l:'
+  if isListener and fields[n] ~= own and tonumber(fields[n + 1]) > now then
+    return redis.call('HDEL', KEYS[1], own)
+  end
+end
+for n = 1, #fields, 2 do redis.call('HDEL', KEYS[1], fields[n]) end
+return 1
 `);
 
 function script(text: string): Script {
