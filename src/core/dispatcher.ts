@@ -21,6 +21,7 @@ import { isThenable } from "../util/maybe_promise.ts";
 import { checkRequest, errorText, idOf, isResponse, resultText } from "../protocol/message.ts";
 import type { Id, Message, RequestMessage } from "../protocol/message.ts";
 import type { BaseConnection } from "./connection.ts";
+import type { BigIntegers } from "./method.ts";
 import { batchErrorText, BatchResponse } from "./batch.ts";
 import { ABORT, REPLY, SETTLE } from "./internal.ts";
 import { IncomingRequest } from "./request.ts";
@@ -34,6 +35,8 @@ export interface Method {
   readonly scalarParams?: boolean;
   /** Milliseconds that a server waits for the handler. 0: no limit. @default {0} */
   readonly timeoutMs?: number;
+  /** What a server's method gets for integers beyond ±(2^53-1). @default {"refuse"} */
+  readonly bigIntegers?: BigIntegers;
 }
 
 /** The side whose methods are called: a server, or a client. */

@@ -60,6 +60,17 @@ export interface MethodOptions {
    * @default {the server's `scalarParams`}
    */
   readonly scalarParams?: boolean;
+  /**
+   * What to do with integers in params that a JavaScript number cannot hold, such as 9007199254740993.
+   * The server never rounds them: it answers with -32602 (`"refuse"`), or gives the handler all integers
+   * beyond ±(2^53-1) as strings or as bigints, of up to 1,000 digits. A number with a point or an
+   * exponent, such as 1e300, is always a number; so is an integer that is written as JavaScript writes
+   * it, if the mode is `"refuse"`.
+   *
+   * @default {"refuse"}
+   * @see {@link https://www.rfc-editor.org/rfc/rfc8259#section-6 | RFC 8259, section 6}
+   */
+  readonly bigIntegers?: BigIntegers;
   /** A short description for `rpc.discover`. */
   readonly summary?: string;
   /** A long description for `rpc.discover`. */
@@ -72,6 +83,9 @@ export interface MethodOptions {
    */
   readonly errors?: Readonly<Record<string, ErrorDeclaration>>;
 }
+
+/** What a method gets for integers in params beyond ±(2^53-1). */
+export type BigIntegers = "refuse" | "string" | "bigint";
 
 /** The handler of a method with options. */
 export type HandlerOf<C extends Context, Options, Params, Result> = (

@@ -8,6 +8,7 @@ import type { Method } from "../core/dispatcher.ts";
 import { RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
 import { compose } from "../core/middleware.ts";
 import { isThenable } from "../util/maybe_promise.ts";
+import { checkDigits } from "./big_integers.ts";
 import { admitted } from "../core/guard.ts";
 import { MethodRecord } from "../core/method.ts";
 import type { MethodOptions } from "../core/method.ts";
@@ -55,8 +56,8 @@ export class MethodRegistry {
    * Adds a method.
    *
    * @param entry The method.
-   * @throws {TypeError} If the name is empty or taken, if the handler or a middleware is not a function, or if a
-   * declared error has a name that is no identifier or a code that is no integer.
+   * @throws {TypeError} If the name is empty or taken, if the handler or a middleware is not a function, if
+   * `bigIntegers` is none of its values, or if a declared error has a name that is no identifier or a code that is no integer.
    * @throws {RangeError} If `timeoutMs` is negative or not a number.
    */
   add(entry: MethodEntry): void {
@@ -72,6 +73,11 @@ export class MethodRegistry {
     }
     if (!(timeoutMs >= 0)) {
       throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
+    }
+    if (!MODES.includes(entry.bigIntegers)) {
+      throw new TypeError(
+        `Expected \`bigIntegers\` to be "refuse", "string" or "bigint", got \`${entry.bigIntegers}\``,
+      );
     }
     checkErrors(entry);
     if (this.#entries.has(name)) {
@@ -120,8 +126,9 @@ export class MethodRegistry {
     const entry = this.#entries.get(name);
     if (entry === undefined) return this.#notFound();
     const { use = [], scalarParams = this.#scalarParams, timeoutMs = 0 } = entry;
-    const invoke = wrapped([...this.#layers, ...use], handlerOf(entry));
-    const method = { scalarParams, timeoutMs, invoke };
+    const { bigIntegers = "refuse" } = entry;
+    const invoke = wrapped([...this.#layers, ...use], withExactIntegers(handlerOf(entry)));
+    const method = { scalarParams, timeoutMs, bigIntegers, invoke };
     this.#ready.set(name, method);
     return method;
   }
@@ -215,6 +222,8 @@ function* member(
 
 type Invoke = Method["invoke"];
 
+const MODES: readonly unknown[] = [undefined, "refuse", "string", "bigint"];
+
 function wrapped(layers: readonly CallMiddleware[], handler: Invoke): Invoke {
   // Without middleware the dispatcher calls the handler directly: the fast path.
   if (layers.length === 0) return handler;
@@ -231,6 +240,14 @@ function handlerOf({ handler, names, params, result, errors }: MethodEntry): Inv
   const order = names ?? (params && propertyNames(params));
   if (order !== undefined) return withNames(invoke, order);
   return params === undefined ? invoke : withoutNull(invoke);
+}
+
+/** Refuses params that were rounded, inside all guards. */
+function withExactIntegers(invoke: Invoke): Invoke {
+  return (params, request) => {
+    checkDigits(request);
+    return invoke(params, request);
+  };
 }
 
 /** Some clients send `null` for no params. Only a method without a declaration may see it, as a scalar. */

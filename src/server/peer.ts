@@ -88,7 +88,9 @@ export class Peer extends RpcSession<PeerHost>
     if (this.isOpen) this.#alive = true;
     this.#receiving = true;
     this[DISPATCHER].messageLength = text?.length ?? 0;
+    this[DISPATCHER].text = text ?? "";
     super.receive(text);
+    this[DISPATCHER].text = "";
     this.#receiving = false;
   }
 

@@ -9,6 +9,7 @@ import { Dispatcher } from "../core/dispatcher.ts";
 import type { DispatcherHost, Method } from "../core/dispatcher.ts";
 import { ABORT } from "../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../core/request.ts";
+import { mayBeRounded, refuseLater, resolveDigits, withDigits } from "./big_integers.ts";
 import { CountedBatch } from "./counted_batch.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
@@ -27,10 +28,25 @@ export class ServerDispatcher extends Dispatcher {
   declare protected readonly host: ServerDispatcherHost;
   /** How long the text of the message is that is dispatched next, in characters. */
   messageLength = 0;
+  /** The text of that message. Given up as soon as the message is dispatched. */
+  text = "";
+  // Whether the params of the message that is dispatched hold digits in place of numbers.
+  #hasDigits = false;
   // Bytes in the memory budget by call. Holds only calls with long params.
   #kept: Map<IncomingRequest, number> | undefined;
   // Holds only calls of methods with a time limit.
   #timers: Map<IncomingRequest, Timer> | undefined;
+
+  override handle(message: unknown, sink: ResponseSink): void {
+    const { text } = this;
+    this.text = "";
+    if (text === "" || !mayBeRounded(message)) return super.handle(message, sink);
+    // A handler may lead back to here while it runs.
+    const before = this.#hasDigits;
+    this.#hasDigits = true;
+    super.handle(withDigits(message, text), sink);
+    this.#hasDigits = before;
+  }
 
   protected override batch(entries: readonly unknown[], sink: ResponseSink): ResponseSink {
     const { budget, limits: { maxMessageBytes: maxBytes } } = this.host;
@@ -43,6 +59,7 @@ export class ServerDispatcher extends Dispatcher {
     request: IncomingRequest,
     method: Method | undefined,
   ): RpcError | undefined {
+    if (this.#hasDigits) this.#resolveDigits(request, method);
     if (!method?.scalarParams) {
       const invalid = checkShape(request.params);
       if (invalid !== undefined) return invalid;
@@ -79,6 +96,12 @@ export class ServerDispatcher extends Dispatcher {
       this.host.budget?.release(kept);
     }
     return super.finished(request);
+  }
+
+  #resolveDigits(request: IncomingRequest, method: Method | undefined): void {
+    const { params, error } = resolveDigits(request.params, method?.bigIntegers ?? "refuse");
+    request.params = params;
+    if (error !== undefined) refuseLater(request, error);
   }
 
   /** Counts the params of a call that runs. All calls of a batch share one text: the first counts it. */

@@ -76,7 +76,7 @@ export async function answerPost(
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
-  return await new Exchange(caller, host)[RUN](message, body.text.length);
+  return await new Exchange(caller, host)[RUN](message, body.text);
 }
 
 function refuseBody(
@@ -114,7 +114,7 @@ export async function answerGet(
   try {
     const params = parseMessage(text, maxDepth, maxValues);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
-    const response = await new Exchange(caller, host)[RUN](message);
+    const response = await new Exchange(caller, host)[RUN](message, `{"params":${text}}`, 0);
     response.headers.set("cache-control", "no-store");
     return response;
   } catch (error) {
@@ -151,11 +151,13 @@ export class Exchange extends BaseConnection implements ResponseSink {
    * Runs a message.
    *
    * @param message A call, a notification or a batch, of which nothing is known yet.
-   * @param length How long its text is, in characters. @default {0}
+   * @param text Its text.
+   * @param length How long the text is, in characters, as far as that counts. @default {text.length}
    * @returns The response; a promise only if a handler gave one.
    */
-  [RUN](message: unknown, length = 0): Response | Promise<Response> {
+  [RUN](message: unknown, text: string, length = text.length): Response | Promise<Response> {
     this.#dispatcher.messageLength = length;
+    this.#dispatcher.text = text;
     this.#dispatcher.handle(message, this);
     // Synchronous handlers have answered by now.
     if (this.#response !== undefined) return this.#response;
