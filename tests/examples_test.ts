@@ -359,6 +359,7 @@ test("every example says what it does and how to run it, and is run by a test", 
     "page_test.ts",
     "auth/django_page_test.ts",
     "runtimes/mount_test.ts",
+    "runtimes/workers_test.ts",
     "transports/mcp_test.ts",
   ];
   const tests = await Promise.all(
@@ -366,7 +367,7 @@ test("every example says what it does and how to run it, and is run by a test", 
   );
   for (const file of await readdir(join(root, "examples"), { recursive: true })) {
     // The other files of a folder belong to its program: those of the Django site are Django's.
-    if (!/^[^/\\]+\.\w+$|server\.ts$/.test(file)) continue;
+    if (!/^[^/\\]+\.\w+$|(?:server|worker)\.ts$/.test(file)) continue;
     const text = await readFile(join(root, "examples", file), "utf8");
     assertMatch(text, /^(?:\/\*\*\n \* [A-Z]|<!DOCTYPE html>\n<!--\n {2}[A-Z])/, file);
     const [comment = ""] = text.split(/\*\/|-->/);

@@ -25,6 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "auth/passwd": ["auth", "core", "protocol", "util"],
   "auth/django": ["auth", "auth/passwd", "core", "protocol", "util"],
   runtimes: ["core", "protocol", "util"],
+  "runtimes/workers": ["brokers", "runtimes", "core", "protocol", "util"],
   "runtimes/node": ["runtimes", "core", "protocol", "util"],
   server: [
     ...["auth", "brokers", "core", "protocol", "runtimes", "server/http", "topics", "util"],

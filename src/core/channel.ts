@@ -98,6 +98,12 @@ export interface Channel {
   ping?(): void;
   /** Bytes that were sent and that the network has not taken yet. */
   readonly bufferedAmount: number;
+  /**
+   * Whether the carrier itself notices that a peer is gone, so that a server sends no heartbeats.
+   *
+   * @default {false}
+   */
+  readonly watchesPeer?: boolean;
   /** Whether the peer can send nothing, so that it could not answer calls. @default {false} */
   readonly oneWay?: boolean;
 }

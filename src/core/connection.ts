@@ -19,6 +19,8 @@ export interface Handshake {
   readonly headers: Headers;
   /** The address of the peer or of its proxy; `undefined` if the runtime does not tell. */
   readonly remoteAddress: string | undefined;
+  /** The id of the connection, if it is one that goes on after its server was out of memory. */
+  readonly id?: string | undefined;
   /** Whether the request opens a WebSocket. @default {false} */
   readonly isUpgrade?: boolean;
   /** The user of the connection; `null` if there is none. A handshake check may set it. */

@@ -7,6 +7,7 @@
 import { bunRuntime, isBunHost } from "./bun.ts";
 import { denoRuntime, isDeno } from "./deno.ts";
 import type { Runtime } from "./runtime.ts";
+import { isWorkers, workersRuntime } from "./workers.ts";
 
 /** The second argument of `fetch` if it names its runtime, as that of `./node` does. */
 export interface RuntimeHost {
@@ -22,7 +23,9 @@ export interface RuntimeHost {
  */
 export function detectRuntime(host: unknown): Runtime | undefined {
   const { runtime } = (host ?? {}) as Partial<RuntimeHost>;
-  if (runtime !== undefined) return runtime;
+  // A Worker gets its bindings as second argument, and one may be a text with this name.
+  if (typeof runtime?.upgrade === "function") return runtime;
+  if (isWorkers()) return workersRuntime;
   if (isBunHost(host)) return bunRuntime;
   return isDeno() ? denoRuntime : undefined;
 }

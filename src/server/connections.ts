@@ -60,6 +60,7 @@ export class Connections implements Iterable<Peer> {
     this.#peers.add(peer);
     const { heartbeatMs } = this.#limits;
     if (this.#heartbeat !== undefined || heartbeatMs === 0 || heartbeatMs === Infinity) return;
+    if (!peer.needsHeartbeat) return;
     this.#heartbeatDueAt = performance.now();
     const everyMs = Math.min(heartbeatMs, MAX_TIMER_MS);
     this.#heartbeat = unref(setInterval(() => this.#sendHeartbeats(), everyMs));
@@ -67,7 +68,7 @@ export class Connections implements Iterable<Peer> {
 
   /** Terminates a connection that this side has closed, unless the peer answers in time. */
   scheduleTerminate(peer: Peer): void {
-    if (!this.#peers.has(peer)) return;
+    if (!this.#peers.has(peer) || !peer.canTerminate) return;
     this.#terminating.set(peer, performance.now() + TERMINATE_MS);
     if (this.#terminating.size === 1) this.#setTerminateTimer(TERMINATE_MS);
   }

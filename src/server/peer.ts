@@ -67,8 +67,22 @@ export class Peer extends RpcSession<PeerHost>
     this[OPEN](channel);
   }
 
+  override get id(): string {
+    return this.handshake.id ?? super.id;
+  }
+
   override get bufferedAmount(): number {
     return this[CHANNEL].bufferedAmount + (this.#queue?.byteLength ?? 0);
+  }
+
+  /** Whether the server has to find out by heartbeats whether the client is gone. */
+  get needsHeartbeat(): boolean {
+    return this[CHANNEL].watchesPeer !== true;
+  }
+
+  /** Whether the server can drop the connection without a closing handshake. */
+  get canTerminate(): boolean {
+    return this[CHANNEL].terminate !== undefined;
   }
 
   override get subscriptions(): ReadonlySet<string> {
@@ -169,7 +183,7 @@ export class Peer extends RpcSession<PeerHost>
     this.logger.warn("Dropped a peer that does not read: all peers together use too much memory");
     this.close(1013, "Too much is unread by all peers together (maxTotalBytes)");
     this.terminate();
-    return this[CHANNEL].terminate !== undefined;
+    return this.canTerminate;
   }
 
   protected override isBurst(unread: number): boolean {

@@ -82,9 +82,9 @@ export class RequestHandler {
    * @throws {TypeError} If the server is closed or full.
    */
   attach(target: StandardSocket | Transport, handshake: AttachOptions): void {
-    const { url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
+    const { id, url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
     const transport = "open" in target ? target : socketTransport(target);
-    this.#acceptor.attach(transport, { url, headers, remoteAddress, user });
+    this.#acceptor.attach(transport, { id, url, headers, remoteAddress, user });
   }
 
   /**

@@ -33,7 +33,7 @@ export interface RecoveryStart {
   /** If that subscription has not sent all events that a late handler asked for: how far it has come. */
   readonly replayedTo: Position | undefined;
   /** Whether the subscription existed before, so that it gets no retained event. */
-  readonly begun: boolean;
+  readonly isKnown: boolean;
 }
 
 /** Sends each event as `rpc.message`, with its position. */
@@ -61,9 +61,9 @@ export class RecoveringSubscriber extends Subscriber {
    * @param start Where it begins.
    */
   constructor(connection: SubscriberConnection, source: SubscriberSource, start: RecoveryStart) {
-    super(connection, source, start.begun);
+    super(connection, source, start.isKnown);
     this.#start = start;
-    this.#isNew = !start.begun;
+    this.#isNew = !start.isKnown;
   }
 
   /** The position that the connection has reached, also while it is sent older events once more. */

@@ -123,17 +123,19 @@ interface SubscribeParams {
   readonly names: readonly string[];
   readonly recover: boolean;
   readonly ages: boolean;
+  readonly retained: boolean;
   readonly since: Readonly<Record<string, unknown>>;
   readonly last: Readonly<Record<string, unknown>>;
 }
 
 function parseParams(params: unknown): SubscribeParams {
   const names = [...new Set(topicNames(params))];
-  const { recover, ages, since, last } = isRecord(params) ? params : {};
+  const { recover, ages, retained, since, last } = isRecord(params) ? params : {};
   return {
     names,
     recover: recover === true,
     ages: ages === true,
+    retained: retained !== false,
     since: recordOf("since", "an object of positions", since, () => true),
     last: recordOf(
       "last",
@@ -245,7 +247,12 @@ function join(
     before.pendingCalls++;
     return { topic, subscriber: before, before: undefined };
   }
-  const subscriber = topic.join(connection, { recover, since, last: lastOf(name, asked) });
+  const subscriber = topic.join(connection, {
+    recover,
+    since,
+    last: lastOf(name, asked),
+    renews: !asked.retained,
+  });
   subscriber.pendingCalls++;
   return { topic, subscriber, before };
 }

@@ -37,6 +37,12 @@ export interface JoinOptions {
   readonly since: Since;
   /** How many kept events it asks for. */
   readonly last: number;
+  /**
+   * Whether it only renews a subscription of before, so that it gets no retained event.
+   *
+   * @default {false}
+   */
+  readonly renews?: boolean;
 }
 
 /** A topic with subscribers. */
@@ -130,14 +136,16 @@ export class Topic implements BrokerSink, SubscriberSource {
   join(connection: SubscriberConnection, options: JoinOptions): Subscriber {
     const previous = this.#subscribers.get(connection);
     const begun = previous?.begun ?? this.#plain.has(connection);
-    const { recover, since, last } = options;
+    const { recover, since, last, renews = false } = options;
+    const isKnown = begun || renews;
     // A handler of the client joins late: the others must miss nothing and get nothing twice.
     const isLate = since === undefined && last > 0 && previous instanceof RecoveringSubscriber;
     const { reached, replayedTo } = isLate ? previous : NEW;
     this.#remove(connection);
     const subscriber = recover
-      ? new RecoveringSubscriber(connection, this, { since, last, reached, replayedTo, begun })
-      : new PlainSubscriber(connection, this, begun, last);
+      ? new RecoveringSubscriber(connection, this, { since, last, reached, replayedTo, isKnown })
+      : new PlainSubscriber(connection, this, isKnown, last);
+    subscriber.begun = begun;
     this.#subscribers.set(connection, subscriber);
     subscriber.ready = this.#load(subscriber);
     if (isThenable(subscriber.ready)) {

@@ -127,7 +127,7 @@ function foreignOrigins(url: string): string[] {
   return [
     ...["https://foreign.example", "http://localhost", "http://127.0.0.1", "http://127.0.0.1:1"],
     ...["http://127.0.0.1.foreign.example", "http://foreign.example#127.0.0.1", "127.0.0.1"],
-    ...[`${origin}0`, `http://foreign.example@${host}x`, "file://", "null", "*", ""],
+    ...[`${origin}0`, `http://foreign.example@${host}x`, "file://", "null", "*"],
   ];
 }
 
@@ -144,6 +144,10 @@ hostile("refuses pages of foreign origins with 403, over WebSocket and POST", as
     assertStatus(await rawPost(url, JSON.stringify(call("note", 1, [key])), { origin }), 403);
   }
   assertEquals(await notedOf(new Post(url), key), 0);
+});
+
+hostile("refuses an origin that is an empty text", async (url) => {
+  assertStatus(await rawUpgrade(url, { origin: "" }), 403);
 });
 
 hostile(

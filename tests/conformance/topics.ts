@@ -70,6 +70,14 @@ overWebSocket("sends the last event after the answer, then new events", async (c
   assertEquals(await client.ask(call("subscribe", 2, "weather")), result(2, ["weather"]));
 });
 
+overWebSocket("sends no retained event to a client that asks for none", async (client, url) => {
+  await publish(url, "weather", "hail");
+  const params = { topics: "weather", retained: false };
+  assertEquals(await client.ask(call("subscribe", 1, params)), result(1, ["weather"]));
+  await publish(url, "weather", "sleet");
+  assertEquals(await client.next(), notice("weather", "sleet"));
+});
+
 overWebSocket("sends the last event after the answer of a whole batch", async (client, url) => {
   await publish(url, "weather", "fog");
   client.send([call("subscribe", 1, "weather"), call("later", 2, [])]);

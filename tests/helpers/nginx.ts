@@ -91,11 +91,12 @@ function configuration(
   `;
 }
 
-async function listening(url: string): Promise<void> {
+/** Waits until a server accepts connections. */
+export async function listening(url: string): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
     const socket = await dial(url).catch(() => undefined);
     if (socket !== undefined) return void socket.destroy();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`nginx does not listen on ${url}`);
+  throw new Error(`Nothing listens on ${url}`);
 }

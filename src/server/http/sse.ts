@@ -11,7 +11,10 @@ import { textOf } from "../../core/channel.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { SubscribeAnswer } from "../../topics/subscribe.ts";
+import { isWorkers } from "../../runtimes/workers.ts";
 import { RecoveryText } from "../../topics/event.ts";
+import { MAX_TIMER_MS } from "../../util/timer.ts";
+import type { Timer } from "../../util/timer.ts";
 
 /** The query of a request. Its URL may be invalid, since a Host header may be any text. */
 export function searchOf({ url }: Request): URLSearchParams {
@@ -68,6 +71,8 @@ export function openEvents(
 /** Carries events to the peer. It drops messages that would need an answer. */
 class EventChannel implements Channel {
   readonly oneWay = true;
+  // A timer of the server would end with the request that set it.
+  readonly watchesPeer = isWorkers();
   readonly #topics: readonly string[];
   readonly #body: ReadableStream<Uint8Array<ArrayBuffer>>;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
@@ -81,6 +86,7 @@ class EventChannel implements Channel {
   #queue: Uint8Array<ArrayBuffer>[] = [];
   #queuedBytes = 0;
   #whenWritten: (() => void) | undefined;
+  #timer: Timer | undefined;
   #ending: readonly [code: number, reason: string] | undefined;
   #open = true;
 
@@ -110,6 +116,10 @@ class EventChannel implements Channel {
       topics.flatMap((topic) => lastEventId.has(topic) ? [[topic, lastEventId.get(topic)]] : []),
     );
     const receiver = this.#receiver = context.opened(this);
+    const { heartbeatMs } = context;
+    if (this.watchesPeer && heartbeatMs > 0 && heartbeatMs < MAX_TIMER_MS) {
+      this.#timer = setInterval(() => this.ping(), heartbeatMs);
+    }
     if (topics.length === 0) this.#refuse(400, "Expected `topics` to name topics");
     else {
       const last = Object.fromEntries(topics.map((topic) => [topic, count]));
@@ -138,6 +148,7 @@ class EventChannel implements Channel {
     this.#ending = [code, reason];
     // A peer that does not read would never take the rest.
     if (code === 1013) this.terminate();
+    else if (this.#whenWritten !== undefined) this.#whenWritten();
     else if (this.#queue.length === 0) queueMicrotask(() => this.terminate());
   }
 
@@ -204,13 +215,12 @@ class EventChannel implements Channel {
   #pull(): Promise<void> | void {
     this.#receiver?.markAlive();
     if (this.#queue.length > 0) return this.#give();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#whenWritten = () => {
+    // Gives it after the wait: Workers let nothing but the request of the stream touch it, and this
+    // goes on there, whichever request has published the event.
+    return new Promise<void>((resolve) => this.#whenWritten = resolve).then(() => {
       this.#whenWritten = undefined;
       if (this.#open) this.#give();
-      resolve();
-    };
-    return promise;
+    });
   }
 
   #give(): void {
@@ -242,6 +252,7 @@ class EventChannel implements Channel {
   #end(code: number, reason: string): void {
     if (!this.#open) return;
     this.#open = false;
+    clearInterval(this.#timer);
     this.#queuedBytes = 0;
     this.#receiver?.closed(code, reason);
   }

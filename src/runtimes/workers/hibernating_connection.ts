@@ -1,0 +1,213 @@
+/**
+ * One connection of a Durable Object, and what is kept of it with its socket.
+ *
+ * @module
+ */
+
+import { textOf } from "../../core/channel.ts";
+import type { Outgoing } from "../../core/channel.ts";
+import type { Connection } from "../../core/connection.ts";
+import type { RpcRequest } from "../../core/request.ts";
+import { describeError } from "../../protocol/errors.ts";
+import type { Logger } from "../../util/logger.ts";
+import { WorkersChannel } from "../workers.ts";
+import type { WorkersSocket } from "../workers.ts";
+import type { HibernatingSocket, ObjectStorage } from "./object_state.ts";
+
+/** What is kept of a connection. */
+export interface Snapshot {
+  /** The form of this record. */
+  readonly version: 1;
+  /** See {@linkcode Connection.id}. */
+  readonly id: string;
+  /** The URL of the handshake. */
+  readonly url: string;
+  /** The headers of the handshake. */
+  readonly headers: readonly [string, string][];
+  /** The address in the handshake. */
+  readonly remoteAddress: string | undefined;
+  /** See {@linkcode Connection.user}. */
+  readonly user: unknown;
+  /** See {@linkcode Connection.state}. */
+  readonly state: Record<string, unknown>;
+  /** The topics whose events are sent as they are. */
+  readonly topics: readonly string[];
+  /** The topics whose events are sent with their positions. */
+  readonly recovering: readonly string[];
+}
+
+/** Stored with the socket in place of a snapshot that is too long: its key in the object's storage. */
+interface SnapshotKey {
+  readonly version: 1;
+  readonly key: string;
+}
+
+/** A connection whose socket stays open while its object is out of memory. */
+export class HibernatingConnection {
+  /** The socket. */
+  readonly socket: HibernatingSocket;
+  /** Sends. */
+  readonly channel: RestoringChannel;
+  readonly #storage: ObjectStorage;
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #recovering = new Set<string>();
+  #connection: Connection | undefined;
+  #saved: Snapshot | undefined;
+  #key: string | undefined;
+  #saving = false;
+
+  /**
+   * @param socket The socket.
+   * @param storage Where a snapshot goes that is too long for the socket.
+   */
+  constructor(socket: HibernatingSocket, storage: ObjectStorage) {
+    this.socket = socket;
+    this.channel = new RestoringChannel(socket as unknown as WorkersSocket);
+    this.#storage = storage;
+  }
+
+  /** The log of the server. */
+  get logger(): Logger {
+    return this.#connection?.logger ?? console;
+  }
+
+  /** Fulfilled when no call of the connection runs; `undefined` if none does. */
+  get idle(): Promise<void> | undefined {
+    return this.#running.size === 0 ? undefined : this.#untilIdle();
+  }
+
+  /** Notes which connection it is. */
+  opened(connection: Connection): void {
+    this.#connection = connection;
+    Object.assign(connection.state, this.#saved?.state);
+  }
+
+  /** Takes a message. */
+  receive(text: string | undefined): void {
+    if (!this.channel.isClosed) this.channel.receiver?.receive(text);
+  }
+
+  /** Keeps the object in memory until a promise is settled. It must not reject. */
+  wait(promise: Promise<unknown>): void {
+    this.#running.add(promise);
+    promise.then(() => this.#running.delete(promise));
+  }
+
+  /** Notes what a call may have changed. */
+  answered({ method, params }: RpcRequest): void {
+    if (method === "subscribe") {
+      const { topics, topic = topics, recover } = (params ?? {}) as Record<string, unknown>;
+      for (const name of [topic].flat()) {
+        if (recover === true) this.#recovering.add(String(name));
+        else this.#recovering.delete(String(name));
+      }
+      this.save();
+    } else if (Object.keys(this.#connection?.state ?? {}).length > 0) this.save();
+  }
+
+  /** Stores what is known of the connection with its socket, at the end of this turn. */
+  save(): void {
+    if (this.#saving) return;
+    this.#saving = true;
+    queueMicrotask(() => {
+      this.#saving = false;
+      if (this.#connection?.isOpen) this.#save(snapshotOf(this.#connection, this.#recovering));
+    });
+  }
+
+  /** Removes what is kept of a connection that has ended. */
+  forget(): void {
+    if (this.#key !== undefined) this.#storage.delete(this.#key);
+  }
+
+  /**
+   * Reads what was kept.
+   *
+   * @throws {TypeError} If nothing was.
+   */
+  async load(): Promise<Snapshot> {
+    const attached = this.socket.deserializeAttachment() as Snapshot | SnapshotKey | undefined;
+    if (attached?.version !== 1) throw new TypeError("Nothing was stored with its socket");
+    this.#key = "key" in attached ? attached.key : undefined;
+    const snapshot = "key" in attached ? await this.#storage.get(attached.key) : attached;
+    if (snapshot === undefined) throw new TypeError("What was stored of it is gone");
+    this.#saved = snapshot as Snapshot;
+    for (const name of this.#saved.recovering) this.#recovering.add(name);
+    return this.#saved;
+  }
+
+  /** Subscribes to the topics of before, by the same method that the client called: guards are asked. */
+  async resubscribe({ topics, recovering }: Snapshot): Promise<void> {
+    if (topics.length > 0) await this.#ask({ topics, retained: false });
+    if (recovering.length > 0) {
+      await this.#ask({ topics: recovering, recover: true, retained: false });
+    }
+  }
+
+  async #ask(params: unknown): Promise<void> {
+    const answer = this.channel.intercept();
+    const message = { jsonrpc: "2.0", method: "subscribe", params, id: RESTORING };
+    this.channel.receiver?.receive(JSON.stringify(message));
+    const { error } = JSON.parse(await answer) as { error?: { message: string } };
+    if (error !== undefined) throw new Error(`subscribe: ${error.message}`);
+  }
+
+  #save(snapshot: Snapshot): void {
+    try {
+      this.socket.serializeAttachment(snapshot);
+    } catch (error) {
+      if ((error as Error).name === "DataCloneError") return this.#cannotKeep(error);
+      this.#key ??= `@x/jsonrpc:${snapshot.id}`;
+      this.#storage.put(this.#key, snapshot).catch((cause) => this.#cannotKeep(cause));
+      this.socket.serializeAttachment({ version: 1, key: this.#key } satisfies SnapshotKey);
+    }
+  }
+
+  #cannotKeep(cause: unknown): void {
+    this.logger.error(
+      "Cannot store a connection for hibernation: its user and state must be data that can be " +
+        `cloned: ${describeError(cause)}`,
+    );
+    // An older snapshot could give back rights that the user has lost.
+    this.socket.serializeAttachment(null);
+  }
+
+  async #untilIdle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+}
+
+/** A channel that can keep one answer for this side. */
+export class RestoringChannel extends WorkersChannel {
+  #intercept: ((text: string) => void) | undefined;
+
+  /** Gives the text of the answer to a call that this side makes in the client's place. */
+  intercept(): Promise<string> {
+    return new Promise((resolve) => this.#intercept = resolve);
+  }
+
+  override send(message: Outgoing): void {
+    const text = this.#intercept === undefined ? "" : textOf(message);
+    if (!text.endsWith(`"id":"${RESTORING}"}`)) return super.send(message);
+    this.#intercept?.(text);
+    this.#intercept = undefined;
+  }
+}
+
+const RESTORING = "@x/jsonrpc:restoring";
+
+function snapshotOf(connection: Connection, recovers: ReadonlySet<string>): Snapshot {
+  const { id, user, state, subscriptions, handshake } = connection;
+  const names = [...subscriptions];
+  return {
+    version: 1,
+    id,
+    url: handshake.url,
+    headers: [...handshake.headers],
+    remoteAddress: handshake.remoteAddress,
+    user,
+    state: { ...state },
+    topics: names.filter((name) => !recovers.has(name)),
+    recovering: names.filter((name) => recovers.has(name)),
+  };
+}
