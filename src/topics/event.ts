@@ -140,6 +140,11 @@ export class TopicEvent {
     return this.#content === undefined;
   }
 
+  /** Whether it is sent because the subscription is new. */
+  get isRetained(): boolean {
+    return this.#content?.retained ?? false;
+  }
+
   /** The number of characters, about. */
   get length(): number {
     return this.#content?.data.length ?? 0;

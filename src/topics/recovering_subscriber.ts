@@ -12,6 +12,7 @@ import { before } from "../brokers/broker.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "../brokers/broker.ts";
 import { includes, Subscriber } from "./subscriber.ts";
 import type { Newest, SubscriberSource } from "./subscriber.ts";
+import type { Timer } from "../util/timer.ts";
 import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 import { TopicEvent } from "./event.ts";
@@ -54,6 +55,9 @@ export class RecoveringSubscriber extends Subscriber {
   #heldLength = 0;
   #next = 0;
   #retryAt = 0;
+  // The event that the peer had last, if the broker does not know it. It may arrive here all the same.
+  #had: Position | undefined;
+  #pausing: { readonly timer: Timer; resume(): void } | undefined;
 
   /**
    * @param connection The connection that the events go to.
@@ -75,6 +79,12 @@ export class RecoveringSubscriber extends Subscriber {
   /** How far it has come, while it sends older events once more. */
   get replayedTo(): Position | undefined {
     return this.reached === this.position ? undefined : this.position;
+  }
+
+  override end(): void {
+    clearTimeout(this.#pausing?.timer);
+    this.#pausing?.resume();
+    super.end();
   }
 
   override load(): MaybePromise<void> {
@@ -103,7 +113,7 @@ export class RecoveringSubscriber extends Subscriber {
 
   protected override send(event: TopicEvent): void {
     this.position = event.position;
-    this.connection[SEND](event.recovering());
+    if (this.#had === undefined || !this.#hasHad(event)) this.connection[SEND](event.recovering());
   }
 
   protected override hold(event: TopicEvent): void {
@@ -170,9 +180,19 @@ export class RecoveringSubscriber extends Subscriber {
     }
   }
 
-  /** Goes on after a position, or begins anew if the broker does not reach back to it. */
-  #goOn(since: Position): MaybePromise<void> {
+  /**
+   * Goes on after a position, or begins anew if the broker does not reach back to it. While one server of
+   * the store takes over from another, this process and the one that the peer comes from may ask different
+   * servers. So what the store does not know is asked for again before it counts as lost.
+   */
+  #goOn(since: Position, tries = 0): MaybePromise<void> {
     return mapMaybe(this.source.history({ since, first: PAGE }), (history) => {
+      const pauseMs = DOUBT_MS[tries];
+      if (history.replaced && pauseMs !== undefined && !this.ended) {
+        return this.#pause(pauseMs)
+          .then(() => this.ended ? undefined : this.#goOn(since, tries + 1));
+      }
+      if (history.replaced) this.#had = since;
       if (!history.complete) return this.#lose();
       this.position = since;
       this.#put(history);
@@ -230,6 +250,18 @@ export class RecoveringSubscriber extends Subscriber {
     });
   }
 
+  #pause(ms: number): Promise<void> {
+    return new Promise((resume) => this.#pausing = { resume, timer: setTimeout(resume, ms) });
+  }
+
+  /** Whether the peer had this event before the broker lost it. */
+  #hasHad({ isGap, isRetained, position }: TopicEvent): boolean {
+    const { epoch, id, offset } = this.#had as Position;
+    if (isGap || isRetained) return false;
+    if (position.epoch !== epoch || position.offset > offset) this.#had = undefined;
+    return position.epoch === epoch && position.offset === offset && position.id === id;
+  }
+
   #lose(): MaybePromise<void> {
     this.recovered = false;
     return this.#begin();
@@ -267,3 +299,5 @@ export class RecoveringSubscriber extends Subscriber {
 const PAGE = 128;
 // How long to wait before a broker that has failed is asked again.
 const RETRY_MS = 1000;
+// How long to wait, each time, before a broker is asked again for an event that it does not know.
+const DOUBT_MS = [250, 750, 2_000] as const;

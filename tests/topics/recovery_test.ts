@@ -478,6 +478,44 @@ test("a gap of the engine is told to those who recover", async () => {
   await rpc.close();
 });
 
+test("subscribe asks again for an event that a store may only not know yet", async () => {
+  const broker = new LateBroker();
+  const rpc = serverOf({ broker });
+  const [wire, other] = [bareClient(rpc), bareClient(rpc)];
+  await recover(wire, "clock");
+  const first = await rpc.publish("clock", 1).position;
+  await rpc.publish("clock", 2).position;
+  broker.forgetful = 2;
+  assertEquals((await recover(other, "clock", { clock: first })).recovered, { clock: true });
+  await other.next();
+  assertEquals([heard(allOf(other)), broker.forgetful], [[2], 0]);
+  for (const each of [wire, other]) each.close();
+  await rpc.close();
+});
+
+test("an event that a store does not know is not sent again to a client that had it", async () => {
+  const broker = new LateBroker();
+  const rpc = serverOf({ broker });
+  const wire = bareClient(rpc);
+  await recover(wire, "clock");
+  await rpc.publish("clock", 1).position;
+  await wire.next();
+  // The next event reaches another server, and this one only later.
+  const arrival = deferred<void>();
+  broker.onTheWay = () => arrival.promise;
+  const position = await rpc.publish("clock", 2).position;
+  broker.forgetful = Infinity;
+  const other = bareClient(rpc);
+  assertEquals((await recover(other, "clock", { clock: position })).recovered, { clock: false });
+  arrival.resolve();
+  await wire.next();
+  await rpc.publish("clock", 3).position;
+  await until(() => other.received.length > 1);
+  assertEquals([heard(allOf(wire)), heard(allOf(other))], [[1, 2, 3], [3]]);
+  for (const each of [wire, other]) each.close();
+  await rpc.close();
+});
+
 test("publish() whose event the engine does not take rejects at position alone, and is logged once", async () => {
   const broker = new LateBroker();
   const log = silentLog();
