@@ -12,7 +12,8 @@ import { isThenable } from "../util/maybe_promise.ts";
 
 /** The one list of checks that every peer has to pass. */
 export class HandshakeChecks {
-  readonly #checks: HandshakeCheck[];
+  // Replaced as a whole: a handshake that is under way must skip none if one is removed.
+  #checks: readonly HandshakeCheck[];
   readonly #logger: Logger;
 
   /**
@@ -26,22 +27,36 @@ export class HandshakeChecks {
 
   /** Adds a check behind the others. */
   add(check: HandshakeCheck): void {
-    this.#checks.push(check);
+    this.#checks = [...this.#checks, check];
+  }
+
+  /** Removes a check that was added last. */
+  remove(check: HandshakeCheck): void {
+    this.#checks = this.#checks.toSpliced(this.#checks.lastIndexOf(check), 1);
   }
 
   /**
    * Runs the checks in order, up to the first that refuses.
    *
    * @param handshake What is known of the peer.
-   * @param from The index of the check to begin with. @default {0}
    * @returns The refusal as the check gave it, for {@linkcode HandshakeChecks.answer}; `undefined` if
    * all accept; a promise only if a check gave one.
    */
-  run(handshake: Handshake, from = 0): Response | undefined | Promise<Response | undefined> {
+  run(handshake: Handshake): Response | undefined | Promise<Response | undefined> {
+    return this.#run(handshake, this.#checks, 0);
+  }
+
+  #run(
+    handshake: Handshake,
+    checks: readonly HandshakeCheck[],
+    from: number,
+  ): Response | undefined | Promise<Response | undefined> {
     try {
-      for (let index = from; index < this.#checks.length; index++) {
-        const verdict = this.#checks[index]?.(handshake, this.#logger);
-        if (isThenable(verdict)) return this.#wait(verdict, handshake, index + 1);
+      for (let index = from; index < checks.length; index++) {
+        const verdict = checks[index]?.(handshake, this.#logger);
+        if (isThenable(verdict)) {
+          return this.#wait(verdict, () => this.#run(handshake, checks, index + 1));
+        }
         if (verdict !== undefined) return verdict;
       }
       return undefined;
@@ -52,13 +67,12 @@ export class HandshakeChecks {
 
   async #wait(
     verdict: PromiseLike<Response | undefined | void>,
-    handshake: Handshake,
-    next: number,
+    next: () => Response | undefined | Promise<Response | undefined>,
   ): Promise<Response | undefined> {
     try {
       const refusal = await verdict;
       // Only `undefined` accepts: `false` and `null` are no Response, and `answer` makes a 500 of them.
-      return await (refusal === undefined ? this.run(handshake, next) : refusal);
+      return await (refusal === undefined ? next() : refusal);
     } catch (error) {
       return this.refusal(error);
     }

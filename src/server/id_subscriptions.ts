@@ -129,6 +129,16 @@ export class IdSubscriptions {
     };
   }
 
+  /** Ends all subscriptions that a method has begun, and tells their clients. */
+  endAll(method: string): void {
+    for (const [connection, subscriptions] of [...this.#open]) {
+      for (const subscription of [...subscriptions.values()]) {
+        if (subscription.request.method !== method) continue;
+        if (this.#end(connection, subscription.id)) this.#fail(subscription, REMOVED);
+      }
+    }
+  }
+
   /** Ends the subscriptions of a connection that it may no longer have. */
   #prune(connection: Connection, mayHave: (method: string) => boolean): void {
     for (const { id, request } of this.#open.get(connection)?.values() ?? []) {
@@ -229,6 +239,8 @@ export class IdSubscriptions {
     }
   }
 }
+
+const REMOVED = new RpcError(ErrorCode.requestCancelled, "The server has removed the method");
 
 type Source = (
   params: unknown,

@@ -8,6 +8,7 @@ import type { Method } from "../core/dispatcher.ts";
 import { RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
 import { compose } from "../core/middleware.ts";
 import { isThenable } from "../util/maybe_promise.ts";
+import { similarName } from "../util/similar_name.ts";
 import { checkDigits } from "./big_integers.ts";
 import { admitted } from "../core/guard.ts";
 import { MethodRecord } from "../core/method.ts";
@@ -48,6 +49,16 @@ export class MethodRegistry {
   /** Adds middleware to every method, registered before or after. */
   use(layer: CallMiddleware): void {
     this.#layers.push(layer);
+    this.#forgetReady();
+  }
+
+  /** Removes a middleware that `use` was given last. */
+  unuse(layer: CallMiddleware): void {
+    this.#layers.splice(this.#layers.lastIndexOf(layer), 1);
+    this.#forgetReady();
+  }
+
+  #forgetReady(): void {
     this.#ready.clear();
     this.#missing = undefined;
   }
@@ -57,7 +68,8 @@ export class MethodRegistry {
    *
    * @param entry The method.
    * @throws {TypeError} If the name is empty or taken, if the handler or a middleware is not a function, if
-   * `bigIntegers` is none of its values, or if a declared error has a name that is no identifier or a code that is no integer.
+   * `bigIntegers` is none of its values, or if a declared error has a name that is no identifier or a code
+   * that is no integer.
    * @throws {RangeError} If `timeoutMs` is negative or not a number.
    */
   add(entry: MethodEntry): void {
@@ -84,6 +96,13 @@ export class MethodRegistry {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
     this.#entries.set(name, entry);
+  }
+
+  /** Removes a method, unless another one has its name by now. Calls that run are answered. */
+  remove(entry: MethodEntry): void {
+    if (this.#entries.get(entry.name) !== entry) return;
+    this.#entries.delete(entry.name);
+    this.#ready.delete(entry.name);
   }
 
   /** Finds a method. If there is none, the result throws "Method not found" inside the server's middleware. */
@@ -352,32 +371,4 @@ function isRecord(value: unknown): value is object {
 
 function isClass(value: object): boolean {
   return /^class\b/.test(String(value));
-}
-
-/** Finds the name that is most like another one, if one differs by few characters. */
-function similarName(name: string, names: Iterable<string>): string | undefined {
-  let best: string | undefined;
-  let bound = Math.min(3, name.length / 2);
-  for (const each of names) {
-    if (Math.abs(each.length - name.length) > bound || name.length > 100) continue;
-    const distance = editDistance(name.toLowerCase(), each.toLowerCase());
-    if (distance > bound) continue;
-    best = each;
-    bound = distance;
-  }
-  return best;
-}
-
-/** @see {@link https://en.wikipedia.org/wiki/Levenshtein_distance} */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

@@ -41,6 +41,8 @@ import type { Sendable, SendableGroup } from "../core/json.ts";
 import type { ClientMethodInfo } from "./open_rpc.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { ServerCore } from "./server_core.ts";
+import type { GroupArguments } from "./server_core.ts";
+import type { Registration } from "../util/registration.ts";
 
 /**
  * A JSON-RPC 2.0 server.
@@ -50,17 +52,9 @@ import { ServerCore } from "./server_core.ts";
  *
  * @typeParam A What the server offers: `method`, `addMethods`, `topic` and `use` add to it.
  *
- * @see {@link https://www.jsonrpc.org/specification}
- *
  * @example A server on Deno
  * ```ts ignore
- * import { JsonRpc } from "@x/jsonrpc";
- *
- * const rpc = new JsonRpc()
- *   .method("add", ({ a, b }: { a: number; b: number }) => a + b)
- *   .topic("clock");
- *
- * setInterval(() => rpc.publish("clock", new Date().toISOString()), 1000);
+ * const rpc = new JsonRpc().method("add", ({ a, b }: { a: number; b: number }) => a + b);
  * Deno.serve(rpc.fetch);
  * ```
  */
@@ -77,8 +71,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} If `origins` or `hosts` have the wrong type.
    */
   constructor(options: JsonRpcOptions = {}) {
-    this.#core = new ServerCore(options);
-    this.limits = this.#core.limits;
+    const core = this.#core = new ServerCore(options);
+    this.limits = core.limits;
     // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
     this.fetch = this.fetch.bind(this);
     this.handleUpgrade = this.handleUpgrade.bind(this);
@@ -86,11 +80,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   /** The connections that are open. */
   get connections(): Iterable<Connection<A["user"], ContextIn<A>>> & { readonly size: number } {
-    return this.#core.requests.connections as unknown as
-      & Iterable<Connection<A["user"], ContextIn<A>>>
-      & {
-        size: number;
-      };
+    return this.#core.requests.connections as unknown as this["connections"];
   }
 
   /** What `Bun.serve` takes as `websocket`. */
@@ -105,16 +95,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @returns The same server, with the plugin in its type.
    * @throws {TypeError} If a plugin brings a method whose name is taken.
    *
-   * @example Logging how long each call takes
+   * @example Logging each call
    * ```ts
    * import { JsonRpc } from "@x/jsonrpc";
    *
-   * const rpc = new JsonRpc().use(async (request, next) => {
-   *   const start = performance.now();
-   *   const result = await next();
-   *   console.log(`${request.method}: ${performance.now() - start} ms`);
-   *   return result;
-   * });
+   * const rpc = new JsonRpc().use((request, next) => (console.log(request.method), next()));
    * ```
    */
   use(brought: CallMiddleware): JsonRpc<A>;
@@ -195,15 +180,8 @@ export class JsonRpc<A extends Api = EmptyApi> {
     group: Group & SendableGroup<Group>,
     options?: Options,
   ): JsonRpc<With<A, GroupPart<Prefix, Group, Options>>>;
-  addMethods(
-    first: string | object,
-    second?: object | MethodOptions,
-    third?: MethodOptions,
-  ): JsonRpc<never> {
-    const [prefix, thing, options] = typeof first === "string"
-      ? [first, second as object, third]
-      : ["", first, second as MethodOptions];
-    this.#core.addGroup(prefix, thing, options);
+  addMethods(...args: GroupArguments): JsonRpc<never> {
+    this.#core.addGroup(...args);
     return this as unknown as JsonRpc<never>;
   }
 
@@ -246,8 +224,30 @@ export class JsonRpc<A extends Api = EmptyApi> {
     name: Name,
     options: TopicOptions<Payload & Sendable<Payload>> = {},
   ): JsonRpc<With<A, TopicPart<TopicNames<Name>, Payload>>> {
-    this.#core.topics.add(name, options);
+    this.#core.addTopic(name, options);
     return this as unknown as JsonRpc<With<A, TopicPart<TopicNames<Name>, Payload>>>;
+  }
+
+  /**
+   * Registers things that can be taken back together, such as those of a module that is loaded again.
+   *
+   * @param register Gets this server, and calls its `method`, `addMethods`, `stream`, `topic` and `use`
+   * at once. If it throws, nothing of it stays.
+   * @returns Takes all of it back: call it, or let `using` do so. Calls that run are answered; streams and
+   * subscriptions end; plugins are disposed, and what they have set stays, such as users.
+   * @throws What `register` throws.
+   *
+   * @example
+   * ```ts
+   * import { JsonRpc } from "@x/jsonrpc";
+   *
+   * const rpc = new JsonRpc();
+   * const takeBack = rpc.register((rpc) => rpc.method("ping", () => "pong").topic("clock"));
+   * takeBack();
+   * ```
+   */
+  register(register: (rpc: this) => unknown): Registration {
+    return this.#core.register(() => void register(this));
   }
 
   /**

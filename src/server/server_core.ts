@@ -20,6 +20,10 @@ import { IdSubscriptions } from "./id_subscriptions.ts";
 import type { StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
 import { MemoryBudget } from "./memory_budget.ts";
 import { MethodRegistry, methodsOf } from "./methods.ts";
+import type { MethodEntry } from "./methods.ts";
+import { Registrations } from "./registrations.ts";
+import type { TopicOptions } from "../topics/options.ts";
+import type { Registration } from "../util/registration.ts";
 import type { MethodOptions } from "../core/method.ts";
 import type { ClientMethodInfo } from "./open_rpc.ts";
 import type { JsonRpcOptions } from "./options.ts";
@@ -39,6 +43,7 @@ export class ServerCore {
   readonly #plugins: Plugin[] = [];
   readonly #separator: string;
   readonly #clientMethods = new Map<string, ClientMethodInfo>();
+  readonly #registrations: Registrations;
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -73,6 +78,7 @@ export class ServerCore {
       onSubscribe: (...args) => void hooks.call("onSubscribe", ...args),
       onUnsubscribe: (...args) => void hooks.call("onUnsubscribe", ...args),
     });
+    this.#registrations = new Registrations(logger);
     this.#streams = new IdSubscriptions(limits);
     this.mount(this.topics.plugin());
     this.mount(this.#streams.plugin(methods));
@@ -99,12 +105,42 @@ export class ServerCore {
     const plugin: Plugin = typeof brought === "function"
       ? { name: brought.name || "middleware", middleware: brought }
       : brought;
+    const { middleware, handshake, methods = {} } = plugin;
     this.#plugins.push(plugin);
-    if (plugin.middleware !== undefined) this.#methods.use(plugin.middleware);
-    if (plugin.handshake !== undefined) this.requests.checks.add(plugin.handshake);
-    for (const [name, method] of Object.entries(plugin.methods ?? {})) {
-      this.#methods.add({ ...method, name });
-    }
+    this.#registrations.note(() => this.#unmount(plugin));
+    if (middleware !== undefined) this.#methods.use(middleware);
+    if (handshake !== undefined) this.requests.checks.add(handshake);
+    for (const [name, method] of Object.entries(methods)) this.#addEntry({ ...method, name });
+  }
+
+  #unmount(plugin: Plugin): void | Promise<void> {
+    this.#plugins.splice(this.#plugins.lastIndexOf(plugin), 1);
+    if (plugin.middleware !== undefined) this.#methods.unuse(plugin.middleware);
+    if (plugin.handshake !== undefined) this.requests.checks.remove(plugin.handshake);
+    return plugin.dispose?.();
+  }
+
+  /**
+   * Declares a topic.
+   *
+   * @param name The name or the pattern.
+   * @param options The options of the topic.
+   * @throws {TypeError} If the name is empty, reserved or taken, or an option is invalid.
+   * @throws {RangeError} If a number among the options is out of range.
+   */
+  addTopic(name: string, options: TopicOptions): void {
+    const declaration = this.topics.add(name, options);
+    this.#registrations.note(() => void this.topics.remove(name, declaration));
+  }
+
+  /**
+   * Runs a function, and remembers all that it registers.
+   *
+   * @param run The function. If it throws, what it has registered is taken back.
+   * @returns Takes back what the function has registered.
+   */
+  register(run: () => void): Registration {
+    return this.#registrations.collect(run);
   }
 
   /**
@@ -131,12 +167,14 @@ export class ServerCore {
   /**
    * Registers all functions of a thing.
    *
-   * @param prefix Goes before each name, with the separator between; "" for no prefix.
-   * @param thing An object, a class instance, a module or a named function.
-   * @param options Hold for each of the methods.
+   * @param args What goes before each name, with the separator between; an object, a class instance, a
+   * module or a named function; and options that hold for each of the methods.
    * @throws {TypeError} If the thing has no functions, or a name is reserved or taken.
    */
-  addGroup(prefix: string, thing: object, options: MethodOptions = {}): void {
+  addGroup(...args: GroupArguments): void {
+    const [prefix, thing, options = {}] = typeof args[0] === "string"
+      ? args as [prefix: string, thing: object, options?: MethodOptions]
+      : ["", ...args as [thing: object, options?: MethodOptions]] as const;
     const start = prefix === "" ? "" : `${prefix}${this.#separator}`;
     for (const { path, handler, options: own } of methodsOf(thing)) {
       this.addMethod(start + path.join(this.#separator), handler, merge(options, own));
@@ -156,6 +194,7 @@ export class ServerCore {
     const [begin, end] = this.#streams.methods(source, notification);
     this.#add(name, begin.handler, rest, true);
     this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
+    this.#registrations.note(() => this.#streams.endAll(name));
   }
 
   /**
@@ -183,9 +222,19 @@ export class ServerCore {
     if (isReserved(name)) {
       throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
     }
-    this.#methods.add({ ...options, name, handler, socketOnly });
+    this.#addEntry({ ...options, name, handler, socketOnly });
+  }
+
+  #addEntry(entry: MethodEntry): void {
+    this.#methods.add(entry);
+    this.#registrations.note(() => this.#methods.remove(entry));
   }
 }
+
+/** What `addMethods` takes: a prefix, or none, the thing, and options. */
+export type GroupArguments =
+  | [prefix: string, thing: object, options?: MethodOptions]
+  | [thing: object, options?: MethodOptions];
 
 /** The options of a method in a group: its own before the group's, but guards and errors of both. */
 function merge(group: MethodOptions, own: MethodOptions): MethodOptions {

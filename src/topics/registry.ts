@@ -64,9 +64,14 @@ export class TopicRegistry {
     return declaration;
   }
 
+  /** The declaration of a name or pattern. */
+  get(name: string): TopicDeclaration | undefined {
+    return this.#fixed.get(name) ?? this.#patterns.get(name);
+  }
+
   /** Removes a declaration, by the name or the pattern that it was made with. */
   remove(name: string): TopicDeclaration | undefined {
-    const declaration = this.#fixed.get(name) ?? this.#patterns.get(name);
+    const declaration = this.get(name);
     this.#fixed.delete(name);
     this.#patterns.delete(name);
     return declaration;

@@ -97,11 +97,14 @@ export class Topics implements TopicTable {
    *
    * @param name The name or the pattern.
    * @param options The options of the topic.
+   * @returns The declaration.
    * @throws {TypeError} If the name is empty, reserved or taken, or an option is invalid.
    * @throws {RangeError} If a number among the options is out of range.
    */
-  add(name: string, options: TopicOptions): void {
-    this.#review(this.#registry.add(name, options));
+  add(name: string, options: TopicOptions): TopicDeclaration {
+    const declaration = this.#registry.add(name, options);
+    this.#review(declaration);
+    return declaration;
   }
 
   /**
@@ -109,9 +112,11 @@ export class Topics implements TopicTable {
    * more.
    *
    * @param name The name or the pattern, as it was declared.
+   * @param only Removes no other declaration than this one. @default {any}
    * @returns Whether it was declared.
    */
-  remove(name: string): boolean {
+  remove(name: string, only?: TopicDeclaration): boolean {
+    if (only !== undefined && this.#registry.get(name) !== only) return false;
     const removed = this.#registry.remove(name);
     if (removed === undefined) return false;
     this.#review(removed);

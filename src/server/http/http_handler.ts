@@ -236,7 +236,8 @@ export class HttpHandler {
 
   async #askPlugins(request: Request): Promise<Response> {
     const { plugins, logger } = this.#context;
-    for (const plugin of plugins) {
+    // A copy, since a plugin may be removed meanwhile.
+    for (const plugin of [...plugins]) {
       try {
         const response = await plugin.fetch?.(request);
         if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
