@@ -9,6 +9,7 @@
 import type { CallMiddleware, Handler } from "./request.ts";
 import type { Connection, Handshake } from "./connection.ts";
 import type { Logger } from "../util/logger.ts";
+import type { ServerStats } from "./stats.ts";
 
 /**
  * Checks a peer before a WebSocket is opened, and before each POST and GET. It refuses the peer by
@@ -33,6 +34,12 @@ export interface PluginMethod {
   readonly socketOnly?: boolean;
 }
 
+/** The server that a plugin was mounted on. */
+export interface MountedServer {
+  /** Gives the numbers of the server. */
+  stats(): ServerStats;
+}
+
 /**
  * Why a subscription has ended: the client called `unsubscribe`, the connection has closed, the user may
  * not have the topic any more, the topic was removed from the server, or the broker has failed.
@@ -43,7 +50,7 @@ export type UnsubscribeReason = "call" | "close" | "forbidden" | "removed" | "er
  * A plugin for `rpc.use(…)`. Every member but `name` is optional.
  *
  * A function whose name starts with `on` only takes note: its result is ignored, and if it throws, the
- * server logs that and goes on.
+ * server logs that and goes on. (Only `onMount` may throw.)
  *
  * @typeParam User The type of `request.user` once the plugin is mounted.
  * @typeParam Methods The methods that it adds, as functions of their params by name.
@@ -69,6 +76,8 @@ export type UnsubscribeReason = "call" | "close" | "forbidden" | "removed" | "er
 export interface Plugin<User = unknown, Methods extends object = {}> {
   /** The name of the plugin in logs and errors. */
   readonly name: string;
+  /** Called when the plugin is mounted. If it throws, so does `rpc.use`. */
+  readonly onMount?: (server: MountedServer) => void;
   /** Middleware around every call. */
   readonly middleware?: CallMiddleware;
   /** Checks each peer before its first message. */
@@ -119,3 +128,4 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
 export type { Connection, Handshake } from "./connection.ts";
 export type { Guard, GuardQuestion } from "./guard.ts";
 export type { CallMiddleware, Handler, RpcRequest } from "./request.ts";
+export type { EventStats, ServerStats } from "./stats.ts";

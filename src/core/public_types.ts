@@ -56,3 +56,4 @@ export type {
 } from "./remote.ts";
 export type { ClientHandler, ErrorDeclaration, ErrorMaker } from "./request.ts";
 export type { SchemaIssue, SchemaResult } from "./schema.ts";
+export type { EventStats, ServerStats } from "./stats.ts";

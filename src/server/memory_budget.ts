@@ -43,6 +43,12 @@ export class MemoryBudget {
     this.#maxBytes = maxBytes;
   }
 
+  /** Bytes that all peers use, as far as they are counted. */
+  get bytes(): number {
+    this.#refresh();
+    return this.#total;
+  }
+
   /** Whether new connections, long calls and subscriptions have to be refused. */
   get isFull(): boolean {
     if (this.#total < this.#maxBytes) return false;

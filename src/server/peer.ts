@@ -93,9 +93,19 @@ export class Peer extends RpcSession<PeerHost>
     return this.#dropped;
   }
 
+  /** How many calls of the client are under way. */
+  get inFlight(): number {
+    return this[DISPATCHER].inFlight;
+  }
+
+  /** How many calls to the client are under way. */
+  get pendingCalls(): number {
+    return this[PENDING]?.size ?? 0;
+  }
+
   /** Whether a call is under way, from the client or to it. */
   get isBusy(): boolean {
-    return this[DISPATCHER].inFlight > 0 || (this[PENDING]?.size ?? 0) > 0;
+    return this.inFlight > 0 || this.pendingCalls > 0;
   }
 
   override receive(text: string | undefined): void {

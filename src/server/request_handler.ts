@@ -7,6 +7,7 @@
 
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Connection } from "../core/connection.ts";
+import type { ServerStats } from "../core/stats.ts";
 import type { Transport } from "../core/transport.ts";
 import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
@@ -46,6 +47,21 @@ export class RequestHandler {
   /** The WebSockets and event streams that are open. */
   get connections(): Connections {
     return this.#acceptor.connections;
+  }
+
+  /** Counts what is open and under way. */
+  stats(): Pick<
+    ServerStats,
+    "connections" | "requests" | "calls" | "pendingCalls" | "bufferedBytes"
+  > {
+    let [calls, pendingCalls, bufferedBytes] = [0, 0, 0];
+    for (const peer of this.connections) {
+      calls += peer.inFlight;
+      pendingCalls += peer.pendingCalls;
+      bufferedBytes += peer.bufferedAmount;
+    }
+    const { size: connections } = this.connections;
+    return { connections, requests: this.#http.underWay, calls, pendingCalls, bufferedBytes };
   }
 
   /**

@@ -21,6 +21,7 @@ import type {
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Plugin } from "../core/plugin.ts";
+import type { ServerStats } from "../core/stats.ts";
 import type { CallMiddleware, Handler } from "../core/request.ts";
 import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
@@ -288,7 +289,6 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @example
    * ```ts
    * import { JsonRpc } from "@x/jsonrpc";
-   *
    * const rpc = new JsonRpc().topic("room.*");
    * rpc.publish("room.kitchen", { temperature: 21 });
    * ```
@@ -309,6 +309,11 @@ export class JsonRpc<A extends Api = EmptyApi> {
    */
   removeTopic(name: keyof A["topics"] & string): boolean {
     return this.#core.topics.remove(name);
+  }
+
+  /** Counts what the server does at the moment. It looks at each connection: call it now and then. */
+  stats(): ServerStats {
+    return this.#core.stats();
   }
 
   /**

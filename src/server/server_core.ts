@@ -9,6 +9,7 @@ import { memoryBroker } from "../brokers/memory.ts";
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { CallMiddleware, Handler } from "../core/request.ts";
+import type { ServerStats } from "../core/stats.ts";
 import { resolveLimits } from "../protocol/limits.ts";
 import type { Limits } from "../protocol/limits.ts";
 import { isReserved } from "../protocol/message.ts";
@@ -44,6 +45,7 @@ export class ServerCore {
   readonly #separator: string;
   readonly #clientMethods = new Map<string, ClientMethodInfo>();
   readonly #registrations: Registrations;
+  readonly #budget: MemoryBudget;
   #bunHandler: BunWebSocketHandler | undefined;
   #closed: Promise<void> | undefined;
 
@@ -63,7 +65,7 @@ export class ServerCore {
     if (explainRefusals) {
       logger.warn("explainRefusals is on: callers are told what there is that they may not use");
     }
-    const budget = new MemoryBudget(limits.maxTotalBytes);
+    const budget = this.#budget = new MemoryBudget(limits.maxTotalBytes);
     const { errors } = options;
     const parts = { errors, limits, logger, budget, methods, plugins, trace, explainRefusals };
     this.requests = new RequestHandler(parts, options);
@@ -111,6 +113,13 @@ export class ServerCore {
     if (middleware !== undefined) this.#methods.use(middleware);
     if (handshake !== undefined) this.requests.checks.add(handshake);
     for (const [name, method] of Object.entries(methods)) this.#addEntry({ ...method, name });
+    plugin.onMount?.(this);
+  }
+
+  /** Counts what the server does at the moment. */
+  stats(): ServerStats {
+    const { topics, requests } = this;
+    return { ...requests.stats(), memoryBytes: this.#budget.bytes, ...topics.stats() };
   }
 
   #unmount(plugin: Plugin): void | Promise<void> {

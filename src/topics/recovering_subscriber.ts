@@ -113,7 +113,10 @@ export class RecoveringSubscriber extends Subscriber {
 
   protected override send(event: TopicEvent): void {
     this.position = event.position;
-    if (this.#had === undefined || !this.#hasHad(event)) this.connection[SEND](event.recovering());
+    if (this.#had !== undefined && this.#hasHad(event)) return;
+    const text = event.recovering();
+    if (text.data === undefined) this.source.counts.gaps++;
+    this.connection[SEND](text);
   }
 
   protected override hold(event: TopicEvent): void {
@@ -264,6 +267,7 @@ export class RecoveringSubscriber extends Subscriber {
 
   #lose(): MaybePromise<void> {
     this.recovered = false;
+    this.source.counts.gaps++;
     return this.#begin();
   }
 

@@ -10,6 +10,7 @@ import type { SubscriberConnection } from "../core/connection.ts";
 import type { SlowSubscriber, SlowSubscribers } from "./slow_subscribers.ts";
 import type { BrokerEvent, BrokerHistory, HistoryQuery, Position } from "../brokers/broker.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
+import type { EventCounts } from "./event_counts.ts";
 import type { TopicEncoder, TopicEvent } from "./event.ts";
 import type { SlowConsumer } from "./options.ts";
 
@@ -23,6 +24,8 @@ export interface SubscriberSource {
   readonly position: Position;
   /** The slow subscribers of the server. */
   readonly slowSubscribers: SlowSubscribers;
+  /** The events of the server. */
+  readonly counts: EventCounts;
   /** Reads the events that the broker keeps. */
   history(query: HistoryQuery): MaybePromise<BrokerHistory>;
   /** Reads the kept events that a new subscriber gets: the newest `last`, or the retained one. */

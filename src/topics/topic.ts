@@ -7,6 +7,7 @@
 import { SharedText } from "../core/channel.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { SEND } from "../core/internal.ts";
+import type { EventCounts } from "./event_counts.ts";
 import type { SlowSubscribers } from "./slow_subscribers.ts";
 import type {
   BrokerEvent,
@@ -45,10 +46,19 @@ export interface JoinOptions {
   readonly renews?: boolean;
 }
 
+/** What all topics of a server share. */
+export interface SharedByTopics {
+  /** Open listeners at the broker. */
+  readonly listeners: BrokerListeners;
+  readonly slowSubscribers: SlowSubscribers;
+  readonly counts: EventCounts;
+}
+
 /** A topic with subscribers. */
 export class Topic implements BrokerSink, SubscriberSource {
   encoder: TopicEncoder;
   readonly slowSubscribers: SlowSubscribers;
+  readonly counts: EventCounts;
   /** How the topic was declared. */
   declaration: TopicDeclaration;
   position: Position = UNKNOWN;
@@ -66,19 +76,14 @@ export class Topic implements BrokerSink, SubscriberSource {
    *
    * @param declaration How the topic was declared.
    * @param encoder Encodes its events.
-   * @param listeners Open listeners at the broker.
-   * @param slowSubscribers The slow subscribers of the server.
+   * @param shared What all topics of the server share.
    */
-  constructor(
-    declaration: TopicDeclaration,
-    encoder: TopicEncoder,
-    listeners: BrokerListeners,
-    slowSubscribers: SlowSubscribers,
-  ) {
+  constructor(declaration: TopicDeclaration, encoder: TopicEncoder, shared: SharedByTopics) {
     this.declaration = declaration;
     this.encoder = encoder;
-    this.#listeners = listeners;
-    this.slowSubscribers = slowSubscribers;
+    this.#listeners = shared.listeners;
+    this.slowSubscribers = shared.slowSubscribers;
+    this.counts = shared.counts;
   }
 
   get slowConsumer(): SlowConsumer {
@@ -101,7 +106,12 @@ export class Topic implements BrokerSink, SubscriberSource {
 
   /** Whether no connection is subscribed. */
   get isEmpty(): boolean {
-    return this.#plain.size === 0 && this.#subscribers.size === 0;
+    return this.size === 0;
+  }
+
+  /** How many connections are subscribed. */
+  get size(): number {
+    return this.#plain.size + this.#subscribers.size;
   }
 
   /** The connections whose subscription is complete. */
@@ -182,7 +192,9 @@ export class Topic implements BrokerSink, SubscriberSource {
       this.gap(before(position));
     }
     this.position = position;
-    this.deliveries += this.#plain.size + this.#subscribers.size;
+    const { size } = this;
+    this.deliveries += size;
+    this.counts.delivered += size;
     if (this.#subscribers.size > 0) return this.#pass(TopicEvent.of(this.encoder, event));
     const text = this.encoder.plain(event.data);
     if (this.encoder.isTooLong(text)) return this.#pass(TopicEvent.of(this.encoder, event));

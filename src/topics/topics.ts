@@ -12,6 +12,7 @@ import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import type { Plugin, UnsubscribeReason } from "../core/plugin.ts";
 import type { RpcRequest } from "../core/request.ts";
+import type { ServerStats } from "../core/stats.ts";
 import { toSubscriber } from "../core/connection.ts";
 import type { Connection, SubscriberConnection } from "../core/connection.ts";
 import { REMOVE_TOPIC } from "../core/internal.ts";
@@ -27,7 +28,10 @@ import { BrokerListeners } from "./broker_listener.ts";
 import { PublishResult } from "./publish_result.ts";
 import { subscribe, topicNames } from "./subscribe.ts";
 import type { TopicTable } from "./subscribe.ts";
+import { newEventCounts } from "./event_counts.ts";
+import type { EventCounts } from "./event_counts.ts";
 import { Topic } from "./topic.ts";
+import type { SharedByTopics } from "./topic.ts";
 import { TopicEncoder } from "./event.ts";
 import type { TopicOptions } from "./options.ts";
 
@@ -72,8 +76,8 @@ export class Topics implements TopicTable {
   readonly maxSubscriptions: number;
   readonly #options: TopicsOptions;
   readonly #broker: Broker;
-  readonly #listeners: BrokerListeners;
-  readonly #slowSubscribers: SlowSubscribers;
+  readonly #counts: EventCounts = newEventCounts();
+  readonly #shared: SharedByTopics;
   readonly #registry = new TopicRegistry();
   // Topics with subscribers.
   readonly #live = new Map<string, Topic>();
@@ -86,8 +90,15 @@ export class Topics implements TopicTable {
     users.set(broker, (users.get(broker) ?? 0) + 1);
     this.#options = options;
     this.#broker = broker;
-    this.#listeners = new BrokerListeners(broker, logger);
-    this.#slowSubscribers = new SlowSubscribers(limits.maxBufferedBytes, options.onDrop);
+    const dropped: DropHook = (connection, topic, count) => {
+      this.#counts.dropped += count;
+      options.onDrop(connection, topic, count);
+    };
+    this.#shared = {
+      listeners: new BrokerListeners(broker, logger),
+      slowSubscribers: new SlowSubscribers(limits.maxBufferedBytes, dropped),
+      counts: this.#counts,
+    };
     this.maxSubscriptions = limits.maxSubscriptions;
   }
 
@@ -151,7 +162,15 @@ export class Topics implements TopicTable {
     const before = topic?.deliveries ?? 0;
     const position = this.#broker.publish(name, text, declaration.keep);
     if (isThenable(position)) this.#watch(name, position);
+    else this.#counts.published++;
     return new PublishResult((topic?.deliveries ?? 0) - before, position);
+  }
+
+  /** Counts subscriptions and events. */
+  stats(): Pick<ServerStats, "subscriptions" | "topics" | "events"> {
+    let subscriptions = 0;
+    for (const topic of this.#live.values()) subscriptions += topic.size;
+    return { subscriptions, topics: this.#live.size, events: { ...this.#counts } };
   }
 
   /** Yields the connections that are subscribed to any of these topics, each once. */
@@ -220,7 +239,7 @@ export class Topics implements TopicTable {
     if (topic === undefined) {
       const declaration = this.#registry.find(name) as TopicDeclaration;
       const encoder = this.#encoder(name, declaration);
-      topic = new Topic(declaration, encoder, this.#listeners, this.#slowSubscribers);
+      topic = new Topic(declaration, encoder, this.#shared);
       this.#live.set(name, topic);
       this.#options.budget.add(topicBytes(name));
     }
@@ -313,6 +332,7 @@ export class Topics implements TopicTable {
   #watch(name: string, position: PromiseLike<Position>): void {
     const { logger } = this.#options;
     position.then(() => {
+      this.#counts.published++;
       if (this.#rejected > 0) logger.warn(`Events are published again: ${this.#rejected} were not`);
       this.#rejected = 0;
     }, (error) => {
