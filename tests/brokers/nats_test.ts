@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { natsBroker } from "@x/jsonrpc/nats";
@@ -180,6 +180,48 @@ test(
   },
 );
 
+test("natsBroker() reads little more than the newest events that are asked for", nats, async () => {
+  await withNats(async ({ broker, raw }) => {
+    const keep = { size: 3_000, ageMs: Infinity };
+    // Evenly, far apart, and first crowded and then far apart.
+    const topics: Readonly<Record<string, (n: number) => boolean>> = {
+      dense: (n) => n % 2 === 1,
+      sparse: (n) => n % 100 === 0,
+      crowded: (n) => n < 2_000 || n % 500 === 0,
+    };
+    const wanted = new Map(Object.keys(topics).map((topic) => [topic, [] as number[]]));
+    for (let from = 0; from < 4_000; from += 200) {
+      const publishing = range(from, from + 200).flatMap((n) =>
+        Object.entries(topics).filter(([, has]) => has(n)).map(([topic]) => {
+          wanted.get(topic)?.push(n);
+          return broker.publish(topic, `${n}`, keep);
+        })
+      );
+      await Promise.all(publishing);
+    }
+    let asked = 0;
+    raw.subscribe("$JS.API.STREAM.MSG.GET.>", { callback: () => void asked++ });
+    await raw.flush();
+    for (const [topic, all] of wanted) {
+      for (const limit of [1, 5, 20]) {
+        asked = 0;
+        const { complete, events } = await broker.history(topic, keep, { limit });
+        await raw.flush();
+        assertEquals([dataOf(events), complete], [all.slice(-limit), true]);
+        assert(asked <= 40 * limit, `${topic}: ${asked} requests for ${limit}`);
+        const since = (await broker.history(topic, keep, { limit: limit + 1 })).events[0]?.position;
+        if (since === undefined) throw new Error("no event");
+        const after = await broker.history(topic, keep, { since, limit });
+        assertEquals([dataOf(after.events), after.complete], [all.slice(-limit), true]);
+        const cut = await broker.history(topic, keep, { since, limit: limit - 1 });
+        assertEquals(cut.complete, false);
+      }
+    }
+    const { events } = await broker.history("crowded", keep, {});
+    assertEquals(dataOf(events), wanted.get("crowded"));
+  });
+});
+
 test("natsBroker() hears and keeps what others publish to a topic's subject", nats, async () => {
   await withNats(async ({ broker, raw }) => {
     const heard = new Heard();
@@ -256,3 +298,7 @@ test("natsBroker() throws where an option is none", () => {
   assertThrows(() => natsBroker({ replicas: 0 }), RangeError, "Expected `replicas`");
   assertThrows(() => natsBroker({ publishTimeoutMs: -1 }), RangeError, "`publishTimeoutMs`");
 });
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}

@@ -40,9 +40,11 @@ export interface TopicEnd extends Place {
   readonly isEmpty: boolean;
 }
 
-/** Messages after a sequence. */
+/** Some of a subject's messages. */
 interface HistoryPage {
   readonly messages: readonly KeptMessage[];
+  /** After this sequence none is missing. */
+  readonly from: number;
   /** Up to this sequence none is missing. */
   readonly reached: number;
 }
@@ -52,9 +54,11 @@ type Anchor = "same" | "replaced" | "unknown";
 
 // As many messages are read one by one. They also tell how densely the topic's messages lie.
 const SHORT = 16;
-// The rest is read in parallel, in stretches of about so many messages each.
+// The rest is read in parallel, in stretches of about so many messages each. They may lie more densely
+// than those before them; a stretch ends after the second number.
 const STRETCHES = 8;
 const STRETCH = 32;
+const LONGEST_STRETCH = 128;
 
 /** Reads what a query asks for. */
 export async function readHistory(
@@ -79,16 +83,14 @@ export async function readHistory(
     return nothing({ epoch, last }, since === undefined ? "same" : "unknown");
   }
   if (limit === 1 && since === undefined) {
-    return historyOf({ epoch, last }, { messages: [last], reached: last.seq }, keep, {
-      ...query,
-      anchor: "same",
-    });
+    const page = { messages: [last], from: last.seq - 1, reached: last.seq };
+    return historyOf({ epoch, last }, page, keep, { ...query, anchor: "same" });
   }
   const from = known ? since.offset : 0;
-  const most = limit === Infinity ? Math.max(1, first) : Infinity;
-  const page = since === undefined && limit < Infinity
-    ? await readNewest(log, last.seq, limit)
-    : await readPage(log, { from, to: last.seq, most });
+  const to = last.seq;
+  const page = limit < Infinity
+    ? await readNewest(log, { from, to, least: Math.min(limit, keep.size) })
+    : await readPage(log, { from, to, most: Math.max(1, first) });
   const anchor = since === undefined
     ? "same"
     : !known
@@ -127,42 +129,64 @@ async function readPage(
     if (messages.length < SHORT || next > to) continue;
     const [oldest, newest] = [messages[0] as KeptMessage, message];
     const spacing = Math.ceil((newest.seq - oldest.seq) / (messages.length - 1));
-    const end = Math.min(to, next - 1 + spacing * STRETCH * STRETCHES);
-    messages.push(...await readAtOnce(log, next, end));
-    next = end + 1;
+    const wanted = Math.min(STRETCH * STRETCHES, most - messages.length);
+    const end = Math.min(to, next - 1 + spacing * wanted);
+    const stretch = await readAtOnce(log, next, end);
+    messages.push(...stretch.messages);
+    next = stretch.reached + 1;
   }
-  if (messages.length <= most) return { messages, reached: next - 1 };
+  if (messages.length <= most) return { messages, from, reached: next - 1 };
   messages.length = most;
-  return { messages, reached: (messages.at(-1) as KeptMessage).seq };
+  return { messages, from, reached: (messages.at(-1) as KeptMessage).seq };
 }
 
-/** Reads at least so many messages from the end, or all: looks back further until there are enough. */
-async function readNewest(log: SubjectLog, to: number, least: number): Promise<HistoryPage> {
-  // One more than are asked for, since the first may only give a position.
+/**
+ * Reads messages from the end, more than `least` of them or all after a sequence. Looks back further until
+ * there are enough, and less far if there are too many.
+ */
+async function readNewest(
+  log: SubjectLog,
+  { from, to, least }: { from: number; to: number; least: number },
+): Promise<HistoryPage> {
+  const most = 4 * least + SHORT;
+  let [near, far] = [to, -Infinity];
   for (let back = least + 1;; back *= 4) {
-    const from = Math.max(0, to - back);
-    const page = await readPage(log, { from, to, most: Infinity });
-    if (page.messages.length > least || from === 0) return page;
+    const start = far < 0 ? Math.max(from, to - back) : Math.floor((near + far) / 2);
+    const page = await readPage(log, { from: start, to, most });
+    if (page.reached < to) far = start;
+    // One more than are asked for, since the first may only give a position.
+    else if (page.messages.length > least || start === from || start <= far) return page;
+    else near = start;
   }
 }
 
-/** Reads a range of sequences in several stretches at the same time. */
-async function readAtOnce(log: SubjectLog, from: number, to: number): Promise<KeptMessage[]> {
+/** Reads a range of sequences in several stretches at the same time, or as far as one of them is cut. */
+async function readAtOnce(log: SubjectLog, from: number, to: number): Promise<HistoryPage> {
   const width = Math.ceil((to - from + 1) / STRETCHES);
-  const stretches = Array.from({ length: STRETCHES }, (_, n) => from + n * width)
-    .map((start) => readStretch(log, start, Math.min(to, start + width - 1)));
-  return (await Promise.all(stretches)).flat();
+  const stretches = await Promise.all(
+    Array.from({ length: STRETCHES }, (_, n) => from + n * width)
+      .map((start) => readStretch(log, start, Math.min(to, start + width - 1))),
+  );
+  const cut = stretches.findIndex(({ messages }) => messages.length === LONGEST_STRETCH);
+  const whole = cut < 0 ? stretches : stretches.slice(0, cut + 1);
+  return {
+    messages: whole.flatMap(({ messages }) => messages),
+    from: from - 1,
+    reached: cut < 0 ? to : (stretches[cut] as HistoryPage).reached,
+  };
 }
 
-async function readStretch(log: SubjectLog, from: number, to: number): Promise<KeptMessage[]> {
+async function readStretch(log: SubjectLog, from: number, to: number): Promise<HistoryPage> {
   const messages: KeptMessage[] = [];
-  for (let next = from; next <= to;) {
+  let reached = from - 1;
+  for (let next = from; next <= to; next = reached + 1) {
     const message = await nextOf(log, next);
+    reached = Math.min(message.seq, to);
     if (message.seq > to) break;
     messages.push(message);
-    next = message.seq + 1;
+    if (messages.length === LONGEST_STRETCH) break;
   }
-  return messages;
+  return { messages, from: from - 1, reached };
 }
 
 async function nextOf(log: SubjectLog, seq: number): Promise<KeptMessage> {
@@ -201,7 +225,7 @@ function compare({ id }: Position, message: KeptMessage): Anchor {
 
 function historyOf(
   { epoch, last }: Place,
-  { messages, reached }: HistoryPage,
+  { messages, from, reached }: HistoryPage,
   { size, ageMs }: Retention,
   query: HistoryQuery & { readonly anchor: Anchor },
 ): BrokerHistory {
@@ -211,7 +235,8 @@ function historyOf(
   const young = events.filter(({ at }) => at >= oldest);
   // The stream may keep more than this topic declares.
   const newest = young.slice(-Math.min(limit, first === Infinity ? size : Infinity));
-  const isWhole = newest.length === events.length && messages.length <= size;
+  const isWhole = newest.length === events.length && messages.length <= size &&
+    from <= (since?.offset ?? 0);
   const given = newest.slice(0, first);
   const end = given.length < newest.length ? given.at(-1) : undefined;
   return {
