@@ -39,7 +39,11 @@ test(
         const epochs = await Promise.all(streams.map((stream) => stream.require(keep)));
         assertEquals(new Set(epochs).size, 1);
         const publish = (stream: NatsStream, n: number) =>
-          stream.append(stream.subject("a"), `${n}`, `${n}`, keep);
+          stream.append(
+            stream.subject("a"),
+            { data: `${n}`, id: `${n}`, isOver: () => false, sent: () => {} },
+            keep,
+          );
         const positions = await Promise.all(streams.map(publish));
         assertEquals(positions.map(({ offset }) => offset).sort(), [1, 2, 3, 4, 5, 6, 7, 8]);
       });

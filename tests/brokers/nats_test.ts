@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { natsBroker } from "@x/jsonrpc/nats";
 import type { Position } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
@@ -245,6 +246,54 @@ test("natsBroker() rejects what NATS does not take, and goes on", nats, async ()
     assertEquals((await broker.publish("news", "1", KEEP)).offset, 1);
   });
 });
+
+/** Answers in place of the server what is published, in turn; a stream with `no_ack` answers nothing itself. */
+async function answerPublishes(raw: NatsConnection, answers: readonly object[]): Promise<void> {
+  const manager = await jetstreamManager(raw);
+  await manager.streams.add({
+    name: "jsonrpc",
+    subjects: ["jsonrpc.keep.>"],
+    republish: { src: "jsonrpc.keep.>", dest: "jsonrpc.live.>" },
+    no_ack: true,
+  });
+  const rest = answers.values();
+  raw.subscribe("jsonrpc.keep.>", {
+    callback: (_error, message) => void message.respond(JSON.stringify(rest.next().value)),
+  });
+  await raw.flush();
+}
+
+test("natsBroker() tries again what a server of a cluster cannot take yet", nats, async () => {
+  await withNats(async ({ broker, raw }) => {
+    await answerPublishes(raw, [
+      { error: { code: 503, description: "raft: not leader" } },
+      { error: { code: 409, err_code: 10158, description: "duplicate message id is in process" } },
+      { stream: "jsonrpc", seq: 7, duplicate: true },
+    ]);
+    assertEquals((await broker.publish("news", "1", KEEP)).offset, 7);
+  });
+});
+
+test(
+  "natsBroker() says whether the server may have taken what it did not confirm",
+  nats,
+  async () => {
+    await withNats(async ({ broker, raw }) => {
+      await answerPublishes(raw, [
+        { error: { code: 503, err_code: 10077, description: "store is closed" } },
+        { error: { code: 400, err_code: 10054, description: "message size exceeds maximum" } },
+        { error: { code: 400, err_code: 10054, description: "message size exceeds maximum" } },
+      ]);
+      const publish = async () => await broker.publish("news", "1", KEEP);
+      const first = await assertRejects(publish, Error);
+      const second = await assertRejects(publish, Error);
+      assertEquals([first.message, second.message], [
+        'Cannot publish to "news": message size exceeds maximum; it may have been published',
+        'Cannot publish to "news": message size exceeds maximum',
+      ]);
+    });
+  },
+);
 
 test("natsBroker() gets in with a password, and never says it", nats, async () => {
   await using engine = await startEngine("nats", ["--user", "ada", "--pass", "s3cret-word"]);

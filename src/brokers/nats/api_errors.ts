@@ -14,6 +14,10 @@ export const ApiCode = {
   streamExists: 10058,
   streamNotFound: 10059,
   wrongLastSequence: 10071,
+  /** The server has the message already, but has not stored it yet. */
+  beingPublished: 10158,
+  /** The message may be stored all the same, on the servers that had it before. */
+  storeFailed: 10077,
   /**
    * The server cannot serve now, or has lost its data: no suitable peers (a cluster that is still
    * forming), not available, no leader, insufficient resources, not found, and the like.
@@ -29,4 +33,29 @@ export async function unless<T>(code: number, request: Promise<T>): Promise<T | 
     if (error instanceof JetStreamApiError && error.code === code) return undefined;
     throw error;
   }
+}
+
+// Servers say so in the answer to a message for a stream that has no leader now, some without a code.
+const UNAVAILABLE = 503;
+
+/** Whether something failed because the server is out of reach, or cannot serve yet. */
+export function isAway(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) {
+    return error.status === UNAVAILABLE || ApiCode.notNow.includes(error.code);
+  }
+  return !isRefused(error);
+}
+
+/** Of a failure to publish: whether it is certain that the server has stored nothing. */
+export function isUndone(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) {
+    return error.code !== ApiCode.storeFailed && error.code !== ApiCode.beingPublished;
+  }
+  // No server takes messages for the stream now.
+  return (error as Error).name === "JetStreamNotEnabled" || isRefused(error);
+}
+
+function isRefused(error: unknown): boolean {
+  const { name } = error as Error;
+  return ["InvalidArgumentError", "InvalidSubjectError", "PermissionViolationError"].includes(name);
 }

@@ -35,9 +35,10 @@ import { escapeTopic } from "../remote/topic_name.ts";
 import { readHistory } from "./history.ts";
 import { LeaderWatch } from "./leader_watch.ts";
 import { answeringFirst } from "./probe.ts";
+import { isAway, isUndone } from "./api_errors.ts";
 import { checkOptions, isAtLeast } from "./options.ts";
 import type { NatsBrokerOptions } from "./options.ts";
-import { isAway, liveEvent, NatsStream } from "./stream.ts";
+import { liveEvent, NatsStream } from "./stream.ts";
 import type { StreamOptions } from "./stream_config.ts";
 
 export type { NatsBrokerOptions } from "./options.ts";
@@ -103,7 +104,7 @@ class NatsBroker implements Broker {
       timeoutMs: publishTimeoutMs,
       logger,
       isAway,
-      isUndone: () => true,
+      isUndone,
       probe: () => this.#probe(),
     });
   }
@@ -113,10 +114,11 @@ class NatsBroker implements Broker {
     const id = `${this.#id}-${++this.#published}`;
     return this.#queue.run({
       action: `publish to ${JSON.stringify(topic)}`,
-      attempt: async () => {
+      attempt: async (isOver, sent) => {
         const { stream } = await this.#open();
-        return stream.append(stream.subject(name), data, id, keep);
+        return stream.append(stream.subject(name), { data, id, isOver, sent }, keep);
       },
+      doing: "published",
     });
   }
 

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
+import { jetstreamManager } from "@nats-io/jetstream";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { MsgRequest, PubAck } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
@@ -34,6 +34,16 @@ export interface LastMessage {
 
 type FoundMessage = KeptMessage & { readonly headers: MsgHdrs };
 
+/** A message to append. */
+export interface NewMessage {
+  readonly data: string;
+  readonly id: string;
+  /** Whether nobody waits for it any more. */
+  isOver(): boolean;
+  /** Called as soon as the server may take it. */
+  sent(): void;
+}
+
 /** What a look at the stream shows. */
 export interface StreamState {
   /** Which server leads which stream. */
@@ -48,6 +58,8 @@ const MAX_WAITS = 7;
 const ASK_MS = 1_000;
 // The same for what is read: a server of a cluster that has just died answers nothing.
 const READ_MS = 3_000;
+// How long to wait for an earlier attempt to publish the same message.
+const BUSY_MS = 100;
 
 /** One stream on one connection. */
 export class NatsStream {
@@ -129,14 +141,15 @@ export class NatsStream {
    *
    * @returns Where it stands.
    */
-  async append(subject: string, data: string, id: string, keep: Retention): Promise<Position> {
+  async append(subject: string, message: NewMessage, keep: Retention): Promise<Position> {
     const epoch = await this.require(keep);
-    const { duplicate, seq } = await this.#publish(subject, data, headersOf(epoch), { msgID: id });
+    message.sent();
+    const { duplicate, seq } = await this.#publishOnce(subject, message, headersOf(epoch));
     const isOther = !duplicate && this.#isBack("acknowledged", seq);
     return {
       epoch: isOther ? await this.require(keep) : epoch,
       offset: seq,
-      id: shortHash(id),
+      id: shortHash(message.id),
     };
   }
 
@@ -224,6 +237,23 @@ export class NatsStream {
     return isBack;
   }
 
+  /** Publishes a message; asks again while the server is still busy with an earlier attempt. */
+  async #publishOnce(
+    subject: string,
+    { data, id, isOver }: NewMessage,
+    headers: MsgHdrs,
+  ): Promise<PubAck> {
+    for (;;) {
+      const ack = await unless(
+        ApiCode.beingPublished,
+        this.#publish(subject, data, headers, { msgID: id }),
+      );
+      if (ack !== undefined) return ack;
+      if (isOver()) throw new Error("too late");
+      await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+    }
+  }
+
   #publish(
     subject: string,
     data: string,
@@ -264,13 +294,4 @@ function headersOf(epoch: string): MsgHdrs {
   made.set(Header.epoch, epoch);
   made.set(Header.at, String(Date.now()));
   return made;
-}
-
-/** Whether something failed because the server is out of reach, or cannot serve yet. */
-export function isAway(error: unknown): boolean {
-  if (error instanceof JetStreamApiError) return ApiCode.notNow.includes(error.code);
-  const { name } = error as Error;
-  return !["InvalidArgumentError", "InvalidSubjectError", "PermissionViolationError"].includes(
-    name,
-  );
 }

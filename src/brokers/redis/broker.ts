@@ -130,7 +130,8 @@ class RedisBroker implements Broker {
     const args = [newEpoch(), placeMs(keep), channel, data, String(keep.size), age(keep), id];
     const reply = await this.#queue.run({
       action: `publish to ${JSON.stringify(topic)}`,
-      attempt: () => this.#append(keys, args),
+      attempt: (_isOver, sent) => this.#append(keys, args, sent),
+      doing: "published",
       again: false,
     });
     const [epoch, offset] = reply as [string, string];
@@ -186,12 +187,18 @@ class RedisBroker implements Broker {
     return { keys: [`${name}:place`, `${name}:events`], channel: name };
   }
 
-  async #append(keys: readonly [string, string], args: readonly string[]): Promise<unknown> {
+  async #append(
+    keys: readonly [string, string],
+    args: readonly string[],
+    sent: () => void,
+  ): Promise<unknown> {
     await this.#commands.prepare();
     let confirmed: Promise<void> | undefined;
-    // The WAIT has to go out right behind the event, over the same connection.
-    const sent = () => confirmed = this.#replicas?.confirm(keys[0]);
-    const reply = await this.#commands.run(PUBLISH, keys, args, sent);
+    const reply = await this.#commands.run(PUBLISH, keys, args, () => {
+      sent();
+      // The WAIT has to go out right behind the event, over the same connection.
+      confirmed = this.#replicas?.confirm(keys[0]);
+    });
     await confirmed;
     return reply;
   }

@@ -77,8 +77,7 @@ export class ReplicaWait {
       if (this.#options.generation() !== generation) throw unsure();
       if (count >= replicas) return confirmed.resolve();
       throw new UnconfirmedError(
-        `only ${count} of ${replicas} replicas confirmed it within ${timeoutMs} ms; it may have ` +
-          `been published (waitReplicas)`,
+        `only ${count} of ${replicas} replicas (waitReplicas) confirmed it within ${timeoutMs} ms`,
       );
     } catch (error) {
       confirmed.reject(error instanceof UnconfirmedError ? error : unsure(error));
@@ -87,6 +86,5 @@ export class ReplicaWait {
 }
 
 function unsure(cause?: unknown): UnconfirmedError {
-  const text = "Redis went away before its replicas confirmed it; it may have been published";
-  return new UnconfirmedError(text, { cause });
+  return new UnconfirmedError("Redis went away before its replicas confirmed it", { cause });
 }

@@ -20,7 +20,7 @@ export interface RetryQueueOptions {
   probe(): Promise<unknown>;
   /** Whether an attempt failed because the engine could not be reached. */
   isAway(error: unknown): boolean;
-  /** Of such an attempt: whether it is certain that nothing was done. */
+  /** Whether it is certain, after an attempt that failed so, that nothing was done. */
   isUndone(error: unknown): boolean;
 }
 
@@ -28,8 +28,16 @@ export interface RetryQueueOptions {
 export interface RetryTask<T> {
   /** What cannot be done where it fails, as words after "Cannot". */
   readonly action: string;
-  /** Tries it. `isOver` tells whether nobody waits for it any more. */
-  attempt(isOver: () => boolean): Promise<T>;
+  /**
+   * Tries it. `isOver` tells whether nobody waits for it any more; `sent` is called as soon as the
+   * engine may do what cannot be undone.
+   */
+  attempt(isOver: () => boolean, sent: () => void): Promise<T>;
+  /**
+   * What the engine may have done although the task fails, as in "it may have been published". Only
+   * tasks that call `sent` need it.
+   */
+  readonly doing?: string;
   /**
    * Whether it may be tried again where it is not known whether it was done.
    *
@@ -215,6 +223,9 @@ class Job {
   // Which attempt counts; what an older one brings does not.
   #round = 0;
   #underWay = false;
+  // Whether the attempt under way, or an earlier one, has sent what the engine may have done.
+  #isSent = false;
+  #mayBeDone = false;
 
   constructor(engine: RetryQueue, task: RetryTask<unknown>, outcome: Outcome) {
     this.#engine = engine;
@@ -229,7 +240,13 @@ class Job {
     if (this.#over) return;
     const round = ++this.#round;
     this.#underWay = true;
-    this.#task.attempt(() => this.#over).then(
+    this.#mayBeDone ||= this.#isSent;
+    this.#isSent = false;
+    const sent = (): void => {
+      if (round === this.#round) this.#isSent = true;
+      else this.#mayBeDone = true;
+    };
+    this.#task.attempt(() => this.#over, sent).then(
       (value) => {
         this.#engine.answered();
         if (this.#over || round !== this.#round) return;
@@ -256,19 +273,22 @@ class Job {
   /** Gives up. */
   fail(why: string, cause?: unknown): void {
     this.#end();
-    this.#outcome.failed(new Error(`Cannot ${this.#task.action}: ${why}`, { cause }));
+    const { action, doing } = this.#task;
+    const warning = this.#mayBeDone || this.#isSent ? `; it may have been ${doing}` : "";
+    this.#outcome.failed(new Error(`Cannot ${action}: ${why}${warning}`, { cause }));
   }
 
   #failed(error: unknown): void {
     const { isAway, isUndone, name } = this.#engine.options;
     this.#round++;
     this.#underWay = false;
+    if (isUndone(error)) this.#isSent = false;
     const reason = reasonOf(error);
     if (!isAway(error)) return this.fail(reason, error);
     this.#engine.lost(error);
     const { again = true } = this.#task;
-    if (again || isUndone(error)) this.#engine.wait(this);
-    else this.fail(`${name} went away meanwhile, and may have done it (${reason})`, error);
+    if (again || !this.#isSent) this.#engine.wait(this);
+    else this.fail(`${name} went away meanwhile (${reason})`, error);
   }
 
   #late(): void {
@@ -279,15 +299,13 @@ class Job {
       this.#timer = setTimeout(() => this.#late(), timeoutMs);
       return;
     }
-    const { again = true } = this.#task;
-    const uncertain = this.#underWay && !again ? ", and may still do it" : "";
     const reason = why === undefined
       ? `did not answer within ${timeoutMs} ms`
       : `is out of reach (${why})`;
     if (this.#underWay && isSilent) {
       this.#engine.lost(new Error(`no answer within ${timeoutMs} ms`));
     }
-    this.fail(`${name} ${reason}${uncertain}`);
+    this.fail(`${name} ${reason}`);
   }
 
   #end(): void {

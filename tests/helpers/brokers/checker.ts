@@ -82,7 +82,7 @@ export class Checker {
     try {
       await publish();
     } catch (error) {
-      outcome = /may (?:have|still)/.test(String(error)) ? "uncertain" : "refused";
+      outcome = /it may have been published$/.test(String(error)) ? "uncertain" : "refused";
     }
     this.#of(topic).set(n, outcome);
     return outcome === "acked";
