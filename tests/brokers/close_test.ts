@@ -10,14 +10,18 @@ import { test } from "node:test";
 import { natsBroker } from "@x/jsonrpc/nats";
 import { redisBroker } from "@x/jsonrpc/redis";
 import type { Broker } from "../../src/brokers/broker.ts";
+import { startEngine } from "../helpers/brokers/engine.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
+import { needs } from "../helpers/needs.ts";
 import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 
 /** A server that accepts connections and never says anything. */
 async function silentServer() {
   const sockets = new Set<Socket>();
+  let accepted = 0;
   const server = createServer((socket) => {
+    accepted++;
     sockets.add(socket);
     socket.on("error", () => {}).on("close", () => sockets.delete(socket)).resume();
   });
@@ -25,6 +29,9 @@ async function silentServer() {
   return {
     port: (server.address() as AddressInfo).port,
     sockets,
+    get accepted() {
+      return accepted;
+    },
     [Symbol.dispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();
@@ -82,3 +89,22 @@ for (const [kind, make] of Object.entries(makers)) {
     }
   });
 }
+
+test(
+  "natsBroker() leaves no connection to a server that does not answer when it connects again",
+  await needs("nats-server"),
+  async () => {
+    using silent = await silentServer();
+    await using engine = await startEngine("nats");
+    const servers = [`127.0.0.1:${engine.port}`, `127.0.0.1:${silent.port}`];
+    const connection = { noRandomize: true };
+    const broker = natsBroker({ servers, connection, publishTimeoutMs: 500, logger: silentLog() });
+    // One server that does not answer holds up nothing.
+    await broker.publish("a", "1", KEEP);
+    const known = silent.accepted;
+    await engine.kill();
+    await until(() => silent.accepted > known && silent.sockets.size > 0);
+    await broker.close();
+    await until(() => silent.sockets.size === 0);
+  },
+);

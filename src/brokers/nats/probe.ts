@@ -8,6 +8,7 @@
  */
 
 import { connect } from "node:net";
+import type { Timer } from "../../util/timer.ts";
 
 /** How to probe. */
 export interface ProbeOptions {
@@ -17,21 +18,32 @@ export interface ProbeOptions {
   readonly signal: AbortSignal;
 }
 
+// How long others may take once a server has answered.
+const GRACE_MS = 100;
+
 /**
- * Puts servers that answer before those that do not.
+ * Finds the servers that answer.
  *
  * @param servers Each as `host:port`.
- * @returns The same servers, in the same order within both groups.
+ * @returns Those of them that answer, in the same order.
  * @throws {Error} If none answers: why the first does not.
  */
-export async function answeringFirst(
+export async function answeringOf(
   servers: readonly string[],
-  options: ProbeOptions,
+  { signal, timeoutMs }: ProbeOptions,
 ): Promise<string[]> {
-  const results = await Promise.allSettled(servers.map((server) => probe(server, options)));
+  const enough = new AbortController();
+  const both = { timeoutMs, signal: AbortSignal.any([signal, enough.signal]) };
+  let grace: Timer | undefined;
+  const probes = servers.map(async (server) => {
+    await probe(server, both);
+    grace ??= setTimeout(() => enough.abort(), GRACE_MS);
+  });
+  const results = await Promise.allSettled(probes);
+  clearTimeout(grace);
   const answers = servers.filter((_, n) => results[n]?.status === "fulfilled");
   if (answers.length === 0) throw (results[0] as PromiseRejectedResult).reason;
-  return [...answers, ...servers.filter((server) => !answers.includes(server))];
+  return answers;
 }
 
 /** Resolves when a server introduces itself. */
