@@ -36,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...["server", "testing", "transports", "util"],
   ],
   inspector: ["core"],
+  otel: ["client", "core", "protocol", "util"],
   testing: ["client", "codegen", "core", "protocol", "runtimes", "server", "transports", "util"],
 };
 
