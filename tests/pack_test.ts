@@ -17,7 +17,7 @@ const CONSUMER_NODE_SAYS = "3 7 true 12:00\nRpcConnectionError 2\n";
 const PEERS = [
   ...["@hono/node-server", "@nats-io/jetstream", "@nats-io/transport-node"],
   ...["@node-rs/argon2", "@node-rs/bcrypt", "@opentelemetry/api"],
-  ...["hono", "jose", "json-schema-to-typescript", "redis", "ws"],
+  ...["ajv", "hono", "jose", "json-schema-to-typescript", "redis", "ws"],
 ];
 // A file of the package may import other files of it, modules of Node, and the peers.
 const IMPORTED = RegExp(`^(\\.\\.?/[\\w./]+\\.js|node:[\\w/]+|${PEERS.join("|")})$`);
