@@ -1,14 +1,13 @@
 /**
- * Reads streams, the subscriptions by id that Ethereum's nodes have and that `rpc.stream` serves. It is
- * a module of its own, so that a page loads it only if it uses it.
+ * Reads streams: results of methods that return generators, and the subscriptions by id that Ethereum's
+ * nodes have. It is a module of its own, so that a page loads it only if it uses it.
  *
  * ```ts ignore
  * import { connect } from "@x/jsonrpc/client";
  * import { stream } from "@x/jsonrpc/stream";
  *
- * const client = await connect("wss://ethereum.example");
- * const names = { unsubscribe: "eth_unsubscribe", notification: "eth_subscription" };
- * for await (const head of stream(client, "eth_subscribe", ["newHeads"], names)) console.log(head);
+ * const client = await connect("wss://example.com");
+ * for await (const line of stream(client, "lines", ["app.log"])) console.log(line);
  * ```
  *
  * @module
@@ -18,42 +17,64 @@ import { RpcConnectionError } from "../protocol/errors.ts";
 import { EventQueue } from "./event_queue.ts";
 import type { ReadOptions } from "./event_queue.ts";
 import { toError } from "../core/pending_calls.ts";
+import { ResultStream } from "./result_stream.ts";
+import type { ResultStreamOptions, StreamClient } from "./result_stream.ts";
 
-/** How a stream is called on the server, and how it is read. */
+export type { ResultStreamOptions, StreamClient } from "./result_stream.ts";
+
+/** How a subscription by id is called on the server, and how it is read. */
 export interface StreamOptions extends ReadOptions {
   /** The method that ends the stream. */
   readonly unsubscribe: string;
   /** The notification that carries its items. */
   readonly notification: string;
-}
-
-/** The members that are used of a {@linkcode JsonRpcClient}. */
-export interface StreamClient {
-  /** Calls the server. */
-  call(method: never, ...rest: never): Promise<unknown>;
-  /** Handles a notification of the server. */
-  method(name: string, handler: (params: unknown) => unknown): unknown;
-  /** Listens for the end of the connection. */
-  addEventListener(type: "close", listener: () => void): void;
+  /**
+   * If given, the stream begins anew after the connection was lost, and the loop goes on. Items of the
+   * time between may be missing: this is where to take note of that, or to ask for them. Without it the
+   * loop throws.
+   *
+   * @param last The last item that came; `undefined` if there was none.
+   * @returns The params to begin with.
+   */
+  readonly resume?: ((last: unknown) => unknown) | undefined;
 }
 
 /**
  * Reads a stream in a loop. The stream begins when the loop begins, and ends when the loop is left.
  *
+ * Without `unsubscribe` and `notification`, it is the result of a method whose handler returns a generator or
+ * a `ReadableStream`: the server sends at most `credit` items ahead. If the method gives an array, or
+ * the server knows no streams, the loop gets the items of the array; any other result is one item.
+ *
  * @param client The client. From then on it has a method of the notification's name.
  * @param method The method that begins the stream.
  * @param params Its params.
- * @param options The method that ends the stream, and the notification that carries its items.
+ * @param options How it is read; for a subscription by id, its names.
  * @returns The items. The loop throws what the server ended the stream with, and
  * {@linkcode RpcConnectionError} if the connection ends or more than `maxWaiting` items wait.
  * @throws {TypeError} If the client has a method of the notification's name already.
+ * @throws {RangeError} If `credit` is not a whole number from 1.
  *
  * @example
- * ```ts ignore
- * import { connect } from "@x/jsonrpc/client";
+ * ```ts
+ * import { JsonRpc } from "@x/jsonrpc";
  * import { stream } from "@x/jsonrpc/stream";
+ * import { testClient } from "@x/jsonrpc/testing";
  *
- * const client = await connect("wss://ethereum.example");
+ * const rpc = new JsonRpc().method("count", async function* ([to]: [number]) {
+ *   for (let i = 1; i <= to; i++) yield i;
+ * });
+ * await using client = await testClient(rpc);
+ * let sum = 0;
+ * for await (const item of stream(client, "count", [Infinity])) {
+ *   sum += item as number;
+ *   if (sum > 10) break; // ends the generator
+ * }
+ * console.assert(sum === 15);
+ * ```
+ *
+ * @example A subscription of an Ethereum node
+ * ```ts ignore
  * const names = { unsubscribe: "eth_unsubscribe", notification: "eth_subscription" };
  * for await (const head of stream(client, "eth_subscribe", ["newHeads"], names)) console.log(head);
  * ```
@@ -61,17 +82,21 @@ export interface StreamClient {
 export function stream(
   client: StreamClient,
   method: string,
-  params: unknown,
-  options: StreamOptions,
+  params?: unknown,
+  options: StreamOptions | ResultStreamOptions = {},
 ): AsyncGenerator<unknown, void, void> {
-  const { notification, unsubscribe } = options;
+  if (!("notification" in options)) return new ResultStream(client, { method, params }, options);
+  const { notification, unsubscribe, resume } = options;
   const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
   return new EventQueue(async (queue) => {
     const queues = queuesOf(client, notification);
-    const id = await queues.open(call(method, params), queue);
+    const again = resume && ((last: unknown) => call(method, resume(last)));
+    const end = (id: unknown): Promise<unknown> => call(unsubscribe, [id]);
+    const reading = { queue, unsubscribe: end, again, last: undefined };
+    await queues.open(call(method, params), reading);
     return () => {
-      queues.delete(id, queue);
-      return call(unsubscribe, [id]);
+      const id = queues.delete(reading);
+      if (id !== undefined) return end(id);
     };
   }, options);
 }
@@ -99,20 +124,33 @@ interface Item {
   readonly done?: unknown;
 }
 
+/** One subscription by id that is read. */
+interface Reading {
+  readonly queue: EventQueue;
+  /** Ends it on the server. */
+  readonly unsubscribe: (id: unknown) => Promise<unknown>;
+  /** Begins it anew, on another connection. */
+  readonly again: ((last: unknown) => Promise<unknown>) | undefined;
+  /** The last item that came. */
+  last: unknown;
+}
+
 /** The streams of one notification, by their id. */
 class EventQueues {
-  readonly #byId = new Map<unknown, EventQueue>();
+  readonly #byId = new Map<unknown, Reading>();
   // Items that came before the answer with their id was handled.
   readonly #early = new Map<unknown, Item[]>();
+  // Those that begin anew, and are not wanted any more.
+  readonly #left = new WeakSet<Reading>();
   #opening = 0;
 
   /** Waits for the id. Items that come meanwhile are kept. */
-  async open(call: Promise<unknown>, queue: EventQueue): Promise<unknown> {
+  async open(call: Promise<unknown>, reading: Reading): Promise<unknown> {
     this.#opening++;
     try {
       const id = await call;
-      this.#byId.set(id, queue);
-      for (const item of this.#early.get(id) ?? []) this.#put(id, queue, item);
+      this.#byId.set(id, reading);
+      for (const item of this.#early.get(id) ?? []) this.#put(id, reading, item);
       this.#early.delete(id);
       return id;
     } finally {
@@ -120,32 +158,57 @@ class EventQueues {
     }
   }
 
-  delete(id: unknown, queue: EventQueue): void {
-    // On another connection the server may give the same id to another stream.
-    if (this.#byId.get(id) === queue) this.#byId.delete(id);
+  /** Forgets a stream; gives its id, if the server still has it. */
+  delete(reading: Reading): unknown {
+    this.#left.add(reading);
+    for (const [id, each] of this.#byId) {
+      if (each !== reading) continue;
+      this.#byId.delete(id);
+      return id;
+    }
+    return undefined;
   }
 
+  /** The connection is lost, and with it all ids. */
   fail(): void {
-    const error = new RpcConnectionError("Stream ended: the connection was closed", "unknown");
-    for (const queue of this.#byId.values()) queue.end(error);
+    const lost = [...this.#byId.values()];
     this.#byId.clear();
     this.#early.clear();
+    const error = new RpcConnectionError("Stream ended: the connection was closed", "unknown");
+    for (const reading of lost) {
+      if (reading.again === undefined) reading.queue.end(error);
+      else this.#resume(reading, reading.again);
+    }
   }
 
   route(item: Item): void {
     const { subscription } = item ?? {};
-    const queue = this.#byId.get(subscription);
-    if (queue !== undefined) return this.#put(subscription, queue, item);
+    const reading = this.#byId.get(subscription);
+    if (reading !== undefined) return this.#put(subscription, reading, item);
     if (this.#opening === 0) return this.#early.clear();
     const early = this.#early.get(subscription);
     if (early === undefined) this.#early.set(subscription, [item]);
     else early.push(item);
   }
 
-  #put(id: unknown, queue: EventQueue, { error, done, result }: Item): void {
-    if (error === undefined && done !== true) return queue.push(result);
+  async #resume(reading: Reading, again: (last: unknown) => Promise<unknown>): Promise<void> {
+    try {
+      const id = await this.open(again(reading.last), reading);
+      // The loop was left meanwhile.
+      if (this.#left.has(reading) && this.#byId.delete(id)) await reading.unsubscribe(id);
+    } catch (error) {
+      reading.queue.end(error as Error);
+    }
+  }
+
+  #put(id: unknown, reading: Reading, { error, done, result }: Item): void {
+    const { queue } = reading;
+    if (error === undefined && done !== true) {
+      reading.last = result;
+      return queue.push(result);
+    }
     // The stream has ended on the server, which no longer knows the id.
-    this.delete(id, queue);
+    this.#byId.delete(id);
     queue.end(error === undefined ? undefined : toError("a stream", error));
   }
 }

@@ -138,7 +138,7 @@ export class Dispatcher {
     running.set(id === undefined || isSecond ? request : id, request);
     // Promise.resolve, since another library's thenable may call back twice, or throw.
     Promise.resolve(result).then(
-      (value) => this.finished(request) && this.#succeed(request, value),
+      (value) => this.finished(request) && this.succeed(request, value),
       (error) => this.finished(request) && this.#fail(request, error),
     );
   }
@@ -221,10 +221,11 @@ export class Dispatcher {
     } catch (error) {
       return this.#fail(request, error);
     }
-    this.#succeed(request, result);
+    this.succeed(request, result);
   }
 
-  #succeed(request: IncomingRequest, result: unknown): void {
+  /** Answers a call with what its handler has returned. */
+  protected succeed(request: IncomingRequest, result: unknown): void {
     const { id } = request;
     let text: string | undefined;
     try {

@@ -6,7 +6,8 @@
 
 /**
  * The type of `JSON.parse(JSON.stringify(value))`: `toJSON` is honoured, a `Date` is a string, `undefined`
- * is `null` (or, as a member, missing), functions and symbols are gone, and a `Map` or `Set` is `{}`.
+ * is `null` (or, as a member, missing), functions and symbols are gone, and a `Map` or `Set` is `{}`. What a
+ * method returns as a stream is an array of its items.
  *
  * @typeParam T The type of the value.
  *
@@ -25,6 +26,8 @@ type JsonValue<T> = T extends Scalar ? T
   : T extends { toJSON(key?: any): infer Value } ? Json<Value>
   : T extends readonly unknown[] ? { [Index in keyof T]: Json<T[Index]> }
   : T extends NotJson ? null
+  // The server collects the items of a stream.
+  : T extends AsyncIterable<infer Item> ? Json<Item>[]
   // deno-lint-ignore ban-types -- what JSON makes of them
   : T extends Opaque ? {}
   : T extends { readonly BYTES_PER_ELEMENT: number } ? { readonly [index: string]: number }

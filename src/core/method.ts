@@ -28,7 +28,7 @@ export interface MethodOptions {
   readonly params?: Schema;
   /**
    * A Standard Schema of the result. If the result does not fit, the server logs the issues and answers
-   * -32603.
+   * -32603. The items of a result that is a stream are not checked.
    */
   readonly result?: Schema;
   /** Middleware and guards of this method, outermost first. They run inside those of the whole server. */

@@ -36,7 +36,7 @@ import type { Connection } from "../core/connection.ts";
  *
  * const names = { unsubscribe: "count_unsubscribe", notification: "count_item" };
  * const rpc = new JsonRpc()
- *   .stream("count_subscribe", names, function* ([to]: [number]) {
+ *   .stream("count_subscribe", { ...names, notifyEnd: true }, function* ([to]: [number]) {
  *     for (let i = 1; i <= to; i++) yield i;
  *   });
  * const [near, far] = linkedSockets();
@@ -54,6 +54,22 @@ export interface StreamMethodOptions extends MethodOptions {
   readonly unsubscribe: string;
   /** The notification that carries items: `{ subscription: id, result }`. */
   readonly notification: string;
+  /**
+   * Makes the id of a subscription: a text or a number that no other subscription of the connection has.
+   * Clients of Solana expect numbers, those of Ethereum texts of hexadecimal digits.
+   *
+   * @default {crypto.randomUUID}
+   */
+  readonly id?: (() => string | number) | undefined;
+  /**
+   * Whether a notification tells the client that the items have ended: `{ subscription, done: true }`, or
+   * `{ subscription, error }` if the source has thrown. Clients of Ethereum nodes know no such notification,
+   * and some fail for want of a `result`; but without it a client waits for ever. `stream` of `./stream`
+   * reads it.
+   *
+   * @default {false}
+   */
+  readonly notifyEnd?: boolean | undefined;
 }
 
 /** Gives the items of one subscription, for {@linkcode JsonRpc.stream}. */
@@ -69,11 +85,14 @@ export type StreamSource = (
 ) => AsyncIterable<unknown> | Iterable<unknown>;
 
 interface IdSubscription {
-  readonly id: string;
-  readonly notification: string;
+  readonly id: string | number;
+  readonly form: StreamForm;
   readonly request: RpcRequest;
   readonly items: AsyncIterator<unknown> | Iterator<unknown>;
 }
+
+/** How the subscriptions of one method are told to clients. */
+type StreamForm = Pick<StreamMethodOptions, "notification" | "id" | "notifyEnd">;
 
 /** The subscriptions by id of one server. */
 export class IdSubscriptions {
@@ -89,18 +108,20 @@ export class IdSubscriptions {
    * Makes the two methods of a kind of subscription.
    *
    * @param source Gives the items.
-   * @param notification The method of the notifications that carry items.
+   * @param form How they are told to clients.
    * @returns The method that begins a subscription, and the one that ends it.
    */
-  methods(source: StreamSource, notification: string): [PluginMethod, PluginMethod] {
+  methods(source: StreamSource, form: StreamForm): [PluginMethod, PluginMethod] {
     const begin = (params: unknown, request: RpcRequest) => {
       // Refuse before the source starts anything: what it starts would never be ended.
       if (request.aborted) throw new RpcError(ErrorCode.requestCancelled, "The caller is gone");
       this.#checkLimit(request.connection);
+      // First too: if this throws, nothing was started.
+      const id = this.#newId(form, request.connection);
       const items = (source as Source)(params, request);
       return this.#begin({
-        id: crypto.randomUUID(),
-        notification,
+        id,
+        form,
         request,
         items: Symbol.asyncIterator in items
           ? items[Symbol.asyncIterator]()
@@ -155,7 +176,15 @@ export class IdSubscriptions {
     );
   }
 
-  #begin(subscription: IdSubscription): string {
+  #newId({ id: make }: StreamForm, connection: Connection): string | number {
+    if (make === undefined) return crypto.randomUUID();
+    const id = make();
+    const isId = typeof id === "string" || Number.isSafeInteger(id);
+    if (isId && !this.#open.get(connection)?.has(id)) return id;
+    throw new TypeError(`Expected \`id\` to make a new text or whole number, got \`${id}\``);
+  }
+
+  #begin(subscription: IdSubscription): string | number {
     const { id, request: { connection } } = subscription;
     let subscriptions = this.#open.get(connection);
     if (subscriptions === undefined) this.#open.set(connection, subscriptions = new Map());
@@ -202,7 +231,7 @@ export class IdSubscriptions {
         if (!this.#has(subscription)) return;
         if (done) {
           this.#drop(subscription);
-          return this.#notify(subscription, { done: true });
+          return this.#notifyEnd(subscription, { done: true });
         }
         this.#notify(subscription, { result: value ?? null });
         // A source that never waits must neither block other work nor fill the peer's buffer.
@@ -219,8 +248,12 @@ export class IdSubscriptions {
     return connection.bufferedAmount > this.#limits.maxBufferedBytes / 2;
   }
 
-  #notify({ id, notification, request }: IdSubscription, item: Record<string, unknown>): void {
-    request.connection.notify(notification, { subscription: id, ...item });
+  #notify({ id, form, request }: IdSubscription, item: Record<string, unknown>): void {
+    request.connection.notify(form.notification, { subscription: id, ...item });
+  }
+
+  #notifyEnd(subscription: IdSubscription, end: Record<string, unknown>): void {
+    if (subscription.form.notifyEnd) this.#notify(subscription, end);
   }
 
   /** Sends the error that ended a subscription. The details of anything but an RpcError are only logged. */
@@ -232,7 +265,7 @@ export class IdSubscriptions {
     }
     const { code, message, data } = isForCaller ? error : new RpcInternalError();
     try {
-      this.#notify(subscription, { error: { code, message, data } });
+      this.#notifyEnd(subscription, { error: { code, message, data } });
     } catch (cause) {
       // The error's data may have no JSON.
       if (isForCaller) this.#fail(subscription, cause);

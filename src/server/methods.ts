@@ -17,6 +17,7 @@ import { declareErrors } from "../core/request.ts";
 import { explains, refusal } from "../core/refusal.ts";
 import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
+import { isStream } from "./item_reader.ts";
 import { propertyNames, validate } from "../core/schema.ts";
 import type { PlainIssue, Schema } from "../core/schema.ts";
 
@@ -293,6 +294,8 @@ function withParams(invoke: Invoke, schema: Schema): Invoke {
 
 function withResult(invoke: Invoke, schema: Schema): Invoke {
   function check(result: unknown): unknown {
+    // The schema is of all items together, and they are not there yet.
+    if (isStream(result)) return result;
     return validate(schema, result, (issues) => {
       return new TypeError(`The result does not fit its schema (${toText(issues)})`);
     });

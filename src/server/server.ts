@@ -188,8 +188,9 @@ export class JsonRpc<A extends Api = EmptyApi> {
 
   /**
    * Registers a method that streams, as the subscriptions of Ethereum nodes do: the call returns an id,
-   * and each item follows as a notification `{ subscription: id, result }`. The last one has
-   * `done: true`, or an `error`, in place of `result`.
+   * and each item follows as a notification `{ subscription: id, result }`. With `notifyEnd` the last one
+   * has `done: true`, or an `error`, in place of `result`. If only clients of this package read the
+   * stream, register a plain method that returns a generator instead.
    *
    * @param name The method that begins a subscription.
    * @param options The method that ends one, the notification, and the options of any method: see

@@ -30,6 +30,7 @@ import type { ClientMethodInfo } from "./open_rpc.ts";
 import type { JsonRpcOptions } from "./options.ts";
 import { PluginHooks } from "./plugin_hooks.ts";
 import { RequestHandler } from "./request_handler.ts";
+import { ResultStreams } from "./result_streams.ts";
 
 /** All that a server is made of. */
 export class ServerCore {
@@ -84,6 +85,7 @@ export class ServerCore {
     this.#streams = new IdSubscriptions(limits);
     this.mount(this.topics.plugin());
     this.mount(this.#streams.plugin(methods));
+    this.mount(new ResultStreams(limits, methods).plugin());
     this.mount(discovery(methods, {
       info: options.info ?? { title: "JSON-RPC", version: "0" },
       version: options.openRpcVersion ?? "1.2.6",
@@ -199,8 +201,8 @@ export class ServerCore {
    * @throws {TypeError} If a name is reserved or taken.
    */
   addStream(name: string, options: StreamMethodOptions, source: StreamSource): void {
-    const { unsubscribe, notification, ...rest } = options;
-    const [begin, end] = this.#streams.methods(source, notification);
+    const { unsubscribe, notification, id, notifyEnd, ...rest } = options;
+    const [begin, end] = this.#streams.methods(source, { notification, id, notifyEnd });
     this.#add(name, begin.handler, rest, true);
     this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
     this.#registrations.note(() => this.#streams.endAll(name));

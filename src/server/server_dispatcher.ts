@@ -11,8 +11,10 @@ import { ABORT } from "../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../core/request.ts";
 import { mayBeRounded, refuseLater, resolveDigits, withDigits } from "./big_integers.ts";
 import { CountedBatch } from "./counted_batch.ts";
+import { isStream } from "./item_reader.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
+import { collect } from "./result_streams.ts";
 import { checkShape } from "../protocol/message.ts";
 import { MAX_TIMER_MS } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
@@ -83,6 +85,13 @@ export class ServerDispatcher extends Dispatcher {
     if (!method.timeoutMs || method.timeoutMs > MAX_TIMER_MS) return;
     const timer = setTimeout(() => this.giveUp(request, TIMED_OUT), method.timeoutMs);
     (this.#timers ??= new Map()).set(request, timer);
+  }
+
+  protected override succeed(request: IncomingRequest, result: unknown): void {
+    if (!isStream(result)) return super.succeed(request, result);
+    const { limits: { maxMessageBytes } } = this.host;
+    const method = this.host.find(request.method) as Method;
+    this.wait(request, collect(result, request, maxMessageBytes), method);
   }
 
   protected override finished(request: IncomingRequest): boolean {

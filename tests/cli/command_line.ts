@@ -94,6 +94,7 @@ export function testServer() {
     .stream("count_subscribe", {
       unsubscribe: "count_unsubscribe",
       notification: "count_subscription",
+      notifyEnd: true,
     }, function* ([to]: [number]) {
       for (let item = 1; item <= to; item++) yield item;
     });

@@ -64,7 +64,7 @@ test("rawJson() is an event, a part of one, and is kept for later subscribers", 
 });
 
 test("rawJson() is an item of a stream", async () => {
-  const names = { unsubscribe: "end", notification: "item" };
+  const names = { unsubscribe: "end", notification: "item", notifyEnd: true };
   const rpc = new JsonRpc().stream("begin", names, function* () {
     yield rawJson(TEXT);
     yield [rawJson(TEXT)];

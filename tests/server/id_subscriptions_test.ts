@@ -10,7 +10,7 @@ import type { Log } from "../helpers/log.ts";
 import { bareClient } from "../helpers/wire.ts";
 import { scripted } from "../helpers/scripted_server.ts";
 
-const NAMES = { unsubscribe: "count_end", notification: "count_item" };
+const NAMES = { unsubscribe: "count_end", notification: "count_item", notifyEnd: true };
 
 test("stream() yields the items of a subscription and ends with it", async () => {
   await using client = await counting();
@@ -315,3 +315,105 @@ test("rpc.stream() starts nothing in a batch whose first entry closes the connec
   for (let n = 0; n < 5; n++) await quietMoment();
   assertEquals(log, []);
 });
+
+test("rpc.stream() gives ids of the form that a client expects", async () => {
+  let last = 0;
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .stream("count", { ...NAMES, id: () => ++last }, async function* () {
+      yield "item";
+      await new Promise(() => {});
+    })
+    .stream("same", { ...NAMES, unsubscribe: "same_end", id: () => "0x1" }, () => endless());
+  const wire = bareClient(rpc);
+  wire.send({ jsonrpc: "2.0", method: "count", id: 1 });
+  assertEquals(await wire.next(), { jsonrpc: "2.0", result: 1, id: 1 });
+  assertEquals((await wire.next()).params, { subscription: 1, result: "item" });
+  wire.send({ jsonrpc: "2.0", method: "count_end", params: [1], id: 2 });
+  assertEquals(await wire.next(), { jsonrpc: "2.0", result: true, id: 2 });
+  // An id that is in use would mix two subscriptions up.
+  for (const id of [3, 4]) wire.send({ jsonrpc: "2.0", method: "same", id });
+  assertEquals((await wire.next()).result, "0x1");
+  assertEquals((await wire.next()).error?.code, -32603);
+});
+
+test("rpc.stream() sends nothing without a result unless it is told to", async () => {
+  const names = { unsubscribe: "count_end", notification: "count_item" };
+  const rpc = new JsonRpc({ logger: silentLog() }).stream(
+    "count",
+    names,
+    function* ([to]: [number]) {
+      for (let i = 0; i < to; i++) yield i;
+      if (to > 1) throw new Error("failed");
+    },
+  );
+  const wire = bareClient(rpc);
+  for (const to of [1, 2]) wire.send({ jsonrpc: "2.0", method: "count", params: [to], id: to });
+  const items = [];
+  for (let n = 0; n < 5; n++) items.push(await wire.next());
+  wire.send({ jsonrpc: "2.0", method: "count_end", params: ["gone"], id: 3 });
+  assertEquals(await wire.next(), { jsonrpc: "2.0", result: false, id: 3 });
+  assertEquals(items.map(({ params }) => (params as { result?: unknown })?.result).sort(), [
+    0,
+    0,
+    1,
+    undefined,
+    undefined,
+  ]);
+});
+
+test("stream() with resume goes on after a reconnect, and says what came last", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const lasts: unknown[] = [];
+  const items = stream(client, "count", ["from the start"], {
+    ...NAMES,
+    resume: (last) => {
+      lasts.push(last);
+      return ["after", last];
+    },
+  });
+  const first = items.next();
+  const one = await wire(0);
+  const begun = await one.next();
+  assertEquals(begun.params, ["from the start"]);
+  one.send({ jsonrpc: "2.0", result: "0x1", id: begun.id });
+  one.send({ jsonrpc: "2.0", method: "count_item", params: { subscription: "0x1", result: 7 } });
+  assertEquals((await first).value, 7);
+  one.close(1012, "Restart");
+  const two = await wire(1);
+  const again = await two.next();
+  assertEquals([again.method, again.params], ["count", ["after", 7]]);
+  two.send({ jsonrpc: "2.0", result: "0x9", id: again.id });
+  two.send({ jsonrpc: "2.0", method: "count_item", params: { subscription: "0x9", result: 8 } });
+  assertEquals((await items.next()).value, 8);
+  assertEquals(lasts, [7]);
+  const left = items.return();
+  const ended = await two.next();
+  assertEquals([ended.method, ended.params], ["count_end", ["0x9"]]);
+  two.send({ jsonrpc: "2.0", result: true, id: ended.id });
+  await left;
+  await client.close();
+});
+
+test("stream() with resume ends on the server if the loop was left meanwhile", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const items = stream(client, "count", [], { ...NAMES, resume: () => [] });
+  const first = items.next();
+  const one = await wire(0);
+  one.send({ jsonrpc: "2.0", result: "0x1", id: (await one.next()).id });
+  one.send({ jsonrpc: "2.0", method: "count_item", params: { subscription: "0x1", result: 7 } });
+  await first;
+  one.close(1012, "Restart");
+  const two = await wire(1);
+  const again = await two.next();
+  await items.return();
+  two.send({ jsonrpc: "2.0", result: "0x2", id: again.id });
+  const ended = await two.next();
+  assertEquals([ended.method, ended.params], ["count_end", ["0x2"]]);
+  await client.close();
+});
+
+async function* endless(): AsyncGenerator<unknown> {
+  await new Promise(() => {});
+}
