@@ -66,7 +66,7 @@ export interface StreamOptions extends ReadOptions {
  * });
  * await using client = await testClient(rpc);
  * let sum = 0;
- * for await (const item of stream(client, "count", [Infinity])) {
+ * for await (const item of stream(client, "count", [1000])) {
  *   sum += item as number;
  *   if (sum > 10) break; // ends the generator
  * }
