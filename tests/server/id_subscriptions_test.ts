@@ -415,5 +415,5 @@ test("stream() with resume ends on the server if the loop was left meanwhile", a
 });
 
 async function* endless(): AsyncGenerator<unknown> {
-  await new Promise(() => {});
+  yield await new Promise(() => {});
 }
