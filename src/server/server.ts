@@ -189,8 +189,7 @@ export class JsonRpc<A extends Api = EmptyApi> {
   /**
    * Registers a method that streams, as the subscriptions of Ethereum nodes do: the call returns an id,
    * and each item follows as a notification `{ subscription: id, result }`. With `notifyEnd` the last one
-   * has `done: true`, or an `error`, in place of `result`. If only clients of this package read the
-   * stream, register a plain method that returns a generator instead.
+   * has `done: true`, or an `error`, instead. A plain method may return a generator too.
    *
    * @param name The method that begins a subscription.
    * @param options The method that ends one, the notification, and the options of any method: see
