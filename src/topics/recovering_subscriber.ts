@@ -55,8 +55,10 @@ export class RecoveringSubscriber extends Subscriber {
   #heldLength = 0;
   #next = 0;
   #retryAt = 0;
-  // The event that the peer had last, if the broker does not know it. It may arrive here all the same.
+  // The event that the peer had last, if the broker did not know it. It may arrive here all the same,
+  // and others before it that the peer had too: at the first of them the broker is asked once more.
   #had: Position | undefined;
+  #isDoubtful = false;
   #pausing: { readonly timer: Timer; resume(): void } | undefined;
 
   /**
@@ -97,8 +99,9 @@ export class RecoveringSubscriber extends Subscriber {
 
   override take(event: TopicEvent): void {
     const isBack = event.isGap && includes(this.queuedUpTo, event.position);
-    if (isBack && !this.ended) this.#goBack(event.position);
-    else super.take(event);
+    if (isBack && !this.ended) return this.#goBack(event.position);
+    if (this.#isDoubtful && this.#mayBeHad(event)) this.#askAgain();
+    super.take(event);
   }
 
   override pump(): void {
@@ -195,7 +198,7 @@ export class RecoveringSubscriber extends Subscriber {
         return this.#pause(pauseMs)
           .then(() => this.ended ? undefined : this.#goOn(since, tries + 1));
       }
-      if (history.replaced) this.#had = since;
+      if (history.replaced) return mapMaybe(this.#lose(), () => this.#doubt(since));
       if (!history.complete) return this.#lose();
       this.position = since;
       this.#put(history);
@@ -253,16 +256,50 @@ export class RecoveringSubscriber extends Subscriber {
     });
   }
 
+  /** Notes which event the peer had last, although the broker does not know it. */
+  #doubt(had: Position): void {
+    this.#had = had;
+    this.#isDoubtful = true;
+    if (this.queue?.some((event) => this.#mayBeHad(event))) this.#askAgain();
+  }
+
+  #mayBeHad({ isGap, isRetained, position }: TopicEvent): boolean {
+    return !isGap && !isRetained && includes(this.#had as Position, position);
+  }
+
+  /** Asks whether the broker knows the event now that the peer had last; if so, goes on after it. */
+  #askAgain(): void {
+    const had = this.#had as Position;
+    this.#isDoubtful = false;
+    this.#reading = true;
+    this.queue ??= [];
+    const done = (history?: BrokerHistory): void => {
+      this.#reading = false;
+      if (history?.complete && !this.ended) {
+        this.queue = this.queue?.slice(this.#next);
+        this.#next = 0;
+        this.position = had;
+        this.#put(history);
+      }
+      this.pump();
+    };
+    Promise.resolve(this.source.history({ since: had, first: PAGE })).then(done, () => done());
+  }
+
   #pause(ms: number): Promise<void> {
     return new Promise((resume) => this.#pausing = { resume, timer: setTimeout(resume, ms) });
   }
 
   /** Whether the peer had this event before the broker lost it. */
-  #hasHad({ isGap, isRetained, position }: TopicEvent): boolean {
+  #hasHad(event: TopicEvent): boolean {
+    const { position } = event;
     const { epoch, id, offset } = this.#had as Position;
-    if (isGap || isRetained) return false;
-    if (position.epoch !== epoch || position.offset > offset) this.#had = undefined;
-    return position.epoch === epoch && position.offset === offset && position.id === id;
+    if (position.epoch !== epoch || position.offset > offset) {
+      this.#had = undefined;
+      this.#isDoubtful = false;
+      return false;
+    }
+    return this.#mayBeHad(event) && position.offset === offset && position.id === id;
   }
 
   #lose(): MaybePromise<void> {

@@ -516,6 +516,29 @@ test("an event that a store does not know is not sent again to a client that had
   await rpc.close();
 });
 
+test("events that a store knows again are not sent again to a client that had them", async () => {
+  const broker = new LateBroker();
+  const rpc = serverOf({ broker });
+  const [wire, other] = [bareClient(rpc), bareClient(rpc)];
+  await recover(wire, "clock");
+  await rpc.publish("clock", 1).position;
+  await wire.next();
+  // The next events reach another server, and this one only later.
+  const arrival = deferred<void>();
+  broker.onTheWay = () => arrival.promise;
+  await rpc.publish("clock", 2).position;
+  const position = await rpc.publish("clock", 3).position;
+  broker.forgetful = 4;
+  assertEquals((await recover(other, "clock", { clock: position })).recovered, { clock: false });
+  arrival.resolve();
+  for (const _ of [2, 3]) await wire.next();
+  await rpc.publish("clock", 4).position;
+  await until(() => other.received.length > 1);
+  assertEquals([heard(allOf(wire)), heard(allOf(other))], [[1, 2, 3, 4], [4]]);
+  for (const each of [wire, other]) each.close();
+  await rpc.close();
+});
+
 test("publish() whose event the engine does not take rejects at position alone, and is logged once", async () => {
   const broker = new LateBroker();
   const log = silentLog();
