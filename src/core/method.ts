@@ -48,6 +48,13 @@ export interface MethodOptions {
    */
   readonly get?: boolean;
   /**
+   * Whether the method needs a connection that lasts: over POST and GET it does not exist. Set it for
+   * methods that call back, notify, or keep `connection.state`.
+   *
+   * @default {false}
+   */
+  readonly socketOnly?: boolean;
+  /**
    * Milliseconds until the server answers the call with -32002 and aborts `request.signal`. With 0, or
    * with more than a timer can count (24 days), there is no time limit.
    *

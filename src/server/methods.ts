@@ -27,8 +27,6 @@ export interface MethodEntry extends MethodOptions {
   readonly name: string;
   /** The function that computes the result. */
   readonly handler: Handler;
-  /** Whether the method does not exist over HTTP. @default {false} */
-  readonly socketOnly?: boolean;
 }
 
 /** The methods of a server by name. */
@@ -90,6 +88,11 @@ export class MethodRegistry {
     if (!MODES.includes(entry.bigIntegers)) {
       throw new TypeError(
         `Expected \`bigIntegers\` to be "refuse", "string" or "bigint", got \`${entry.bigIntegers}\``,
+      );
+    }
+    if (entry.get && entry.socketOnly) {
+      throw new TypeError(
+        `Cannot register "${name}": \`get\` and \`socketOnly\` exclude each other`,
       );
     }
     checkErrors(entry);

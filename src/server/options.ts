@@ -78,4 +78,25 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
 }
 
 /** What `rpc.attach` can be told of a peer whose socket was opened some other way. */
-export type AttachOptions = Partial<Handshake>;
+export interface AttachOptions extends Partial<Handshake> {
+  /**
+   * The request that has opened the socket. With it the same checks run as for `rpc.fetch`: origins,
+   * hosts, the handshake checks of plugins (tokens, sessions, HTTP Basic), `maxPerAddress`. **Without it
+   * none of them runs**, and the peer has the user that you give.
+   */
+  readonly request?: AttachRequest;
+}
+
+/** A request as Fetch has it, or as `node:http` has it. */
+export interface AttachRequest {
+  /** The URL, or only its path. */
+  readonly url?: string | undefined;
+  /** The headers. */
+  readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** Where the address of the peer is found, unless the options have it. */
+  readonly socket?: { readonly remoteAddress?: string | undefined };
+}
+
+/** What `rpc.attach` returns: with a request, whether the peer was accepted; else nothing. */
+export type Attached<Options extends AttachOptions> = Options extends
+  { readonly request: AttachRequest } ? Promise<boolean> : void;

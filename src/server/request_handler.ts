@@ -13,6 +13,7 @@ import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { isWebSocket } from "../runtimes/upgrade_request.ts";
 import { AddressCounts } from "./address_counts.ts";
+import { attachRequest } from "./attach_request.ts";
 import { WebSocketAcceptor } from "./acceptor.ts";
 import type { Connections } from "./connections.ts";
 import type { ServerParts } from "./context.ts";
@@ -29,6 +30,7 @@ export class RequestHandler {
   readonly #acceptor: WebSocketAcceptor;
   readonly #http: HttpHandler;
   readonly #shutdown = new Shutdown();
+  readonly #maxMessageBytes: number;
   #closed: Promise<void> | undefined;
 
   /**
@@ -38,6 +40,7 @@ export class RequestHandler {
   constructor(parts: ServerParts, options: JsonRpcOptions) {
     const origins = new Origins(options, parts.logger);
     this.checks = new HandshakeChecks((handshake) => origins.check(handshake), parts.logger);
+    this.#maxMessageBytes = parts.limits.maxMessageBytes;
     const addresses = new AddressCounts(parts.limits.maxPerAddress, options.trustedProxies);
     const context = { ...parts, addresses, checks: this.checks, shutdown: this.#shutdown };
     this.#acceptor = new WebSocketAcceptor(context, options.protocols);
@@ -94,12 +97,18 @@ export class RequestHandler {
    * Opens a connection over a socket or a transport that the program brings.
    *
    * @param target The socket or transport.
-   * @param handshake What is known of the peer.
-   * @throws {TypeError} If the server is closed or full.
+   * @param options What is known of the peer.
+   * @returns With a request: whether the peer was accepted.
+   * @throws {TypeError} Without a request: if the server is closed or full.
    */
-  attach(target: StandardSocket | Transport, handshake: AttachOptions): void {
-    const { id, url = "", headers = new Headers(), remoteAddress, user = null } = handshake;
+  attach(target: StandardSocket | Transport, options: AttachOptions): void | Promise<boolean> {
     const transport = "open" in target ? target : socketTransport(target);
+    const { request } = options;
+    if (request !== undefined) {
+      const [acceptor, maxMessageBytes] = [this.#acceptor, this.#maxMessageBytes];
+      return attachRequest({ transport, request, options, acceptor, maxMessageBytes });
+    }
+    const { id, url = "", headers = new Headers(), remoteAddress, user = null } = options;
     this.#acceptor.attach(transport, { id, url, headers, remoteAddress, user });
   }
 

@@ -18,15 +18,10 @@ import type {
   WithPlugin,
   WithState,
 } from "../core/api.ts";
-import type { CloseOptions } from "../core/close_options.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { ServerStats } from "../core/stats.ts";
 import type { CallMiddleware, Handler } from "../core/request.ts";
-import type { Transport } from "../core/transport.ts";
-import type { StandardSocket } from "../core/web_socket_channel.ts";
-import type { Limits } from "../protocol/limits.ts";
-import type { BunWebSocketHandler } from "../runtimes/bun.ts";
 import type { TopicOptions } from "../topics/options.ts";
 import type { PublishResult } from "../topics/publish_result.ts";
 import type { SourceOf, StreamMethodOptions, StreamSource } from "./id_subscriptions.ts";
@@ -40,7 +35,8 @@ import type {
 } from "../core/method.ts";
 import type { Sendable, SendableGroup } from "../core/json.ts";
 import type { ClientMethodInfo } from "./open_rpc.ts";
-import type { AttachOptions, JsonRpcOptions } from "./options.ts";
+import type { JsonRpcOptions } from "./options.ts";
+import { RequestServer } from "./request_server.ts";
 import { ServerCore } from "./server_core.ts";
 import type { GroupArguments } from "./server_core.ts";
 import type { Registration } from "../util/registration.ts";
@@ -59,11 +55,9 @@ import type { Registration } from "../util/registration.ts";
  * Deno.serve(rpc.fetch);
  * ```
  */
-export class JsonRpc<A extends Api = EmptyApi> {
+export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   /** Only a type, which `connect<typeof rpc>()` reads. Never set. */
   declare readonly "~api": A;
-  /** The limits that hold. */
-  readonly limits: Limits;
   readonly #core: ServerCore;
 
   /**
@@ -72,21 +66,14 @@ export class JsonRpc<A extends Api = EmptyApi> {
    * @throws {TypeError} If `origins` or `hosts` have the wrong type.
    */
   constructor(options: JsonRpcOptions = {}) {
-    const core = this.#core = new ServerCore(options);
-    this.limits = core.limits;
-    // So that `const { fetch } = rpc` and `Deno.serve(rpc.fetch)` work.
-    this.fetch = this.fetch.bind(this);
-    this.handleUpgrade = this.handleUpgrade.bind(this);
+    const core = new ServerCore(options);
+    super(core);
+    this.#core = core;
   }
 
   /** The connections that are open. */
   get connections(): Iterable<Connection<A["user"], ContextIn<A>>> & { readonly size: number } {
     return this.#core.requests.connections as unknown as this["connections"];
-  }
-
-  /** What `Bun.serve` takes as `websocket`. */
-  get websocket(): BunWebSocketHandler {
-    return this.#core.websocket;
   }
 
   /**
@@ -327,43 +314,6 @@ export class JsonRpc<A extends Api = EmptyApi> {
   }
 
   /**
-   * Answers a request: an upgrade to WebSocket, a POST, a GET of a method that allows it, or an event
-   * stream.
-   *
-   * @param request A standard request.
-   * @param host What the runtime passes beside it. If you call this from a `fetch` of your own, pass the
-   * second argument of that on.
-   * @returns The response.
-   */
-  fetch(request: Request, host?: unknown): Response | Promise<Response> {
-    return this.#core.requests.fetch(request, host);
-  }
-
-  /**
-   * Turns a request into a WebSocket of this server, as {@linkcode JsonRpc.fetch} does with upgrades.
-   *
-   * @param request A request that asks for an upgrade to WebSocket.
-   * @param host What the runtime passes beside it.
-   * @returns What your `fetch` has to return.
-   * @throws {TypeError} If this runtime has no WebSockets for servers.
-   */
-  handleUpgrade(request: Request, host?: unknown): Response | Promise<Response> {
-    return this.#core.requests.upgrade(request, host);
-  }
-
-  /**
-   * Opens a connection to a client over something other than this server's HTTP: a WebSocket that the
-   * program made, one of `linkedSockets()`, or a {@linkcode Transport} of your own.
-   *
-   * @param target A socket, open or about to open, or a transport, which is opened once.
-   * @param handshake What is known of the peer. The handshake checks of plugins do not run for it.
-   * @throws {TypeError} If the server is closed, or `maxConnections` are open.
-   */
-  attach(target: StandardSocket | Transport, handshake: AttachOptions = {}): void {
-    this.#core.requests.attach(target, handshake);
-  }
-
-  /**
    * Closes connections at once, with 1008: for example those of a user whose account was closed. If a
    * user only loses some rights, give the connection the changed user with `connection.login(user)`.
    *
@@ -373,28 +323,5 @@ export class JsonRpc<A extends Api = EmptyApi> {
    */
   revoke(predicate: (connection: Connection<A["user"], ContextIn<A>>) => boolean): number {
     return this.#core.requests.revoke(predicate as (connection: Connection) => boolean);
-  }
-
-  /**
-   * Closes the server: at once, or after `drainMs` in which running calls finish.
-   *
-   * Meanwhile the server refuses new WebSockets and POSTs with 503, and new calls on open connections
-   * with -32009 and `data: { retry: true }`: those have not run. It closes each connection without
-   * running calls with 1012; the reason, `retry-after=MS`, says when to come back. After `drainMs` it
-   * closes the connections that are left with 1001, and answers the POSTs that are left with 503. Called
-   * again, it can only end sooner.
-   *
-   * @param options How long calls have, and when clients may come back.
-   * @returns Resolves when all connections are gone and all plugins are disposed; rejects then if a
-   * plugin failed.
-   * @throws {RangeError} If an option is not a number from 0.
-   */
-  close(options: CloseOptions = {}): Promise<void> {
-    return this.#core.close(options);
-  }
-
-  /** The same as {@linkcode JsonRpc.close}, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }

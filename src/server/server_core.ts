@@ -163,7 +163,7 @@ export class ServerCore {
    * @throws {TypeError} If the name is reserved or taken.
    */
   addMethod(name: string, handler: Handler, options: MethodOptions = {}): void {
-    this.#add(name, handler, options, false);
+    this.#add(name, handler, options);
   }
 
   /**
@@ -203,8 +203,9 @@ export class ServerCore {
   addStream(name: string, options: StreamMethodOptions, source: StreamSource): void {
     const { unsubscribe, notification, id, notifyEnd, ...rest } = options;
     const [begin, end] = this.#streams.methods(source, { notification, id, notifyEnd });
-    this.#add(name, begin.handler, rest, true);
-    this.#add(unsubscribe, end.handler, { use: rest.use ?? [] }, true);
+    const socketOnly = true;
+    this.#add(name, begin.handler, { ...rest, socketOnly });
+    this.#add(unsubscribe, end.handler, { use: rest.use ?? [], socketOnly });
     this.#registrations.note(() => this.#streams.endAll(name));
   }
 
@@ -229,11 +230,11 @@ export class ServerCore {
     await Promise.all(disposals);
   }
 
-  #add(name: string, handler: Handler, options: MethodOptions, socketOnly: boolean): void {
+  #add(name: string, handler: Handler, options: MethodOptions): void {
     if (isReserved(name)) {
       throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
     }
-    this.#addEntry({ ...options, name, handler, socketOnly });
+    this.#addEntry({ ...options, name, handler });
   }
 
   #addEntry(entry: MethodEntry): void {
