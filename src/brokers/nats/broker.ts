@@ -34,7 +34,7 @@ import type { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 import { readHistory } from "./history.ts";
 import { LeaderWatch } from "./leader_watch.ts";
-import { answeringOf } from "./probe.ts";
+import { answeringFirst } from "./probe.ts";
 import { isAway, isUndone } from "./api_errors.ts";
 import { checkOptions, isAtLeast } from "./options.ts";
 import type { NatsBrokerOptions } from "./options.ts";
@@ -85,8 +85,6 @@ class NatsBroker implements Broker {
   readonly #listeners = new Map<TopicReader, NatsListener>();
   readonly #readers = new Set<TopicReader>();
   #opening: Promise<Open> | undefined;
-  // Servers of the cluster that the last one has named.
-  #otherServers: readonly string[] = [];
   #periodicCheck: PeriodicCheck<TopicReader> | undefined;
   #flushing: Promise<void> | undefined;
   #published = 0;
@@ -175,12 +173,9 @@ class NatsBroker implements Broker {
   async #connect(): Promise<Open> {
     const { connection: more, servers } = this.#options;
     const own = [more?.servers ?? servers ?? DEFAULT_SERVER].flat();
-    const all = [...new Set([...own, ...this.#otherServers])];
-    // Only the client itself can check the certificates of servers that it was told of by others.
-    const isTls = (more?.tls ?? undefined) !== undefined || own.some((each) => /^tls:/.test(each));
-    const isSilentFirst = isTls && more?.tls?.handshakeFirst === true;
-    const known = isSilentFirst ? own : await answeringOf(
-      more?.noRandomize ? all : all.toSorted(() => Math.random() - 0.5),
+    const isSilentFirst = typeof more?.tls === "object" && more.tls?.handshakeFirst === true;
+    const known = isSilentFirst ? own : await answeringFirst(
+      more?.noRandomize ? own : own.toSorted(() => Math.random() - 0.5),
       { timeoutMs: this.#stream.retryMs, signal: this.#closing.signal },
     );
     if (this.#closed) throw new Error("the broker is closed");
@@ -188,15 +183,10 @@ class NatsBroker implements Broker {
       ...{ noAsyncTraces: true, pingInterval: PING_MS, timeout: this.#stream.retryMs },
       ...more,
       ...{ servers: known, noRandomize: true },
-      // Otherwise the broker connects again by itself: the client would not close what it opens to a
-      // server that does not answer.
-      ...{ reconnect: isTls, maxReconnectAttempts: -1, ignoreAuthErrorAbort: true },
+      ...{ reconnect: true, maxReconnectAttempts: -1, ignoreAuthErrorAbort: true },
       ...{ reconnectTimeWait: 250, waitOnFirstConnect: false },
     });
     this.#warn(connection, this.#stream.replicas);
-    if (!isTls && !more?.ignoreClusterUpdates) {
-      this.#otherServers = connection.info?.connect_urls ?? [];
-    }
     const stream = await NatsStream.on(connection, this.#stream);
     const open = { connection, stream, watch: this.#watchLeader(connection, stream) };
     void this.#watchConnection(open);
@@ -243,9 +233,6 @@ class NatsBroker implements Broker {
   async #watchConnection({ connection, stream, watch }: Open): Promise<void> {
     for await (const { type } of connection.status()) {
       if (this.#closed) return;
-      if (type === "update" && this.#otherServers.length > 0) {
-        this.#otherServers = connection.info?.connect_urls ?? [];
-      }
       if (type === "disconnect") {
         stream.invalidate();
         this.#queue.interrupt(new Error("the connection was lost"));

@@ -22,13 +22,13 @@ export interface ProbeOptions {
 const GRACE_MS = 100;
 
 /**
- * Finds the servers that answer.
+ * Puts servers that answer before those that do not.
  *
  * @param servers Each as `host:port`.
- * @returns Those of them that answer, in the same order.
+ * @returns The same servers, in the same order within both groups.
  * @throws {Error} If none answers: why the first does not.
  */
-export async function answeringOf(
+export async function answeringFirst(
   servers: readonly string[],
   { signal, timeoutMs }: ProbeOptions,
 ): Promise<string[]> {
@@ -43,7 +43,7 @@ export async function answeringOf(
   clearTimeout(grace);
   const answers = servers.filter((_, n) => results[n]?.status === "fulfilled");
   if (answers.length === 0) throw (results[0] as PromiseRejectedResult).reason;
-  return answers;
+  return [...answers, ...servers.filter((server) => !answers.includes(server))];
 }
 
 /** Resolves when a server introduces itself. */
