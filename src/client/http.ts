@@ -90,6 +90,8 @@ async function request(
     },
     body,
     signal,
+    // A redirection could hand params and token to another origin.
+    redirect: "manual",
   });
 }
 

@@ -339,6 +339,8 @@ const CONNECTIONLESS = { heartbeatMs: 0, maxQueued: Infinity, maxQueuedMs: Infin
 const BLOCKED_MS = 20;
 // When a call that the server was too busy to run is sent again on the same session.
 const RETRY_MS = 1000;
+// A server that is hostile, or counts wrongly, must not send its clients away for days.
+const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /** Which calls that were sent and not answered may be sent again on the next session. */
 function resendable(code: number, reason: string): (call: PendingCall) => boolean {
@@ -358,7 +360,7 @@ function resendable(code: number, reason: string): (call: PendingCall) => boolea
 /** How many milliseconds a server that goes away asks its clients to stay away. */
 function retryAfter(code: number, reason: string): number {
   if (code !== 1012 && code !== 1013) return 0;
-  return Number(/retry-after=(\d+)/.exec(reason)?.[1] ?? 0);
+  return Math.min(Number(/retry-after=(\d+)/.exec(reason)?.[1] ?? 0), MAX_RETRY_AFTER_MS);
 }
 
 function closedError(action: string): RpcConnectionError {

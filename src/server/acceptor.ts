@@ -11,6 +11,7 @@ import { describeError } from "../protocol/errors.ts";
 import { detectRuntime } from "../runtimes/detect.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
 import { isThenable } from "../util/maybe_promise.ts";
+import { AnswerPacer } from "./answer_pacer.ts";
 import { Connections } from "./connections.ts";
 import type { ServerContext } from "./context.ts";
 import { releaseRequest, toUpgrade } from "./handshake.ts";
@@ -51,6 +52,7 @@ export class WebSocketAcceptor {
       limits,
       logger,
       budget,
+      pacer: new AnswerPacer(),
       find: (name) => shutdown.started ? shutdown.method : methods.find(name),
       ended: (peer) => {
         this.connections.scheduleTerminate(peer);

@@ -16,15 +16,19 @@ import {
   OPEN,
   PENDING,
   REMOVE_TOPIC,
+  REPLY,
   SEND,
   TOPICS,
 } from "../core/internal.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
+import type { IncomingRequest } from "../core/request.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
+import type { AnswerPacer, PacedPeer } from "./answer_pacer.ts";
+import { PostponedMessages } from "./postponed_messages.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
 import type { ServerDispatcherHost } from "./server_dispatcher.ts";
 import type { SlowPeer } from "./memory_budget.ts";
@@ -34,6 +38,8 @@ import { WriteQueue } from "./write_queue.ts";
 export interface PeerHost extends SessionHost, ServerDispatcherHost {
   /** Whether callers are told why they were refused. @default {false} */
   readonly explainRefusals?: boolean;
+  /** Spreads long answers over several turns. */
+  readonly pacer?: AnswerPacer;
   /** Called once, when nothing more can be sent to the peer. */
   ended?(peer: Peer): void;
   /** Called once, after `ended`, when the carrier is gone and its place is free. */
@@ -44,7 +50,7 @@ export interface PeerHost extends SessionHost, ServerDispatcherHost {
 
 /** One client, as its server sees it. */
 export class Peer extends RpcSession<PeerHost>
-  implements Receiver, Flushable, SubscriberConnection, SlowPeer {
+  implements Receiver, Flushable, SubscriberConnection, SlowPeer, PacedPeer {
   protected override readonly [DISPATCHER]: ServerDispatcher;
   // Both are made on first use: most connections of a busy server are idle and have no topics.
   #queue: WriteQueue | undefined;
@@ -53,6 +59,8 @@ export class Peer extends RpcSession<PeerHost>
   #receiving = false;
   #alive = true;
   #lastBuffered = 0;
+  // Messages that wait for the next turn, while there are some.
+  #postponed: PostponedMessages | undefined;
   // Runs while much is unread that may be only a burst.
   #burst: Timer | undefined;
 
@@ -110,12 +118,22 @@ export class Peer extends RpcSession<PeerHost>
 
   override receive(text: string | undefined): void {
     if (this.isOpen) this.#alive = true;
+    const mustWait = this.#postponed !== undefined || this[HOST].pacer?.isSpent;
+    if (mustWait && this.#postpone(text)) return;
     this.#receiving = true;
-    this[DISPATCHER].messageLength = text?.length ?? 0;
-    this[DISPATCHER].text = text ?? "";
-    super.receive(text);
-    this[DISPATCHER].text = "";
+    this.#handle(text);
     this.#receiving = false;
+  }
+
+  /** See {@linkcode PacedPeer.resume}. */
+  resume(): void {
+    const { pacer } = this[HOST];
+    while (this.isOpen && this.#postponed !== undefined && !this.#postponed.isEmpty) {
+      if (pacer?.isSpent) return pacer.wait(this);
+      this.#handle(this.#postponed.shift());
+    }
+    this.#postponed?.clear();
+    this.#postponed = undefined;
   }
 
   markAlive(): void {
@@ -124,6 +142,8 @@ export class Peer extends RpcSession<PeerHost>
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
+    this.#postponed?.clear();
+    this[HOST].pacer?.delete(this);
     this[HOST].closed?.(this, code, reason);
   }
 
@@ -138,6 +158,11 @@ export class Peer extends RpcSession<PeerHost>
         `Cannot call "${method}": the peer reads an event stream, and cannot answer`,
       ),
     );
+  }
+
+  override [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
+    if (text !== undefined) this[HOST].pacer?.count(text.length);
+    super[REPLY](text, request);
   }
 
   /** Sends a text: at once if that is fast, else together with everything else of this turn. */
@@ -231,6 +256,28 @@ export class Peer extends RpcSession<PeerHost>
 
   protected override userChanged(): void {
     this[HOST].userChanged?.(this);
+  }
+
+  #handle(text: string | undefined): void {
+    const dispatcher = this[DISPATCHER];
+    dispatcher.messageLength = text?.length ?? 0;
+    dispatcher.text = text ?? "";
+    super.receive(text);
+    dispatcher.text = "";
+  }
+
+  /** Keeps a message for the next turn; returns whether there was memory for it. */
+  #postpone(text: string | undefined): boolean {
+    const { budget, limits, pacer } = this[HOST];
+    this.#postponed ??= new PostponedMessages(limits, budget);
+    if (this.#postponed.push(text)) {
+      pacer?.wait(this);
+      return true;
+    }
+    // In order: what has waited goes first.
+    while (!this.#postponed.isEmpty) this.#handle(this.#postponed.shift());
+    this.#postponed = undefined;
+    return false;
   }
 
   /** Closes an event stream whose last topic has ended, unless a call of its is still to be answered. */

@@ -336,3 +336,22 @@ test("new JsonRpcClient() to an http: URL asks for nothing before its first call
   await quietMoment();
   assertEquals([client.state, asked.length], ["idle", 0]);
 });
+
+for (const status of [301, 302, 303, 307, 308]) {
+  test(`call() over HTTP does not follow a redirection with ${status}`, async () => {
+    const heard: string[] = [];
+    const other = await serveHere({
+      fetch(request: Request) {
+        heard.push(request.url);
+        return Response.json({ jsonrpc: "2.0", result: "stolen", id: 1 });
+      },
+    });
+    await using server = await serveHere({
+      fetch: () => new Response(null, { status, headers: { location: other.url } }),
+    });
+    await using client = await connect(server.url, { token: "secret" });
+    await assertRejects(() => client.call("ping"), RpcConnectionError, `answered ${status}`);
+    assertEquals(heard, []);
+    await other.stop();
+  });
+}

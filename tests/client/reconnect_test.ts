@@ -304,6 +304,17 @@ for (const code of [1012, 1013]) {
   });
 }
 
+test("JsonRpcClient stays away no longer than an hour, whatever the server asks for", async () => {
+  const { client, wire } = scripted();
+  await client.connect();
+  const waits = new Promise<number>((resolve) =>
+    client.addEventListener("reconnecting", ({ delayMs }) => resolve(delayMs))
+  );
+  (await wire(0)).close(1012, `retry-after=${"9".repeat(30)}`);
+  assertEquals(await waits, 3_600_000);
+  await client.close();
+});
+
 test("JsonRpcClient adds a wait of its own to the server's, so that not all come at once", async () => {
   const delays = new Set<number>();
   for (let n = 0; n < 5; n++) {

@@ -103,4 +103,4 @@ export async function assertBounded(
 }
 
 // Machines that run tests are busy.
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 30_000;
