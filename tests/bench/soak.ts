@@ -6,7 +6,7 @@
  *     deno run -A tests/bench/soak.ts KIND [EVENTS] [FAULTS] [WAIT_REPLICAS]
  *
  * KIND: memory, redis, redis-sentinel, redis-cluster, nats or nats-cluster. FAULTS: kill, freeze (8 seconds),
- * lose-data (one server only) and cut-off (redis-sentinel only), with commas.
+ * lose-data (one server only), cut-off and clock-behind (redis-sentinel only), with commas.
  */
 import process from "node:process";
 import { checkRun } from "../helpers/brokers/check_run.ts";
@@ -19,7 +19,7 @@ import { spawnServer } from "../helpers/spawn_server.ts";
 import type { SpawnedServer } from "../helpers/spawn_server.ts";
 
 const KINDS = ["memory", "redis", "redis-sentinel", "redis-cluster", "nats", "nats-cluster"];
-const FAULTS = ["kill", "freeze", "lose-data", "cut-off"];
+const FAULTS = ["kill", "freeze", "lose-data", "cut-off", "clock-behind"];
 const RUNTIMES: readonly RuntimeName[] = ["deno", "bun", "node"];
 const STAY_MS = [200, 2_000] as const;
 

@@ -135,8 +135,9 @@ async function readPage(
     messages.push(...stretch.messages);
     next = stretch.reached + 1;
   }
-  if (messages.length <= most) return { messages, from, reached: next - 1 };
-  messages.length = most;
+  if (next > to && messages.length <= most) return { messages, from, reached: to };
+  // A position names an event: the page ends with its last one, not somewhere behind that.
+  messages.length = Math.min(messages.length, most);
   return { messages, from, reached: (messages.at(-1) as KeptMessage).seq };
 }
 

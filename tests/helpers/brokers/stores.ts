@@ -25,7 +25,7 @@ export type StoreKind =
   | "nats-cluster";
 
 /** What can happen to a store. */
-export type FaultName = "kill" | "freeze" | "lose-data" | "cut-off";
+export type FaultName = "kill" | "freeze" | "lose-data" | "cut-off" | "clock-behind";
 
 /** What a server in another process needs to reach a store. */
 export type StoreTarget =
@@ -129,7 +129,8 @@ async function sentinelStore({ waitReplicas = 0 }: StoreOptions): Promise<Store>
     async hit(fault) {
       await settled(); // or there would be nobody to take over
       const master = await group.master();
-      if (fault === "cut-off") return cutOff(group.nodes, master);
+      if (fault === "clock-behind") await setAhead(master);
+      if (fault === "cut-off" || fault === "clock-behind") return cutOff(group.nodes, master);
       const repair = await hitServer(fault, master);
       await until(async () => await group.master() !== master);
       return async () => {
@@ -139,6 +140,14 @@ async function sentinelStore({ waitReplicas = 0 }: StoreOptions): Promise<Store>
     },
     [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
   };
+}
+
+/** Moves topics an hour ahead: then the next master's clock is behind, and gives lost offsets again. */
+async function setAhead(master: RunningEngine): Promise<void> {
+  const keys = await sendCommand(master, "KEYS", "jsonrpc:*:place") as string[];
+  for (const key of keys) await sendCommand(master, "HINCRBY", key, "offset", "3600000000");
+  // The replicas have to have it before they are cut off.
+  await until(async () => Number(await sendCommand(master, "WAIT", "2", "1000")) === 2);
 }
 
 /** Lets the replicas fall behind, and then kills the master: what it has accepted meanwhile is lost. */
