@@ -26,7 +26,7 @@ export function openHttp(url: string, options: ClientOptions, context: Transport
     send(message, ids = []) {
       const controller = new AbortController();
       underWay.set(controller, new Set(ids));
-      void post({ ...options, url, signal: controller.signal }, String(message), maxMessageBytes)
+      void post({ ...options, url, signal: controller.signal }, `${message}`, maxMessageBytes)
         .then(
           ({ text, status }) => receiver.exchanged?.(ids, text, status),
           (error) => receiver.exchanged?.(ids, error),
@@ -81,17 +81,17 @@ async function request(
   body: string,
 ): Promise<Response> {
   const bearer = typeof token === "function" ? await token() : token;
-  return await fetch(url, {
+  return fetch(url, {
     method: "POST",
     headers: {
       "content-type": "application/json",
       ...bearer !== undefined && { authorization: `Bearer ${bearer}` },
       ...headers,
     },
-    body,
-    signal,
     // A redirection could hand params and token to another origin.
     redirect: "manual",
+    body,
+    signal,
   });
 }
 

@@ -196,8 +196,6 @@ export class TopicSubscription {
   }
 
   #remember(position: unknown): void {
-    // Many are kept, so that a hostile server could fill the memory with long ones.
-    if (`${position}`.length > MAX_SEEN) return;
     const seen = this.#seen;
     this.position = position;
     seen.add(position);
@@ -222,5 +220,5 @@ export class TopicSubscription {
   }
 }
 
-// How many positions of a topic are remembered, and how many characters each may have.
+// How many positions of a topic are remembered.
 const MAX_SEEN = 1024;

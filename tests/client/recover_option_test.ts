@@ -133,20 +133,6 @@ test("subscribe() with recover asks for positions, and hears rpc.message", async
   await client.close();
 });
 
-test("JsonRpcClient keeps no position of more than 1,024 characters", async () => {
-  const { client, heard, server, wire } = await hearing();
-  for (const n of [1, 2]) event(server, `${n}`.repeat(1025), { data: n });
-  await until(() => heard.length === 2);
-  server.close(1001);
-  const next = await wire(1);
-  const asked = await next.next();
-  assertEquals(asked.params, { topics: ["news"], recover: true, since: { news: "p0" } });
-  say(next, asked, granted({ news: "p2" }, { news: true }));
-  event(next, "p3", { data: 3 });
-  await until(() => heard.at(-1) === 3);
-  await client.close();
-});
-
 test("JsonRpcClient asks for what came since, and hears it once", async () => {
   const { client, heard, server, wire } = await hearing();
   event(server, "p1", { data: 1 });
