@@ -27,6 +27,35 @@ export interface Handshake {
   user: unknown;
 }
 
+/** What only the connections of a server have. */
+export interface ServerMembers {
+  /**
+   * The HTTP response that the answer to a POST or GET is sent with. Of a WebSocket, an event stream and a
+   * client it is `undefined`.
+   */
+  readonly response?: HttpAnswer | undefined;
+  /**
+   * Subscribes the peer to topics, as if it had called `subscribe` itself: the same guards, middleware
+   * and limits hold, and it gets the retained event first. Only connections of a server have this.
+   *
+   * @param topics A topic, or several.
+   * @param options How many kept events the peer gets first.
+   * @returns Resolves once the events begin. Rejects if a topic does not exist for the peer, if the call
+   * is refused, and over POST, where nothing lasts.
+   */
+  subscribe(
+    topics: string | readonly string[],
+    options?: { readonly last?: number },
+  ): Promise<void>;
+  /**
+   * Ends subscriptions of the peer, whoever began them. Only connections of a server have this.
+   *
+   * @param topics A topic, or several.
+   * @returns Resolves once they have ended.
+   */
+  unsubscribe(topics: string | readonly string[]): Promise<void>;
+}
+
 /**
  * One peer. It is the same object as long as its WebSocket or event stream is open. An HTTP POST has a
  * connection of its own, which ends with the answer.
@@ -34,7 +63,7 @@ export interface Handshake {
  * @typeParam User The type of {@linkcode Connection.user}.
  * @typeParam C What is known of the clients: their methods, and the type of {@linkcode Connection.state}.
  */
-export interface Connection<User = unknown, C extends Context = AnyContext> {
+export interface Connection<User = unknown, C extends Context = AnyContext> extends ServerMembers {
   /** A random id that no other connection has. */
   readonly id: string;
   /** How the peer connected. */
@@ -91,6 +120,14 @@ export interface Connection<User = unknown, C extends Context = AnyContext> {
   close(code?: number, reason?: string): void;
 }
 
+/** What a handler may set of the HTTP response to its POST or GET. Entries of a batch share one. */
+export interface HttpAnswer {
+  /** The status. @default {200, or 429 if a rate limit refuses} */
+  status: number | undefined;
+  /** Headers to add, such as `set-cookie` or `cache-control`. */
+  readonly headers: Headers;
+}
+
 /** A connection that can subscribe to topics. Only the connection of a single HTTP request cannot. */
 export interface SubscriberConnection extends Connection {
   /** The topics that the peer is subscribed to, as a set that can be changed. */
@@ -116,6 +153,10 @@ export function toSubscriber(connection: Connection): SubscriberConnection {
 function isSubscriber(connection: Connection): connection is SubscriberConnection {
   return TOPICS in connection;
 }
+
+/** Members that only the connections of a server have. */
+export interface BaseConnection
+  extends Pick<Connection, "subscribe" | "unsubscribe" | "response"> {}
 
 /** What all kinds of connections have in common. */
 export abstract class BaseConnection implements Connection {

@@ -62,6 +62,13 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
    */
   readonly broker?: Broker;
   /**
+   * The status of the response to a POST of notifications alone, which has no body. MCP wants 202; some
+   * clients accept only 200.
+   *
+   * @default {200}
+   */
+  readonly notificationStatus?: 200 | 202 | 204;
+  /**
    * Addresses of proxies in front of the server, such as `"10.0.0.1"`. `maxPerAddress` counts a request
    * from one of them for the address that the proxy added to `x-forwarded-for`.
    *

@@ -6,8 +6,9 @@
  */
 
 import type { Channel, Flushable, Outgoing, Receiver } from "../core/channel.ts";
-import type { Handshake, SubscriberConnection } from "../core/connection.ts";
+import type { Handshake, ServerMembers, SubscriberConnection } from "../core/connection.ts";
 import {
+  ANSWERED,
   CHANNEL,
   COUNT_DROPPED,
   DISPATCHER,
@@ -24,7 +25,8 @@ import type { CallOptions } from "../core/pending_calls.ts";
 import type { IncomingRequest } from "../core/request.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
-import { RpcConnectionError } from "../protocol/errors.ts";
+import { RpcConnectionError, RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
+import type { Message } from "../protocol/message.ts";
 import { unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 import type { AnswerPacer, PacedPeer } from "./answer_pacer.ts";
@@ -163,6 +165,48 @@ export class Peer extends RpcSession<PeerHost>
   override [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     if (text !== undefined) this[HOST].pacer?.count(text.length);
     super[REPLY](text, request);
+  }
+
+  // Getters, since TypeScript lets no method override a member of a merged interface.
+  override get subscribe(): ServerMembers["subscribe"] {
+    return (topics, { last = 0 } = {}) => this.#subscribe(topics, last);
+  }
+
+  override get unsubscribe(): ServerMembers["unsubscribe"] {
+    return async (topics) => void await this.#ask("unsubscribe", { topics: [topics].flat() });
+  }
+
+  async #subscribe(topics: string | readonly string[], last: number): Promise<void> {
+    const names = [topics].flat();
+    const counts = Object.fromEntries(names.map((name) => [name, last]));
+    const answer = await this.#ask("subscribe", { topics: names, last: counts }) as string[];
+    const refused = names.find((name) => !answer.includes(name));
+    if (refused === undefined) return;
+    throw new RpcInvalidParamsError({
+      message: `Cannot subscribe to "${refused}": no such topic, or not for this client`,
+    });
+  }
+
+  /** Runs a call as if the client had sent it, so that guards, middleware and limits hold. */
+  #ask(method: string, params: unknown): Promise<unknown> {
+    if (!this.isOpen) {
+      const message = `Cannot call "${method}" for the peer: the connection is closed`;
+      return Promise.reject(new RpcConnectionError(message));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const message = { jsonrpc: "2.0", method, params, id: crypto.randomUUID() };
+    this[DISPATCHER].handle(message, {
+      [REPLY](text, request) {
+        const { result, error } = JSON.parse(text ?? "{}") as Message;
+        if (error === undefined) resolve(result);
+        else {
+          const { code, message, data } = error as RpcError;
+          reject(new RpcError(code, message, { data }));
+        }
+        request?.[ANSWERED]();
+      },
+    });
+    return promise;
   }
 
   /** Sends a text: at once if that is fast, else together with everything else of this turn. */

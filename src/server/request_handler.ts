@@ -44,7 +44,11 @@ export class RequestHandler {
     const addresses = new AddressCounts(parts.limits.maxPerAddress, options.trustedProxies);
     const context = { ...parts, addresses, checks: this.checks, shutdown: this.#shutdown };
     this.#acceptor = new WebSocketAcceptor(context, options.protocols);
-    this.#http = new HttpHandler(context, { origins, acceptor: this.#acceptor });
+    this.#http = new HttpHandler(context, {
+      origins,
+      acceptor: this.#acceptor,
+      notificationStatus: options.notificationStatus,
+    });
   }
 
   /** The WebSockets and event streams that are open. */

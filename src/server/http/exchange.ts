@@ -15,7 +15,7 @@ import { exceedsBytes } from "../../util/utf8.ts";
 import { errorText, isId, parseMessage } from "../../protocol/message.ts";
 import type { Id } from "../../protocol/message.ts";
 import { BaseConnection } from "../../core/connection.ts";
-import type { Handshake } from "../../core/connection.ts";
+import type { Handshake, HttpAnswer, ServerMembers } from "../../core/connection.ts";
 import { ANSWERED, CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
 
@@ -27,6 +27,8 @@ export interface ExchangeHost extends ServerDispatcherHost {
   readonly explainRefusals: boolean;
   /** The exchanges that wait for their handlers. */
   readonly pending: Set<Exchange>;
+  /** The status of an answer that has no body. */
+  readonly notificationStatus: number;
 }
 
 /** The peer that sent the request. */
@@ -131,6 +133,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
   #whenAnswered: ((response: Response) => void) | undefined;
   #stopWatching: (() => void) | undefined;
   #open = true;
+  #answerOptions: HttpAnswer | undefined;
 
   constructor(caller: Caller, host: ExchangeHost) {
     super(caller.handshake, host.logger);
@@ -167,10 +170,15 @@ export class Exchange extends BaseConnection implements ResponseSink {
     return new Promise((resolve) => this.#whenAnswered = resolve);
   }
 
+  override get response(): HttpAnswer {
+    return this.#answerOptions ??= { status: undefined, headers: new Headers() };
+  }
+
   [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
-    this.#answer(
-      text === undefined ? new Response(null) : responseTo(text, responseClass(this.handshake)),
-    );
+    const response = text === undefined
+      ? new Response(null, { status: this.#host.notificationStatus })
+      : responseTo(text, responseClass(this.handshake));
+    this.#answer(this.#answerOptions === undefined ? response : this.#completed(response, text));
     request?.[ANSWERED]();
   }
 
@@ -183,6 +191,15 @@ export class Exchange extends BaseConnection implements ResponseSink {
   call<Result>(method: string): Promise<Result> {
     const message = `Cannot call "${method}": a caller over HTTP cannot be called back`;
     return Promise.reject(new RpcConnectionError(message));
+  }
+
+  override get subscribe(): ServerMembers["subscribe"] {
+    const message = "Cannot subscribe: the connection ends with the answer to its request";
+    return () => Promise.reject(new RpcConnectionError(message));
+  }
+
+  override get unsubscribe(): ServerMembers["unsubscribe"] {
+    return this.subscribe;
   }
 
   notify(method: string): void {
@@ -205,6 +222,24 @@ export class Exchange extends BaseConnection implements ResponseSink {
       this.close();
       this.#dispatcher.abort(new RpcConnectionError("The caller is gone", "unknown"));
     });
+  }
+
+  /** The response with what handlers have set. */
+  #completed(response: Response, text: string | undefined): Response {
+    const { status, headers: added } = this.response;
+    const headers = new Headers(response.headers);
+    for (const [name, value] of added) {
+      if (name === "set-cookie") headers.append(name, value);
+      else headers.set(name, value);
+    }
+    // Some runtimes would send such a response without its body.
+    const isValid = status === undefined || (Number.isInteger(status) && status >= 200 &&
+      status <= 599 && (text === undefined || ![204, 205, 304].includes(status)));
+    if (!isValid) {
+      this.logger.error(`Cannot answer with status ${status}: it has no body, or is none`);
+    }
+    const { status: usual } = response;
+    return new Response(text ?? null, { status: isValid ? status ?? usual : usual, headers });
   }
 
   #answer(response: Response): void {

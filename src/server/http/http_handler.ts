@@ -28,6 +28,8 @@ export interface HttpHandlerOptions {
   readonly origins: Origins;
   /** Opens event streams, and runs the checks for them. */
   readonly acceptor: WebSocketAcceptor;
+  /** The status of the response to a POST of notifications alone. @default {200} */
+  readonly notificationStatus?: number | undefined;
 }
 
 /** Answers requests that are no upgrade. */
@@ -45,13 +47,27 @@ export class HttpHandler {
    * @param context What the parts of the server share.
    * @param options What HTTP needs beside that.
    */
-  constructor(context: ServerContext, { origins, acceptor }: HttpHandlerOptions) {
+  constructor(context: ServerContext, options: HttpHandlerOptions) {
+    const { origins, acceptor, notificationStatus = 200 } = options;
+    if (![200, 202, 204].includes(notificationStatus)) {
+      throw new RangeError(
+        `Expected \`notificationStatus\` to be 200, 202 or 204, got \`${notificationStatus}\``,
+      );
+    }
     this.#context = context;
     this.#origins = origins;
     this.#acceptor = acceptor;
     const { explainRefusals, limits, logger, budget, methods, shutdown } = context;
     const bodies = new BodyReader(limits, budget);
-    const host = { explainRefusals, limits, logger, budget, bodies, pending: this.#pending };
+    const host = {
+      explainRefusals,
+      limits,
+      logger,
+      budget,
+      bodies,
+      pending: this.#pending,
+      notificationStatus,
+    };
     const find = (method: Method | undefined) => this.#cancelled ? shutdown.method : method;
     this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
     this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
