@@ -195,7 +195,9 @@ function isAllowed(
     return answer === true;
   }
   if (origins !== undefined) return origins.includes(origin);
-  // The scheme is not compared: behind a proxy that ends TLS the server itself sees "http".
+  // If the request came over TLS, an "http" page is another origin, which anybody on its network can
+  // change. The other way round nothing is known: behind a proxy that ends TLS, the server sees "http".
+  if (handshake.url.startsWith("https:") && !origin.startsWith("https:")) return false;
   const host = hostIn(origin);
   return host !== "" && plainHost(host) === hostOf(handshake);
 }

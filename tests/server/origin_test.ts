@@ -311,3 +311,17 @@ test("JsonRpc runs nothing of a foreign page's request", async () => {
   assertEquals([response.status, runs], [403, 0]);
   await response.body?.cancel();
 });
+
+test("a server over TLS refuses the page of its own host that came without TLS", async () => {
+  const { rpc } = testServer();
+  const post = async (url: string, origin: string) => {
+    const headers = { ...JSON_HEADERS, host: "rpc.example", origin };
+    return (await rpc.fetch(new Request(url, { method: "POST", body: PING, headers }))).status;
+  };
+  assertEquals(await post("https://rpc.example/", "https://rpc.example"), 200);
+  assertEquals(await post("https://rpc.example/", "http://rpc.example"), 403);
+  // Behind a proxy that ends TLS, the server sees "http" although the page came over TLS.
+  assertEquals(await post("http://rpc.example/", "https://rpc.example"), 200);
+  assertEquals(await post("http://rpc.example/", "http://rpc.example"), 200);
+  await rpc.close();
+});
