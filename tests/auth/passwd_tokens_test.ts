@@ -8,7 +8,9 @@ import type { JsonRpcClient } from "@x/jsonrpc";
 import { passwd } from "@x/jsonrpc/passwd";
 import type { LoginTokenOptions } from "@x/jsonrpc/passwd";
 import { linkedSockets } from "@x/jsonrpc/testing";
+import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
+import { serveHere } from "../helpers/server.ts";
 
 const SECRET = "a secret of the server that has 32 bytes and more";
 
@@ -142,4 +144,25 @@ test("there are no tokens unless the program gives a secret, and a short one is 
     RangeError,
     "tokens.maxAgeMs",
   );
+});
+
+test("a login and a guarded topic go on after the server closed with 1012", async () => {
+  await using place = await home();
+  const { rpc } = await started(place.path);
+  await using server = await serveHere(rpc);
+  let token: unknown = null;
+  await using client = await connect(server.ws, {
+    logger: silentLog(),
+    async prepare(connection) {
+      if (token !== null) await connection.call("login_with_token", { token });
+    },
+  });
+  await client.call("login", ["ann", "ann"]);
+  token = await client.call("login_token");
+  const heard: unknown[] = [];
+  await client.subscribe("news", (data: unknown) => heard.push(data));
+  for (const connection of rpc.connections) connection.close(1012, "Restart");
+  await until(() => rpc.publish("news", "after").deliveries === 1);
+  await until(() => heard.length > 0);
+  assertEquals([await client.call("whoami"), heard[0]], ["ann", "after"]);
 });
