@@ -37,8 +37,8 @@ export { guard, loginRequired, permissionRequired, userPassesTest } from "./src/
 export { connect, JsonRpcClient } from "./src/client/client.ts";
 export { method } from "./src/core/method.ts";
 export { type } from "./src/core/schema.ts";
+export { ErrorCode } from "./src/protocol/error_code.ts";
 export {
-  ErrorCode,
   RpcConnectionError,
   RpcError,
   RpcFailure,

@@ -7,7 +7,8 @@
 import { TOPICS } from "../core/internal.ts";
 import type { Connection } from "../core/connection.ts";
 import type { CallMiddleware, RpcRequest } from "../core/request.ts";
-import { describeError, ErrorCode, RpcServerError } from "../protocol/errors.ts";
+import { ErrorCode } from "../protocol/error_code.ts";
+import { describeError, RpcServerError } from "../protocol/errors.ts";
 import { LogLimit } from "../util/log_limit.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";

@@ -6,13 +6,12 @@
 
 import type { Api, ArgumentsOf, ParamsFor, ResultOf, UnknownApi } from "../core/api.ts";
 import { PendingCalls, toError } from "../core/pending_calls.ts";
-import type { CallOptions, CallRequest, PendingCallsHost } from "../core/pending_calls.ts";
+import type { CallOptions, CallRequest, SendCall } from "../core/pending_calls.ts";
 import { checkLength } from "../protocol/limits.ts";
-import type { SessionLimits } from "../protocol/limits.ts";
 import { outgoingText } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Logger } from "../util/logger.ts";
-import type { ReconnectingConnection } from "./reconnect.ts";
+import type { ClientHost } from "./host.ts";
+import { ReconnectingConnection } from "./reconnect.ts";
 
 /** Gathers the calls and notifications of one batch. */
 export interface CallBatch<A extends Api = UnknownApi> {
@@ -40,38 +39,23 @@ export interface CallBatch<A extends Api = UnknownApi> {
 }
 
 /** The calls of one client. */
-export class Calls {
-  readonly #pending: PendingCalls;
-  readonly #connection: ReconnectingConnection;
-  readonly #limits: SessionLimits;
-  readonly #logger: Logger;
+export class Calls extends PendingCalls {
+  /** The connection that calls are sent on. */
+  readonly connection: ReconnectingConnection;
+  readonly #host: ClientHost;
   // The ids of each batch that waits for its answer, by the first of them.
   readonly #batches = new Map<unknown, readonly number[]>();
 
-  /**
-   * @param host The client: its limits, its log, and the classes of errors.
-   * @param connect Makes the connection, given the calls that wait for an answer.
-   */
-  constructor(
-    host: Pick<PendingCallsHost, "limits" | "logger" | "errors">,
-    connect: (pending: PendingCalls) => ReconnectingConnection,
-  ) {
-    this.#limits = host.limits;
-    this.#logger = host.logger;
-    this.#pending = new PendingCalls({
-      limits: host.limits,
-      logger: host.logger,
-      errors: host.errors,
+  /** @param host The client. */
+  constructor(host: ClientHost) {
+    super({
+      ...host,
       unmatched: (message) => this.#unmatched(message),
-      cancel: (id) => this.#connection.cancel(id),
-      refused: (id, call) => this.#connection.retry(id, call),
+      cancel: (id) => this.connection.cancel(id),
+      refused: (id, call) => this.connection.retry(id, call),
     });
-    this.#connection = connect(this.#pending);
-  }
-
-  /** The connection that calls are sent on. */
-  get connection(): ReconnectingConnection {
-    return this.#connection;
+    this.#host = host;
+    this.connection = new ReconnectingConnection(host, this);
   }
 
   /**
@@ -81,11 +65,11 @@ export class Calls {
    * @param send Sends its text. @default {as soon as there is a connection}
    * @returns The result.
    */
-  call(
+  override call(
     request: CallRequest,
-    send: (text: string, id: number) => void = (text, id) => this.#connection.send(text, [id]),
+    send: SendCall = (text, id) => this.connection.send(text, [id]),
   ): Promise<unknown> {
-    return this.#pending.call(request, send);
+    return super.call(request, send);
   }
 
   /**
@@ -96,7 +80,7 @@ export class Calls {
    * @throws {RpcConnectionError} If the client is closed.
    */
   notify(method: string, params?: unknown): void {
-    this.#connection.send(outgoingText({ method, params }, this.#limits.maxMessageBytes), []);
+    this.connection.send(outgoingText({ method, params }, this.#host.limits.maxMessageBytes), []);
   }
 
   /**
@@ -106,13 +90,13 @@ export class Calls {
    * @returns What `build` gave.
    */
   batch<Results>(build: (batch: CallBatch<Api>) => Results): Results {
-    const { maxMessageBytes } = this.#limits;
+    const { maxMessageBytes } = this.#host.limits;
     const texts: string[] = [];
     const ids: number[] = [];
     const answers: Promise<unknown>[] = [];
     const batch: CallBatch<Api> = {
       call: (method: string, params?: unknown, options?: CallOptions) => {
-        const answer = this.#pending.call({ method, params, options }, (text, id) => {
+        const answer = this.call({ method, params, options }, (text, id) => {
           texts.push(text);
           ids.push(id);
         });
@@ -127,16 +111,14 @@ export class Calls {
       const results = build(batch);
       const text = checkLength(`[${texts.join(",")}]`, maxMessageBytes, 'send "batch"');
       // The specification makes an empty batch an error, so none is sent.
-      if (texts.length > 0) this.#connection.send(text, ids);
-      if (ids.length > 0) {
-        this.#batches.set(ids[0], ids);
-        void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
-      }
+      if (texts.length > 0) this.connection.send(text, ids);
+      this.#batches.set(ids[0], ids);
       return results;
     } catch (error) {
-      for (const id of ids) this.#pending.fail(id, error);
-      void Promise.allSettled(answers);
+      for (const id of ids) this.fail(id, error);
       throw error;
+    } finally {
+      void Promise.allSettled(answers).then(() => this.#batches.delete(ids[0]));
     }
   }
 
@@ -145,9 +127,9 @@ export class Calls {
     const error = toError("a message", message.error);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);
-    if (ids === undefined) {
-      this.#logger.warn(`The server refused a message: ${error.message} (${error.code})`);
+    if (!ids) {
+      this.#host.logger.warn(`The server refused a message: ${error.message} (${error.code})`);
     }
-    for (const id of ids ?? []) this.#pending.fail(id, error);
+    for (const id of ids ?? []) this.fail(id, error);
   }
 }

@@ -18,7 +18,6 @@ import { JsonRpcClient } from "./json_rpc_client.ts";
 import type { ClientOptions, ClientTarget } from "./options.ts";
 
 export {
-  ErrorCode,
   RpcConnectionError,
   RpcError,
   RpcFailure,
@@ -47,7 +46,6 @@ export type {
   ClientSubscriptionLostEvent,
 } from "./events.ts";
 export { JsonRpcClient } from "./json_rpc_client.ts";
-export type { OtherFailure, Outcome } from "./outcome.ts";
 export type { TopicReadOptions } from "./json_rpc_client.ts";
 export type { ReadOptions } from "./event_queue.ts";
 export type { ClientLimits, ClientOptions, ClientTarget, ReconnectOptions } from "./options.ts";

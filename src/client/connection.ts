@@ -7,32 +7,26 @@
 import { closeText } from "../core/channel.ts";
 import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import { Dispatcher } from "../core/dispatcher.ts";
-import { CHANNEL, DISPATCHER, HOST, OPEN, SEND, START } from "../core/internal.ts";
+import { CHANNEL, DISPATCHER, HOST, OPEN, PENDING, SEND, START } from "../core/internal.ts";
 import type { PendingCalls } from "../core/pending_calls.ts";
 import { RpcSession } from "../core/session.ts";
-import type { SessionHost } from "../core/session.ts";
-import type { Transport } from "../core/transport.ts";
 import { describeError, RpcConnectionError } from "../protocol/errors.ts";
-import { parseMessage } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import { isHidden } from "./online.ts";
-import type { AllClientLimits, ClientOptions } from "./options.ts";
+import type { ClientHost } from "./host.ts";
 
-/** What the connections of a client are made of. */
-export interface ClientConnectionOptions {
-  /** Opens the connection. */
-  readonly transport: Transport;
-  /** Runs what the server calls. */
-  readonly host: SessionHost;
-  /** The calls that wait for an answer. */
-  readonly pending: PendingCalls;
-  /** How long things may take. */
-  readonly limits: AllClientLimits;
-  /** Runs before the connection counts as open. */
-  readonly prepare: ClientOptions["prepare"];
-}
+// How long a server may take to answer a close.
+const CLOSE_MS = 1000;
+// How often a client looks whether it has slept.
+const AWAKE_MS = 10_000;
+// How long a server may take to answer a ping after that.
+const PROBE_MS = 2000;
+// How long a server may leave too much unread, without reading any of it.
+const UNREAD_MS = 10_000;
+// A connection that lasted that long was of use, even if nothing was sent on it.
+const LASTED_MS = 10_000;
 
 /** What a connection reports: that it is open and, later, that it has ended; or that it never opened. */
 export interface ClientConnectionEvents {
@@ -45,10 +39,9 @@ export interface ClientConnectionEvents {
 }
 
 /** One connection of a client. After it has ended it reports nothing more. */
-export class ClientConnection extends RpcSession implements Receiver {
+export class ClientConnection extends RpcSession<ClientHost> implements Receiver {
   protected override readonly [DISPATCHER]: Dispatcher;
-  readonly #options: ClientConnectionOptions;
-  readonly #name: string;
+  protected override readonly [PENDING]: PendingCalls;
   readonly #events: ClientConnectionEvents;
   readonly #attempt = new AbortController();
   // For what is due next: the end of the attempt, a heartbeat, the end of the closing handshake.
@@ -62,15 +55,15 @@ export class ClientConnection extends RpcSession implements Receiver {
   #openedAt = 0;
 
   /**
-   * @param options What it is made of.
+   * @param host The client.
+   * @param pending The calls that wait for an answer. They outlive this connection.
    * @param events Where it reports.
    */
-  constructor(options: ClientConnectionOptions, events: ClientConnectionEvents) {
-    const { transport: { name: url = "the server" }, host, pending } = options;
-    super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null }, pending);
+  constructor(host: ClientHost, pending: PendingCalls, events: ClientConnectionEvents) {
+    const { name: url = "the server" } = host.transport;
+    super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null });
+    this[PENDING] = pending;
     this[DISPATCHER] = new Dispatcher(host, this, () => pending);
-    this.#name = url;
-    this.#options = options;
     this.#events = events;
   }
 
@@ -86,13 +79,13 @@ export class ClientConnection extends RpcSession implements Receiver {
 
   /** Begins the attempt to connect. */
   [START](): void {
-    const { transport, limits: { connectMs } } = this.#options;
+    const { transport, limits: { connectMs, maxMessageBytes } } = this[HOST];
     if (connectMs > 0) {
       this.#timer.setDeadline(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
     }
     runSafely(() =>
       transport.open({
-        maxMessageBytes: this[HOST].limits.maxMessageBytes,
+        maxMessageBytes,
         signal: this.#attempt.signal,
         opened: (channel) => this.#opened(channel),
         refused: (code, reason) => this.closed(code, reason),
@@ -107,25 +100,30 @@ export class ClientConnection extends RpcSession implements Receiver {
   markAlive(): void {}
 
   exchanged(ids: readonly number[], answer: string | Error, status = ""): void {
-    const { pending, host: { limits: { maxDepth }, logger } } = this.#options;
-    let failure: unknown = answer;
-    if (typeof answer === "string") {
-      failure = undefined;
-      try {
-        if (answer !== "") settleAll(pending, ids, parseMessage(answer, maxDepth));
-      } catch (error) {
-        failure = error;
+    const pending = this[PENDING];
+    let cause: unknown;
+    try {
+      if (typeof answer !== "string") throw answer;
+      const own = new Set<unknown>(ids);
+      const answers = answer === "" ? [] : [this.parse(answer)].flat();
+      for (const each of answers as (Message | null)[]) {
+        const { id = null, error } = each ?? {};
+        if (own.has(id)) pending.settle(each as Message);
+        // An error without an id is about the whole message.
+        else if (id === null && error) ids.forEach((id) => pending.settle({ error, id }));
       }
+    } catch (error) {
+      cause = error;
     }
     // A notification needs no answer, and a cancelled call no error.
     if (ids.length > 0 ? !ids.some((id) => pending.awaits(id)) : answer === "") return;
     const message = answer instanceof Error
       ? answer.message
-      : `${this.#name} did not answer the call: ${status} ${answer.slice(0, 200)}`;
+      : `${this.handshake.url} did not answer the call: ${status} ${answer.slice(0, 200)}`;
     // The carrier cannot tell whether the message had arrived before the exchange failed.
-    const error = new RpcConnectionError(message, "unknown", { cause: failure });
+    const error = new RpcConnectionError(message, "unknown", { cause });
     for (const id of ids) pending.fail(id, error);
-    if (ids.length === 0) logger.warn(`A notification failed: ${describeError(error)}`);
+    if (ids.length === 0) this.logger.warn(`A notification failed: ${describeError(error)}`);
   }
 
   override closed(code: number, reason: string): void {
@@ -153,27 +151,27 @@ export class ClientConnection extends RpcSession implements Receiver {
   /** Asks the server at once whether it is still there, with little patience. */
   probe(): void {
     const isAsked = performance.now() - this.#askedAt < PROBE_MS;
-    const { isConnectionless } = this.#options.transport;
+    const { isConnectionless } = this[HOST].transport;
     if (this.#ready && this.isOpen && !isAsked && !isConnectionless) this.#ask(PROBE_MS);
   }
 
   /** Sends a text. Unlike a server, a client gives the other end time to read. */
   override [SEND](message: Outgoing, ids?: readonly number[]): void {
-    if (!this.isOpen) return;
-    this[CHANNEL].send(message, ids);
+    super[SEND](message, ids);
     this.#checkUnread();
   }
 
   /** Tells the server, as its carrier can, that a call needs no answer any more. */
   cancel(id: number): void {
-    if (this[CHANNEL].cancel === undefined) this.notify("$/cancelRequest", { id });
-    else this[CHANNEL].cancel(id);
+    const channel = this[CHANNEL];
+    if (channel.cancel) channel.cancel(id);
+    else this.notify("$/cancelRequest", { id });
   }
 
   #opened(channel: Channel): Receiver {
     this[OPEN](channel);
     // Not at once: the transport must have its receiver before it is told to close.
-    void Promise.resolve(this).then(this.#over ? undefined : this.#options.prepare).then(
+    void Promise.resolve(this).then(this.#over ? undefined : this[HOST].prepare).then(
       (prepared) => this.#begin(prepared),
       (error) => this.#refuse(`(prepare failed: ${String(error)})`, error),
     );
@@ -187,7 +185,7 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#ready = true;
     this.#openedAt = performance.now();
     this.#timer.clear();
-    if (!this.#options.transport.isConnectionless) this.#watch();
+    if (!this[HOST].transport.isConnectionless) this.#watch();
     this.#events.opened(this);
   }
 
@@ -199,7 +197,7 @@ export class ClientConnection extends RpcSession implements Receiver {
 
   /** Asks for a sign of life after a silence, and after a sleep of this computer. */
   #watch(): void {
-    const { heartbeatMs } = this.#options.limits;
+    const { heartbeatMs } = this[HOST].limits;
     const silentMs = performance.now() - Math.max(this.#receivedAt, this.#openedAt);
     const delayMs = heartbeatMs > 0 ? heartbeatMs - silentMs : AWAKE_MS;
     // The clock of `performance` may stand still during a sleep.
@@ -225,9 +223,9 @@ export class ClientConnection extends RpcSession implements Receiver {
 
   /** Closes the connection if the server leaves too much unread for too long. */
   #checkUnread(): void {
-    const { maxBufferedBytes } = this.#options.limits;
+    const { maxBufferedBytes } = this[HOST].limits;
     const unread = this.bufferedAmount;
-    if (unread <= maxBufferedBytes || this.#unreadTimer !== undefined) return;
+    if (unread <= maxBufferedBytes || this.#unreadTimer) return;
     this.#unreadTimer = new OneShotTimer();
     this.#unreadTimer.setDeadline(UNREAD_MS, () => {
       this.#unreadTimer = undefined;
@@ -243,25 +241,3 @@ export class ClientConnection extends RpcSession implements Receiver {
     this.#unreadTimer?.clear();
   }
 }
-
-/** Gives each call of one exchange its answer. */
-function settleAll(pending: PendingCalls, ids: readonly number[], parsed: unknown): void {
-  const own = new Set<unknown>(ids);
-  for (const answer of [parsed].flat() as (Message | null)[]) {
-    const { id = null, error } = answer ?? {};
-    if (own.has(id)) pending.settle(answer as Message);
-    // An error without an id is about the whole message.
-    else if (id === null && error) ids.forEach((id) => pending.settle({ error, id }));
-  }
-}
-
-// How long a server may take to answer a close.
-const CLOSE_MS = 1000;
-// How often a client looks whether it has slept.
-const AWAKE_MS = 10_000;
-// How long a server may take to answer a ping after that.
-const PROBE_MS = 2000;
-// How long a server may leave too much unread, without reading any of it.
-const UNREAD_MS = 10_000;
-// A connection that lasted that long was of use, even if nothing was sent on it.
-const LASTED_MS = 10_000;

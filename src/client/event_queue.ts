@@ -14,6 +14,14 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Where a sender puts items. Its functions need no `this`. */
+export interface EventQueue {
+  /** Adds an item. */
+  readonly push: (item: unknown) => void;
+  /** Ends the queue. The items that wait can still be read; then the loop throws the error, if there is one. */
+  readonly end: (error?: Error) => void;
+}
+
 /**
  * Begins to send items to a queue.
  *
@@ -22,131 +30,92 @@ export interface ReadOptions {
  */
 export type Begin = (queue: EventQueue) => Promise<() => unknown>;
 
-type Result = IteratorResult<unknown, void>;
-
 /**
- * The items that a sender sends, as an async generator. The sender begins with the first `next()`.
- * Unlike one written with `yield`, this ends at once with `return()`, even while `next()` waits.
+ * Reads what a sender sends. The sender begins with the first `next()`. Unlike other generators, this one ends
+ * at once with `return()`, even while `next()` waits.
+ *
+ * @param begin Begins to send.
+ * @param options How the items are read.
+ * @returns The items.
  */
-export class EventQueue implements AsyncGenerator<unknown, void, void> {
-  readonly #begin: Begin;
-  readonly #options: ReadOptions;
-  readonly #items: unknown[] = [];
-  readonly #readers: PromiseWithResolvers<Result>[] = [];
-  #begun: Promise<() => unknown> | undefined;
-  #ended = false;
-  // What the next reader is to be rejected with, in a record since it may be anything.
-  #failure: { readonly reason: unknown } | undefined;
+export function readQueue(
+  begin: Begin,
+  { maxWaiting = 1024, signal }: ReadOptions,
+): AsyncGenerator<unknown, void, void> {
+  const items: unknown[] = [];
+  let begun: Promise<() => unknown> | undefined;
+  let ended = false;
+  // What the loop throws, in a record since it may be anything.
+  let failure: { readonly reason: unknown } | undefined;
+  // Ends the wait for an item, with the item in a record if there is one.
+  let wake: ((item?: [unknown]) => void) | undefined;
 
-  /**
-   * @param begin Begins to send.
-   * @param options How the items are read.
-   */
-  constructor(begin: Begin, options: ReadOptions) {
-    this.#begin = begin;
-    this.#options = options;
-  }
-
-  /**
-   * Adds an item.
-   *
-   * @param item The item.
-   */
-  push(item: unknown): void {
-    if (this.#ended) return;
-    const { maxWaiting = 1024 } = this.#options;
-    if (this.#items.length < maxWaiting) {
-      this.#items.push(item);
-      this.#deliver();
-    } else {
-      this.#fail(
-        new RpcConnectionError(`Cannot keep up: ${maxWaiting} items wait (maxWaiting)`, "unknown"),
-      );
+  /** Ends the queue, and the sending if it has begun. */
+  function end(why?: typeof failure): Promise<unknown> | undefined {
+    if (!ended) {
+      ended = true;
+      failure = why;
+      signal?.removeEventListener("abort", aborted);
+      wake?.();
     }
-  }
-
-  /**
-   * Ends the queue for the sender. The items that wait can still be read.
-   *
-   * @param error What the loop throws after them.
-   */
-  end(error?: Error): void {
-    this.#end(error && { reason: error });
-    this.#begun = undefined;
-  }
-
-  next(): Promise<Result> {
-    const reader = Promise.withResolvers<Result>();
-    this.#readers.push(reader);
-    if (!this.#ended && this.#begun === undefined) this.#start();
-    this.#deliver();
-    return reader.promise;
-  }
-
-  async return(): Promise<Result> {
-    this.#items.length = 0;
-    this.#end();
-    await this.#leave();
-    return { done: true, value: undefined };
-  }
-
-  async throw(error: unknown): Promise<Result> {
-    await this.return();
-    throw error;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
-  }
-
-  #start(): void {
-    const { signal } = this.#options;
-    if (signal?.aborted) return this.#fail(signal.reason);
-    signal?.addEventListener("abort", this.#aborted);
-    this.#begun = this.#begin(this);
-    this.#begun.catch((reason) => {
-      this.#end({ reason });
-      this.#begun = undefined;
-    });
-  }
-
-  readonly #aborted = (): void => this.#fail(this.#options.signal?.reason);
-
-  #fail(reason: unknown): void {
-    this.#end({ reason });
-    this.#leave()?.catch(() => {});
-  }
-
-  #end(failure?: { readonly reason: unknown }): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#failure = failure;
-    this.#options.signal?.removeEventListener("abort", this.#aborted);
-    this.#deliver();
-  }
-
-  /** Ends the sending, if it has begun. */
-  #leave(): Promise<unknown> | undefined {
-    const begun = this.#begun;
-    this.#begun = undefined;
     // If the sending could not begin there is nothing to end.
-    return begun?.then((leave) => leave(), () => {});
+    const left = begun?.then((leave) => leave(), () => {});
+    begun = undefined;
+    return left;
   }
-
-  /** Gives what there is to those who wait for it. */
-  #deliver(): void {
-    while (this.#readers.length > 0 && (this.#items.length > 0 || this.#ended)) {
-      const reader = this.#readers.shift() as PromiseWithResolvers<Result>;
-      if (this.#items.length > 0) reader.resolve({ done: false, value: this.#items.shift() });
-      else if (this.#failure === undefined) reader.resolve({ done: true, value: undefined });
-      else {
-        reader.reject(this.#failure.reason);
-        this.#failure = undefined;
-      }
+  function fail(reason: unknown): void {
+    end({ reason })?.catch(() => {});
+  }
+  function aborted(): void {
+    fail(signal?.reason);
+  }
+  async function* read(): AsyncGenerator<unknown, void, void> {
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", aborted);
+    begun = begin({
+      push(item) {
+        if (ended) return;
+        if (wake) {
+          wake([item]);
+          wake = undefined;
+        } else if (items.length < maxWaiting) items.push(item);
+        else {
+          const why = `Cannot keep up: ${maxWaiting} items wait (maxWaiting)`;
+          fail(new RpcConnectionError(why, "unknown"));
+        }
+      },
+      end(error) {
+        begun = undefined;
+        end(error && { reason: error });
+      },
+    });
+    begun.catch((reason) => {
+      begun = undefined;
+      end({ reason });
+    });
+    for (;;) {
+      if (items.length > 0) yield items.shift();
+      else if (!ended) {
+        const item = await new Promise<[unknown] | undefined>((resolve) => wake = resolve);
+        if (item) yield item[0];
+      } else if (failure) throw failure.reason;
+      else return;
     }
   }
+  const generator = read();
+  const leave = generator.return.bind(generator);
+  return Object.assign(generator, {
+    async return() {
+      items.length = 0;
+      await end();
+      return await leave();
+    },
+    async throw(error: unknown) {
+      await generator.return();
+      throw error;
+    },
+    async [Symbol.asyncDispose]() {
+      await generator.return();
+    },
+  });
 }

@@ -1,34 +1,66 @@
 /**
- * The transport of a client that connects to an `http:` or `https:` URL: each message is one POST. It
- * is loaded with the first call, so it imports nothing that a client has loaded before.
+ * The transport of a client that connects to an `http:` or `https:` URL: each message is one POST. `connect(url)`
+ * loads it with the first call, by `import()`. Service workers forbid `import()`: if yours is not bundled into one
+ * file, pass the transport itself.
+ *
+ * @example
+ * ```ts ignore
+ * import { connect } from "@x/jsonrpc/client";
+ * import { httpTransport } from "@x/jsonrpc/http";
+ *
+ * const client = await connect(httpTransport("https://example.com/rpc"));
+ * ```
  *
  * @module
  */
 
-import type { TransportContext } from "../core/transport.ts";
-import { readChunks } from "../util/read_body.ts";
+import type { Receiver } from "../core/channel.ts";
+import type { Transport, TransportContext } from "../core/transport.ts";
+import { readChunks } from "../util/read_chunks.ts";
 import type { ClientOptions } from "./options.ts";
 
+/** Options of {@linkcode httpTransport}; see {@linkcode ClientOptions}. */
+export type HttpOptions = Pick<ClientOptions, "token" | "headers" | "fetch">;
+
 /**
- * Opens a channel that posts what it is given. It stays open until it is closed.
+ * Posts each message.
  *
  * @param url Where to post.
- * @param options The client's options.
- * @param context Called at once.
+ * @param options How to post.
+ * @returns The transport. Its channel stays open until it is closed.
  */
-export function openHttp(url: string, options: ClientOptions, context: TransportContext): void {
-  const { maxMessageBytes } = context;
+export function httpTransport(url: string | URL, options: HttpOptions = {}): Transport {
+  return {
+    name: String(url),
+    canReconnect: true,
+    isConnectionless: true,
+    open: (context) => openHttp(String(url), options, context),
+  };
+}
+
+function openHttp(
+  url: string,
+  options: HttpOptions,
+  { opened, maxMessageBytes }: TransportContext,
+): void {
   // The calls in each POST that still need an answer.
   const underWay = new Map<AbortController, Set<number>>();
   let isOpen = true;
-  const receiver = context.opened({
+  const receiver: Receiver = opened({
     bufferedAmount: 0,
     send(message, ids = []) {
       const controller = new AbortController();
       underWay.set(controller, new Set(ids));
-      void post({ ...options, url, signal: controller.signal }, `${message}`, maxMessageBytes)
+      const init: RequestInit = {
+        method: "POST",
+        body: `${message}`,
+        // A redirection could hand params and token to another origin.
+        redirect: "manual",
+        signal: controller.signal,
+      };
+      void post(url, options, init, maxMessageBytes)
         .then(
-          ({ text, status }) => receiver.exchanged?.(ids, text, status),
+          (answer) => receiver.exchanged?.(ids, ...answer),
           (error) => receiver.exchanged?.(ids, error),
         )
         .then(() => underWay.delete(controller));
@@ -48,54 +80,33 @@ export function openHttp(url: string, options: ClientOptions, context: Transport
   });
 }
 
-interface PostOptions extends Pick<ClientOptions, "token" | "headers" | "fetch"> {
-  readonly url: string;
-  readonly signal: AbortSignal;
-}
-
-interface Answer {
-  readonly text: string;
-  readonly status: string;
-}
-
-/** Posts one text. Throws `Error` if there is no answer that can be read. */
-async function post(options: PostOptions, text: string, maxBytes: number): Promise<Answer> {
-  const { url } = options;
-  const response = await request(options, text).catch((cause) => {
-    throw new Error(`Cannot reach ${url}`, { cause });
-  });
-  const body = await read(response, maxBytes).catch((cause) => {
-    throw new Error(`The answer of ${url} broke off`, { cause });
-  });
-  if (body === undefined) {
-    response.body?.cancel().catch(() => {});
+/** Posts one text; gives that of the answer, and its status. Throws `Error` if it cannot be read. */
+async function post(
+  url: string,
+  { token, headers, fetch = globalThis.fetch }: HttpOptions,
+  init: RequestInit,
+  maxBytes: number,
+): Promise<[text: string, status: string]> {
+  const failed = (what: string) => (cause: unknown) => {
+    throw new Error(what, { cause });
+  };
+  const request = async () => {
+    const bearer = typeof token === "function" ? await token() : token;
+    const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+    const type = { "content-type": "application/json" };
+    return await fetch(url, { ...init, headers: { ...type, ...authorization, ...headers } });
+  };
+  const response = await request().catch(failed(`Cannot reach ${url}`));
+  const { body } = response;
+  const length = Number(response.headers.get("content-length"));
+  const text = length > maxBytes
+    ? undefined
+    : await readChunks(body, maxBytes).catch(failed(`The answer of ${url} broke off`));
+  if (text === undefined) {
+    body?.cancel().catch(() => {});
     throw new Error(`The answer of ${url} is over ${maxBytes} bytes (maxMessageBytes)`);
   }
   const status = `${response.status} ${response.statusText}`.trim();
-  if (body === "" && !response.ok) throw new Error(`${url} answered ${status}`);
-  return { text: body, status };
-}
-
-async function request(
-  { url, token, headers, fetch = globalThis.fetch, signal }: PostOptions,
-  body: string,
-): Promise<Response> {
-  const bearer = typeof token === "function" ? await token() : token;
-  return fetch(url, {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      ...bearer !== undefined && { authorization: `Bearer ${bearer}` },
-      ...headers,
-    },
-    // A redirection could hand params and token to another origin.
-    redirect: "manual",
-    body,
-    signal,
-  });
-}
-
-async function read({ headers, body }: Response, maxBytes: number): Promise<string | undefined> {
-  if (Number(headers.get("content-length")) > maxBytes) return undefined;
-  return await readChunks(body, maxBytes);
+  if (text === "" && !response.ok) throw new Error(`${url} answered ${status}`);
+  return [text, status];
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Api, ApiOf, ArgumentsOf, ErrorsOf, ParamsFor, ResultOf } from "../core/api.ts";
+import type { Api, ApiOf, ArgumentsOf, ParamsFor, ResultOf } from "../core/api.ts";
 import type { Remote } from "../core/remote.ts";
 import type { Json } from "../core/json.ts";
 import { closeText } from "../core/channel.ts";
@@ -12,29 +12,49 @@ import type { Method } from "../core/dispatcher.ts";
 import { SEND } from "../core/internal.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
 import type { ClientHandler } from "../core/request.ts";
-import type { RpcSession, SessionHost } from "../core/session.ts";
+import type { RpcSession } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { toRegistration } from "../util/registration.ts";
 import type { Registration } from "../util/registration.ts";
 import { Calls } from "./calls.ts";
 import type { CallBatch } from "./calls.ts";
-import { EventQueue } from "./event_queue.ts";
+import { readQueue } from "./event_queue.ts";
 import type { ReadOptions } from "./event_queue.ts";
 import type { ClientEvents } from "./events.ts";
+import type { ClientHost } from "./host.ts";
 import { resolveClientLimits } from "./options.ts";
 import type { ClientOptions, ClientTarget } from "./options.ts";
-import { ReconnectingConnection } from "./reconnect.ts";
-import type { ConnectionState, ReconnectingConnectionEvents } from "./reconnect.ts";
+import type { ConnectionState } from "./reconnect.ts";
 import { remoteProxy } from "./remote.ts";
+import type { RemoteCall } from "./remote.ts";
 import { TopicSubscriptions } from "./topic_subscriptions.ts";
-import { toOutcome } from "./outcome.ts";
-import type { Outcome } from "./outcome.ts";
 import type { EventInfo, SubscribeOptions } from "./topic_subscription.ts";
 import type { Subscription } from "./topic_subscriptions.ts";
 import { toTransport } from "./transport.ts";
 
 /** Options of {@linkcode JsonRpcClient.topic}. */
 export type TopicReadOptions = SubscribeOptions & ReadOptions;
+
+/** The events of a client, as types. */
+export interface JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> {
+  /**
+   * Listens for an event.
+   *
+   * @param type One of {@linkcode ClientEvents}.
+   * @param listener Called with each such event.
+   * @param options As with any `EventTarget`.
+   */
+  addEventListener<Type extends keyof ClientEvents>(
+    type: Type,
+    listener: (event: ClientEvents[Type]) => void,
+    options?: ListenOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: Parameters<EventTarget["addEventListener"]>[1],
+    options?: ListenOptions,
+  ): void;
+}
 
 /**
  * A client. It connects with its first call and stays connected until it is closed: if the connection
@@ -63,11 +83,11 @@ export type TopicReadOptions = SubscribeOptions & ReadOptions;
 export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventTarget {
   /** Only a type. Never set. */
   declare readonly "~api": A;
-  readonly #separator: string;
+  /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
+  readonly remote: Remote<A, CallOptions>;
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: TopicSubscriptions;
-  #remote: Remote<A, CallOptions> | undefined;
   // Whether the program has closed this client.
   #closed = false;
 
@@ -79,69 +99,36 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
    */
   constructor(target: ClientTarget, options: ClientOptions = {}) {
     super();
-    this.#separator = options.separator ?? ".";
-    const limits = resolveClientLimits(options);
-    const { logger = console, errors, reconnect, prepare } = options;
-    const transport = toTransport(target, options);
-    const host: SessionHost = { limits, logger, find: (name) => this.#find(name) };
-    const events = this.#events();
-    this.#subscriptions = new TopicSubscriptions({
-      call: (request) => this.#calls.call(request),
-      isOpen: () => this.state === "open",
+    const { logger = console, separator = "." } = options;
+    const host: ClientHost = {
+      ...options,
+      limits: resolveClientLimits(options),
       logger,
+      transport: toTransport(target, options),
+      find: (name) => this.#subscriptions.find(name, this.#methods.get(name)),
+      opened: (session, again) => {
+        if (again) void this.#restore(session);
+        this.#dispatch("open");
+      },
+      closed: (code, reason, final) => {
+        const why = `Subscription ended: the client is closed ${closeText(code, reason)}`;
+        if (final) this.#subscriptions.clear(new RpcConnectionError(why), !this.#closed);
+        this.#dispatch("close", { code, reason, final });
+      },
+      reconnecting: (attempt, delayMs) => this.#dispatch("reconnecting", { attempt, delayMs }),
       lost: (topic, error) => this.#dispatch("subscriptionlost", { topic, error }),
-    });
-    this.#calls = new Calls(
-      { limits, logger, errors },
-      (pending) =>
-        new ReconnectingConnection({
-          transport,
-          host,
-          pending,
-          limits,
-          prepare,
-          reconnect,
-          events,
-        }),
-    );
+    };
+    this.remote = remoteProxy(this.call.bind(this) as RemoteCall, separator) as Remote<
+      A,
+      CallOptions
+    >;
+    this.#calls = new Calls(host);
+    this.#subscriptions = new TopicSubscriptions(host, this.#calls);
   }
 
   /** The state of its connection. */
   get state(): ConnectionState {
     return this.#calls.connection.state;
-  }
-
-  /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
-  get remote(): Remote<A, CallOptions> {
-    return this.#remote ??= remoteProxy(
-      (method, params, options) => this.#calls.call({ method, params, options }),
-      this.#separator,
-    ) as Remote<A, CallOptions>;
-  }
-
-  override addEventListener<Type extends keyof ClientEvents>(
-    type: Type,
-    listener: (event: ClientEvents[Type]) => void,
-    options?: ListenOptions,
-  ): void;
-  override addEventListener(
-    type: string,
-    listener: Parameters<EventTarget["addEventListener"]>[1],
-    options?: ListenOptions,
-  ): void;
-  /**
-   * Listens for an event.
-   *
-   * @param type One of {@linkcode ClientEvents}.
-   * @param listener Called with each such event.
-   * @param options As with any `EventTarget`.
-   */
-  override addEventListener(
-    type: string,
-    listener: never,
-    options?: ListenOptions,
-  ): void {
-    super.addEventListener(type, listener, options);
   }
 
   /**
@@ -174,21 +161,6 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   ): Promise<ResultOf<A["methods"][Name]>> {
     const [params, options] = rest as unknown as [unknown?, CallOptions?];
     return this.#calls.call({ method, params, options }) as Promise<ResultOf<A["methods"][Name]>>;
-  }
-
-  /**
-   * Calls a method of the server, and returns an error instead of throwing it; see {@linkcode Outcome}.
-   *
-   * @param method The method's name.
-   * @param rest As for {@linkcode JsonRpcClient.call}.
-   * @returns The result or the error. Rejects only with what is no {@linkcode RpcFailure}, such as the
-   * reason of the signal.
-   */
-  tryCall<Name extends keyof A["methods"] & string>(
-    method: Name,
-    ...rest: ArgumentsOf<A["methods"], Name, CallOptions>
-  ): Promise<Outcome<ResultOf<A["methods"][Name]>, ErrorsOf<A["methods"][Name]>>> {
-    return toOutcome(this.call(method, ...rest));
   }
 
   /**
@@ -246,7 +218,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   subscribe<Name extends keyof A["topics"] & string>(
     topic: Name,
     handler: (data: Json<A["topics"][Name]>, info: EventInfo) => unknown,
-    options: SubscribeOptions = {},
+    options?: SubscribeOptions,
   ): Promise<Subscription> {
     return this.#subscriptions.add(topic, { ...options, handle: handler });
   }
@@ -269,11 +241,11 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     topic: Name,
     options: TopicReadOptions = {},
   ): AsyncGenerator<Json<A["topics"][Name]>, void, void> {
-    return new EventQueue(async (queue) => {
+    return readQueue(async (queue) => {
       const { unsubscribe } = await this.#subscriptions.add(topic, {
         ...options,
-        handle: (data) => queue.push(data),
-        ended: (error) => queue.end(error),
+        handle: queue.push,
+        ended: queue.end,
       });
       return unsubscribe;
     }, options) as AsyncGenerator<Json<A["topics"][Name]>, void, void>;
@@ -320,17 +292,17 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
 
   /** @returns The names of the methods that this client may call. */
   getMethods(): Promise<string[]> {
-    return this.#calls.call({ method: "get_methods" }) as Promise<string[]>;
+    return this.#names("get_methods");
   }
 
   /** @returns The names of the topics that this client may subscribe to. */
   getTopics(): Promise<string[]> {
-    return this.#calls.call({ method: "get_topics" }) as Promise<string[]>;
+    return this.#names("get_topics");
   }
 
   /** @returns The topics that this client is subscribed to, as the server knows it. */
   getSubscriptions(): Promise<string[]> {
-    return this.#calls.call({ method: "get_subscriptions" }) as Promise<string[]>;
+    return this.#names("get_subscriptions");
   }
 
   /**
@@ -350,23 +322,8 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     return this.close();
   }
 
-  #find(name: string): Method | undefined {
-    return this.#subscriptions.find(name, this.#methods.get(name));
-  }
-
-  #events(): ReconnectingConnectionEvents {
-    return {
-      opened: (session, again) => {
-        if (again) void this.#restore(session);
-        this.dispatchEvent(new Event("open"));
-      },
-      closed: (code, reason, final) => {
-        const why = `Subscription ended: the client is closed ${closeText(code, reason)}`;
-        if (final) this.#subscriptions.clear(new RpcConnectionError(why), !this.#closed);
-        this.#dispatch("close", { code, reason, final });
-      },
-      reconnecting: (attempt, delayMs) => this.#dispatch("reconnecting", { attempt, delayMs }),
-    };
+  #names(method: string): Promise<string[]> {
+    return this.#calls.call({ method }) as Promise<string[]>;
   }
 
   async #restore(session: RpcSession): Promise<void> {
@@ -376,7 +333,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     if (topics.length > 0) this.#dispatch("resubscribed", { topics });
   }
 
-  #dispatch(type: keyof ClientEvents, details: object): void {
+  #dispatch(type: keyof ClientEvents, details?: object): void {
     this.dispatchEvent(Object.assign(new Event(type), details));
   }
 }

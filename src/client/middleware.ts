@@ -10,7 +10,6 @@ import { describeError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import type { CallBatch } from "./calls.ts";
 import type { JsonRpcClient } from "./json_rpc_client.ts";
-import { toOutcome } from "./outcome.ts";
 import { remoteProxy } from "./remote.ts";
 
 export type { CallOptions } from "../core/pending_calls.ts";
@@ -59,7 +58,7 @@ export interface WithMiddlewareOptions {
 }
 
 /**
- * Puts middleware around the calls of a client: `call`, `tryCall`, `remote`, `notify`, and the calls of a
+ * Puts middleware around the calls of a client: `call`, `remote`, `notify`, and the calls of a
  * `batch`, each by itself. Everything else, such as topics and events, is the client's own.
  *
  * @param client The client.
@@ -127,7 +126,6 @@ export function withMiddleware<T, A extends Api>(
   const call = callThrough(plain.call.bind(plain));
   const own: Readonly<Record<PropertyKey, unknown>> = {
     call,
-    tryCall: (...args: Parameters<CallFunction>) => toOutcome(call(...args)),
     remote: remoteProxy(call, separator),
     notify: notifyThrough(plain.notify.bind(plain)),
     batch: (build: (batch: CallBatch) => readonly unknown[]) =>

@@ -131,7 +131,7 @@ export type AllClientLimits = SessionLimits & ClientLimits;
  * Fills in the defaults and checks each limit.
  *
  * @param options The client's options.
- * @returns All limits, frozen.
+ * @returns All limits.
  * @throws {RangeError} If a limit is not a whole number, or too small.
  */
 export function resolveClientLimits(options: ClientOptions): AllClientLimits {
@@ -142,4 +142,16 @@ export function resolveClientLimits(options: ClientOptions): AllClientLimits {
     heartbeatMs: 0,
     connectMs: 20_000,
   });
+}
+
+/**
+ * The value of an option that may be a function.
+ *
+ * @param option The value, or a function that gives it.
+ * @returns The value of now, or a promise of it.
+ */
+export function currentValue<T extends string | URL | undefined>(
+  option: T | (() => T | Promise<T>),
+): T | Promise<T> {
+  return typeof option === "function" ? option() : option;
 }

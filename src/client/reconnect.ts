@@ -6,18 +6,25 @@
 
 import { closeText } from "../core/channel.ts";
 import { SEND, START } from "../core/internal.ts";
-import type { PendingCall } from "../core/pending_calls.ts";
-import type { RpcSession } from "../core/session.ts";
+import type { PendingCall, PendingCalls } from "../core/pending_calls.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
-import { Backoff, DEFAULT_BACKOFF } from "../util/backoff.ts";
+import { backoffMs, DEFAULT_BACKOFF } from "../util/backoff.ts";
+import type { BackoffOptions } from "../util/backoff.ts";
 import { checkLimits } from "../util/check_option.ts";
 import { MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
 import { ClientConnection } from "./connection.ts";
-import type { ClientConnectionOptions } from "./connection.ts";
+import type { ClientHost } from "./host.ts";
 import { onOnline } from "./online.ts";
-import type { ClientOptions, ReconnectOptions } from "./options.ts";
+import type { ReconnectOptions } from "./options.ts";
 import { SendQueue } from "./send_queue.ts";
 import type { QueuedMessage } from "./send_queue.ts";
+
+// How often a client looks whether the network has taken enough to send more.
+const BLOCKED_MS = 20;
+// When a call that the server was too busy to run is sent again on the same session.
+const RETRY_MS = 1000;
+// A server that is hostile, or counts wrongly, must not send its clients away for days.
+const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /**
  * The state of a client: `idle` before the first call, then `connecting` and `open`; `waiting` between
@@ -25,36 +32,16 @@ import type { QueuedMessage } from "./send_queue.ts";
  */
 export type ConnectionState = "idle" | "connecting" | "open" | "waiting" | "closed";
 
-/** What a connection reports to its client. */
-export interface ReconnectingConnectionEvents {
-  /**
-   * Called each time that calls can be sent, before any queued message is.
-   *
-   * @param session The new session.
-   * @param again Whether there was one before.
-   */
-  opened(session: RpcSession, again: boolean): void;
-  /** Called each time that a session has ended, and once if it all ends without one. */
-  closed(code: number, reason: string, final: boolean): void;
-  /** Called before each wait. */
-  reconnecting(attempt: number, delayMs: number): void;
-}
-
-/** What a reconnecting connection is made of. */
-export interface ReconnectingConnectionOptions extends ClientConnectionOptions {
-  /** Whether and how to reconnect, if the transport can. */
-  readonly reconnect: ClientOptions["reconnect"];
-  /** Where it reports. */
-  readonly events: ReconnectingConnectionEvents;
-}
-
 /** The connection of one client. */
 export class ReconnectingConnection {
-  readonly #options: ReconnectingConnectionOptions;
+  readonly #host: ClientHost;
+  readonly #pending: PendingCalls;
   readonly #sendQueue: SendQueue;
   readonly #canReconnect: boolean;
   readonly #repeatsFirst: boolean;
-  readonly #backoff: Backoff;
+  readonly #backoff: BackoffOptions;
+  // How many attempts have failed since the last success.
+  #attempts = 0;
   // For the next attempt; while a session is open, for messages that wait for the server or the network.
   readonly #timer = new OneShotTimer();
   readonly #ended = Promise.withResolvers<void>();
@@ -71,23 +58,22 @@ export class ReconnectingConnection {
   #stopListening: (() => void) | undefined;
 
   /**
-   * @param options What it is made of.
+   * @param host The client.
+   * @param pending The calls that wait for an answer.
    * @throws {RangeError} If an option of `reconnect` is not a whole number.
    */
-  constructor(options: ReconnectingConnectionOptions) {
-    const { transport, reconnect = true, limits } = options;
-    const { isConnectionless } = transport;
+  constructor(host: ClientHost, pending: PendingCalls) {
+    const { transport: { canReconnect, isConnectionless }, reconnect = true, limits } = host;
     const backoff: Partial<ReconnectOptions> = typeof reconnect === "object" ? reconnect : {};
-    this.#canReconnect = reconnect !== false && transport.canReconnect === true &&
-      !isConnectionless;
+    this.#canReconnect = !!reconnect && canReconnect === true && !isConnectionless;
     this.#repeatsFirst = this.#canReconnect && backoff.first === true;
-    this.#backoff = new Backoff(checkLimits(backoff, DEFAULT_BACKOFF));
-    this.#options = isConnectionless
-      ? { ...options, limits: { ...limits, ...CONNECTIONLESS }, prepare: undefined }
-      : options;
-    const { maxQueuedMs } = limits;
-    this.#sendQueue = new SendQueue(this.#options.limits, (message) => {
-      this.#drop(message, `it waited ${maxQueuedMs} ms (maxQueuedMs)`);
+    this.#backoff = checkLimits(backoff, DEFAULT_BACKOFF);
+    this.#pending = pending;
+    this.#host = isConnectionless
+      ? { ...host, limits: { ...limits, ...CONNECTIONLESS }, prepare() {} }
+      : host;
+    this.#sendQueue = new SendQueue(this.#host.limits, (message) => {
+      this.#drop(message, `it waited ${limits.maxQueuedMs} ms (maxQueuedMs)`);
     });
   }
 
@@ -118,7 +104,7 @@ export class ReconnectingConnection {
   send(text: string, ids: readonly number[]): void {
     if (this.#state === "closed") throw closedError("send");
     const session = this.#session;
-    if (session !== undefined && !this.#mustWait(session)) return session[SEND](text, ids);
+    if (session && !this.#mustWait(session)) return session[SEND](text, ids);
     this.#sendQueue.add({ text, ids });
     if (this.#state === "idle") this.#attempt();
   }
@@ -182,7 +168,7 @@ export class ReconnectingConnection {
     this.#connecting ??= Promise.withResolvers();
     // `connect()` hands the failure to its callers; if there are none, nothing is lost by ignoring it.
     this.#connecting.promise.catch(() => {});
-    this.#connection = new ClientConnection(this.#options, {
+    this.#connection = new ClientConnection(this.#host, this.#pending, {
       opened: (session) => this.#opened(session),
       refused: (why, cause) => this.#refused(why, cause),
       ended: (code, reason) => this.#sessionEnded(code, reason),
@@ -195,18 +181,18 @@ export class ReconnectingConnection {
     const again = this.#wasOpen;
     this.#wasOpen = true;
     this.#connecting?.resolve();
-    this.#options.events.opened(session, again);
+    this.#host.opened(session, again);
     this.#flush();
   }
 
   #flush(): void {
     this.#isBlocked = false;
-    for (let session; (session = this.#session) !== undefined && !this.#mustWait(session);) {
+    for (let session; (session = this.#session) && !this.#mustWait(session);) {
       const message = this.#sendQueue.next();
-      if (message === undefined) return;
+      if (!message) return;
       const { text, ids } = message;
       // A batch whose calls were all cancelled meanwhile need not run.
-      if (ids.length === 0 || ids.some((id) => this.#options.pending.awaits(id))) {
+      if (ids.length === 0 || ids.some((id) => this.#pending.awaits(id))) {
         session[SEND](text, ids);
       }
     }
@@ -214,7 +200,7 @@ export class ReconnectingConnection {
 
   /** Whether messages have to wait until the network has sent more of what it has. */
   #mustWait({ bufferedAmount }: ClientConnection): boolean {
-    if (!this.#isBlocked && bufferedAmount > this.#options.limits.maxBufferedBytes / 4) {
+    if (!this.#isBlocked && bufferedAmount > this.#host.limits.maxBufferedBytes / 4) {
       this.#isBlocked = true;
       // A standard socket has no event for this.
       this.#timer.setUnref(BLOCKED_MS, () => this.#flush());
@@ -223,7 +209,7 @@ export class ReconnectingConnection {
   }
 
   #refused(why: string, cause: unknown): void {
-    const { canReconnect, name = "the server" } = this.#options.transport;
+    const { canReconnect, name = "the server" } = this.#host.transport;
     const message = `Cannot connect to ${name} ${why}`;
     const waitsOn = this.#repeatsFirst && !this.#wasOpen;
     if (!waitsOn) {
@@ -232,7 +218,7 @@ export class ReconnectingConnection {
     if (waitsOn || this.#wasOpen) {
       // A network that is away comes back, but a login that is refused has to be seen.
       if (why.startsWith("(prepare")) {
-        this.#options.host.logger.warn(cause ? `${message}: ${cause}` : message);
+        this.#host.logger.warn(cause ? `${message}: ${cause}` : message);
       }
       return this.#wait(0);
     }
@@ -253,7 +239,7 @@ export class ReconnectingConnection {
     }
     this.#state = "waiting";
     this.#settle(why, resendable(code, reason));
-    this.#options.events.closed(code, reason, false);
+    this.#host.closed(code, reason, false);
     if (this.#state === "waiting") this.#wait(retryAfter(code, reason));
   }
 
@@ -264,32 +250,32 @@ export class ReconnectingConnection {
     const isRejected = isExpired || code === 1008;
     // A server that could not keep up, with 4013 this client's word for it, may not keep up again.
     const isSlow = code % 3000 === 1013;
-    if (isRejected || isSlow ? lasted : usable) this.#backoff.reset();
+    if (isRejected || isSlow ? lasted : usable) this.#attempts = 0;
     // A token may live for a short time only, so being usable is enough; a revoked user stays revoked.
     if (isExpired ? usable : lasted) this.#wasRejected = false;
     if (!this.#canReconnect || code === 1000) return false;
     if (!isRejected) return true;
     // Only other credentials or another address can help, and only once in a row.
-    const again = this.#options.transport.hasFreshCredentials === true && !this.#wasRejected;
+    const again = this.#host.transport.hasFreshCredentials === true && !this.#wasRejected;
     this.#wasRejected = true;
     return again;
   }
 
   #wait(atLeastMs: number): void {
-    const delay = this.#backoff.next();
-    if (delay === undefined) {
-      const why = `gave up after ${this.#backoff.attempts} attempts`;
+    if (this.#attempts >= this.#backoff.maxAttempts) {
+      const why = `gave up after ${this.#attempts} attempts`;
       this.#finish(why);
       return this.#end(1006, why);
     }
     // A listener for the `close` event may have called `connect()`, and that may have failed by now.
     this.#timer.clear();
     this.#state = "waiting";
+    const delay = backoffMs(this.#backoff, this.#attempts++);
     const delayMs = Math.min(atLeastMs + delay, MAX_TIMER_MS);
     // Keeps the process alive, as an open connection does.
     this.#timer.set(delayMs, () => this.#attempt());
     this.#mayHurry = atLeastMs === 0;
-    this.#options.events.reconnecting(this.#backoff.attempts, delayMs);
+    this.#host.reconnecting(this.#attempts, delayMs);
   }
 
   /** Rejects everything that waits, and everything to come. */
@@ -302,7 +288,7 @@ export class ReconnectingConnection {
   }
 
   #end(code: number, reason: string): void {
-    this.#options.events.closed(code, reason, true);
+    this.#host.closed(code, reason, true);
     this.#ended.resolve();
   }
 
@@ -313,34 +299,25 @@ export class ReconnectingConnection {
    * @param resends Which of the calls that were sent can be sent again; left out if no session follows.
    */
   #settle(why: string, resends?: (call: PendingCall) => boolean): void {
-    if (resends === undefined) {
-      this.#sendQueue.clear().forEach((message) => this.#drop(message, why));
-    }
+    if (!resends) this.#sendQueue.clear().forEach((message) => this.#drop(message, why));
     const unsent = this.#sendQueue.ids();
-    this.#options.pending.failAll((id, call) => {
-      if (unsent.has(id)) return undefined;
-      if (resends?.(call)) return this.#sendQueue.takeBack(id, call);
-      return new RpcConnectionError(`No answer to "${call.method}": ${why}`, "unknown");
+    this.#pending.failAll(why, (id, call) => {
+      const isResent = !unsent.has(id) && resends?.(call) === true;
+      if (isResent) this.#sendQueue.takeBack(id, call);
+      return isResent || unsent.has(id);
     });
   }
 
   #drop({ ids, text, outcome }: QueuedMessage, why: string): void {
-    const { pending, host: { logger } } = this.#options;
     const what = `Not sent${outcome ? " again" : ""}: ${why}`;
-    for (const id of ids) pending.fail(id, new RpcConnectionError(what, outcome));
+    for (const id of ids) this.#pending.fail(id, new RpcConnectionError(what, outcome));
     // Without `why`: what Bun and browsers say of a malformed token contains the token.
-    if (ids.length === 0) logger.warn(`Notification not sent: ${text.slice(0, 200)}`);
+    if (ids.length === 0) this.#host.logger.warn(`Notification not sent: ${text.slice(0, 200)}`);
   }
 }
 
 // A carrier without connections is never away, so nothing has to wait for it or look after it.
 const CONNECTIONLESS = { heartbeatMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity };
-// How often a client looks whether the network has taken enough to send more.
-const BLOCKED_MS = 20;
-// When a call that the server was too busy to run is sent again on the same session.
-const RETRY_MS = 1000;
-// A server that is hostile, or counts wrongly, must not send its clients away for days.
-const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /** Which calls that were sent and not answered may be sent again on the next session. */
 function resendable(code: number, reason: string): (call: PendingCall) => boolean {

@@ -36,7 +36,7 @@ export function remoteProxy(call: RemoteCall, separator: string, name = ""): unk
       if (typeof property !== "string" || MISSING.test(property)) return undefined;
       if (property in target && !PLAIN.test(property)) return Reflect.get(target, property);
       let remote = known.get(property);
-      if (remote === undefined) {
+      if (!remote) {
         remote = remoteProxy(call, separator, start + property);
         known.set(property, remote);
       }

@@ -4,8 +4,10 @@
  * @module
  */
 
-import { ErrorCode, RpcError } from "../protocol/errors.ts";
-import { EventQueue } from "./event_queue.ts";
+import { ErrorCode } from "../protocol/error_code.ts";
+import { RpcError } from "../protocol/errors.ts";
+import { readQueue } from "./event_queue.ts";
+import type { EventQueue } from "./event_queue.ts";
 
 /** The members that are used of a {@linkcode JsonRpcClient}. */
 export interface StreamClient {
@@ -40,7 +42,7 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
   readonly #client: StreamClient;
   readonly #stream: StreamCall;
   readonly #credit: number;
-  readonly #queue: EventQueue;
+  readonly #items: AsyncGenerator<unknown, void, void>;
   readonly #token = ++lastToken;
   // Items that the loop has taken, and for which no new credit was granted.
   #taken = 0;
@@ -61,11 +63,11 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
     this.#stream = stream;
     this.#credit = credit;
     // What may wait is bounded by the credit; an array is there as a whole.
-    this.#queue = new EventQueue((queue) => this.#begin(queue), { signal, maxWaiting: Infinity });
+    this.#items = readQueue((queue) => this.#begin(queue), { signal, maxWaiting: Infinity });
   }
 
   async next(): Promise<IteratorResult<unknown, void>> {
-    const result = await this.#queue.next();
+    const result = await this.#items.next();
     if (this.#isOpen && !result.done && ++this.#taken * 2 >= this.#credit) {
       this.#notify("rpc.credit", { token: this.#token, credit: this.#taken });
       this.#taken = 0;
@@ -74,11 +76,11 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
   }
 
   return(): Promise<IteratorResult<unknown, void>> {
-    return this.#queue.return();
+    return this.#items.return();
   }
 
   throw(error: unknown): Promise<IteratorResult<unknown, void>> {
-    return this.#queue.throw(error);
+    return this.#items.throw(error);
   }
 
   [Symbol.asyncIterator](): this {

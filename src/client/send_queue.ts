@@ -9,6 +9,9 @@ import { RpcConnectionError } from "../protocol/errors.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import type { ClientLimits } from "./options.ts";
 
+// A timer that fires later than this was held up by the process.
+const LATE_MS = 1000;
+
 /** One message that waits. */
 export interface QueuedMessage {
   /** The message. */
@@ -93,10 +96,8 @@ export class SendQueue {
 
   /** @returns All messages, which wait no more. */
   clear(): readonly QueuedMessage[] {
-    const all = this.#waiting;
-    this.#waiting = [];
     this.#timer.clear();
-    return all;
+    return this.#waiting.splice(0);
   }
 
   #insert(index: number, message: QueuedMessage): void {
@@ -124,6 +125,3 @@ export class SendQueue {
     });
   }
 }
-
-// A timer that fires later than this was held up by the process.
-const LATE_MS = 1000;

@@ -14,8 +14,8 @@
  */
 
 import { RpcConnectionError } from "../protocol/errors.ts";
-import { EventQueue } from "./event_queue.ts";
-import type { ReadOptions } from "./event_queue.ts";
+import { readQueue } from "./event_queue.ts";
+import type { EventQueue, ReadOptions } from "./event_queue.ts";
 import { toError } from "../core/pending_calls.ts";
 import { ResultStream } from "./result_stream.ts";
 import type { ResultStreamOptions, StreamClient } from "./result_stream.ts";
@@ -88,7 +88,7 @@ export function stream(
   if (!("notification" in options)) return new ResultStream(client, { method, params }, options);
   const { notification, unsubscribe, resume } = options;
   const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
-  return new EventQueue(async (queue) => {
+  return readQueue(async (queue) => {
     const queues = queuesOf(client, notification);
     const again = resume && ((last: unknown) => call(method, resume(last)));
     const end = (id: unknown): Promise<unknown> => call(unsubscribe, [id]);

@@ -5,9 +5,12 @@
  */
 
 import type { Method } from "../core/dispatcher.ts";
-import { describeError } from "../protocol/errors.ts";
+import { logFailure } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { runSafely } from "../util/maybe_promise.ts";
+
+// How many positions of a topic are remembered.
+const MAX_SEEN = 1024;
 
 /** Options of {@linkcode JsonRpcClient.subscribe}. */
 export interface SubscribeOptions {
@@ -149,6 +152,20 @@ export class TopicSubscription {
     if (!this.#replays || position !== others) listener.replayed = new Set();
   }
 
+  /**
+   * Handles the answer to the call that subscribes, or subscribes again.
+   *
+   * @param position The position that the server has answered.
+   * @param wasThere Whether the call had a position.
+   * @param recovered Whether the server sends all events after that position: they follow its answer, and
+   * move the position themselves.
+   */
+  restored(position: unknown, wasThere: boolean, recovered: boolean): void {
+    if (wasThere && recovered) return;
+    this.moveTo(position);
+    if (wasThere) this.tellGap();
+  }
+
   /** Notes that the session has ended. A handler that was getting kept events has missed the rest. */
   interrupt(): void {
     const late = this.#late;
@@ -157,10 +174,8 @@ export class TopicSubscription {
   }
 
   /** Tells handlers that events are lost. */
-  tellGap(to: readonly Listener[] = [...this.listeners]): void {
-    for (const { onGap, waits } of to) {
-      if (!waits) this.#run(() => onGap?.({ topic: this.topic }));
-    }
+  tellGap(to?: readonly Listener[]): void {
+    this.#each(({ onGap }) => onGap?.({ topic: this.topic }), to);
   }
 
   /**
@@ -205,20 +220,20 @@ export class TopicSubscription {
     }
   }
 
+  #deliver(data: unknown, info: EventInfo, to?: readonly Listener[]): void {
+    this.#each(({ handle }) => handle(data as never, info), to);
+  }
+
   /** @param to A copy of the handlers, since a handler may add another, which must not get this event. */
-  #deliver(data: unknown, info: EventInfo, to: readonly Listener[] = [...this.listeners]): void {
+  #each(run: (listener: Listener) => unknown, to: readonly Listener[] = [...this.listeners]): void {
     for (const listener of to) {
-      if (!this.listeners.has(listener) || listener.waits) continue;
-      this.#run(() => listener.handle(data as never, info));
+      if (this.listeners.has(listener) && !listener.waits) this.#run(() => run(listener));
     }
   }
 
   #run(handler: () => unknown): void {
     runSafely(handler, (error) => {
-      this.#logger.error(`A handler of topic "${this.topic}" failed: ${describeError(error)}`);
+      logFailure(this.#logger, `A handler of topic "${this.topic}"`, error);
     });
   }
 }
-
-// How many positions of a topic are remembered.
-const MAX_SEEN = 1024;

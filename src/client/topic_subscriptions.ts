@@ -8,7 +8,9 @@ import type { Method } from "../core/dispatcher.ts";
 import { mayRetry } from "../core/pending_calls.ts";
 import type { CallRequest } from "../core/pending_calls.ts";
 import { RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
-import type { Logger } from "../util/logger.ts";
+import { rangeError } from "../util/check_option.ts";
+import type { Calls } from "./calls.ts";
+import type { ClientHost } from "./host.ts";
 import { TopicSubscription } from "./topic_subscription.ts";
 import type { Listener, TopicMessage } from "./topic_subscription.ts";
 
@@ -26,25 +28,15 @@ export interface Subscription {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What the topics of a client are made of. */
-export interface TopicSubscriptionsOptions {
-  /** Calls the server, as soon as there is a session. */
-  readonly call: CallServer;
-  /** Whether there is a session. */
-  readonly isOpen: () => boolean;
-  /** Where a handler's failure is written. */
-  readonly logger: Logger;
-  /** Called for each topic that the server has ended. */
-  readonly lost: (topic: string, error: Error) => void;
-}
-
 /** Makes a call to the server: on the session of now, or as soon as there is one. */
 export type CallServer = (request: CallRequest) => Promise<unknown>;
 
 /** The topics that a client is subscribed to. */
 export class TopicSubscriptions {
   readonly #topics = new Map<string, TopicSubscription>();
-  readonly #options: TopicSubscriptionsOptions;
+  readonly #host: ClientHost;
+  readonly #calls: Calls;
+  // Handles the notification that carries an event with its position.
   readonly #message: Method = {
     invoke: (params) => {
       const message = (params ?? {}) as TopicMessage;
@@ -52,9 +44,13 @@ export class TopicSubscriptions {
     },
   };
 
-  /** @param options What they are made of. */
-  constructor(options: TopicSubscriptionsOptions) {
-    this.#options = options;
+  /**
+   * @param host The client.
+   * @param calls Its calls.
+   */
+  constructor(host: ClientHost, calls: Calls) {
+    this.#host = host;
+    this.#calls = calls;
   }
 
   /**
@@ -65,7 +61,7 @@ export class TopicSubscriptions {
    * @returns The method to run, or `undefined` if there is none.
    */
   find(name: string, own: Method | undefined): Method | undefined {
-    if (name === REMOVED) {
+    if (name === "rpc.removed") {
       return {
         invoke: (params, request) => {
           this.#lost(((params ?? {}) as TopicMessage).topic as string);
@@ -73,7 +69,7 @@ export class TopicSubscriptions {
         },
       };
     }
-    return this.#topics.get(name)?.method ?? (name === MESSAGE ? this.#message : own);
+    return this.#topics.get(name)?.method ?? (name === "rpc.message" ? this.#message : own);
   }
 
   /**
@@ -86,27 +82,28 @@ export class TopicSubscriptions {
    */
   async add(topic: string, options: Listener): Promise<Subscription> {
     const { last = 0 } = options;
-    if (!(Number.isSafeInteger(last) && last >= 0)) {
-      throw new RangeError(`Expected \`last\` to be a whole number from 0, got \`${last}\``);
+    if (!Number.isSafeInteger(last) || last < 0) {
+      throw rangeError("last", last, "a whole number from 0");
     }
-    const subscription = this.#get(topic);
-    // Others have the topic already: the kept events are then for this handler alone.
-    const isLate = last > 0 && subscription.listeners.size > 0;
+    let subscription = this.#topics.get(topic);
+    if (!subscription) {
+      this.#topics.set(topic, subscription = new TopicSubscription(topic, this.#host.logger));
+    }
+    const { listeners } = subscription;
+    const isLate = last > 0 && listeners.size > 0;
     const listener: Listener = { ...options, waits: isLate };
-    subscription.listeners.add(listener);
+    listeners.add(listener);
     if (isLate || ((listener.recover || last > 0) && !subscription.recover)) {
       subscription.recover = true;
       subscription.ready = undefined; // with `recover` or `last` it is another request
     }
     // The topic may have been unsubscribed and subscribed to again: then it is not ours to end.
     const isLast = (): boolean =>
-      subscription.listeners.delete(listener) && subscription.listeners.size === 0 &&
+      listeners.delete(listener) && listeners.size === 0 &&
       this.#topics.get(topic) === subscription;
     try {
-      await (subscription.ready ??= this.#options.call({
-        ...(isLate
-          ? this.#lateRequest(subscription, listener)
-          : this.#request([subscription], subscription.recover)),
+      await (subscription.ready ??= this.#calls.call({
+        ...this.#request([subscription], subscription.recover, isLate ? listener : undefined),
         ...RESENT,
       }));
       if (!subscription.live) throw notGranted(topic);
@@ -130,10 +127,11 @@ export class TopicSubscriptions {
   async remove(topic: string): Promise<void> {
     const subscription = this.#topics.get(topic);
     this.#topics.delete(topic);
-    subscription?.end();
+    if (!subscription) return;
+    subscription.end();
     // Without a session the server has no subscription to end.
-    if (subscription === undefined || (subscription.live && !this.#options.isOpen())) return;
-    await this.#options.call({ method: "unsubscribe", params: [topic], ...RESENT });
+    if (subscription.live && this.#calls.connection.state !== "open") return;
+    await this.#calls.call({ method: "unsubscribe", params: [topic], ...RESENT });
   }
 
   /**
@@ -145,11 +143,11 @@ export class TopicSubscriptions {
   async restore(call: CallServer): Promise<string[]> {
     for (const subscription of this.#topics.values()) subscription.interrupt();
     const restored = await Promise.all([false, true].map(async (recover) => {
-      const subscriptions = [...this.#topics.values()].filter(({ live, recover: recovers }) =>
-        live && recovers === recover
+      const subscriptions = [...this.#topics.values()].filter((each) =>
+        each.live && each.recover === recover
       );
+      if (subscriptions.length === 0) return [];
       const topics = subscriptions.map(({ topic }) => topic);
-      if (topics.length === 0) return [];
       try {
         // The call ends with its session, and the next session tries again.
         await call({
@@ -158,7 +156,8 @@ export class TopicSubscriptions {
           options: { timeoutMs: 0 },
         });
       } catch (error) {
-        this.#notRestored(topics, error as Error);
+        const isAway = error instanceof RpcConnectionError || mayRetry(error);
+        if (!isAway) { for (const topic of topics) this.#lost(topic, error as Error); }
         return [];
       }
       return topics.filter((topic) => this.#topics.has(topic));
@@ -178,83 +177,55 @@ export class TopicSubscriptions {
     for (const subscription of subscriptions) subscription.end(error, byServer);
   }
 
-  #get(topic: string): TopicSubscription {
-    let subscription = this.#topics.get(topic);
-    if (subscription === undefined) {
-      subscription = new TopicSubscription(topic, this.#options.logger);
-      this.#topics.set(topic, subscription);
-    }
-    return subscription;
-  }
-
-  // What is asked for is noted here: a topic may have ended or begun again when the answer comes.
-  #request(subscriptions: readonly TopicSubscription[], recover: boolean): CallRequest {
+  /**
+   * Makes the call that subscribes.
+   *
+   * @param subscriptions The topics.
+   * @param recover Whether their events carry positions.
+   * @param late A handler that joins late, and alone gets the kept events that it asks for: the server
+   * goes on for the others where it stands.
+   */
+  #request(
+    subscriptions: readonly TopicSubscription[],
+    recover: boolean,
+    late?: Listener,
+  ): CallRequest {
     const topics = subscriptions.map(({ topic }) => topic);
-    const method = "subscribe";
-    if (!recover) {
-      return { method, params: topics, onResult: (answer) => this.#granted(subscriptions, answer) };
-    }
-    const since = record(subscriptions, ({ position }) => position);
-    const last = record(subscriptions, ({ last }) => last || undefined);
-    return {
-      method,
-      params: { topics, recover, since, last },
-      onResult: (answer) => this.#recovered(subscriptions, answer, since ?? {}),
-    };
-  }
-
-  /** Asks for kept events for one handler. The server goes on for the others where it stands. */
-  #lateRequest(subscription: TopicSubscription, listener: Listener): CallRequest {
-    const { topic } = subscription;
+    // Noted here: a topic may have ended or begun again when the answer comes.
+    const since = late ? undefined : record(subscriptions, ({ position }) => position);
+    const last = record(subscriptions, (each) => (late ?? each).last || undefined);
     return {
       method: "subscribe",
-      params: { topics: [topic], recover: true, last: { [topic]: listener.last } },
+      params: recover ? { topics, recover, since, last } : topics,
       onResult: (answer) => {
-        const { subscriptions, positions, recovered } = (answer ?? {}) as Recovery;
-        this.#granted([subscription], subscriptions);
-        subscription.joined(listener, positions?.[topic], recovered?.[topic] !== false);
+        const recovery = (answer ?? {}) as Recovery;
+        const granted = recover ? recovery.subscriptions : answer;
+        for (const subscription of subscriptions) {
+          const { topic, live } = subscription;
+          subscription.live = Array.isArray(granted) && granted.includes(topic);
+          if (!subscription.live) {
+            if (live && this.#topics.get(topic) === subscription) this.#lost(topic);
+          } else if (recover) {
+            const position = recovery.positions?.[topic];
+            const recovered = recovery.recovered?.[topic];
+            if (late) subscription.joined(late, position, recovered !== false);
+            else {subscription.restored(
+                position,
+                Object.hasOwn(since ?? {}, topic),
+                recovered === true,
+              );}
+          }
+        }
       },
     };
-  }
-
-  #granted(subscriptions: readonly TopicSubscription[], answer: unknown): void {
-    for (const subscription of subscriptions) {
-      const { topic, live } = subscription;
-      const granted = Array.isArray(answer) && answer.includes(topic);
-      subscription.live = granted;
-      if (live && !granted && this.#topics.get(topic) === subscription) this.#lost(topic);
-    }
-  }
-
-  #recovered(
-    subscriptions: readonly TopicSubscription[],
-    answer: unknown,
-    since: Readonly<Record<string, unknown>>,
-  ): void {
-    const { subscriptions: granted, positions, recovered } = (answer ?? {}) as Recovery;
-    this.#granted(subscriptions, granted);
-    for (const subscription of subscriptions) {
-      const { topic, live } = subscription;
-      const wasThere = Object.hasOwn(since, topic);
-      // The events that the server recovers follow this answer, and move the position themselves.
-      if (!live || (wasThere && recovered?.[topic] === true)) continue;
-      subscription.moveTo(positions?.[topic]);
-      if (wasThere) subscription.tellGap();
-    }
-  }
-
-  #notRestored(topics: readonly string[], error: Error): void {
-    if (error instanceof RpcConnectionError || mayRetry(error)) return;
-    for (const topic of topics) this.#lost(topic, error);
   }
 
   #lost(topic: string, error: Error = notGranted(topic)): void {
     const subscription = this.#topics.get(topic);
     if (!this.#topics.delete(topic)) return;
-    const { logger, lost } = this.#options;
-    logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
+    this.#host.logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
     subscription?.end(error, true);
-    lost(topic, error);
+    this.#host.lost(topic, error);
   }
 }
 
@@ -281,9 +252,5 @@ interface Recovery {
   readonly recovered?: Readonly<Record<string, unknown>>;
 }
 
-// The notification that carries an event with its position.
-const MESSAGE = "rpc.message";
-// The notification that a topic has ended.
-const REMOVED = "rpc.removed";
 // To subscribe or unsubscribe twice does no harm, so the calls may be sent again.
 const RESENT = { options: { idempotent: true } } as const;

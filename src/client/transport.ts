@@ -34,6 +34,6 @@ function chooseTransport(target: ClientTarget, options: ClientOptions): Transpor
     canReconnect: true,
     isConnectionless: true,
     // Loaded with the first call: a page that uses a WebSocket never needs it.
-    open: (context) => import("./http.ts").then(({ openHttp }) => openHttp(href, options, context)),
+    open: async (context) => (await import("./http.ts")).httpTransport(href, options).open(context),
   };
 }

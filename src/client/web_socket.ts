@@ -5,9 +5,10 @@
  */
 
 import type { Transport } from "../core/transport.ts";
-import { openSocket } from "../core/web_socket_channel.ts";
+import { connectSocket } from "../core/web_socket_channel.ts";
 import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
+import { currentValue } from "./options.ts";
 import type { ClientOptions } from "./options.ts";
 
 /**
@@ -27,20 +28,14 @@ export function webSocketTransport(
     canReconnect: true,
     hasFreshCredentials: [target, token].some((each) => typeof each === "function"),
     open: (context) =>
-      mapMaybe(
-        typeof target === "function" ? target() : target,
-        (url) =>
-          mapMaybe(typeof token === "function" ? token() : token, (token) => {
-            const { signal } = context;
-            if (signal.aborted) return;
-            const { WebSocket = globalThis.WebSocket } = options;
-            const offered = [...protocols ?? (token === undefined ? [] : ["jsonrpc"])];
-            if (token !== undefined) offered.push(`bearer.${token}`);
-            const socket = new WebSocket(toUrl(url).href, offered);
-            signal.addEventListener("abort", () => socket.close());
-            openSocket(socket, context);
-          }),
-      ),
+      mapMaybe(currentValue(target), (url) =>
+        mapMaybe(currentValue(token), (bearer) => {
+          if (context.signal.aborted) return;
+          const { WebSocket = globalThis.WebSocket } = options;
+          const offered = [...protocols ?? (bearer === undefined ? [] : ["jsonrpc"])];
+          if (bearer !== undefined) offered.push(`bearer.${bearer}`);
+          connectSocket(new WebSocket(toUrl(url).href, offered), context);
+        })),
   };
 }
 
@@ -54,8 +49,7 @@ export function webSocketTransport(
 export function toUrl(target: string | URL): URL {
   const text = String(target);
   const { location } = globalThis as { location?: { readonly href: string } };
-  const isRelative = !/^[a-z][a-z\d+.-]*:/i.test(text);
-  const base = isRelative ? location?.href.replace(/^http/, "ws") : undefined;
+  const base = location?.href.replace(/^http/, "ws");
   if (URL.canParse(text, base)) {
     const url = new URL(text, base);
     if (/^(?:ws|http)s?:/.test(url.protocol)) return url;

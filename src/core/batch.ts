@@ -4,10 +4,11 @@
  * @module
  */
 
-import { ErrorCode, RpcError } from "../protocol/errors.ts";
+import { BATCH_RESPONSE_TOO_LARGE } from "../protocol/codes.ts";
+import { RpcError } from "../protocol/errors.ts";
 import { errorText, idOf } from "../protocol/message.ts";
 import { exceedsBytes } from "../util/utf8.ts";
-import { ANSWERED, HAS_AFTER_ANSWER, REPLY } from "./internal.ts";
+import { REPLY } from "./internal.ts";
 import type { IncomingRequest, ResponseSink } from "./request.ts";
 
 /** Collects the answers to one batch and sends them as one message, in the order of the batch. */
@@ -16,8 +17,8 @@ export class BatchResponse implements ResponseSink {
   readonly #texts: (string | undefined)[];
   readonly #maxBytes: number;
   readonly #sink: ResponseSink;
-  #waiting: IncomingRequest[] | undefined;
-  #left: number;
+  /** How many entries are not answered yet. */
+  protected left: number;
   #length = 0;
 
   /**
@@ -28,19 +29,16 @@ export class BatchResponse implements ResponseSink {
   constructor(entries: readonly unknown[], maxBytes: number, sink: ResponseSink) {
     this.#entries = entries;
     this.#texts = new Array(entries.length);
-    this.#left = entries.length;
+    this.left = entries.length;
     this.#maxBytes = maxBytes;
     this.#sink = sink;
   }
 
-  [REPLY](text: string | undefined, request: IncomingRequest | undefined, index: number): void {
-    if (request?.[HAS_AFTER_ANSWER]) (this.#waiting ??= []).push(request);
+  [REPLY](text: string | undefined, _request: IncomingRequest | undefined, index: number): void {
     if (text !== undefined) this.#length += text.length + 1;
     // Past the limit the answers will not be sent, so they are counted and not kept.
     if (this.#length <= this.#maxBytes) this.#texts[index] = text;
-    if (--this.#left > 0) return;
-    this.#sink[REPLY](this.#text(), undefined, 0);
-    this.#waiting?.forEach((each) => each[ANSWERED]());
+    if (--this.left === 0) this.#sink[REPLY](this.#text(), undefined, 0);
   }
 
   #text(): string | undefined {
@@ -50,7 +48,7 @@ export class BatchResponse implements ResponseSink {
       if (!exceedsBytes(text, this.#maxBytes)) return text;
     }
     const message = `Batch response is over ${this.#maxBytes} bytes (maxMessageBytes)`;
-    return batchErrorText(ErrorCode.batchResponseTooLarge, message, this.#entries);
+    return batchErrorText(BATCH_RESPONSE_TOO_LARGE, message, this.#entries);
   }
 }
 

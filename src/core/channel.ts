@@ -173,15 +173,11 @@ export function bytesOf(message: Outgoing): number {
  */
 export function closeCode(code: number): number {
   if (code === 1005) return 1000;
-  const isOwn = Number.isInteger(code) && code >= 3000 && code <= 4999;
-  const isStandard = Number.isInteger(code) && code >= 1000 && code <= 1014 && code !== 1004 &&
-    code !== 1006;
-  return isOwn || isStandard ? code : 1011;
+  return /^(?:100[0-37-9]|101[0-4]|[34]\d{3})$/.test(`${code}`) ? code : 1011;
 }
 
 /** Cuts a close reason to the 123 bytes that a close frame has room for (RFC 6455, section 5.5). */
 export function closeReason(reason: string): string {
-  if (reason.length * 3 <= 123) return reason;
   // encodeInto never writes a part of a character.
   return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
 }

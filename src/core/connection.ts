@@ -199,9 +199,8 @@ export abstract class BaseConnection implements Connection {
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
+    if (!this.#controller) {
       this.#controller = new AbortController();
-      this[WATCH]();
     }
     if (!this.isOpen) this.#controller.abort();
     return this.#controller.signal;
@@ -227,8 +226,8 @@ export abstract class BaseConnection implements Connection {
   abstract notify(method: string, params?: unknown): void;
   abstract close(code?: number, reason?: string): void;
 
-  /** Called each time a handler asks for a signal: start to watch whether the peer leaves. */
-  [WATCH](): void {}
+  /** Called each time a handler of a server asks for a signal: start to watch whether the peer leaves. */
+  [WATCH]?(): void;
 
   /** Called when the user of the connection has changed. */
   protected userChanged(): void {}

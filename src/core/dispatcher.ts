@@ -7,18 +7,23 @@
  */
 
 import {
-  describeError,
-  ErrorCode,
-  quoted,
+  logFailure,
   RpcError,
   RpcInternalError,
+  RpcInvalidRequestError,
   RpcMethodNotFoundError,
 } from "../protocol/errors.ts";
+import {
+  BATCH_TOO_LARGE,
+  REQUEST_CANCELLED,
+  RESPONSE_TOO_BIG,
+  SERVER_BUSY,
+} from "../protocol/codes.ts";
 import { exceedsBytes } from "../util/utf8.ts";
 import type { SessionLimits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
-import { isThenable } from "../util/maybe_promise.ts";
-import { checkRequest, errorText, idOf, isResponse, resultText } from "../protocol/message.ts";
+import { isThenable, runSafely } from "../util/maybe_promise.ts";
+import { errorText, idOf, isRequest, isResponse, resultText } from "../protocol/message.ts";
 import type { Id, Message, RequestMessage } from "../protocol/message.ts";
 import type { BaseConnection } from "./connection.ts";
 import type { BigIntegers } from "./method.ts";
@@ -63,15 +68,16 @@ export interface ResponseHandler {
 export class Dispatcher {
   /** The side whose methods are called. */
   protected readonly host: DispatcherHost;
-  readonly #connection: BaseConnection;
-  readonly #responses: (() => ResponseHandler | undefined) | undefined;
-  // Calls whose handler has returned a promise.
-  #running: Map<unknown, IncomingRequest> | undefined;
-  // Whether calls with the same id have run at the same time. No client of good will does that.
-  #sharedIds = false;
-  // Counts cancelled calls too until their handler has ended, so that cancelling is no way around
-  // maxInFlight.
-  #inFlight = 0;
+  /** The caller, as handlers see it. */
+  protected readonly connection: BaseConnection;
+  readonly #responses: () => ResponseHandler | undefined;
+  // Calls whose handler has returned a promise. Not by id, since calls may share one, and cancels are rare.
+  #running: Set<IncomingRequest> | undefined;
+  /**
+   * The number of calls that wait for their handler. Counts cancelled calls too until their handler has
+   * ended, so that cancelling is no way around maxInFlight.
+   */
+  inFlight = 0;
 
   /**
    * @param host The side whose methods are called.
@@ -81,16 +87,11 @@ export class Dispatcher {
   constructor(
     host: DispatcherHost,
     connection: BaseConnection,
-    responses?: () => ResponseHandler | undefined,
+    responses: () => ResponseHandler | undefined = () => undefined,
   ) {
     this.host = host;
-    this.#connection = connection;
+    this.connection = connection;
     this.#responses = responses;
-  }
-
-  /** The number of calls that wait for their handler. */
-  get inFlight(): number {
-    return this.#inFlight;
   }
 
   /**
@@ -105,7 +106,7 @@ export class Dispatcher {
     // A batch of answers may be longer: it answers a batch that this side has sent.
     if (message.length > maxBatch && !message.every(isResponse)) {
       const why = `Batch of ${message.length} is over ${maxBatch} (maxBatch)`;
-      const text = batchErrorText(ErrorCode.batchTooLarge, why, message);
+      const text = batchErrorText(BATCH_TOO_LARGE, why, message);
       return sink[REPLY](text, undefined, 0);
     }
     const batch = this.batch(message, sink);
@@ -114,7 +115,22 @@ export class Dispatcher {
 
   /** Aborts the signals of all running handlers: their answers cannot be sent any more. */
   abort(reason: unknown): void {
-    for (const request of this.#running?.values() ?? []) request[ABORT](reason);
+    for (const request of this.#running ?? []) request[ABORT](reason);
+  }
+
+  /** Makes a request of a message that was checked. */
+  protected requestOf(message: RequestMessage, sink: ResponseSink, index: number): IncomingRequest {
+    return new IncomingRequest(this.connection, message, sink, index);
+  }
+
+  /** Quotes the name of a method for a log. A client knows all names, since it has registered them. */
+  protected quote(name: string): string {
+    return `"${name}"`;
+  }
+
+  /** Makes the error for a message that is no request. */
+  protected explain(_message: unknown): RpcError {
+    return new RpcInvalidRequestError();
   }
 
   /** Makes what collects the answers to a batch. */
@@ -123,19 +139,19 @@ export class Dispatcher {
   }
 
   /** Decides whether a request is refused, before its method runs; returns the error if it is. */
-  protected refusal(request: IncomingRequest, method: Method | undefined): RpcError | undefined {
-    return method === undefined ? NOT_FOUND : this.#busy(request);
+  protected refusal(_request: IncomingRequest, method: Method | undefined): RpcError | undefined {
+    if (!method) return NOT_FOUND;
+    const { maxInFlight } = this.host.limits;
+    if (this.inFlight < maxInFlight) return undefined;
+    const message =
+      `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`;
+    return new RpcError(SERVER_BUSY, message);
   }
 
   /** Waits for a handler that has returned a promise. */
   protected wait(request: IncomingRequest, result: PromiseLike<unknown>, _method: Method): void {
-    this.#inFlight++;
-    const running = this.#running ??= new Map();
-    // By id, so that a cancel finds it. A notification has none, and an id may be in use: by itself.
-    const { id } = request;
-    const isSecond = id !== undefined && running.has(id);
-    if (isSecond) this.#sharedIds = true;
-    running.set(id === undefined || isSecond ? request : id, request);
+    this.inFlight++;
+    (this.#running ??= new Set()).add(request);
     // Promise.resolve, since another library's thenable may call back twice, or throw.
     Promise.resolve(result).then(
       (value) => this.finished(request) && this.succeed(request, value),
@@ -145,34 +161,27 @@ export class Dispatcher {
 
   /** Notes that a handler has ended; returns whether its call still has to be answered. */
   protected finished(request: IncomingRequest): boolean {
-    this.#inFlight--;
-    return this.#forget(request);
-  }
-
-  #forget(request: IncomingRequest): boolean {
-    const key = this.#running?.get(request.id) === request ? request.id : request;
-    return this.#running?.delete(key) === true;
+    this.inFlight--;
+    return this.#running?.delete(request) === true;
   }
 
   /** Answers a call with an error while its handler runs on; the handler's result is dropped later. */
   protected giveUp(request: IncomingRequest, reason: RpcError): void {
-    if (!this.#forget(request)) return;
+    if (!this.#running?.delete(request)) return;
     request[ABORT](reason);
     this.#fail(request, reason);
   }
 
   #entry(message: unknown, sink: ResponseSink, index: number): void {
-    if (this.#isResponse(message)) this.#responses?.()?.settle(message);
+    if (this.#isResponse(message)) this.#responses()?.settle(message);
     else {
-      const invalid = checkRequest(message);
-      if (invalid !== undefined) {
-        return sink[REPLY](errorText(idOf(message), invalid), undefined, index);
+      if (!isRequest(message)) {
+        const text = errorText(idOf(message), this.explain(message));
+        return sink[REPLY](text, undefined, index);
       }
-      const { method, params, id } = message as RequestMessage;
+      const { method, params, id } = message;
       if (id !== undefined || !method.startsWith("$/")) {
-        return this.#run(
-          new IncomingRequest(this.#connection, message as RequestMessage, sink, index),
-        );
+        return this.#run(this.requestOf(message, sink, index));
       }
       this.#control(method, params);
     }
@@ -183,37 +192,22 @@ export class Dispatcher {
   #isResponse(message: unknown): message is Message {
     if (isResponse(message)) return true;
     const { method, id } = (message ?? {}) as Message;
-    return method === undefined && this.#responses?.()?.awaits(id) === true;
+    return method === undefined && this.#responses()?.awaits(id) === true;
   }
 
   #control(name: string, params: unknown): void {
-    if (name === "$/progress") return this.#responses?.()?.progress(params);
+    if (name === "$/progress") return this.#responses()?.progress(params);
     const { id } = (params ?? {}) as Message;
     if (name !== "$/cancelRequest" || id === undefined) return;
-    const request = this.#running?.get(id) ?? this.#withSharedId(id);
-    if (request !== undefined) this.giveUp(request, CANCELLED);
-  }
-
-  /** A call whose id another running call had, when it began. */
-  #withSharedId(id: unknown): IncomingRequest | undefined {
-    if (!this.#sharedIds) return undefined;
-    for (const request of this.#running?.values() ?? []) if (request.id === id) return request;
-    return undefined;
-  }
-
-  #busy({ id, method }: IncomingRequest): RpcError | undefined {
-    const { limits: { maxInFlight }, logger } = this.host;
-    if (this.#inFlight < maxInFlight) return undefined;
-    const message =
-      `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`;
-    if (id === undefined) logger.debug(`Notification ${quoted(method)} dropped: ${message}`);
-    return new RpcError(ErrorCode.serverBusy, message);
+    for (const request of this.#running ?? []) {
+      if (request.id === id) return this.giveUp(request, CANCELLED);
+    }
   }
 
   #run(request: IncomingRequest): void {
     const method = this.host.find(request.method);
     const refusal = this.refusal(request, method);
-    if (refusal !== undefined) return this.#fail(request, refusal);
+    if (refusal) return this.#fail(request, refusal);
     let result: unknown;
     try {
       result = (method as Method).invoke(request.params, request);
@@ -239,7 +233,7 @@ export class Dispatcher {
   #fail(request: IncomingRequest, error: unknown): void {
     const { id } = request;
     // The handler threw a promise by mistake; its rejection must not end the process.
-    if (error instanceof Promise) error.catch(() => {});
+    runSafely(() => error, () => {});
     if (!(error instanceof RpcError) || error.cause !== undefined) this.#log(request, error);
     request[SETTLE](false, id === undefined ? undefined : this.#failureText(request, id, error));
   }
@@ -259,14 +253,14 @@ export class Dispatcher {
     const { maxMessageBytes } = this.host.limits;
     if (!exceedsBytes(text, maxMessageBytes)) return text;
     const message = `Response is over ${maxMessageBytes} bytes (maxMessageBytes)`;
-    return errorText(id, new RpcError(ErrorCode.responseTooBig, message));
+    return errorText(id, new RpcError(RESPONSE_TOO_BIG, message));
   }
 
   #log(request: IncomingRequest, error: unknown): void {
-    this.host.logger.error(`Method ${quoted(request.method)} failed: ${describeError(error)}`);
+    logFailure(this.host.logger, `Method ${this.quote(request.method)}`, error);
   }
 }
 
 const NOT_FOUND = new RpcMethodNotFoundError();
 const INTERNAL = new RpcInternalError();
-const CANCELLED = new RpcError(ErrorCode.requestCancelled, "Request cancelled");
+const CANCELLED = new RpcError(REQUEST_CANCELLED, "Request cancelled");

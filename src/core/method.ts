@@ -86,7 +86,7 @@ export interface MethodOptions {
   readonly deprecated?: boolean;
   /**
    * The errors that callers should expect, by name. The handler throws `request.error(name, data)`, and
-   * `client.tryCall` gives the caller an error of that name. `rpc.discover` lists them.
+   * `tryCall` gives the caller an error of that name. `rpc.discover` lists them.
    */
   readonly errors?: Readonly<Record<string, ErrorDeclaration>>;
 }

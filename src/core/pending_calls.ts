@@ -5,16 +5,18 @@
  * @module
  */
 
+import { SERVER_BUSY } from "../protocol/codes.ts";
+import { rangeError } from "../util/check_option.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 import {
-  describeError,
-  ErrorCode,
   errorFrom,
+  logFailure,
+  RpcConnectionError,
   RpcFailure,
   RpcInternalError,
   RpcTimeoutError,
 } from "../protocol/errors.ts";
-import type { ErrorClasses, RpcConnectionError, RpcError } from "../protocol/errors.ts";
+import type { ErrorClasses, RpcError } from "../protocol/errors.ts";
 import type { SessionLimits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
 import { outgoingText } from "../protocol/message.ts";
@@ -89,6 +91,9 @@ export interface CallRequest {
   readonly onResult?: ((result: unknown) => void) | undefined;
 }
 
+/** Sends the text of a call. */
+export type SendCall = (text: string, id: number) => void;
+
 interface SentCall extends PendingCall {
   readonly onResult: ((result: unknown) => void) | undefined;
   readonly resolve: (result: unknown) => void;
@@ -133,14 +138,12 @@ export class PendingCalls {
    */
   call(
     { method, params, options = {}, connectionOnly = false, onResult }: CallRequest,
-    send: (text: string, id: number) => void,
+    send: SendCall,
   ): Promise<unknown> {
     const { signal, timeoutMs = this.#host.limits.timeoutMs } = options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw signal.reason;
-      if (!(timeoutMs >= 0)) {
-        throw new RangeError(`Expected \`timeoutMs\` to be a number from 0, got \`${timeoutMs}\``);
-      }
+      if (!(timeoutMs >= 0)) throw rangeError("timeoutMs", timeoutMs, "a number from 0");
       const id = ++this.#lastId;
       const text = outgoingText({ id, method, params }, this.#host.limits.maxMessageBytes);
       const deadline = timeoutMs === 0 ? Infinity : performance.now() + timeoutMs;
@@ -171,7 +174,7 @@ export class PendingCalls {
     const { id, result, error } = message;
     if (id === null || id === undefined) return this.#host.unmatched?.(message);
     const waiting = this.#calls.get(id);
-    if (waiting === undefined) return;
+    if (!waiting) return;
     if (!waiting.connectionOnly && mayRetry(error) && this.#host.refused?.(id as number, waiting)) {
       return;
     }
@@ -179,12 +182,16 @@ export class PendingCalls {
     if ((error === undefined || error === null) && result !== undefined) {
       call.onResult?.(result);
       call.resolve(result);
-    } else if (error === undefined) {
-      reject(call, malformed(call.method, "neither a result nor an error", message));
-    } else if (result !== undefined && result !== null) {
-      reject(call, malformed(call.method, "both a result and an error", message));
     } else {
-      reject(call, toError(call.method, error, this.#host.errors));
+      const { method } = call;
+      reject(
+        call,
+        error === undefined
+          ? malformed(method, "neither result nor error", message)
+          : (result ?? null) !== null
+          ? malformed(method, "both result and error", message)
+          : toError(method, error, this.#host.errors),
+      );
     }
   }
 
@@ -192,7 +199,7 @@ export class PendingCalls {
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
     runSafely(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
-      this.#host.logger.error(`The onProgress of a call failed: ${describeError(error)}`);
+      logFailure(this.#host.logger, "The onProgress of a call", error);
     });
   }
 
@@ -202,14 +209,16 @@ export class PendingCalls {
   }
 
   /**
-   * Rejects all calls that wait, each with a reason of its own.
+   * Rejects calls that wait, because their connection has ended.
    *
-   * @param reasonFor Makes the reason. If it returns `undefined`, the call waits on.
+   * @param why Why there is no answer.
+   * @param waitsOn Whether a call waits on.
    */
-  failAll(reasonFor: (id: number, call: PendingCall) => unknown): void {
+  failAll(why: string, waitsOn: (id: number, call: PendingCall) => boolean): void {
     for (const [id, call] of [...this.#calls]) {
-      const reason = reasonFor(id as number, call);
-      if (reason !== undefined) reject(this.#take(id) as SentCall, reason);
+      if (waitsOn(id as number, call)) continue;
+      this.#take(id);
+      reject(call, new RpcConnectionError(`No answer to "${call.method}": ${why}`, "unknown"));
     }
     if (this.#calls.size > 0) return;
     this.#timer.clear();
@@ -218,9 +227,8 @@ export class PendingCalls {
 
   #take(id: unknown): SentCall | undefined {
     const call = this.#calls.get(id);
-    if (call === undefined) return undefined;
     this.#calls.delete(id);
-    call.stopListening?.();
+    call?.stopListening?.();
     return call;
   }
 
@@ -232,7 +240,7 @@ export class PendingCalls {
 
   #giveUp(id: number, reason: unknown): void {
     const call = this.#take(id);
-    if (call === undefined) return;
+    if (!call) return;
     this.#host.cancel(id);
     reject(call, reason);
   }
@@ -264,7 +272,7 @@ function reject({ method, reject }: SentCall, reason: unknown): void {
 export function toError(method: string, error: unknown, classes: ErrorClasses = {}): RpcError {
   const { code, message, data } = (error ?? {}) as Record<string, unknown>;
   if (!Number.isSafeInteger(code)) {
-    return malformed(method, "an error without a code", error);
+    return malformed(method, "an error without code", error);
   }
   const text = typeof message === "string" ? message : "";
   const Class = classes[code as number];
@@ -274,7 +282,7 @@ export function toError(method: string, error: unknown, classes: ErrorClasses = 
 /** Tells whether an error says that the call has not run and may be sent again. */
 export function mayRetry(error: unknown): boolean {
   const { code, data } = (error ?? {}) as { code?: unknown; data?: { retry?: unknown } | null };
-  return code === ErrorCode.serverBusy && data?.retry === true;
+  return code === SERVER_BUSY && data?.retry === true;
 }
 
 function malformed(method: string, what: string, data: unknown): RpcError {

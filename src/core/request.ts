@@ -4,10 +4,8 @@
  * @module
  */
 
-import { describeError, quoted } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import type { Id, RequestMessage } from "../protocol/message.ts";
-import { runSafely } from "../util/maybe_promise.ts";
 import type {
   AnyContext,
   Context,
@@ -18,16 +16,7 @@ import type {
 } from "./api.ts";
 import type { CallerOf } from "./caller.ts";
 import type { BaseConnection, Connection } from "./connection.ts";
-import {
-  ABORT,
-  AFTER_ANSWER,
-  ANSWERED,
-  DECLARE_ERRORS,
-  HAS_AFTER_ANSWER,
-  REPLY,
-  SETTLE,
-  WATCH,
-} from "./internal.ts";
+import { ABORT, REPLY, SETTLE } from "./internal.ts";
 import type { Middleware } from "./middleware.ts";
 import type { CallOptions } from "./pending_calls.ts";
 import type { Schema } from "./schema.ts";
@@ -171,9 +160,6 @@ export class IncomingRequest implements RpcRequest {
   readonly #index: number;
   #controller: AbortController | undefined;
   #abortReason: unknown;
-  #succeeded: boolean | undefined;
-  #makeError: ((name: string, data: unknown) => RpcError) | undefined;
-  #afterAnswer: ((succeeded: boolean) => void)[] | undefined;
 
   /**
    * @param connection The peer that calls.
@@ -200,16 +186,14 @@ export class IncomingRequest implements RpcRequest {
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
+    if (!this.#controller) {
       this.#controller = new AbortController();
       if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
-      else this.connection[WATCH]();
     }
     return this.#controller.signal;
   }
 
   get aborted(): boolean {
-    this.connection[WATCH]();
     return this.#abortReason !== undefined || !this.connection.isOpen;
   }
 
@@ -230,26 +214,12 @@ export class IncomingRequest implements RpcRequest {
     this.connection.notify(method, params);
   }
 
-  error(name: string, data?: unknown): RpcError {
-    if (this.#makeError === undefined) {
-      throw new TypeError(`Cannot make error "${name}": the method does not declare it`);
-    }
-    return this.#makeError(name, data);
-  }
-
-  /** Sets what makes the errors that the method declares. */
-  [DECLARE_ERRORS](makeError: (name: string, data: unknown) => RpcError): void {
-    this.#makeError = makeError;
+  error(name: string, _data?: unknown): RpcError {
+    throw new TypeError(`Error "${name}" is not declared`);
   }
 
   progress(value: unknown): void {
-    if (this.id === undefined) return;
-    this.connection.notify("$/progress", { token: this.id, value });
-  }
-
-  /** Whether a function waits until the answer is sent. */
-  get [HAS_AFTER_ANSWER](): boolean {
-    return this.#afterAnswer !== undefined;
+    if (this.id !== undefined) this.notify("$/progress", { token: this.id, value });
   }
 
   /** Aborts {@linkcode IncomingRequest.signal}. */
@@ -259,66 +229,9 @@ export class IncomingRequest implements RpcRequest {
   }
 
   /** Hands the answer to the sink. Called once. */
-  [SETTLE](succeeded: boolean, text: string | undefined): void {
-    this.#succeeded = succeeded;
+  [SETTLE](_succeeded: boolean, text: string | undefined): void {
     this.#sink[REPLY](text, this, this.#index);
   }
-
-  /** Runs the functions that wait for the answer. Called when the answer was sent. */
-  [ANSWERED](): void {
-    const runs = this.#afterAnswer;
-    this.#afterAnswer = undefined;
-    runs?.forEach((run) => this.#run(run));
-  }
-
-  /** See {@linkcode afterAnswer}. */
-  [AFTER_ANSWER](run: (succeeded: boolean) => void): void {
-    // Middleware may have answered already, and have called `next` after that.
-    if (this.#succeeded !== undefined) this.#run(run);
-    else (this.#afterAnswer ??= []).push(run);
-  }
-
-  #run(run: (succeeded: boolean) => void): void {
-    runSafely(() => run(this.#succeeded as boolean), (error) => {
-      this.connection.logger.error(
-        `After the answer to ${quoted(this.method)}, a step failed: ${describeError(error)}`,
-      );
-    });
-  }
-}
-
-/**
- * Runs a function as soon as the answer to a request was sent, or if it is known that there is no answer.
- *
- * @param request The request, as its handler got it.
- * @param run Gets whether the call succeeded. It fails if it was cancelled, or if middleware around
- * the handler threw.
- */
-export function afterAnswer(request: RpcRequest, run: (succeeded: boolean) => void): void {
-  if (request instanceof IncomingRequest) request[AFTER_ANSWER](run);
-}
-
-/**
- * Aborts the signal of a request whose result is not needed any more.
- *
- * @param request The request, as its handler got it.
- * @param reason The reason of the signal.
- */
-export function abortRequest(request: RpcRequest, reason: unknown): void {
-  if (request instanceof IncomingRequest) request[ABORT](reason);
-}
-
-/**
- * Gives a request the errors that its method declares.
- *
- * @param request The request, as its handler got it.
- * @param makeError Makes an error from its name and data.
- */
-export function declareErrors(
-  request: RpcRequest,
-  makeError: (name: string, data: unknown) => RpcError,
-): void {
-  if (request instanceof IncomingRequest) request[DECLARE_ERRORS](makeError);
 }
 
 /** A handler of a client's method, as the server declares it. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { RpcConnectionError, RpcParseError } from "../protocol/errors.ts";
+import { RpcConnectionError } from "../protocol/errors.ts";
 import type { ErrorClasses } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import { errorText, outgoingText, parseMessage } from "../protocol/message.ts";
@@ -14,17 +14,14 @@ import type { Channel, Outgoing } from "./channel.ts";
 import { BaseConnection } from "./connection.ts";
 import type { Handshake } from "./connection.ts";
 import type { Dispatcher, DispatcherHost } from "./dispatcher.ts";
-import { ANSWERED, CHANNEL, DISPATCHER, HOST, OPEN, PENDING, REPLY, SEND } from "./internal.ts";
-import { PendingCalls } from "./pending_calls.ts";
-import type { CallOptions } from "./pending_calls.ts";
+import { CHANNEL, DISPATCHER, HOST, OPEN, PENDING, REPLY, SEND } from "./internal.ts";
+import type { CallOptions, PendingCalls } from "./pending_calls.ts";
 import type { IncomingRequest, ResponseSink } from "./request.ts";
 
 /** The side that a session belongs to: a server, or a client. */
 export interface SessionHost extends DispatcherHost {
   /** The classes of errors that the other side answers with. */
   readonly errors?: ErrorClasses | undefined;
-  /** Called once, when the session has ended. */
-  ended?(connection: BaseConnection): void;
 }
 
 /**
@@ -38,23 +35,19 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   protected readonly [HOST]: Host;
   /** The outgoing direction. */
   protected [CHANNEL]: Channel = NOT_CONNECTED;
-  /** Calls that wait for answers of the other end. Made on first use: most peers of a server have none. */
-  protected [PENDING]: PendingCalls | undefined;
+  /** Calls that wait for answers of the other end; set by the time that `call` is called. */
+  protected abstract readonly [PENDING]: PendingCalls | undefined;
   /** Answers the messages of the other end. */
   protected abstract readonly [DISPATCHER]: Dispatcher;
   #open = false;
-  // Messages in a row that could not be parsed.
-  #unreadable = 0;
 
   /**
    * @param host The side that the session belongs to.
    * @param handshake How the other end connected.
-   * @param pending Where calls wait. A client passes its own, since its calls outlive one connection.
    */
-  constructor(host: Host, handshake: Handshake, pending?: PendingCalls) {
+  constructor(host: Host, handshake: Handshake) {
     super(handshake, host.logger);
     this[HOST] = host;
-    this[PENDING] = pending;
   }
 
   get isOpen(): boolean {
@@ -68,22 +61,16 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   /** See {@linkcode Receiver.receive}. */
   receive(text: string | undefined): void {
     if (!this.#open) return;
-    const { maxMessageBytes, maxDepth, maxValues } = this[HOST].limits;
+    const { maxMessageBytes } = this[HOST].limits;
     if (text !== undefined && exceedsBytes(text, maxMessageBytes)) {
       return this.close(1009, `Message over ${maxMessageBytes} bytes (maxMessageBytes)`);
     }
     let message: unknown;
     try {
-      if (text === undefined) throw BINARY;
-      message = parseMessage(text, maxDepth, maxValues);
+      message = this.parse(text ?? "");
     } catch (error) {
-      // Each costs a parse, an answer and perhaps a line in a log. No client does that for long.
-      if (++this.#unreadable > MAX_UNREADABLE) {
-        return this.close(1008, `Over ${MAX_UNREADABLE} messages in a row are no JSON`);
-      }
-      return this[SEND](errorText(null, error as RpcError));
+      return this.unreadable(error as RpcError, text === undefined);
     }
-    this.#unreadable = 0;
     this[DISPATCHER].handle(message, this);
   }
 
@@ -92,9 +79,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.#end(code, reason);
   }
 
-  [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
+  [REPLY](text: string | undefined, _request: IncomingRequest | undefined): void {
     if (text !== undefined) this[SEND](text);
-    request?.[ANSWERED]();
   }
 
   call<Result = unknown>(
@@ -107,13 +93,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
         new RpcConnectionError(`Cannot call "${method}": the connection is closed`),
       );
     }
-    const pending = this[PENDING] ??= new PendingCalls({
-      limits: this[HOST].limits,
-      logger: this.logger,
-      errors: this[HOST].errors,
-      cancel: (id) => this.notify("$/cancelRequest", { id }),
-    });
     const request = { method, params, options, connectionOnly: true };
+    const pending = this[PENDING] as PendingCalls;
     return pending.call(request, (text) => this[SEND](text)) as Promise<Result>;
   }
 
@@ -130,9 +111,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
 
   /** Sends a text that is encoded already and may be shared with other connections. */
   [SEND](message: Outgoing, ids?: readonly number[]): void {
-    if (!this.#open) return;
-    this[CHANNEL].send(message, ids);
-    this.checkBuffered();
+    if (this.#open) this[CHANNEL].send(message, ids);
   }
 
   /**
@@ -146,22 +125,18 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   }
 
   /**
-   * Closes the connection if the other end leaves too much unread.
+   * Parses a message.
    *
-   * @returns How many bytes it leaves unread.
+   * @throws {RpcParseError} If it is not JSON, or exceeds a limit.
    */
-  protected checkBuffered(): number {
-    const { maxBufferedBytes } = this[HOST].limits;
-    const { bufferedAmount } = this[CHANNEL];
-    if (this.#open && bufferedAmount > maxBufferedBytes && !this.isBurst(bufferedAmount)) {
-      this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
-    }
-    return bufferedAmount;
+  protected parse(text: string): unknown {
+    const { maxDepth, maxValues } = this[HOST].limits;
+    return parseMessage(text, maxDepth, maxValues);
   }
 
-  /** Whether so much is unread only for now, so that the other end may be judged later. */
-  protected isBurst(_unread: number): boolean {
-    return false;
+  /** Answers a message that could not be parsed. */
+  protected unreadable(error: RpcError, _isBinary: boolean): void {
+    this[SEND](errorText(null, error));
   }
 
   #end(code: number, reason: string): void {
@@ -169,17 +144,11 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
     this.#open = false;
     const why = `the connection was closed ${closeText(code, reason)}`;
     // A client settles its other calls itself, since its next connection may carry them on.
-    this[PENDING]?.failAll((_id, { method, connectionOnly }) =>
-      connectionOnly
-        ? new RpcConnectionError(`No answer to "${method}": ${why}`, "unknown")
-        : undefined
-    );
+    this[PENDING]?.failAll(why, (_id, { connectionOnly }) => !connectionOnly);
     this[DISPATCHER].abort(new RpcConnectionError(`The caller is gone: ${why}`, "unknown"));
     this.ended();
-    this[HOST].ended?.(this);
   }
 }
 
-const BINARY = new RpcParseError({ data: "Expected a text frame, got a binary one" });
-const NOT_CONNECTED: Channel = { bufferedAmount: 0, send() {}, close() {} };
-const MAX_UNREADABLE = 100;
+// Nothing is sent before the session is open.
+const NOT_CONNECTED = { bufferedAmount: 0 } as Channel;

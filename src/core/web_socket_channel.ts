@@ -9,6 +9,8 @@ import { closeReason, textOf } from "./channel.ts";
 import type { Channel, Outgoing, Receiver } from "./channel.ts";
 import type { Transport, TransportContext } from "./transport.ts";
 
+const OPEN = 1;
+
 /** The members that this module reads of a standard WebSocket's events. */
 export interface SocketEvent {
   /** `open`, `message`, `close` or `error`. */
@@ -48,11 +50,19 @@ export type SocketContext = Pick<TransportContext, "opened" | "refused">;
  */
 export function socketTransport(socket: StandardSocket): Transport {
   return {
-    open(context) {
-      context.signal.addEventListener("abort", () => socket.close());
-      openSocket(socket, context);
-    },
+    open: (context) => connectSocket(socket, context),
   };
+}
+
+/**
+ * Connects a standard WebSocket to a client, and closes it if the client does not want it any more.
+ *
+ * @param socket The socket, open or about to open.
+ * @param context What the client has given to its transport.
+ */
+export function connectSocket(socket: StandardSocket, context: TransportContext): void {
+  context.signal.addEventListener("abort", () => socket.close());
+  openSocket(socket, context);
 }
 
 /**
@@ -74,7 +84,7 @@ export function openSocket(socket: StandardSocket, opening: SocketContext): void
     // Deno fires `close` twice for a peer that does not answer a ping.
     if (closed) return;
     closed = true;
-    if (receiver !== undefined) receiver.closed(code, reason);
+    if (receiver) receiver.closed(code, reason);
     else waiting?.refused(code, reason);
   }
   socket.addEventListener("message", ({ data }) => {
@@ -82,15 +92,13 @@ export function openSocket(socket: StandardSocket, opening: SocketContext): void
   });
   socket.addEventListener("error", ({ message }) => {
     // Node 22 fires no `close` for a socket that never opened, only this `error`.
-    if (receiver === undefined) end(1006, message);
+    if (!receiver) end(1006, message);
   });
   socket.addEventListener("close", ({ code, reason }) => end(code, reason));
   if (closed) opening.refused(1006, "The socket is closed");
   else if (socket.readyState === OPEN) open();
   else socket.addEventListener("open", open);
 }
-
-const OPEN = 1;
 
 class SocketChannel implements Channel {
   readonly #socket: StandardSocket;

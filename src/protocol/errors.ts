@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { Logger } from "../util/logger.ts";
+
 /** What an error carries beside its code and message. */
 export interface RpcErrorOptions {
   /** Any JSON value that tells the caller more. If it is `undefined`, the answer has no `data`. */
@@ -23,6 +25,9 @@ export interface RpcStandardErrorOptions extends RpcErrorOptions {
 
 /** What kind of failure an {@linkcode RpcFailure} is. */
 export type RpcFailureKind = "error" | "connection" | "timeout";
+
+// The same symbol in all copies of this package.
+const BRAND: unique symbol = Symbol.for("@x/jsonrpc");
 
 /**
  * The base class of all errors that a call of this module rejects with. Catch this class, and branch
@@ -47,13 +52,14 @@ export abstract class RpcFailure extends Error {
 
   /** Recognizes errors of a second copy of this package too, which has classes of its own. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return Function.prototype[Symbol.hasInstance].call(this, value) || isForeign(this, value);
+    return super[Symbol.hasInstance](value) || isForeign(this, value);
+  }
+
+  /** Marks errors of all copies of this package. */
+  get [BRAND](): boolean {
+    return true;
   }
 }
-
-// The same symbol in all copies of this package.
-const BRAND = Symbol.for("@x/jsonrpc.failure");
-Object.defineProperty(RpcFailure.prototype, BRAND, { value: true });
 
 /**
  * An error that the caller gets as it is: a handler throws it, and the caller's promise rejects with
@@ -211,54 +217,18 @@ export class RpcTimeoutError extends RpcFailure {
   override readonly kind = "timeout";
 }
 
-/**
- * The codes that this module itself answers with; the specification's five come first. `-32006` to
- * `-32011` have the meaning that jsonrpsee (Rust) gives them, `-32002` that of geth.
- */
-export const ErrorCode: {
-  readonly parseError: -32700;
-  readonly invalidRequest: -32600;
-  readonly methodNotFound: -32601;
-  readonly invalidParams: -32602;
-  readonly internalError: -32603;
-  readonly requestTimeout: -32002;
-  readonly forbidden: -32003;
-  readonly limitExceeded: -32005;
-  readonly tooManySubscriptions: -32006;
-  readonly requestTooBig: -32007;
-  readonly responseTooBig: -32008;
-  readonly serverBusy: -32009;
-  readonly batchTooLarge: -32010;
-  readonly batchResponseTooLarge: -32011;
-  readonly requestCancelled: -32800;
-} = Object.freeze({
-  parseError: -32700,
-  invalidRequest: -32600,
-  methodNotFound: -32601,
-  invalidParams: -32602,
-  internalError: -32603,
-  requestTimeout: -32002,
-  forbidden: -32003,
-  limitExceeded: -32005,
-  tooManySubscriptions: -32006,
-  requestTooBig: -32007,
-  responseTooBig: -32008,
-  serverBusy: -32009,
-  batchTooLarge: -32010,
-  batchResponseTooLarge: -32011,
-  requestCancelled: -32800,
-});
-
 /** Whether a value was made by another copy of a class of this file. */
 function isForeign(Class: unknown, value: unknown): boolean {
   const error = (value ?? {}) as Partial<RpcError> & { readonly [BRAND]?: boolean };
   if (error[BRAND] !== true) return false;
-  const { name, kind, code } = error as { name: string; kind: string; code: number };
-  return Class === RpcFailure || Class === RpcError && kind === "error" ||
-    Class === RpcConnectionError && kind === "connection" ||
-    Class === RpcTimeoutError && kind === "timeout" ||
-    Class === RpcServerError && name === "RpcServerError" || Class === STANDARD[code];
+  const { kind, code } = error as { kind: RpcFailureKind; code: number };
+  const Server = isServerCode(code) && RpcServerError;
+  return [RpcFailure, CLASSES[kind], STANDARD[code], Server].includes(
+    Class as typeof RpcServerError,
+  );
 }
+
+const CLASSES = { error: RpcError, connection: RpcConnectionError, timeout: RpcTimeoutError };
 
 const STANDARD: Readonly<Record<number, new (options: RpcStandardErrorOptions) => RpcError>> = {
   [-32700]: RpcParseError,
@@ -276,7 +246,7 @@ export type ErrorClasses = Readonly<
 /** Makes an error of the class that belongs to a code, as the other side threw it. */
 export function errorFrom(code: number, message: string, data?: unknown): RpcError {
   const Standard = STANDARD[code];
-  if (Standard !== undefined) return new Standard({ message, data });
+  if (Standard) return new Standard({ message, data });
   return isServerCode(code)
     ? new RpcServerError(code, message, { data })
     : new RpcError(code, message, { data });
@@ -284,14 +254,17 @@ export function errorFrom(code: number, message: string, data?: unknown): RpcErr
 
 /** Describes anything thrown for a log, falsy values too: its stack and its chain of causes. */
 export function describeError(error: unknown): string {
-  const lines: string[] = [];
-  for (const seen = new Set(); !seen.has(error) && seen.size < 8; error = error.cause) {
+  const seen = new Set<unknown>();
+  do {
     seen.add(error);
-    if (error instanceof Error) lines.push(error.stack ?? `${error.name}: ${error.message}`);
-    else lines.push(printable(error));
-    if (!(error instanceof Error) || error.cause === undefined) break;
-  }
-  return escapeControls(lines.join("\nCaused by: "));
+    error = error instanceof Error ? error.cause : undefined;
+  } while (error !== undefined && !seen.has(error) && seen.size < 8);
+  return escapeControls([...seen].map(printable).join("\nCaused by: "));
+}
+
+/** Writes to a log that something has failed, and why. */
+export function logFailure(logger: Logger, what: string, error: unknown): void {
+  logger.error(`${what} failed: ${describeError(error)}`);
 }
 
 /**
@@ -308,8 +281,7 @@ export function escapeControls(text: string): string {
   );
 }
 
-// deno-lint-ignore no-control-regex -- those are what it is about
-const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const CONTROLS = /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]/gu;
 
 /** Quotes a name that the other side chose, for a log: without line breaks, and cut to 200. */
 export function quoted(name: string): string {
@@ -318,9 +290,10 @@ export function quoted(name: string): string {
 
 function printable(value: unknown): string {
   try {
+    if (value instanceof Error) return value.stack ?? String(value);
     return typeof value === "string" ? JSON.stringify(value) : String(value);
   } catch {
-    return "a value that cannot be printed";
+    return "an unprintable value";
   }
 }
 

@@ -120,7 +120,7 @@ export interface Limits extends SessionLimits {
 }
 
 /** The limits of a session for which no option says otherwise. */
-export const DEFAULT_SESSION_LIMITS: SessionLimits = Object.freeze({
+export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   maxMessageBytes: 1024 * 1024,
   maxDepth: 128,
   maxValues: Infinity,
@@ -128,7 +128,7 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = Object.freeze({
   maxInFlight: 1000,
   maxBufferedBytes: 4 * 1024 * 1024,
   timeoutMs: 60_000,
-});
+};
 
 /** The limits of a server for which no option says otherwise. */
 // Called in place, and marked as pure: so a bundle of the client leaves it out.
@@ -152,7 +152,7 @@ export const DEFAULT_LIMITS: Limits = /* @__PURE__ */ (() =>
  * @throws {RangeError} If a limit is not a whole number, or too small.
  */
 export function resolveLimits(options: Partial<Limits>): Limits {
-  return checkLimits(options, DEFAULT_LIMITS);
+  return Object.freeze(checkLimits(options, DEFAULT_LIMITS));
 }
 
 /**

@@ -6,11 +6,12 @@
  * @module
  */
 
-import { excessOfText, excessOfValue, mustScan } from "./depth.ts";
-import type { Excess } from "./depth.ts";
+import { excessOfValue, mayExceed } from "./depth.ts";
 import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { checkLength } from "./limits.ts";
+
+const LETTER_R = 0x72;
 
 /**
  * The id of a call and of its answer. `null`, `0`, `""` and fractions are ids too.
@@ -78,7 +79,7 @@ export function rawJson(text: string): RawJson {
 }
 
 /**
- * Parses a message. No other place does.
+ * Parses a message. A server parses those of strangers with `parseUntrusted`, which this is a part of.
  *
  * @param text What the other side sent.
  * @param maxDepth How deep arrays and objects may be nested.
@@ -88,15 +89,16 @@ export function rawJson(text: string): RawJson {
  * `maxValues` values.
  */
 export function parseMessage(text: string, maxDepth: number, maxValues = Infinity): unknown {
-  // Each level needs an opening and a closing character, and each value needs one and a comma.
-  const mayExceed = text.length > 2 * Math.min(maxDepth, maxValues);
-  const scan = mayExceed && mustScan(text, maxDepth);
-  const before = scan ? excessOfText(text, maxDepth, maxValues) : undefined;
-  if (before !== undefined) throw tooMuch(before, { maxDepth, maxValues });
-  const value = parse(text);
-  const after = mayExceed && !scan ? excessOfValue(value, maxDepth, maxValues) : undefined;
-  if (after !== undefined) throw tooMuch(after, { maxDepth, maxValues });
-  return value;
+  let excess: string | undefined;
+  try {
+    const value = JSON.parse(text);
+    if (mayExceed(text, maxDepth, maxValues)) excess = excessOfValue(value, maxDepth, maxValues);
+    if (!excess) return value;
+  } catch (cause) {
+    // It is not JSON, or nested so deep that the engine gave up.
+    throw new RpcParseError({ cause });
+  }
+  throw new RpcParseError({ data: excess });
 }
 
 /**
@@ -109,25 +111,28 @@ export function isReserved(name: string): boolean {
 
 /** Tells whether a parsed value is an answer. An answer is matched with its call, and never answered. */
 export function isResponse(value: unknown): value is Message {
-  if (typeof value !== "object" || value === null) return false;
-  const message = value as Message;
-  return message.method === undefined &&
-    (message.result !== undefined || message.error !== undefined);
+  const { method, result, error } = (value ?? {}) as Message;
+  return method === undefined && (result !== undefined || error !== undefined);
+}
+
+/** Tells whether a parsed value is a request or notification. Its params may be anything. */
+export function isRequest(value: unknown): value is RequestMessage {
+  const { jsonrpc, method, id } = (value ?? {}) as Message;
+  return typeof method === "string" && jsonrpc === "2.0" && (id === undefined || isId(id));
 }
 
 /**
- * Checks that a parsed value is a request or notification. Its params may be anything: see
+ * Checks that a parsed value is a request or notification, and explains why not. Its params may be anything: see
  * {@linkcode checkShape}.
  *
  * @returns What is wrong, or `undefined` if nothing is.
  */
 export function checkRequest(value: unknown): RpcInvalidRequestError | undefined {
-  // The first two errors carry no data: the specification's examples show them without.
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return invalid();
-  const { jsonrpc, method, id } = value as Message;
+  if (isRequest(value)) return undefined;
+  const { jsonrpc, method } = (value ?? {}) as Message;
+  // No data: the specification's examples show this error without.
   if (typeof method !== "string") return invalid();
   if (jsonrpc !== "2.0") return invalid('Expected `jsonrpc` to be "2.0"');
-  if (id === undefined || isId(id)) return undefined;
   return invalid("Expected `id` to be a string, null, or a number within ±(2^53-1)");
 }
 
@@ -143,8 +148,7 @@ export function checkShape(params: unknown): RpcInvalidRequestError | undefined 
 
 /** Reads the id of a message that may be invalid; returns null if it has no readable one. */
 export function idOf(value: unknown): Id {
-  if (typeof value !== "object" || value === null) return null;
-  const { id } = value as Message;
+  const { id } = (value ?? {}) as Message;
   return isId(id) ? id : null;
 }
 
@@ -213,7 +217,6 @@ export function checkParams(params: unknown): unknown {
 
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 const RESULT_AT = '{"jsonrpc":"2.0","'.length;
-const LETTER_R = 0x72;
 
 /** Encodes a scalar or raw JSON; returns `undefined` for other values. Faster than JSON.stringify. */
 function scalarText(value: unknown): string | undefined {
@@ -221,23 +224,6 @@ function scalarText(value: unknown): string | undefined {
   if (typeof value === "string") return JSON.stringify(value);
   if (value === undefined || value === null) return "null";
   return value instanceof RawJson ? value.text : undefined;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new RpcParseError({ cause });
-  }
-}
-
-function tooMuch(excess: Excess, limits: Readonly<Record<Excess, number>>): RpcParseError {
-  const limit = limits[excess];
-  return new RpcParseError({
-    data: excess === "maxDepth"
-      ? `Nested deeper than ${limit} levels (maxDepth)`
-      : `More than ${limit} values (maxValues)`,
-  });
 }
 
 function invalid(data?: string): RpcInvalidRequestError {

@@ -4,10 +4,11 @@
  * @module
  */
 
-import { BatchResponse } from "../core/batch.ts";
 import { REPLY } from "../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../core/request.ts";
-import { ErrorCode, RpcError } from "../protocol/errors.ts";
+import { ServerBatchResponse } from "../core/server_request.ts";
+import { ErrorCode } from "../protocol/error_code.ts";
+import { RpcError } from "../protocol/errors.ts";
 import { errorText } from "../protocol/message.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 
@@ -27,7 +28,7 @@ export interface CountedBatchOptions {
  * Collects the answers to one batch, and counts them. One slow entry keeps the long answers of all others
  * waiting, and a short message can ask for many such batches.
  */
-export class CountedBatch extends BatchResponse {
+export class CountedBatch extends ServerBatchResponse {
   readonly #budget: MemoryBudget;
   readonly #maxBytes: number;
   readonly #held: { bytes: number };

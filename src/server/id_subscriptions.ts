@@ -7,9 +7,9 @@
  * @module
  */
 
+import { ErrorCode } from "../protocol/error_code.ts";
 import {
   describeError,
-  ErrorCode,
   quoted,
   RpcError,
   RpcInternalError,
@@ -21,7 +21,7 @@ import type { Context } from "../core/api.ts";
 import type { Sendable } from "../core/json.ts";
 import type { DeclaredIn, HandlerParams, MethodOptions, UserIn } from "../core/method.ts";
 import type { Plugin, PluginMethod } from "../core/plugin.ts";
-import { abortRequest, afterAnswer } from "../core/request.ts";
+import { abortRequest, afterAnswer } from "../core/server_request.ts";
 import type { RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 

@@ -13,7 +13,7 @@ import { checkDigits } from "./big_integers.ts";
 import { admitted } from "../core/guard.ts";
 import { MethodRecord } from "../core/method.ts";
 import type { MethodOptions } from "../core/method.ts";
-import { declareErrors } from "../core/request.ts";
+import { declareErrors } from "../core/server_request.ts";
 import { explains, refusal } from "../core/refusal.ts";
 import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";

@@ -8,7 +8,6 @@
 import type { Channel, Flushable, Outgoing, Receiver } from "../core/channel.ts";
 import type { Handshake, ServerMembers, SubscriberConnection } from "../core/connection.ts";
 import {
-  ANSWERED,
   CHANNEL,
   COUNT_DROPPED,
   DISPATCHER,
@@ -21,12 +20,20 @@ import {
   SEND,
   TOPICS,
 } from "../core/internal.ts";
+import { PendingCalls } from "../core/pending_calls.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
 import type { IncomingRequest } from "../core/request.ts";
+import { markAnswered } from "../core/server_request.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
-import { RpcConnectionError, RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
+import {
+  RpcConnectionError,
+  RpcError,
+  RpcInvalidParamsError,
+  RpcParseError,
+} from "../protocol/errors.ts";
 import type { Message } from "../protocol/message.ts";
+import { parseUntrusted } from "../protocol/untrusted.ts";
 import { unref } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 import type { AnswerPacer, PacedPeer } from "./answer_pacer.ts";
@@ -54,11 +61,14 @@ export interface PeerHost extends SessionHost, ServerDispatcherHost {
 export class Peer extends RpcSession<PeerHost>
   implements Receiver, Flushable, SubscriberConnection, SlowPeer, PacedPeer {
   protected override readonly [DISPATCHER]: ServerDispatcher;
-  // Both are made on first use: most connections of a busy server are idle and have no topics.
+  // These are made on first use: most connections of a busy server are idle, and are not called.
+  protected override [PENDING]: PendingCalls | undefined;
   #queue: WriteQueue | undefined;
   #topics: Set<string> | undefined;
   #dropped = 0;
   #receiving = false;
+  // Messages in a row that could not be parsed.
+  #unreadable = 0;
   #alive = true;
   #lastBuffered = 0;
   // Messages that wait for the next turn, while there are some.
@@ -154,17 +164,26 @@ export class Peer extends RpcSession<PeerHost>
     params?: unknown,
     options?: CallOptions,
   ): Promise<Result> {
-    if (!this[CHANNEL].oneWay) return super.call<Result>(method, params, options);
-    return Promise.reject(
-      new RpcConnectionError(
-        `Cannot call "${method}": the peer reads an event stream, and cannot answer`,
-      ),
-    );
+    if (this[CHANNEL].oneWay) {
+      return Promise.reject(
+        new RpcConnectionError(
+          `Cannot call "${method}": the peer reads an event stream, and cannot answer`,
+        ),
+      );
+    }
+    this[PENDING] ??= new PendingCalls({
+      limits: this[HOST].limits,
+      logger: this.logger,
+      errors: this[HOST].errors,
+      cancel: (id) => this.notify("$/cancelRequest", { id }),
+    });
+    return super.call<Result>(method, params, options);
   }
 
   override [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     if (text !== undefined) this[HOST].pacer?.count(text.length);
     super[REPLY](text, request);
+    markAnswered(request);
   }
 
   // Getters, since TypeScript lets no method override a member of a merged interface.
@@ -203,7 +222,7 @@ export class Peer extends RpcSession<PeerHost>
           const { code, message, data } = error as RpcError;
           reject(new RpcError(code, message, { data }));
         }
-        request?.[ANSWERED]();
+        markAnswered(request);
       },
     });
     return promise;
@@ -216,7 +235,7 @@ export class Peer extends RpcSession<PeerHost>
     const waits = this.#queue !== undefined && !this.#queue.isEmpty;
     if (!waits && (channel.defer === undefined || (this.#receiving && channel.corksReceive))) {
       channel.send(message);
-      this.checkBuffered();
+      this.#checkBuffered();
       return;
     }
     const queue = this.#queue ??= new WriteQueue();
@@ -229,7 +248,7 @@ export class Peer extends RpcSession<PeerHost>
   flush(): void {
     if (this.#queue === undefined || this.#queue.isEmpty) return;
     this.#queue.flush(this[CHANNEL]);
-    this.checkBuffered();
+    this.#checkBuffered();
   }
 
   override close(code = 1000, reason = ""): void {
@@ -265,7 +284,31 @@ export class Peer extends RpcSession<PeerHost>
     return this.canTerminate;
   }
 
-  protected override isBurst(unread: number): boolean {
+  protected override parse(text: string): unknown {
+    const { maxDepth, maxValues } = this[HOST].limits;
+    const message = parseUntrusted(text, maxDepth, maxValues);
+    this.#unreadable = 0;
+    return message;
+  }
+
+  protected override unreadable(error: RpcError, isBinary: boolean): void {
+    // Each costs a parse, an answer and perhaps a line in a log. No client does that for long.
+    if (++this.#unreadable <= MAX_UNREADABLE) super.unreadable(isBinary ? BINARY : error, isBinary);
+    else this.close(1008, `Over ${MAX_UNREADABLE} messages in a row are no JSON`);
+  }
+
+  /** Closes the connection if the client leaves too much unread. */
+  #checkBuffered(): void {
+    const { maxBufferedBytes } = this[HOST].limits;
+    const { bufferedAmount } = this[CHANNEL];
+    if (this.isOpen && bufferedAmount > maxBufferedBytes && !this.#isBurst(bufferedAmount)) {
+      this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
+    }
+    this[HOST].budget?.note(this, bufferedAmount);
+  }
+
+  /** Whether so much is unread only for now, so that the client is judged later. */
+  #isBurst(unread: number): boolean {
     const { maxBufferedBytes } = this[HOST].limits;
     if (!this[CHANNEL].countsWholeTurns || unread > BURST * maxBufferedBytes) return false;
     this.#burst ??= unref(setTimeout(() => {
@@ -274,12 +317,6 @@ export class Peer extends RpcSession<PeerHost>
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
     }, BURST_MS));
     return true;
-  }
-
-  protected override checkBuffered(): number {
-    const unread = super.checkBuffered();
-    this[HOST].budget?.note(this, unread);
-    return unread;
   }
 
   get [EXPLAINS](): boolean {
@@ -296,6 +333,11 @@ export class Peer extends RpcSession<PeerHost>
 
   [COUNT_DROPPED](count: number): void {
     this.#dropped += count;
+  }
+
+  protected override ended(): void {
+    super.ended();
+    this[HOST].ended?.(this);
   }
 
   protected override userChanged(): void {
@@ -335,3 +377,5 @@ export class Peer extends RpcSession<PeerHost>
 // How much of a burst may wait, in times of `maxBufferedBytes`, and for how long.
 const BURST = 4;
 const BURST_MS = 1000;
+const BINARY = new RpcParseError({ data: "Expected a text frame, got a binary one" });
+const MAX_UNREADABLE = 100;

@@ -5,13 +5,15 @@
  * @module
  */
 
-import { ErrorCode, RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
+import { ErrorCode } from "../protocol/error_code.ts";
+import { RpcError, RpcInvalidParamsError } from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
 import { checkShape, RawJson } from "../protocol/message.ts";
 import type { Connection } from "../core/connection.ts";
 import { ANSWERED, REPLY, SETTLE } from "../core/internal.ts";
 import type { Plugin } from "../core/plugin.ts";
-import { abortRequest, afterAnswer, IncomingRequest } from "../core/request.ts";
+import type { IncomingRequest } from "../core/request.ts";
+import { abortRequest, afterAnswer, ServerRequest } from "../core/server_request.ts";
 import type { ResponseSink, RpcRequest } from "../core/request.ts";
 import { byteLength } from "../util/utf8.ts";
 import { isStream, ItemReader } from "./item_reader.ts";
@@ -208,7 +210,7 @@ function innerCall(
 ): IncomingRequest {
   const { connection, id } = request;
   const message = { jsonrpc: "2.0", method, params, ...id !== undefined && { id } } as const;
-  const call = new IncomingRequest(connection, message, NOWHERE, 0);
+  const call = new ServerRequest(connection, message, NOWHERE, 0);
   const { signal } = request;
   if (signal.aborted) abortRequest(call, signal.reason);
   else signal.addEventListener("abort", () => abortRequest(call, signal.reason), { once: true });

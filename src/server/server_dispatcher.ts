@@ -9,13 +9,16 @@ import { Dispatcher } from "../core/dispatcher.ts";
 import type { DispatcherHost, Method } from "../core/dispatcher.ts";
 import { ABORT } from "../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../core/request.ts";
+import { ServerBatchResponse, ServerRequest } from "../core/server_request.ts";
 import { mayBeRounded, refuseLater, resolveDigits, withDigits } from "./big_integers.ts";
 import { CountedBatch } from "./counted_batch.ts";
 import { isStream } from "./item_reader.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
-import { ErrorCode, RpcConnectionError, RpcError } from "../protocol/errors.ts";
+import { ErrorCode } from "../protocol/error_code.ts";
+import { quoted, RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import { collect } from "./result_streams.ts";
-import { checkShape } from "../protocol/message.ts";
+import { checkRequest, checkShape } from "../protocol/message.ts";
+import type { RequestMessage } from "../protocol/message.ts";
 import { MAX_TIMER_MS } from "../util/timer.ts";
 import type { Timer } from "../util/timer.ts";
 
@@ -53,8 +56,24 @@ export class ServerDispatcher extends Dispatcher {
   protected override batch(entries: readonly unknown[], sink: ResponseSink): ResponseSink {
     const { budget, limits: { maxMessageBytes: maxBytes } } = this.host;
     return budget === undefined
-      ? super.batch(entries, sink)
+      ? new ServerBatchResponse(entries, maxBytes, sink)
       : new CountedBatch({ entries, maxBytes, sink, budget });
+  }
+
+  protected override requestOf(
+    message: RequestMessage,
+    sink: ResponseSink,
+    index: number,
+  ): IncomingRequest {
+    return new ServerRequest(this.connection, message, sink, index);
+  }
+
+  protected override quote(name: string): string {
+    return quoted(name);
+  }
+
+  protected override explain(message: unknown): RpcError {
+    return checkRequest(message) ?? super.explain(message);
   }
 
   protected override refusal(
@@ -69,7 +88,12 @@ export class ServerDispatcher extends Dispatcher {
       if (request.params === null) request.params = undefined;
     }
     if (this.messageLength > SHORT && this.host.budget?.isFull) return FULL;
-    return super.refusal(request, method);
+    const refusal = super.refusal(request, method);
+    if (refusal && method && request.id === undefined) {
+      const what = `Notification ${quoted(request.method)} dropped: ${refusal.message}`;
+      this.host.logger.debug(what);
+    }
+    return refusal;
   }
 
   protected override wait(

@@ -8,7 +8,8 @@
 import type { CloseOptions } from "../core/close_options.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Method } from "../core/dispatcher.ts";
-import { ErrorCode, quoted, RpcError } from "../protocol/errors.ts";
+import { ErrorCode } from "../protocol/error_code.ts";
+import { quoted, RpcError } from "../protocol/errors.ts";
 import { errorText } from "../protocol/message.ts";
 import { checkMs } from "../util/check_option.ts";
 import type { Timer } from "../util/timer.ts";

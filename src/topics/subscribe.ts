@@ -5,9 +5,9 @@
  * @module
  */
 
+import { ErrorCode } from "../protocol/error_code.ts";
 import {
   describeError,
-  ErrorCode,
   RpcError,
   RpcInvalidParamsError,
   RpcServerError,
@@ -17,7 +17,7 @@ import type { SubscriberConnection } from "../core/connection.ts";
 import { TOPICS } from "../core/internal.ts";
 import type { UnsubscribeReason } from "../core/plugin.ts";
 import { logRefusal } from "../core/refusal.ts";
-import { afterAnswer } from "../core/request.ts";
+import { afterAnswer } from "../core/server_request.ts";
 import type { RpcRequest } from "../core/request.ts";
 import { parsePosition, positionText } from "../brokers/broker.ts";
 import type { Subscriber } from "./subscriber.ts";

@@ -18,32 +18,13 @@ export interface BackoffOptions {
 export const DEFAULT_BACKOFF: BackoffOptions = { minMs: 250, maxMs: 30_000, maxAttempts: Infinity };
 
 /**
- * Waits that double, each a random part of its longest ("full jitter"): clients that were cut off at
- * the same moment do not all come back at the same moment.
+ * How long to wait. The waits double, each a random part of its longest ("full jitter"): clients that were
+ * cut off at the same moment do not all come back at the same moment.
+ *
+ * @param options How long to wait at most.
+ * @param attempts How many attempts have failed since the last success.
+ * @returns Whole milliseconds.
  */
-export class Backoff {
-  readonly #options: BackoffOptions;
-  #attempts = 0;
-
-  /** @param options How long to wait, and how often. */
-  constructor(options: BackoffOptions) {
-    this.#options = options;
-  }
-
-  /** How many waits there were since the last success. */
-  get attempts(): number {
-    return this.#attempts;
-  }
-
-  /** @returns Whole milliseconds to wait, or `undefined` if no more attempts may be made. */
-  next(): number | undefined {
-    const { minMs, maxMs, maxAttempts } = this.#options;
-    if (this.#attempts >= maxAttempts) return undefined;
-    return Math.floor(Math.random() * Math.min(maxMs, minMs * 2 ** this.#attempts++));
-  }
-
-  /** Starts again with the shortest wait, after a success. */
-  reset(): void {
-    this.#attempts = 0;
-  }
+export function backoffMs({ minMs, maxMs }: BackoffOptions, attempts: number): number {
+  return Math.floor(Math.random() * Math.min(maxMs, minMs * 2 ** attempts));
 }

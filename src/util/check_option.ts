@@ -16,9 +16,7 @@
  */
 export function checkMs(name: string, value: number, least: number, most = Infinity): number {
   if (typeof value === "number" && value >= least && value <= most) return value;
-  const got = `\`${value}\` (${typeof value})`;
-  const range = most === Infinity ? `from ${least}` : `from ${least} to ${most}`;
-  throw new RangeError(`Expected \`${name}\` to be a number ${range}, got ${got}`);
+  throw rangeError(name, value, `a number ${rangeText(least, most)}`);
 }
 
 /**
@@ -27,14 +25,13 @@ export function checkMs(name: string, value: number, least: number, most = Infin
  * @param name The option's name, for the message.
  * @param value What was passed.
  * @param least The smallest number allowed.
- * @param most The largest number allowed.
+ * @param most The largest number allowed. @default {Infinity}
  * @returns The value.
  * @throws {RangeError} If it is not a whole number, or out of bounds.
  */
-export function checkWhole(name: string, value: number, least: number, most: number): number {
+export function checkWhole(name: string, value: number, least: number, most = Infinity): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
-  const range = `from ${least} to ${most}`;
-  throw new RangeError(`Expected \`${name}\` to be a whole number ${range}, got \`${value}\``);
+  throw rangeError(name, value, `a whole number ${rangeText(least, most)}`);
 }
 
 /**
@@ -42,7 +39,7 @@ export function checkWhole(name: string, value: number, least: number, most: num
  *
  * @param options The options as passed; members that are no limits are ignored.
  * @param defaults All limits. A limit whose name ends in `Ms` may be 0; others are at least 1.
- * @returns The limits, frozen.
+ * @returns The limits.
  * @throws {RangeError} If a limit is neither a whole number nor `Infinity`, or too small.
  */
 export function checkLimits<Limits extends object>(
@@ -54,11 +51,20 @@ export function checkLimits<Limits extends object>(
     const value = options[name as keyof Limits] ?? fallback;
     const least = name.endsWith("Ms") ? 0 : 1;
     if (!(Number.isSafeInteger(value) || value === Infinity) || value < least) {
-      throw new RangeError(
-        `Expected \`${name}\` to be a whole number from ${least}, or Infinity, got \`${value}\` (${typeof value})`,
-      );
+      throw rangeError(name, value, `a whole number from ${least}, or Infinity`);
     }
     limits[name] = value;
   }
-  return Object.freeze(limits) as Limits;
+  return limits as Limits;
+}
+
+function rangeText(least: number, most: number): string {
+  return `from ${least}${most === Infinity ? "" : ` to ${most}`}`;
+}
+
+/** Makes the error for an option that is out of its range. */
+export function rangeError(name: string, value: unknown, expected: string): RangeError {
+  return new RangeError(
+    `Expected \`${name}\` to be ${expected}, got \`${value}\` (${typeof value})`,
+  );
 }

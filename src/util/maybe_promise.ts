@@ -12,8 +12,7 @@ export type MaybePromise<T> = T | Promise<T>;
  * they are never taken for a finished result.
  */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (typeof value === "object" || typeof value === "function") && value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function";
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
 }
 
 /**

@@ -4,6 +4,11 @@
  * @module
  */
 
+// A timer that fires later than this was held up by the process.
+const LATE_MS = 50;
+// How long a process that was held up may take to read what has arrived.
+const GRACE_MS = 250;
+
 /** What `setTimeout` and `setInterval` return: a number in browsers, an object on servers. */
 export type Timer = ReturnType<typeof setTimeout>;
 
@@ -14,12 +19,10 @@ export type Timer = ReturnType<typeof setTimeout>;
  * @returns The same timer.
  */
 export function unref<T extends Timer>(timer: T): T {
-  const handle = timer as unknown as { unref?: () => void };
-  if (typeof handle === "object") handle.unref?.();
-  else {
-    const { Deno } = globalThis as { Deno?: { unrefTimer?(id: number): void } };
-    Deno?.unrefTimer?.(timer as unknown as number);
-  }
+  const handle = timer as unknown as number & { unref?(): void };
+  const { Deno } = globalThis as { Deno?: { unrefTimer?(id: number): void } };
+  if (handle.unref) handle.unref();
+  else Deno?.unrefTimer?.(handle);
   return timer;
 }
 
@@ -72,8 +75,3 @@ export class OneShotTimer {
     clearTimeout(this.#timer);
   }
 }
-
-// A timer that fires later than this was held up by the process.
-const LATE_MS = 50;
-// How long a process that was held up may take to read what has arrived.
-const GRACE_MS = 250;

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, JsonRpcClient, RpcConnectionError, RpcError } from "@x/jsonrpc";
 import { withMiddleware } from "@x/jsonrpc/middleware";
+import { tryCall } from "@x/jsonrpc/try_call";
 import type { ClientMiddleware } from "@x/jsonrpc/middleware";
 import { linkedSockets, testClient } from "@x/jsonrpc/testing";
 import { until } from "../helpers/deferred.ts";
@@ -45,7 +46,7 @@ test("middleware runs around each way to call, outermost first", async () => {
   expect("call add", "3");
   assertEquals(await client.remote.math.double([4]), 8);
   expect("call math.double", "8");
-  assertEquals(await client.tryCall("add", [1, 2]), { ok: true, result: 3 });
+  assertEquals(await tryCall(client, "add", [1, 2]), { ok: true, result: 3 });
   expect("call add", "3");
   client.notify("note", [1]);
   await until(() => seen.length === 1 && notes.length === 4);

@@ -10,9 +10,9 @@ import { RpcError, RpcInternalError } from "../../src/protocol/errors.ts";
 import { resolveLimits } from "../../src/protocol/limits.ts";
 import type { Limits } from "../../src/protocol/limits.ts";
 import { BaseConnection } from "../../src/core/connection.ts";
-import { ANSWERED, REPLY } from "../../src/core/internal.ts";
-import { afterAnswer } from "../../src/core/request.ts";
+import { REPLY } from "../../src/core/internal.ts";
 import type { IncomingRequest } from "../../src/core/request.ts";
+import { afterAnswer, markAnswered } from "../../src/core/server_request.ts";
 import type { RpcRequest } from "../../src/core/request.ts";
 import { deferred, quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
@@ -64,7 +64,7 @@ class Desk {
       const reply = (text: string | undefined, request: IncomingRequest | undefined) => {
         this.replies[place]!++;
         resolve(text === undefined ? undefined : checked(JSON.parse(text)));
-        request?.[ANSWERED]();
+        markAnswered(request);
       };
       this.dispatcher.handle(message, { [REPLY]: reply });
     });
@@ -529,7 +529,7 @@ test("afterAnswer() runs after the answer has left, for a call, a batch and a no
   const outlet = {
     [REPLY](text: string | undefined, request: IncomingRequest | undefined) {
       events.push(text === undefined ? "silence" : "answer");
-      request?.[ANSWERED]();
+      markAnswered(request);
     },
   };
   const later = (_params: unknown, request: RpcRequest) => {

@@ -427,9 +427,9 @@ test("call() keeps its first answer when more of them come", async () => {
 });
 
 const malformed: Readonly<Record<string, object>> = {
-  "both a result and an error": { result: 1, error: { code: 1, message: "no" } },
-  "neither a result nor an error": {},
-  "an error without a code": { error: { message: "no" } },
+  "both result and error": { result: 1, error: { code: 1, message: "no" } },
+  "neither result nor error": {},
+  "an error without code": { error: { message: "no" } },
   "an error with a code that is no integer": { error: { code: 1.5, message: "no" } },
   "an error that is a string": { error: "no" },
   "an error that is null": { error: null },

@@ -19,7 +19,7 @@ await attack("350,000 objects that fit no schema are refused unseen", {}, async 
         assertEquals((await client.ask(text)).error, {
           code: -32700,
           message: "Parse error",
-          data: "More than 20000 values (maxValues)",
+          data: "Over 20000 values (maxValues)",
         });
       }
     }

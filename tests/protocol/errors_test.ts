@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { afterAnswer } from "../../src/core/request.ts";
+import { afterAnswer } from "../../src/core/server_request.ts";
 import {
   assert,
   assertEquals,
@@ -134,7 +134,7 @@ const printed: readonly (readonly [thrown: unknown, text: string])[] = [
   [undefined, "undefined"],
   [false, "false"],
   [Symbol("a"), "Symbol(a)"],
-  [Object.create(null), "a value that cannot be printed"],
+  [Object.create(null), "an unprintable value"],
   [new Error("outside", { cause: "inside" }), 'Caused by: "inside"'],
 ];
 

@@ -19,6 +19,7 @@ import {
   requestText,
   resultText,
 } from "../../src/protocol/message.ts";
+import { parseUntrusted } from "../../src/protocol/untrusted.ts";
 
 // -- what comes in at random --
 
@@ -92,19 +93,38 @@ test("exceedsBytes() refuses nothing when the limit is Infinity", () => {
 
 // -- parseMessage --
 
-test("parseMessage() refuses exactly what is nested deeper than allowed, brackets in strings aside", () => {
-  fc.assert(fc.property(trickyJson, fc.integer({ min: 1, max: 8 }), (value, maxDepth) => {
+test("parseMessage() gives and refuses what parseUntrusted() does", () => {
+  const limits = fc.integer({ min: 1, max: 30 });
+  fc.assert(fc.property(trickyJson, limits, limits, (value, maxDepth, maxValues) => {
     const text = JSON.stringify(value);
-    if (depthOf(value) > maxDepth) assertThrows(() => parseMessage(text, maxDepth), RpcParseError);
-    else assertEquals(parseMessage(text, maxDepth), value);
+    assertEquals(
+      outcome(() => parseMessage(text, maxDepth, maxValues)),
+      outcome(() => parseUntrusted(text, maxDepth, maxValues)),
+    );
   }));
 });
 
-test("parseMessage() takes exactly as many levels as allowed, whether arrays or objects", () => {
+test("parseMessage() throws a parse error when a text is too deep for the engine", () => {
+  const text = "[".repeat(400_000) + "]".repeat(400_000);
+  assertThrows(() => parseMessage(text, 300_000), RpcParseError);
+});
+
+// -- parseUntrusted --
+
+test("parseUntrusted() refuses exactly what is nested deeper than allowed, brackets in strings aside", () => {
+  fc.assert(fc.property(trickyJson, fc.integer({ min: 1, max: 8 }), (value, maxDepth) => {
+    const text = JSON.stringify(value);
+    if (depthOf(value) > maxDepth) {
+      assertThrows(() => parseUntrusted(text, maxDepth), RpcParseError);
+    } else assertEquals(parseUntrusted(text, maxDepth), value);
+  }));
+});
+
+test("parseUntrusted() takes exactly as many levels as allowed, whether arrays or objects", () => {
   for (const [open, close] of [["[", "]"], ['{"a":', "}"]] as const) {
     const nested = (levels: number) => open.repeat(levels - 1) + "[]" + close.repeat(levels - 1);
-    assertEquals(depthOf(parseMessage(nested(128), 128)), 128);
-    assertThrows(() => parseMessage(nested(129), 128), RpcParseError);
+    assertEquals(depthOf(parseUntrusted(nested(128), 128)), 128);
+    assertThrows(() => parseUntrusted(nested(129), 128), RpcParseError);
   }
 });
 
@@ -114,7 +134,7 @@ function countOf(value: unknown): number {
   return Object.values(value).reduce((sum: number, each) => sum + countOf(each), 1);
 }
 
-test("parseMessage() refuses exactly what has more values than allowed, walked or scanned", () => {
+test("parseUntrusted() refuses exactly what has more values than allowed, walked or scanned", () => {
   fc.assert(fc.property(trickyJson, fc.constantFrom(100, 2000), (value, maxDepth) => {
     for (
       const text of [
@@ -124,56 +144,59 @@ test("parseMessage() refuses exactly what has more values than allowed, walked o
       ]
     ) {
       const count = countOf(JSON.parse(text));
-      assertEquals(parseMessage(text, maxDepth, count), JSON.parse(text));
-      if (count > 1) assertThrows(() => parseMessage(text, maxDepth, count - 1), RpcParseError);
+      assertEquals(parseUntrusted(text, maxDepth, count), JSON.parse(text));
+      if (count > 1) assertThrows(() => parseUntrusted(text, maxDepth, count - 1), RpcParseError);
     }
   }));
 });
 
-test("parseMessage() refuses 350,000 empty objects and says which limit that exceeds", () => {
+test("parseUntrusted() refuses 350,000 empty objects and says which limit that exceeds", () => {
   for (const item of ["{}", "0", "[ ]", '{"a":1}']) {
     const text = `[${`${item},`.repeat(349_999)}${item}]`;
-    const error = assertThrows(() => parseMessage(text, 128, 20_000), RpcParseError);
-    assertEquals(error.data, "More than 20000 values (maxValues)");
+    const error = assertThrows(() => parseUntrusted(text, 128, 20_000), RpcParseError);
+    assertEquals(error.data, "Over 20000 values (maxValues)");
   }
 });
 
-test("parseMessage() refuses what is too deep when the text is long, be it sparse or dense", () => {
+test("parseUntrusted() refuses what is too deep when the text is long, be it sparse or dense", () => {
   for (const padding of ["", " ", " ".repeat(100)]) {
     for (const maxDepth of [128, 2000]) {
       const filler = `"${"[".repeat(20_000)}",`;
       const nested = (levels: number) =>
         `[${filler}${`[${padding}`.repeat(levels - 1)}${"]".repeat(levels)}`;
-      assertEquals(depthOf(parseMessage(nested(maxDepth), maxDepth)), maxDepth);
-      const error = assertThrows(() => parseMessage(nested(maxDepth + 1), maxDepth), RpcParseError);
-      assertEquals(error.data, `Nested deeper than ${maxDepth} levels (maxDepth)`);
+      assertEquals(depthOf(parseUntrusted(nested(maxDepth), maxDepth)), maxDepth);
+      const error = assertThrows(
+        () => parseUntrusted(nested(maxDepth + 1), maxDepth),
+        RpcParseError,
+      );
+      assertEquals(error.data, `Over ${maxDepth} levels deep (maxDepth)`);
     }
   }
 });
 
-test("parseMessage() finds the end of a string when backslashes stand before quotes", () => {
+test("parseUntrusted() finds the end of a string when backslashes stand before quotes", () => {
   for (const text of [String.raw`["\\","[[[["]`, String.raw`["\"[[[[\\\"[[[[\\"]`, '["[[[["]']) {
-    assertEquals(parseMessage(text, 1), JSON.parse(text));
+    assertEquals(parseUntrusted(text, 1), JSON.parse(text));
   }
-  assertThrows(() => parseMessage(String.raw`["\\",[[[[]]]]]`, 4), RpcParseError);
+  assertThrows(() => parseUntrusted(String.raw`["\\",[[[[]]]]]`, 4), RpcParseError);
 });
 
-test("parseMessage() says which limit was passed when a text is too deep", () => {
-  const error = assertThrows(() => parseMessage("[".repeat(100_000), 128), RpcParseError);
-  assertEquals(error.data, "Nested deeper than 128 levels (maxDepth)");
+test("parseUntrusted() says which limit was passed when a text is too deep", () => {
+  const error = assertThrows(() => parseUntrusted("[".repeat(100_000), 128), RpcParseError);
+  assertEquals(error.data, "Over 128 levels deep (maxDepth)");
 });
 
-test("parseMessage() throws a bare parse error that keeps the cause when a text is no JSON", () => {
+test("parseUntrusted() throws a bare parse error that keeps the cause when a text is no JSON", () => {
   for (const text of ["", " ", "{", "[1,]", "undefined", "'a'", "\ufeff{}", "\u00a0{}", "[[[[["]) {
-    const error = assertThrows(() => parseMessage(text, 128), RpcParseError);
+    const error = assertThrows(() => parseUntrusted(text, 128), RpcParseError);
     assertEquals([error.code, error.message, error.data], [-32700, "Parse error", undefined]);
     assertInstanceOf(error.cause, SyntaxError);
   }
 });
 
-test("parseMessage() gives what JSON.parse gives, or its error, whatever the text", () => {
+test("parseUntrusted() gives what JSON.parse gives, or its error, whatever the text", () => {
   fc.assert(fc.property(fc.oneof(anyText, trickyText, fc.json()), (text) => {
-    assertEquals(outcome(() => parseMessage(text, 1_000)), outcome(() => JSON.parse(text)));
+    assertEquals(outcome(() => parseUntrusted(text, 1_000)), outcome(() => JSON.parse(text)));
   }));
 });
 

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { z } from "zod";
 import { guard, JsonRpc, method, RpcInvalidParamsError } from "@x/jsonrpc";
+import { tryCall } from "@x/jsonrpc/try_call";
 import { silentLog } from "../helpers/log.ts";
 import { pair } from "../helpers/client.ts";
 
@@ -63,8 +64,8 @@ test("request.error() makes declared errors, and tryCall() gives them their name
       return count;
     });
   await using client = await pair(rpc);
-  assertEquals(await client.tryCall("buy", [2]), { ok: true, result: 2 });
-  const refused = await client.tryCall("buy", [5]);
+  assertEquals(await tryCall(client, "buy", [2]), { ok: true, result: 2 });
+  const refused = await tryCall(client, "buy", [5]);
   assertEquals([refused.ok, refused.error?.name, refused.error?.message], [
     false,
     "outOfStock",
@@ -73,7 +74,7 @@ test("request.error() makes declared errors, and tryCall() gives them their name
   if (refused.error?.name === "outOfStock") {
     assertEquals([refused.error.code, refused.error.data.left], [409, 3]);
   }
-  assertEquals((await client.tryCall("buy", [500])).error?.name, "closed");
+  assertEquals((await tryCall(client, "buy", [500])).error?.name, "closed");
 });
 
 test("request.error() refuses a name or data that the method does not declare", async () => {
@@ -90,7 +91,7 @@ test("request.error() refuses a name or data that the method does not declare", 
     });
   await using client = await pair(rpc);
   for (const name of ["plain", "wrong", "other"] as const) {
-    assertEquals((await client.tryCall(name)).error?.name, "RpcInternalError");
+    assertEquals((await tryCall(client, name)).error?.name, "RpcInternalError");
   }
 });
 
@@ -98,7 +99,7 @@ test("tryCall() rejects with what is no failure of the call", async () => {
   const rpc = new JsonRpc().method("wait", () => new Promise<null>(() => {}));
   await using client = await pair(rpc);
   const signal = AbortSignal.abort(new Error("enough"));
-  await assertRejects(() => client.tryCall("wait", undefined, { signal }), Error, "enough");
+  await assertRejects(() => tryCall(client, "wait", undefined, { signal }), Error, "enough");
 });
 
 test("method() throws if a declared error is no word or has no integer as its code", () => {
@@ -119,6 +120,6 @@ test("errors of a group are those of each of its methods", async () => {
   };
   const rpc = new JsonRpc().addMethods("shop", shop, { errors: { closed: { code: 503 } } });
   await using client = await pair(rpc);
-  const { error } = await client.tryCall("shop.buy");
+  const { error } = await tryCall(client, "shop.buy");
   assertEquals(error?.name === "closed" && error.code, 503);
 });

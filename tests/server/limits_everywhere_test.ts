@@ -183,7 +183,7 @@ at(TALKING, "maxDepth of 6 takes 5 and 6 levels, and answers -32700 to 7", async
     assertEquals(await door.ask(call("ping", 1, deep(depth - 1))), result(1, "pong"));
   }
   const answer = await door.ask(call("ping", 1, deep(6)));
-  assertEquals(told(answer), '-32700 Parse error "Nested deeper than 6 levels (maxDepth)"');
+  assertEquals(told(answer), '-32700 Parse error "Over 6 levels deep (maxDepth)"');
   assertEquals(answer.id, null);
 });
 
@@ -195,7 +195,7 @@ at(
       assertEquals(await door.ask(call("echo", 1, deep(depth))), result(1, deep(depth)));
     }
     const answer = await door.ask(call("echo", 1, deep(7)));
-    assertEquals(told(answer), '-32700 Parse error "Nested deeper than 6 levels (maxDepth)"');
+    assertEquals(told(answer), '-32700 Parse error "Over 6 levels deep (maxDepth)"');
   },
 );
 
@@ -209,7 +209,7 @@ for (const [over, around] of [["WebSocket", 4], ["POST", 4], ["GET", 0]] as cons
       assertEquals(await door.ask(call("echo", 1, list(count))), result(1, list(count)));
     }
     const answer = await door.ask(call("echo", 1, list(41)));
-    assertEquals(told(answer), '-32700 Parse error "More than 40 values (maxValues)"');
+    assertEquals(told(answer), '-32700 Parse error "Over 40 values (maxValues)"');
   });
 }
 

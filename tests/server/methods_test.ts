@@ -303,7 +303,7 @@ test("addMethods() registers the functions of a module", async () => {
   const rpc = new JsonRpc().addMethods("timer", await import("../../src/util/timer.ts"));
   assertEquals(await addedTo(rpc), ["timer.unref"]);
   const errors = new JsonRpc().addMethods("errors", await import("../../src/protocol/errors.ts"));
-  const functions = ["describeError", "errorFrom", "escapeControls", "quoted"]
+  const functions = ["describeError", "errorFrom", "escapeControls", "logFailure", "quoted"]
     .map((name) => `errors.${name}`);
   assertEquals((await addedTo(errors)).sort(), functions);
 });

@@ -7,12 +7,8 @@
 import type { Connection, Handshake } from "../../core/connection.ts";
 import type { PluginMethod } from "../../core/plugin.ts";
 import type { RpcRequest } from "../../core/request.ts";
-import {
-  describeError,
-  ErrorCode,
-  RpcInvalidParamsError,
-  RpcServerError,
-} from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
+import { describeError, RpcInvalidParamsError, RpcServerError } from "../../protocol/errors.ts";
 import { Semaphore } from "../../util/semaphore.ts";
 import { loginRequired } from "../guards.ts";
 import { networkOf } from "../../util/network.ts";

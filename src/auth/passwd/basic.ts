@@ -9,7 +9,8 @@
 import { Buffer } from "node:buffer";
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Handshake } from "../../core/connection.ts";
-import { ErrorCode, RpcError } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
+import { RpcError } from "../../protocol/errors.ts";
 import type { PasswdRecord } from "./table.ts";
 
 /** How HTTP Basic is used. */

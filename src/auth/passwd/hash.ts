@@ -4,7 +4,8 @@
  * @module
  */
 
-import { ErrorCode, RpcServerError } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
+import { RpcServerError } from "../../protocol/errors.ts";
 import { Semaphore } from "../../util/semaphore.ts";
 import type { SemaphoreOptions } from "../../util/semaphore.ts";
 

@@ -4,12 +4,8 @@
  * @module
  */
 
-import {
-  describeError,
-  ErrorCode,
-  RpcInvalidParamsError,
-  RpcServerError,
-} from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
+import { describeError, RpcInvalidParamsError, RpcServerError } from "../../protocol/errors.ts";
 import type { PluginMethod } from "../../core/plugin.ts";
 import type { RpcRequest } from "../../core/request.ts";
 import type { Guard } from "../../core/guard.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { ErrorCode, RpcServerError } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
+import { RpcServerError } from "../../protocol/errors.ts";
 
 /** The bounds of a {@linkcode Throttle}. */
 export interface ThrottleOptions {

@@ -9,15 +9,18 @@ import type { BodyFailure, BodyReader, BodyResult } from "./body_reader.ts";
 import { afterBody } from "./discard_body.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
 import type { ServerDispatcherHost } from "../server_dispatcher.ts";
-import { ErrorCode, RpcConnectionError, RpcError } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
+import { RpcConnectionError, RpcError } from "../../protocol/errors.ts";
 import { responseClass } from "../handshake.ts";
 import { exceedsBytes } from "../../util/utf8.ts";
-import { errorText, isId, parseMessage } from "../../protocol/message.ts";
+import { errorText, isId } from "../../protocol/message.ts";
+import { parseUntrusted } from "../../protocol/untrusted.ts";
 import type { Id } from "../../protocol/message.ts";
 import { BaseConnection } from "../../core/connection.ts";
 import type { Handshake, HttpAnswer, ServerMembers } from "../../core/connection.ts";
-import { ANSWERED, CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
+import { CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
+import { markAnswered } from "../../core/server_request.ts";
 
 /** What an exchange needs of its server. */
 export interface ExchangeHost extends ServerDispatcherHost {
@@ -74,7 +77,7 @@ export async function answerPost(
   if ("failure" in body) return refuseBody(request, body.failure, maxMessageBytes);
   let message: unknown;
   try {
-    message = parseMessage(body.text, maxDepth, maxValues);
+    message = parseUntrusted(body.text, maxDepth, maxValues);
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
@@ -114,7 +117,7 @@ export async function answerGet(
   const text = search.get("params") ?? "null";
   if (exceedsBytes(text, maxMessageBytes)) return tooBig(maxMessageBytes);
   try {
-    const params = parseMessage(text, maxDepth, maxValues);
+    const params = parseUntrusted(text, maxDepth, maxValues);
     const message = { jsonrpc: "2.0", method: search.get("method"), params, id };
     const response = await new Exchange(caller, host)[RUN](message, `{"params":${text}}`, 0);
     response.headers.set("cache-control", "no-store");
@@ -162,7 +165,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
     this.#dispatcher.messageLength = length;
     this.#dispatcher.text = text;
     this.#dispatcher.handle(message, this);
-    // Synchronous handlers have answered by now.
+    // Synchronous handlers have markAnswered by now.
     if (this.#response !== undefined) return this.#response;
     this.#host.pending.add(this);
     // A handler may take as long as its `timeoutMs` says, and a runtime would end a quiet request before.
@@ -179,7 +182,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
       ? new Response(null, { status: this.#host.notificationStatus })
       : responseTo(text, responseClass(this.handshake));
     this.#answer(this.#answerOptions === undefined ? response : this.#completed(response, text));
-    request?.[ANSWERED]();
+    markAnswered(request);
   }
 
   /** Answers 503 although handlers still run, because the server closes. */
@@ -214,6 +217,11 @@ export class Exchange extends BaseConnection implements ResponseSink {
 
   get [EXPLAINS](): boolean {
     return this.#host.explainRefusals;
+  }
+
+  override get signal(): AbortSignal {
+    this[WATCH]();
+    return super.signal;
   }
 
   override [WATCH](): void {

@@ -8,7 +8,7 @@
 
 import type { Channel, Outgoing, Receiver, UpgradeContext } from "../../core/channel.ts";
 import { textOf } from "../../core/channel.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/error_code.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { SubscribeAnswer } from "../../topics/subscribe.ts";
 import { isWorkers } from "../../runtimes/workers.ts";
