@@ -293,7 +293,7 @@ function printable(value: unknown): string {
     if (value instanceof Error) return value.stack ?? String(value);
     return typeof value === "string" ? JSON.stringify(value) : String(value);
   } catch {
-    return "an unprintable value";
+    return "unprintable";
   }
 }
 

@@ -121,12 +121,12 @@ export interface Limits extends SessionLimits {
 
 /** The limits of a session for which no option says otherwise. */
 export const DEFAULT_SESSION_LIMITS: SessionLimits = {
-  maxMessageBytes: 1024 * 1024,
+  maxMessageBytes: 2 ** 20,
   maxDepth: 128,
   maxValues: Infinity,
   maxBatch: 1000,
   maxInFlight: 1000,
-  maxBufferedBytes: 4 * 1024 * 1024,
+  maxBufferedBytes: 2 ** 22,
   timeoutMs: 60_000,
 };
 

@@ -134,7 +134,7 @@ const printed: readonly (readonly [thrown: unknown, text: string])[] = [
   [undefined, "undefined"],
   [false, "false"],
   [Symbol("a"), "Symbol(a)"],
-  [Object.create(null), "an unprintable value"],
+  [Object.create(null), "unprintable"],
   [new Error("outside", { cause: "inside" }), 'Caused by: "inside"'],
 ];
 
