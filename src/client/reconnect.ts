@@ -73,7 +73,7 @@ export class ReconnectingConnection {
       ? { ...host, limits: { ...limits, ...CONNECTIONLESS }, prepare() {} }
       : host;
     this.#sendQueue = new SendQueue(this.#host.limits, (message) => {
-      this.#drop(message, `it waited ${limits.maxQueuedMs} ms (maxQueuedMs)`);
+      this.#drop(message, `waited ${limits.maxQueuedMs} ms (maxQueuedMs)`);
     });
   }
 

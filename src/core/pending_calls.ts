@@ -199,7 +199,7 @@ export class PendingCalls {
   progress(params: unknown): void {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
     runSafely(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
-      logFailure(this.#host.logger, "The onProgress of a call", error);
+      logFailure(this.#host.logger, "onProgress", error);
     });
   }
 
