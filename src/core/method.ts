@@ -165,7 +165,7 @@ export interface MethodFactory<C extends Context> {
     Params extends ParamsBound<Options> = undefined,
     Result = unknown,
   >(
-    options: Options,
+    options: Options & CheckedOptions<Options>,
     handler: HandlerOf<C, Options, Params, Result>,
   ): MethodDefinition<
     CallerParams<Options, Params>,
@@ -175,12 +175,21 @@ export interface MethodFactory<C extends Context> {
 }
 
 /** Refuses a `params` schema of scalars without `scalarParams`. */
-export type CheckedOptions<Options> = Options extends { readonly scalarParams: true } ? unknown
+export type CheckedOptions<Options> = Options extends StructuredOptions ? unknown
   : Options extends { readonly params: infer S }
     ? [Extract<SchemaTypes<S>["input"], string | number | boolean | bigint>] extends [never]
       ? unknown
     : { readonly scalarParams: true }
   : unknown;
+
+// Nearly all options are of this type, and the compiler finds that out without making types anew for each method.
+type StructuredOptions =
+  | { readonly params?: { readonly "~standard": { readonly types?: StructuredInput | undefined } } }
+  | { readonly scalarParams: true };
+
+interface StructuredInput {
+  readonly input: Structured;
+}
 
 /** What {@linkcode method} returns. */
 export class MethodRecord {

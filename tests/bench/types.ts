@@ -1,11 +1,15 @@
 /**
- * What the compiler needs for a large API, beside tRPC with the same zod schemas: instantiations and the time of the
- * check, by TypeScript 5.9 and 7. Builds the npm package, and installs it with the others in a temporary folder.
+ * What the compiler needs for a large API, beside tRPC with the same zod schemas: instantiations, the time of the
+ * check, and the CPU time of the whole run, by TypeScript 5.9 and 7. Builds the npm package, and installs it with the
+ * others in a temporary folder.
  *
- *     deno task bench:types
+ * All APIs are compiled once in each round, and the table has the least of all rounds: other work on the machine can
+ * only add to a time. CPU time depends least on it.
+ *
+ *     deno task bench:types [ROUNDS]
  */
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -133,20 +137,52 @@ function chain(count: number): Files {
   };
 }
 
-async function measure(folder: string, files: Files, compiler: string): Promise<string[]> {
+/** What one run of a compiler needed. */
+interface Need {
+  readonly instantiations: number;
+  readonly checkSeconds: number;
+  readonly cpuSeconds: number;
+}
+
+async function measure(folder: string, project: string, compiler: string): Promise<Need> {
+  const tsc = join(folder, "node_modules", compiler, "bin/tsc");
+  const args = ["-p", project, "--extendedDiagnostics", "--pretty", "false"];
+  // The last line of `times` is the user and system time of all programs that the shell has run.
+  const said = await run("sh", ["-c", '"$@" && times', "sh", "node", tsc, ...args], folder);
+  const number = (name: string) => Number(RegExp(`${name}:\\s+([\\d.]+)`).exec(said)?.[1]);
+  const times = [...said.trimEnd().split("\n").at(-1)?.matchAll(/(\d+)m([\d.]+)s/g) ?? []];
+  return {
+    instantiations: number("Instantiations"),
+    checkSeconds: number("Check time"),
+    cpuSeconds: times.reduce(
+      (sum, [, minutes, rest]) => sum + 60 * Number(minutes) + Number(rest),
+      0,
+    ),
+  };
+}
+
+function least(a: Need, b: Need): Need {
+  return {
+    instantiations: Math.min(a.instantiations, b.instantiations),
+    checkSeconds: Math.min(a.checkSeconds, b.checkSeconds),
+    cpuSeconds: Math.min(a.cpuSeconds, b.cpuSeconds),
+  };
+}
+
+function cells({ instantiations, checkSeconds, cpuSeconds }: Need): string[] {
+  return [
+    instantiations.toLocaleString("en"),
+    `${checkSeconds.toFixed(1)} s`,
+    `${cpuSeconds.toFixed(1)} s`,
+  ];
+}
+
+async function writeProject(folder: string, files: Files): Promise<string> {
   const project = await mkdtemp(join(folder, "api-"));
-  await mkdir(project, { recursive: true });
   for (const [name, text] of Object.entries(files)) await writeFile(join(project, name), text);
   const config = { compilerOptions: OPTIONS, files: ["client.ts"] };
   await writeFile(join(project, "tsconfig.json"), JSON.stringify(config));
-  const tsc = join(folder, "node_modules", compiler, "bin/tsc");
-  const args = [tsc, "-p", project, "--extendedDiagnostics", "--pretty", "false"];
-  const said = await run("node", args, folder);
-  const number = (name: string) => RegExp(`${name}:\\s+([\\d.]+)`).exec(said)?.[1] ?? "?";
-  return [
-    Number(number("Instantiations")).toLocaleString("en"),
-    `${Number(number("Check time")).toFixed(2)} s`,
-  ];
+  return project;
 }
 
 async function run(program: string, args: string[], cwd: string): Promise<string> {
@@ -154,6 +190,10 @@ async function run(program: string, args: string[], cwd: string): Promise<string
   return stdout;
 }
 
+const rounds = Number(process.argv[2] ?? 3);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  throw new RangeError(`Cannot measure ${process.argv[2]} rounds: expected a whole number from 1`);
+}
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "bench-types-"));
 try {
@@ -168,17 +208,31 @@ try {
     ]),
     ["chain of 400", chain(400)],
   ];
-  const rows = [["API", "instantiations 5.9", "check 5.9", "instantiations 7", "check 7"]];
-  for (const [name, files] of apis) {
-    const row = [name];
+  const projects = new Map<string, string>();
+  for (const [name, files] of apis) projects.set(name, await writeProject(folder, files));
+  const needs = new Map<string, Need>();
+  for (let round = 1; round <= rounds; round++) {
+    // Beside each other stand an API and tRPC's of the same size, which should meet the same load.
     for (const compiler of COMPILERS) {
-      row.push(...await measure(folder, files, compiler));
+      for (const [name, project] of projects) {
+        const key = `${name}, ${compiler}`;
+        const need = await measure(folder, project, compiler);
+        needs.set(key, least(needs.get(key) ?? need, need));
+        console.error(`round ${round}: ${key}: ${cells(need).join(", ")}`);
+      }
     }
-    rows.push(row);
-    console.error(row.join("  "));
   }
-  const [head = [], ...body] = rows.map((row) => `| ${row.join(" | ")} |`);
-  console.log([head, "| --- | --: | --: | --: | --: |", ...body].join("\n"));
+  const columns = ["instantiations", "check", "CPU"];
+  const head = [
+    "API",
+    ...["5.9", "7"].flatMap((version) => columns.map((name) => `${name} ${version}`)),
+  ];
+  const body = [...projects.keys()].map((name) => [
+    name,
+    ...COMPILERS.flatMap((compiler) => cells(needs.get(`${name}, ${compiler}`) as Need)),
+  ]);
+  const marks = ["---", ...head.slice(1).map(() => "--:")];
+  for (const row of [head, marks, ...body]) console.log(`| ${row.join(" | ")} |`);
 } finally {
   await rm(folder, { recursive: true });
 }

@@ -77,6 +77,7 @@ test("rpc.discover is valid by the meta-schema of OpenRPC", async () => {
   const validate = ajv.compile(schema);
   for (const openRpcVersion of ["1.2.6", "1.3.2"]) {
     const document = await discover(shop({ openRpcVersion }));
+    assertEquals(document.openrpc, openRpcVersion);
     assert(validate(document), JSON.stringify(validate.errors));
     assertEquals(document.openrpc, openRpcVersion);
   }

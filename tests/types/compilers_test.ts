@@ -134,3 +134,71 @@ test(
     }
   },
 );
+
+test(
+  "an editor goes from a method of client.remote to its handler",
+  onDeno,
+  async () => {
+    await using project = await typedProject();
+    await project.write(
+      "users.ts",
+      `import { JsonRpc, method } from "@x/jsonrpc";
+const users = {
+  get: method({}, ([id]: [number]) => id),
+  list: () => ["ann"],
+  roles: { all: () => ["admin"] },
+};
+export const rpc = new JsonRpc().addMethods("users", users).addMethods({ ping: () => "pong" });
+`,
+    );
+    await project.write(
+      "page.ts",
+      `import { connect } from "@x/jsonrpc/client";
+import type { rpc } from "./users.ts";
+const client = await connect<typeof rpc>("ws://127.0.0.1");
+client.remote.users.get([1]);
+client.remote.users.list();
+client.remote.users.roles.all();
+client.remote.ping();
+`,
+    );
+    await project.write("definition.ts", await text("definition"));
+    assertEquals((await project.run("node", "definition.ts")).trim().split("\n"), [
+      "client.remote.users.get: users.ts: get: method({}, ([id]: [number]) => id),",
+      'client.remote.users.list: users.ts: list: () => ["ann"],',
+      'client.remote.users.roles.all: users.ts: all: () => ["admin"] },',
+      'client.remote.ping: users.ts: ping: () => "pong" });',
+    ]);
+  },
+);
+
+test(
+  "the source type-checks with default options when it is imported by path",
+  onDeno,
+  async () => {
+    await using project = await typedProject();
+    const root = new URL("../../", import.meta.url);
+    const { exports } = JSON.parse(await readFile(new URL("deno.json", root), "utf8"));
+    const doors = Object.values<string>(exports).map((path) => fileURLToPath(new URL(path, root)));
+    await project.write("by_path.ts", doors.map((path) => `import "${path}";\n`).join(""));
+    const types = [
+      "--typeRoots",
+      project.path("node_modules/@types"),
+      "--allowImportingTsExtensions",
+    ];
+    for (const compiler of COMPILERS) {
+      const said = await compile(
+        project,
+        compiler,
+        ...[...BUNDLER, ...LIBS, ...types, "--noEmit", "by_path.ts"],
+      );
+      assertEquals(said, "", compiler);
+    }
+    // Deno finds no packages without the imports of deno.json: these two need none.
+    const [main, client] = ["mod.ts", "src/client/client.ts"].map((path) =>
+      new URL(path, root).href
+    );
+    await project.write("by_path.ts", `import "${main}";\nimport "${client}";\n`);
+    await project.run(process.execPath, "check", "--no-config", "--quiet", "by_path.ts");
+  },
+);

@@ -23,7 +23,7 @@ export interface Snapshot {
   /** The URL of the handshake. */
   readonly url: string;
   /** The headers of the handshake. */
-  readonly headers: readonly [string, string][];
+  readonly headers: [string, string][];
   /** The address in the handshake. */
   readonly remoteAddress: string | undefined;
   /** See {@linkcode Connection.user}. */
