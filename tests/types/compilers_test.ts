@@ -162,8 +162,8 @@ client.remote.users.roles.all();
 client.remote.ping();
 `,
     );
-    await project.write("definition.ts", await text("definition"));
-    assertEquals((await project.run("node", "definition.ts")).trim().split("\n"), [
+    await project.write("definition.mjs", await text("definition"));
+    assertEquals((await project.run("node", "definition.mjs")).trim().split("\n"), [
       "client.remote.users.get: users.ts: get: method({}, ([id]: [number]) => id),",
       'client.remote.users.list: users.ts: list: () => ["ann"],',
       'client.remote.users.roles.all: users.ts: all: () => ["admin"] },',
