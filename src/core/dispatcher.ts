@@ -36,6 +36,8 @@ import type { ResponseSink, RpcRequest } from "./request.ts";
 export interface Method {
   /** Runs the handler with the layers around it. */
   readonly invoke: (params: unknown, request: RpcRequest) => unknown;
+  /** Whether it only refuses: no method has the name. A client has nothing in its place. */
+  readonly isMissing?: boolean;
   /** Whether it accepts params that are neither an array nor an object. A client accepts them always. */
   readonly scalarParams?: boolean;
   /** Milliseconds that a server waits for the handler. 0: no limit. @default {0} */
@@ -60,8 +62,8 @@ export interface ResponseHandler {
   awaits(id: unknown): boolean;
   /** Receives an answer. */
   settle(message: Message): void;
-  /** Receives the params of a `$/progress` notification. */
-  progress(params: unknown): void;
+  /** Receives the params of a `$/progress` notification; returns the call that they belong to. */
+  progress(params: unknown): unknown;
 }
 
 /** Runs the messages of one connection. */
@@ -180,10 +182,9 @@ export class Dispatcher {
         return sink[REPLY](text, undefined, index);
       }
       const { method, params, id } = message;
-      if (id !== undefined || !method.startsWith("$/")) {
+      if (id !== undefined || !this.control(method, params)) {
         return this.#run(this.requestOf(message, sink, index));
       }
-      this.#control(method, params);
     }
     sink[REPLY](undefined, undefined, index);
   }
@@ -195,13 +196,17 @@ export class Dispatcher {
     return method === undefined && this.#responses()?.awaits(id) === true;
   }
 
-  #control(name: string, params: unknown): void {
+  /** Handles a notification that is for no method; returns nothing if it is for one. */
+  protected control(name: string, params: unknown): unknown {
     if (name === "$/progress") return this.#responses()?.progress(params);
+    if (name !== "$/cancelRequest") return undefined;
     const { id } = (params ?? {}) as Message;
-    if (name !== "$/cancelRequest" || id === undefined) return;
     for (const request of this.#running ?? []) {
-      if (request.id === id) return this.giveUp(request, CANCELLED);
+      if (id === undefined || request.id !== id) continue;
+      this.giveUp(request, CANCELLED);
+      break;
     }
+    return true;
   }
 
   #run(request: IncomingRequest): void {

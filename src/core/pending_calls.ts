@@ -195,12 +195,14 @@ export class PendingCalls {
     }
   }
 
-  /** Hands the params of a `$/progress` notification to the call that they belong to. */
-  progress(params: unknown): void {
+  /** Hands the params of a `$/progress` notification to their call; returns that, if it waits. */
+  progress(params: unknown): unknown {
     const { token, value } = (params ?? {}) as { token?: unknown; value?: unknown };
-    runSafely(() => this.#calls.get(token)?.options.onProgress?.(value), (error) => {
+    const call = this.#calls.get(token);
+    runSafely(() => call?.options.onProgress?.(value), (error) => {
       logFailure(this.#host.logger, "onProgress", error);
     });
+    return call;
   }
 
   /** Rejects one call. */

@@ -32,6 +32,12 @@ export interface PluginMethod {
   readonly scalarParams?: boolean;
   /** Whether it needs a lasting connection. If so, it does not exist over HTTP. @default {false} */
   readonly socketOnly?: boolean;
+  /**
+   * Whether it takes the place of a method that has its name, such as one of those that every server has.
+   *
+   * @default {false}
+   */
+  readonly replaces?: boolean;
 }
 
 /** The server that a plugin was mounted on. */

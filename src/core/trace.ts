@@ -151,11 +151,12 @@ class WireTrace implements Trace {
         return channel.bufferedAmount;
       },
       oneWay: channel.oneWay ?? false,
+      watchesPeer: channel.watchesPeer ?? false,
       send(message, ids) {
         sent(String(message));
         channel.send(message, ids);
       },
-      cancel: (id) => channel.cancel?.(id),
+      ...channel.cancel && { cancel: (id: number) => channel.cancel?.(id) },
       close: (code, reason) => channel.close(code, reason),
       ...channel.terminate && { terminate: () => channel.terminate?.() },
       ...channel.ping && { ping: () => channel.ping?.() },

@@ -7,6 +7,7 @@
 import type { Channel, Receiver, UpgradeContext } from "../core/channel.ts";
 import type { Connection, Handshake } from "../core/connection.ts";
 import type { Transport } from "../core/transport.ts";
+import { openDialect } from "../core/dialect.ts";
 import { describeError } from "../protocol/errors.ts";
 import { detectRuntime } from "../runtimes/detect.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
@@ -237,9 +238,13 @@ export class WebSocketAcceptor {
   }
 
   #open(channel: Channel, handshake: Handshake): Receiver {
-    const { trace } = this.#context;
-    if (trace === undefined) return this.#openPeer(channel, handshake);
-    return trace.open(channel, (traced) => this.#openPeer(traced, handshake));
+    const { dialect, trace } = this.#context;
+    const open = (outer: Channel): Receiver => this.#openPeer(outer, handshake);
+    // An event stream has messages of this package alone.
+    const speak = dialect === undefined || channel.oneWay
+      ? open
+      : (outer: Channel) => openDialect(outer, dialect, open);
+    return trace === undefined ? speak(channel) : trace.open(channel, speak);
   }
 
   #openPeer(channel: Channel, handshake: Handshake): Peer {

@@ -5,6 +5,7 @@
  */
 
 import type { Plugin } from "../core/plugin.ts";
+import type { Dialect } from "../core/dialect.ts";
 import type { Trace } from "../core/trace.ts";
 import type { ErrorClasses } from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
@@ -27,6 +28,8 @@ export interface ServerParts {
   readonly explainRefusals: boolean;
   /** Traces the wire, if the server has the option `trace`. */
   readonly trace: Trace | undefined;
+  /** The dialect of JSON-RPC that clients speak, if the server has the option `dialect`. */
+  readonly dialect: Dialect | undefined;
   /** The memory that all peers use. */
   readonly budget: MemoryBudget;
   /** The methods that can be called. */

@@ -27,6 +27,8 @@ export interface MethodEntry extends MethodOptions {
   readonly name: string;
   /** The function that computes the result. */
   readonly handler: Handler;
+  /** Whether it takes the place of a method with its name. @default {false} */
+  readonly replaces?: boolean;
 }
 
 /** The methods of a server by name. */
@@ -66,12 +68,13 @@ export class MethodRegistry {
    * Adds a method.
    *
    * @param entry The method.
+   * @returns The method whose place it has taken.
    * @throws {TypeError} If the name is empty or taken, if the handler or a middleware is not a function, if
    * `bigIntegers` is none of its values, or if a declared error has a name that is no identifier or a code
    * that is no integer.
    * @throws {RangeError} If `timeoutMs` is negative or not a number.
    */
-  add(entry: MethodEntry): void {
+  add(entry: MethodEntry): MethodEntry | undefined {
     const { name, handler, use = [], timeoutMs = 0 } = entry;
     if (typeof name !== "string" || name === "") {
       throw new TypeError("Cannot register a method: its name is empty");
@@ -96,10 +99,13 @@ export class MethodRegistry {
       );
     }
     checkErrors(entry);
-    if (this.#entries.has(name)) {
+    const before = this.#entries.get(name);
+    if (before !== undefined && !entry.replaces) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
     this.#entries.set(name, entry);
+    this.#ready.delete(name);
+    return before;
   }
 
   /** Removes a method, unless another one has its name by now. Calls that run are answered. */
@@ -158,6 +164,7 @@ export class MethodRegistry {
 
   #notFound(): Method {
     return this.#missing ??= {
+      isMissing: true,
       // The same as for existing methods, so that the answer to scalar params does not show whether a hidden
       // method exists.
       scalarParams: this.#scalarParams,

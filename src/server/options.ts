@@ -7,6 +7,7 @@
 import type { ErrorClasses } from "../protocol/errors.ts";
 import type { Broker } from "../brokers/broker.ts";
 import type { Handshake } from "../core/connection.ts";
+import type { Dialect } from "../core/dialect.ts";
 import type { Trace } from "../core/trace.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
@@ -24,6 +25,13 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
    * @default {{}}
    */
   readonly errors?: ErrorClasses | undefined;
+  /**
+   * What clients speak: `lsp`, `mcp` or `acp` of `./dialect`, or a record of your own. It says how
+   * cancelling and progress are named on connections that last.
+   *
+   * @default {$/cancelRequest and $/progress}
+   */
+  readonly dialect?: Dialect;
   /**
    * Traces each text that the server sends or receives: `trace(console)` of `./trace`. Meant for development.
    *

@@ -103,7 +103,7 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   /**
    * Registers a method.
    *
-   * @param name The name that callers use. Names that start with `rpc.` or `$/` are reserved.
+   * @param name The name that callers use. Names that start with `rpc.` are reserved.
    * @param handler Gets the params and the request; returns the result or a promise of it.
    * @returns The same server, with the method in its type.
    * @throws {TypeError} If the name is reserved or taken.

@@ -12,7 +12,6 @@ import type { CallMiddleware, Handler } from "../core/request.ts";
 import type { ServerStats } from "../core/stats.ts";
 import { resolveLimits } from "../protocol/limits.ts";
 import type { Limits } from "../protocol/limits.ts";
-import { isReserved } from "../protocol/message.ts";
 import { bunWebSocketHandler } from "../runtimes/bun.ts";
 import type { BunWebSocketHandler } from "../runtimes/bun.ts";
 import { Topics } from "../topics/topics.ts";
@@ -62,13 +61,23 @@ export class ServerCore {
     const plugins = this.#plugins;
     const hooks = new PluginHooks(plugins, logger);
     this.#separator = options.separator ?? ".";
-    const { explainRefusals = false, trace } = options;
+    const { explainRefusals = false, trace, dialect } = options;
     if (explainRefusals) {
       logger.warn("explainRefusals is on: callers are told what there is that they may not use");
     }
     const budget = this.#budget = new MemoryBudget(limits.maxTotalBytes);
     const { errors } = options;
-    const parts = { errors, limits, logger, budget, methods, plugins, trace, explainRefusals };
+    const parts = {
+      errors,
+      limits,
+      logger,
+      budget,
+      methods,
+      plugins,
+      trace,
+      dialect,
+      explainRefusals,
+    };
     this.requests = new RequestHandler(parts, options);
     this.topics = new Topics({
       limits,
@@ -231,15 +240,20 @@ export class ServerCore {
   }
 
   #add(name: string, handler: Handler, options: MethodOptions): void {
-    if (isReserved(name)) {
-      throw new TypeError(`Cannot register "${name}": names with "rpc." or "$/" are reserved`);
+    if (name.startsWith("rpc.") || name === "$/cancelRequest") {
+      throw new TypeError(
+        `Cannot register "${name}": the name is reserved. A plugin may bring methods under "rpc."`,
+      );
     }
     this.#addEntry({ ...options, name, handler });
   }
 
   #addEntry(entry: MethodEntry): void {
-    this.#methods.add(entry);
-    this.#registrations.note(() => this.#methods.remove(entry));
+    const replaced = this.#methods.add(entry);
+    this.#registrations.note(() => {
+      this.#methods.remove(entry);
+      if (replaced !== undefined) this.#methods.add(replaced);
+    });
   }
 }
 

@@ -111,6 +111,12 @@ export class ServerDispatcher extends Dispatcher {
     (this.#timers ??= new Map()).set(request, timer);
   }
 
+  protected override control(name: string, params: unknown): boolean {
+    if (!name.startsWith("$/")) return false;
+    // Not even middleware sees those that no method is for: clients may send any of them.
+    return super.control(name, params) !== undefined || this.host.find(name)?.isMissing === true;
+  }
+
   protected override succeed(request: IncomingRequest, result: unknown): void {
     if (!isStream(result)) return super.succeed(request, result);
     const { limits: { maxMessageBytes } } = this.host;

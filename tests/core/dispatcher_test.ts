@@ -53,7 +53,7 @@ class Desk {
     this.dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, this.log), () => ({
       awaits: () => false,
       settle: (message) => this.settled.push(message),
-      progress: (params) => this.progressed.push(params),
+      progress: (params) => this.progressed.push(params) > 0,
     }));
   }
 

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc/plugin";
@@ -220,4 +220,32 @@ test("a plugin whose `fetch` fails is answered with 500 and logged, and tells no
   const client = await connect<typeof rpc>(server.url);
   assertEquals(await client.call("ping"), "pong");
   await client.close();
+});
+
+test("a plugin brings methods under rpc., and replaces a method if it says so", async () => {
+  const rpc = new JsonRpc()
+    .use({
+      name: "pubsub",
+      methods: { "rpc.on": { handler: ([topic]: [string]) => `on ${topic}` } },
+    })
+    .use({
+      name: "short list",
+      methods: { get_methods: { handler: () => ["just this"], replaces: true } },
+    });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using client = await connect(near);
+  assertEquals(await client.call("rpc.on", ["news"]), "on news");
+  assertEquals(await client.call("get_methods"), ["just this"]);
+  const registration = rpc.register(() => {
+    rpc.use({ name: "other", methods: { "rpc.on": { handler: () => "other", replaces: true } } });
+  });
+  assertEquals(await client.call("rpc.on", ["news"]), "other");
+  registration[Symbol.dispose]();
+  assertEquals(await client.call("rpc.on", ["news"]), "on news");
+  assertThrows(
+    () => rpc.use({ name: "careless", methods: { subscribe: { handler: () => 1 } } }),
+    TypeError,
+    "taken",
+  );
 });

@@ -124,8 +124,7 @@ for (
   const name of [
     "rpc.any",
     "rpc.",
-    "$/any",
-    "$/",
+    "$/cancelRequest",
     "",
     "get_methods",
     "get_topics",

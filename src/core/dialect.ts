@@ -1,0 +1,271 @@
+/**
+ * Dialects: protocols on JSON-RPC that name cancelling and progress in their own way. Handlers and callers
+ * use `request.signal`, `request.progress`, `signal` and `onProgress` as ever; what goes over the wire is
+ * what the other side knows.
+ *
+ * ```ts ignore
+ * import { JsonRpc } from "@x/jsonrpc";
+ * import { connect } from "@x/jsonrpc/client";
+ * import { acp, lsp, withDialect } from "@x/jsonrpc/dialect";
+ * import { spawned } from "@x/jsonrpc/stdio";
+ *
+ * const rpc = new JsonRpc({ dialect: acp }); // a server
+ * const server = spawned(["some-language-server", "--stdio"], { framing: "content-length" });
+ * const client = await connect(withDialect(server, lsp)); // a client
+ * ```
+ *
+ * @module
+ */
+
+import type { Channel, Receiver } from "./channel.ts";
+import type { Transport } from "./transport.ts";
+
+/** How a protocol on JSON-RPC names things. */
+export interface Dialect {
+  /** The notification that cancels a call. */
+  readonly cancel: {
+    /** Its method, such as `notifications/cancelled`. */
+    readonly method: string;
+    /** The member of its params that holds the id of the call. */
+    readonly id: string;
+  };
+  /** The notification of progress, if the protocol has one. */
+  readonly progress?: {
+    /** Its method, such as `$/progress`. */
+    readonly method: string;
+    /** The member of its params that holds the token. */
+    readonly token: string;
+    /** The member that holds the value; without it, the members of the value stand beside the token. */
+    readonly value?: string;
+    /** Where the params of a call hold the token that the caller has chosen, such as `["_meta", "progressToken"]`. */
+    readonly request: readonly string[];
+  };
+}
+
+/**
+ * The Language Server Protocol: `$/cancelRequest`, and `$/progress` for calls with a `workDoneToken`.
+ *
+ * @see {@link https://microsoft.github.io/language-server-protocol/specifications/lsp/3.17/specification/}
+ */
+export const lsp: Dialect = {
+  cancel: { method: "$/cancelRequest", id: "id" },
+  progress: { method: "$/progress", token: "token", value: "value", request: ["workDoneToken"] },
+};
+
+/**
+ * The Model Context Protocol: `notifications/cancelled`, and `notifications/progress` for calls with a
+ * `progressToken` in `_meta`.
+ *
+ * @see {@link https://modelcontextprotocol.io/specification/2025-06-18/basic/utilities/progress}
+ */
+export const mcp: Dialect = {
+  cancel: { method: "notifications/cancelled", id: "requestId" },
+  progress: {
+    method: "notifications/progress",
+    token: "progressToken",
+    request: ["_meta", "progressToken"],
+  },
+};
+
+/**
+ * The Agent Client Protocol: `$/cancel_request`.
+ *
+ * @see {@link https://agentclientprotocol.com/protocol/cancellation}
+ */
+export const acp: Dialect = { cancel: { method: "$/cancel_request", id: "requestId" } };
+
+/**
+ * Speaks a dialect over a transport. For the server's side there is also its option `dialect`.
+ *
+ * @param transport Carries the messages.
+ * @param dialect What the other side speaks.
+ * @returns A transport for `connect`, `new JsonRpcClient` or `rpc.attach`.
+ *
+ * @example
+ * ```ts ignore
+ * const client = await connect(withDialect(spawned(["some-mcp-server"]), mcp));
+ * await client.call("tools/call", { name: "index" }, { onProgress: console.log });
+ * ```
+ */
+export function withDialect(transport: Transport, dialect: Dialect): Transport {
+  return {
+    ...transport.name !== undefined && { name: transport.name },
+    canReconnect: transport.canReconnect ?? false,
+    hasFreshCredentials: transport.hasFreshCredentials ?? false,
+    isConnectionless: transport.isConnectionless ?? false,
+    open: (context) =>
+      transport.open({
+        ...context,
+        opened: (channel) => openDialect(channel, dialect, context.opened),
+      }),
+  };
+}
+
+/**
+ * Opens a session that speaks a dialect.
+ *
+ * @param channel The outgoing direction.
+ * @param dialect What the other side speaks.
+ * @param opened Opens the session.
+ * @returns The incoming direction.
+ */
+export function openDialect(
+  channel: Channel,
+  dialect: Dialect,
+  opened: (channel: Channel) => Receiver,
+): Receiver {
+  const translator = new Translator(dialect);
+  const receiver = opened({
+    get bufferedAmount() {
+      return channel.bufferedAmount;
+    },
+    oneWay: channel.oneWay ?? false,
+    watchesPeer: channel.watchesPeer ?? false,
+    send(message, ids) {
+      const text = translator.out(String(message));
+      if (text !== undefined) channel.send(text, ids);
+    },
+    ...channel.cancel && { cancel: (id: number) => channel.cancel?.(id) },
+    close: (code, reason) => channel.close(code, reason),
+    ...channel.terminate && { terminate: () => channel.terminate?.() },
+    ...channel.ping && { ping: () => channel.ping?.() },
+  });
+  return {
+    receive: (text) => receiver.receive(text === undefined ? text : translator.in(text)),
+    markAlive: () => receiver.markAlive(),
+    closed: (code, reason) => receiver.closed(code, reason),
+    exchanged: (ids, answer, status) => receiver.exchanged?.(ids, answer, status),
+  };
+}
+
+type Params = Record<string, unknown>;
+
+interface Message {
+  method?: unknown;
+  id?: unknown;
+  params?: unknown;
+}
+
+/** Translates the messages of one connection. It parses only those that may have to change. */
+class Translator {
+  readonly #dialect: Dialect;
+  // The tokens that the other side has chosen, by the id of its call.
+  readonly #tokens = new Map<unknown, unknown>();
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+  }
+
+  /** What this side sends; `undefined` if the other side must not get it. */
+  out(text: string): string | undefined {
+    const { progress } = this.#dialect;
+    const mayCall = progress !== undefined && text.includes('"method"');
+    if (!mayCall && this.#tokens.size === 0 && !text.includes('"$/')) return text;
+    return this.#each(text, (message) => {
+      const { method, params, id } = message;
+      if (method === "$/cancelRequest") return this.#cancelOut(params);
+      if (method === "$/progress") return this.#progressOut(message);
+      if (method === undefined) this.#tokens.delete(id);
+      else if (id !== undefined && progress !== undefined) {
+        return { ...message, params: withToken(params, progress.request, id) };
+      }
+      return message;
+    });
+  }
+
+  /** What the other side sends. */
+  in(text: string): string {
+    const { cancel, progress } = this.#dialect;
+    const last = progress?.request.at(-1);
+    // If progress has the same name on both sides, it must be known which tokens are ids of calls.
+    const may = [cancel.method, progress?.method, last, progress?.method === "$/progress" && "id"];
+    if (!may.some((name) => name && text.includes(`"${name}"`))) return text;
+    return this.#each(text, (message) => {
+      const { method, params, id } = message;
+      if (method === cancel.method) {
+        return notification("$/cancelRequest", { id: at(params, [cancel.id]) });
+      }
+      if (progress === undefined) return message;
+      if (method === progress.method) {
+        return notification("$/progress", progressIn(params, progress));
+      }
+      if (method !== undefined && id !== undefined) {
+        this.#tokens.set(id, at(params, progress.request));
+      }
+      return message;
+    }) ?? "";
+  }
+
+  #cancelOut(params: unknown): Message {
+    const { method, id } = this.#dialect.cancel;
+    return notification(method, { [id]: at(params, ["id"]) });
+  }
+
+  #progressOut(message: Message): Message | undefined {
+    const { progress } = this.#dialect;
+    const { token: id, value } = message.params as { token: unknown; value: unknown };
+    const token = this.#tokens.get(id);
+    // A notification of the program's own, for a token that it has agreed on.
+    if (!this.#tokens.has(id) && progress?.method === message.method) return message;
+    // A caller that has chosen no token wants no progress.
+    if (progress === undefined || token === undefined) return undefined;
+    const rest = progress.value === undefined
+      ? asRecord(value, "progress")
+      : { [progress.value]: value };
+    return notification(progress.method, { [progress.token]: token, ...rest });
+  }
+
+  /** Translates a message, or those of a batch. What is no JSON is left as it is. */
+  #each(text: string, translate: (message: Message) => Message | undefined): string | undefined {
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      return text;
+    }
+    let changed = false;
+    const one = (message: Message): Message | undefined => {
+      if (!isRecord(message)) return message;
+      const translated = translate(message);
+      if (translated !== message) changed = true;
+      return translated;
+    };
+    const whole = Array.isArray(parsed)
+      ? parsed.map(one).filter((each) => each !== undefined)
+      : one(parsed as Message);
+    if (!changed) return text;
+    return whole === undefined ? undefined : JSON.stringify(whole);
+  }
+}
+
+function progressIn(params: unknown, progress: NonNullable<Dialect["progress"]>): Params {
+  const { [progress.token]: token, ...rest } = isRecord(params) ? params : {};
+  return { token, value: progress.value === undefined ? rest : rest[progress.value] };
+}
+
+function notification(method: string, params: Params): Message {
+  return { jsonrpc: "2.0", method, params } as Message;
+}
+
+/** The params with the id of the call as token, unless they have a token or a place for none. */
+function withToken(params: unknown, path: readonly string[], id: unknown): unknown {
+  const [first = "", ...rest] = path;
+  if (params !== undefined && !isRecord(params)) return params;
+  const inner = params?.[first];
+  if (rest.length > 0) return { ...params, [first]: withToken(inner, rest, id) };
+  return inner === undefined ? { ...params, [first]: id } : params;
+}
+
+function at(params: unknown, path: readonly string[]): unknown {
+  let value = params;
+  for (const name of path) value = isRecord(value) ? value[name] : undefined;
+  return value;
+}
+
+function asRecord(value: unknown, name: string): Params {
+  return isRecord(value) ? value : { [name]: value };
+}
+
+function isRecord(value: unknown): value is Params {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
