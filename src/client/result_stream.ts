@@ -4,13 +4,20 @@
  * @module
  */
 
+import type { Api, UnknownApi } from "../core/api.ts";
 import { ErrorCode } from "../protocol/error_code.ts";
 import { RpcError } from "../protocol/errors.ts";
 import { readQueue } from "./event_queue.ts";
 import type { EventQueue } from "./event_queue.ts";
 
-/** The members that are used of a {@linkcode JsonRpcClient}. */
-export interface StreamClient {
+/**
+ * The members that are used of a {@linkcode JsonRpcClient}.
+ *
+ * @typeParam A What the server offers.
+ */
+export interface StreamClient<A extends Api = UnknownApi> {
+  /** Only a type. Never set. */
+  readonly "~api"?: A;
   /** Calls the server. */
   call(method: never, ...rest: never): Promise<unknown>;
   /** Sends a notification. */

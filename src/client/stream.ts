@@ -16,6 +16,8 @@
 import { RpcConnectionError } from "../protocol/errors.ts";
 import { readQueue } from "./event_queue.ts";
 import type { EventQueue, ReadOptions } from "./event_queue.ts";
+import type { Api, ParamsFor, ResultOf, UnknownApi } from "../core/api.ts";
+import type { Json } from "../core/json.ts";
 import { toError } from "../core/pending_calls.ts";
 import { ResultStream } from "./result_stream.ts";
 import type { ResultStreamOptions, StreamClient } from "./result_stream.ts";
@@ -40,13 +42,21 @@ export interface StreamOptions extends ReadOptions {
 }
 
 /**
+ * An item of a stream, as JSON gives it: of a method that `rpc.stream` registered, what its source yields; of any
+ * other, an element of its result. It is `unknown` if the client does not know the server.
+ */
+export type StreamItem<M> = M extends { readonly "~item": infer Item } ? Json<Item>
+  : ResultOf<M> extends readonly (infer Item)[] ? Item
+  : ResultOf<M>;
+
+/**
  * Reads a stream in a loop. The stream begins when the loop begins, and ends when the loop is left.
  *
  * Without `unsubscribe` and `notification`, it is the result of a method whose handler returns a generator or
  * a `ReadableStream`: the server sends at most `credit` items ahead. If the method gives an array, or
  * the server knows no streams, the loop gets the items of the array; any other result is one item.
  *
- * @param client The client. From then on it has a method of the notification's name.
+ * @param typed The client. From then on it has a method of the notification's name.
  * @param method The method that begins the stream.
  * @param params Its params.
  * @param options How it is read; for a subscription by id, its names.
@@ -79,13 +89,20 @@ export interface StreamOptions extends ReadOptions {
  * for await (const head of stream(client, "eth_subscribe", ["newHeads"], names)) console.log(head);
  * ```
  */
-export function stream(
-  client: StreamClient,
-  method: string,
-  params?: unknown,
+export function stream<
+  const Name extends keyof A["methods"] & string,
+  A extends Api = UnknownApi,
+>(
+  typed: StreamClient<A>,
+  method: Name,
+  params?: ParamsFor<A["methods"], Name>,
   options: StreamOptions | ResultStreamOptions = {},
-): AsyncGenerator<unknown, void, void> {
-  if (!("notification" in options)) return new ResultStream(client, { method, params }, options);
+): AsyncGenerator<StreamItem<A["methods"][Name]>, void, void> {
+  type Items = AsyncGenerator<StreamItem<A["methods"][Name]>, void, void>;
+  const client = typed as unknown as StreamClient;
+  if (!("notification" in options)) {
+    return new ResultStream(client, { method, params }, options) as Items;
+  }
   const { notification, unsubscribe, resume } = options;
   const call = client.call.bind(client) as (method: string, params: unknown) => Promise<unknown>;
   return readQueue(async (queue) => {
@@ -98,7 +115,7 @@ export function stream(
       const id = queues.delete(reading);
       if (id !== undefined) return end(id);
     };
-  }, options);
+  }, options) as Items;
 }
 
 // The queues of each client, by the name of the notification.

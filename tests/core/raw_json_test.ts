@@ -71,7 +71,7 @@ test("rawJson() is an item of a stream", async () => {
   });
   await using client = await pair(rpc);
   const items: unknown[] = [];
-  for await (const item of stream(client, "begin", [], names)) items.push(item);
+  for await (const item of stream(client, "begin", undefined, names)) items.push(item);
   assertEquals(items, [VALUE, [VALUE]]);
 });
 

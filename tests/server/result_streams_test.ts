@@ -161,14 +161,18 @@ test("stream() yields the items of an array, and any other result as one item", 
   await using client = await testClient(rpc);
   assertEquals(await Array.fromAsync(stream(client, "plain", [[1, 2]])), [1, 2]);
   assertEquals(await Array.fromAsync(stream(client, "plain", ["one"])), ["one"]);
-  assertEquals(await Array.fromAsync(stream(client, "plain", [])), [null]);
+  assertEquals(await Array.fromAsync(stream(client, "plain", [] as never)), [null]);
 });
 
 test("stream() runs guards under the method's own name, and ends when the user loses the right", async () => {
   const { rpc } = streaming();
   await using client = await testClient(rpc);
   await assertRejects(() => stream(client, "private").next(), RpcError, "Method not found");
-  await assertRejects(() => stream(client, "nothing").next(), RpcError, "Method not found");
+  await assertRejects(
+    () => stream(client, "nothing" as never).next(),
+    RpcError,
+    "Method not found",
+  );
   await client.call("login");
   const items = stream(client, "private");
   assertEquals((await items.next()).value, "private");
