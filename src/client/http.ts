@@ -94,7 +94,9 @@ async function post(
     const bearer = typeof token === "function" ? await token() : token;
     const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
     const type = { "content-type": "application/json" };
-    return await fetch(url, { ...init, headers: { ...type, ...authorization, ...headers } });
+    // Without exactOptionalPropertyTypes a member may seem to be undefined.
+    const all = { ...type, ...authorization, ...headers } as Record<string, string>;
+    return await fetch(url, { ...init, headers: all });
   };
   const response = await request().catch(failed(`Cannot reach ${url}`));
   const { body } = response;
