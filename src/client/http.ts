@@ -95,8 +95,10 @@ async function post(
     const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
     const type = { "content-type": "application/json" };
     // Without exactOptionalPropertyTypes a member may seem to be undefined.
-    const all = { ...type, ...authorization, ...headers } as Record<string, string>;
-    return await fetch(url, { ...init, headers: all });
+    return await fetch(url, {
+      ...init,
+      headers: { ...type, ...authorization, ...headers } as Record<string, string>,
+    });
   };
   const response = await request().catch(failed(`Cannot reach ${url}`));
   const { body } = response;
