@@ -157,7 +157,8 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
 
   /** Sends a text. Unlike a server, a client gives the other end time to read. */
   override [SEND](message: Outgoing, ids?: readonly number[]): void {
-    super[SEND](message, ids);
+    if (!this.isOpen) return;
+    this[CHANNEL].send(message, ids);
     this.#checkUnread();
   }
 
@@ -173,7 +174,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     // Not at once: the transport must have its receiver before it is told to close.
     void Promise.resolve(this).then(this.#over ? undefined : this[HOST].prepare).then(
       (prepared) => this.#begin(prepared),
-      (error) => this.#refuse(`(prepare failed: ${String(error)})`, error),
+      (error) => this.#refuse(`(prepare failed: ${error})`, error),
     );
     return this;
   }

@@ -58,7 +58,7 @@ export class CountedBatch extends ServerBatchResponse {
       }
       this.#count(BYTES_PER_CHARACTER * text.length);
     }
-    super[REPLY](text, request, index);
+    reply.call(this, text, request, index);
   }
 
   #count(bytes: number): void {
@@ -77,3 +77,4 @@ const FULL = new RpcError(
   ErrorCode.serverBusy,
   "Server busy: all peers together use too much memory (maxTotalBytes)",
 );
+const reply = ServerBatchResponse.prototype[REPLY];

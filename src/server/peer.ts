@@ -181,8 +181,10 @@ export class Peer extends RpcSession<PeerHost>
   }
 
   override [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
-    if (text !== undefined) this[HOST].pacer?.count(text.length);
-    super[REPLY](text, request);
+    if (text !== undefined) {
+      this[HOST].pacer?.count(text.length);
+      this[SEND](text);
+    }
     markAnswered(request);
   }
 
