@@ -355,6 +355,7 @@ test("every example says what it does and how to run it, and is run by a test", 
   // It needs JSR, which not every machine that runs the tests can reach.
   const untested = ["std_log.ts"];
   const suites = [
+    "examples_metrics_test.ts",
     "examples_test.ts",
     "page_test.ts",
     "auth/django_page_test.ts",
