@@ -368,8 +368,8 @@ test("every example says what it does and how to run it, and is run by a test", 
     suites.map((file) => readFile(join(root, "tests", file), "utf8")),
   );
   for (const file of await readdir(join(root, "examples"), { recursive: true })) {
-    // The other files of a folder belong to its program: those of the Django site are Django's.
-    if (!/^[^/\\]+\.\w+$|(?:server|worker)\.ts$/.test(file)) continue;
+    // The other files of a folder belong to its program: those of the Django site are Django's. JSON has no comments.
+    if (file.endsWith(".json") || !/^[^/\\]+\.\w+$|(?:server|worker)\.ts$/.test(file)) continue;
     const text = await readFile(join(root, "examples", file), "utf8");
     assertMatch(text, /^(?:\/\*\*\n \* [A-Z]|<!DOCTYPE html>\n<!--\n {2}[A-Z])/, file);
     const [comment = ""] = text.split(/\*\/|-->/);
