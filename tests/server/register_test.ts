@@ -13,7 +13,7 @@ import { silentLog } from "../helpers/log.ts";
 import { Post, RawSocket } from "../helpers/raw_client.ts";
 import { serveHere } from "../helpers/server.ts";
 
-const NAMES = { unsubscribe: "count_end", notification: "count_item" };
+const NAMES = { unsubscribe: "count_end", notification: "count_item", notifyEnd: true };
 
 function serverOf() {
   return new JsonRpc({ logger: silentLog() }).method("ping", () => "pong").topic("stays");
