@@ -16,7 +16,7 @@
 
 import type { Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
-import { readChunks } from "../util/read_chunks.ts";
+import { readChunks } from "../util/read_body.ts";
 import type { ClientOptions } from "./options.ts";
 
 /** Options of {@linkcode httpTransport}; see {@linkcode ClientOptions}. */
