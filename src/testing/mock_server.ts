@@ -15,6 +15,7 @@ import type { ApiOf } from "../core/api.ts";
 import type { RpcRequest } from "../core/request.ts";
 import type { Schema } from "../core/schema.ts";
 import { RpcError } from "../protocol/errors.ts";
+import { isReserved } from "../protocol/message.ts";
 import { JsonRpc } from "../server/server.ts";
 import type { JsonRpcOptions } from "../server/options.ts";
 import { DocumentSchemas } from "./document_schemas.ts";
@@ -79,7 +80,7 @@ export async function mockServer<T = unknown>(
     const method = new MockMethod(resolvePart(document, source), schemas);
     taken.add(method.name);
     // What each server has already is not replaced.
-    if (!BUILT_IN.has(method.name)) {
+    if (!BUILT_IN.has(method.name) && !isReserved(method.name)) {
       rpc.method(method.name, method.options, method.handler(handlers[method.name]));
     }
   }
@@ -95,7 +96,6 @@ const BUILT_IN = new Set([
   "get_methods",
   "get_subscriptions",
   "get_topics",
-  "rpc.discover",
   "subscribe",
   "unsubscribe",
 ]);
