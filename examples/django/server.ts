@@ -3,9 +3,9 @@
  *
  *     deno run -A examples/django/server.ts
  *     bun examples/django/server.ts
- *     node examples/django/server.ts
+ *     node --import ./tools/node.ts examples/django/server.ts
  *
- * The environment may set SECRET_KEY, DATABASE and PORT.
+ * The environment may set SECRET_KEY, DATABASE (the path of the site's SQLite file) and PORT.
  */
 import { DatabaseSync } from "node:sqlite";
 import process from "node:process";

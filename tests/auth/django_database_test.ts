@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Database, identifier, isTrue } from "../../src/auth/django/database.ts";
 import type { Dialect } from "../../src/auth/django/database.ts";
@@ -20,6 +20,17 @@ for (const [dialect, expected] of Object.entries(DIALECTS)) {
     assertEquals(asked, expected);
   });
 }
+
+test("a query that gives no list of rows is named as the fault", async () => {
+  // As node-postgres does: the rows are in a member.
+  const query = () => ({ rows: [] }) as unknown as Iterable<unknown>;
+  const database = new Database(query, "postgres");
+  await assertRejects(
+    () => database.run("SELECT 1", []),
+    TypeError,
+    "Expected `query` to give a list of rows, got a value of type object",
+  );
+});
 
 test("identifier() takes plain names alone", () => {
   assertEquals([identifier("auth_user"), identifier("A1")], ['"auth_user"', '"A1"']);

@@ -127,6 +127,8 @@ test("wrong passwords are throttled, and the log has name and address", real, as
   for (let times = 0; times < 3; times++) assertEquals(await login(client, "ada", "wrong"), false);
   const error = await assertRejects(() => login(client, "ada")) as RpcError;
   assertEquals([error.code, error.message], [-32005, "Too many wrong passwords"]);
+  // For MySQL this is the same account: another spelling must not give three more attempts.
+  assertEquals(await codeOf(login(client, "ADA")), -32005);
   assertEquals(await login(client, "bob"), true);
   const line = 'info: Login failed: wrong password or user "ada", from 192.0.2.1';
   assertEquals(log.lines.filter((each) => each === line).length, 3);

@@ -2,10 +2,12 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { RpcInvalidParamsError, RpcMethodNotFoundError } from "@x/jsonrpc";
-import type { JsonRpcClient } from "@x/jsonrpc";
+import type { JsonRpcClient, RpcRequest } from "@x/jsonrpc";
 import { django } from "@x/jsonrpc/django";
 import type { DjangoModel, DjangoOptions } from "@x/jsonrpc/django";
+import { Database } from "../../src/auth/django/database.ts";
 import { conditionOf } from "../../src/auth/django/lookups.ts";
+import { modelMethods } from "../../src/auth/django/models.ts";
 import { needsDjango } from "../helpers/django.ts";
 import { siteAndServer, withSession } from "../helpers/django_server.ts";
 
@@ -151,6 +153,26 @@ test(
     assert(place.log.text.includes("The database refused a statement"), place.log.text);
   },
 );
+
+test("change and delete answer true with a driver that gives no rows for a write", async () => {
+  const written: string[] = [];
+  // As mysql2 does: rows for SELECT, a record for anything else.
+  const query = (sql: string): Iterable<unknown> => {
+    if (sql.startsWith("SELECT")) return [{ 1: 1 }];
+    written.push(sql);
+    return { affectedRows: 1 } as unknown as Iterable<unknown>;
+  };
+  const methods = modelMethods([MESSAGE], new Database(query, "mysql"), 10);
+  const request = { connection: { logger: console } } as unknown as RpcRequest;
+  const call = (action: string, params: unknown) =>
+    methods[`db__chatsite.${action}_message`]?.handler(params as never, request as never);
+  assertEquals(await call("change", { pk: 1, text: "changed" }), true);
+  assertEquals(await call("delete", { pk: 1 }), true);
+  assertEquals(written, [
+    "UPDATE `chatsite_message` SET `text` = ? WHERE `id` = ?",
+    "DELETE FROM `chatsite_message` WHERE `id` = ?",
+  ]);
+});
 
 const COLUMNS = new Map([["text", '"text"'], ["pk", '"id"']]);
 

@@ -13,7 +13,7 @@ export type Row = Readonly<Record<string, unknown>>;
  *
  * @param sql The statement, with placeholders for the params.
  * @param params Strings, numbers and `null`; with PostgreSQL booleans, too.
- * @returns The rows.
+ * @returns The rows. What it gives for `UPDATE` and `DELETE` is ignored.
  */
 export type Query = (
   sql: string,
@@ -64,18 +64,40 @@ export class Database {
   }
 
   /**
-   * Runs a statement.
+   * Runs a statement that gives rows.
    *
    * @param sql The statement: identifiers in double quotes, a `?` for each param. It contains no other
    * double quotes and question marks.
    * @param params The values.
-   * @returns The rows. Rejects with what the query throws.
+   * @returns The rows. Rejects with what the query throws, and with a {@linkcode TypeError} if the
+   * query gives no list.
    */
   async run(sql: string, params: readonly Param[]): Promise<Row[]> {
+    const rows: unknown = await this.#send(sql, params);
+    if (typeof rows === "object" && rows !== null && Symbol.iterator in rows) {
+      return [...rows as Iterable<Row>];
+    }
+    throw new TypeError(
+      `Expected \`query\` to give a list of rows, got a value of type ${typeof rows}`,
+    );
+  }
+
+  /**
+   * Runs a statement that gives no rows. What the query gives is ignored: some drivers have no list
+   * then, but a record of what was written.
+   *
+   * @param sql The statement, as for {@linkcode run}.
+   * @param params The values.
+   */
+  async execute(sql: string, params: readonly Param[]): Promise<void> {
+    await this.#send(sql, params);
+  }
+
+  #send(sql: string, params: readonly Param[]): ReturnType<Query> {
     const values = params.map((param) =>
       typeof param === "boolean" && !this.hasBooleans ? Number(param) : param
     );
-    return [...await this.#query(this.#translate(sql), values) as Iterable<Row>];
+    return this.#query(this.#translate(sql), values);
   }
 
   #translate(sql: string): string {

@@ -95,7 +95,9 @@ export class DjangoLogins {
   ): Promise<DjangoAccount | undefined> {
     const { throttle, users, addressOf } = this.#options;
     // Cut off: strangers must not fill the memory with long names.
-    const key = name.slice(0, 255);
+    const shown = name.slice(0, 255);
+    // MySQL takes "Ada" and "ada" for one account: each spelling must not have attempts of its own.
+    const key = shown.toLowerCase();
     const address = networkOf(addressOf(handshake));
     throttle.check(key, address);
     const account = await this.#semaphore.run(async () => {
@@ -110,7 +112,7 @@ export class DjangoLogins {
       throttle.succeeded(key, address);
     } else {
       const from = address === "" ? "an unknown address" : address;
-      logger.info(`Login failed: wrong password or user ${JSON.stringify(key)}, from ${from}`);
+      logger.info(`Login failed: wrong password or user ${JSON.stringify(shown)}, from ${from}`);
     }
     return account;
   }

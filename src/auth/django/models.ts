@@ -112,12 +112,9 @@ class ModelRows {
   async #view(lookups: Fields, logger: Logger): Promise<Row[]> {
     const { sql, params } = conditionOf(lookups, this.#readable);
     const where = sql === "" ? "" : ` WHERE ${sql}`;
-    const rows = await this.#run(
-      `SELECT ${this.#columns} FROM ${this.#table}${where}` +
-        ` ORDER BY ${this.#primaryKey} LIMIT ${this.#maxRows + 1}`,
-      params,
-      logger,
-    );
+    const select = `SELECT ${this.#columns} FROM ${this.#table}${where}` +
+      ` ORDER BY ${this.#primaryKey} LIMIT ${this.#maxRows + 1}`;
+    const rows = await refusing(this.#database.run(select, params), logger);
     if (rows.length <= this.#maxRows) return rows;
     throw invalid(`Expected a narrower lookup: there are more than ${this.#maxRows} rows`);
   }
@@ -126,7 +123,7 @@ class ModelRows {
     const [columns, params] = this.#assignments(values);
     const sql = `INSERT INTO ${this.#table} (${columns.join(", ")})` +
       ` VALUES (${columns.map(() => "?").join(", ")}) RETURNING ${this.#columns}`;
-    const [row] = await this.#run(sql, params, logger);
+    const [row] = await refusing(this.#database.run(sql, params), logger);
     return row;
   }
 
@@ -137,12 +134,11 @@ class ModelRows {
     const [columns, params] = this.#assignments(values);
     const condition = conditionOf({ pk }, this.#readable);
     const found = `SELECT 1 FROM ${this.#table} WHERE ${condition.sql}`;
-    if ((await this.#run(found, condition.params, logger)).length !== 1) {
-      throw invalid("There is no row with this pk");
-    }
+    const rows = await refusing(this.#database.run(found, condition.params), logger);
+    if (rows.length !== 1) throw invalid("There is no row with this pk");
     const assignments = columns.map((each) => `${each} = ?`).join(", ");
     const sql = `UPDATE ${this.#table} SET ${assignments} WHERE ${condition.sql}`;
-    await this.#run(sql, [...params, ...condition.params], logger);
+    await refusing(this.#database.execute(sql, [...params, ...condition.params]), logger);
     return true;
   }
 
@@ -150,7 +146,8 @@ class ModelRows {
     const { sql, params } = conditionOf(lookups, this.#readable);
     // An empty lookup means all rows: more likely a mistake than a wish.
     if (sql === "") throw invalid("Expected a lookup, as in { pk: 7 }");
-    await this.#run(`DELETE FROM ${this.#table} WHERE ${sql}`, params, logger);
+    const remove = `DELETE FROM ${this.#table} WHERE ${sql}`;
+    await refusing(this.#database.execute(remove, params), logger);
     return true;
   }
 
@@ -160,15 +157,15 @@ class ModelRows {
     const columns = entries.map(([field]) => columnOf(field, this.#writable));
     return [columns, entries.map(([field, value]) => paramOf(field, value))];
   }
+}
 
-  /** Runs a statement. If the database refuses it, that is because of the caller's values. */
-  async #run(sql: string, params: readonly Param[], logger: Logger): Promise<Row[]> {
-    try {
-      return await this.#database.run(sql, params);
-    } catch (error) {
-      logger.warn(`The database refused a statement: ${describeError(error)}`);
-      throw invalid("The database refused these values");
-    }
+/** Waits for a statement. If the database refuses it, that is because of the caller's values. */
+async function refusing<T>(result: Promise<T>, logger: Logger): Promise<T> {
+  try {
+    return await result;
+  } catch (error) {
+    logger.warn(`The database refused a statement: ${describeError(error)}`);
+    throw invalid("The database refused these values");
   }
 }
 
