@@ -44,12 +44,12 @@ await attack("1,200 POSTs that never end cost less than 1,250 MiB", SMALL, async
 });
 
 await attack(
-  "300 peers that ask, never read and leave cost less than 320 MiB",
+  "300 peers that ask, never read and leave cost less than 750 MiB",
   SMALL,
   async (server) => {
     const sockets: Socket[] = [];
     // They ask for 1,800 MB. What they leave unread is bounded, and what they have left is not answered.
-    await assertBounded(server, 320, async () => {
+    await assertBounded(server, 750, async () => {
       for (let count = 0; count < 300; count++) {
         const socket = await frameSocket(server.url).catch(() => undefined);
         // Refused: all memory is in use.
