@@ -1,6 +1,6 @@
 /**
- * Shared by the two examples of a cluster: an engine, two servers that share a topic through it, two
- * clients that subscribe to it, and a server that is killed. Run one of:
+ * Shared by the two examples of a cluster: Redis or NATS, two servers that share a topic through it, two
+ * clients that subscribe to the topic, and a server that is killed. Run one of:
  *
  *     deno run -A examples/cluster_redis.ts
  *     deno run -A examples/cluster_nats.ts
@@ -22,9 +22,9 @@ const KILLED_AT = 10;
 /**
  * Runs the example to its end.
  *
- * @param file The program of a server; its argument is the port of the engine.
- * @param program The engine.
- * @param args Gives the arguments of the engine.
+ * @param file The program of a server; its argument is the port of Redis or NATS.
+ * @param program `redis-server` or `nats-server`.
+ * @param args Gives the arguments of `program`.
  */
 export async function play(
   file: string,
@@ -33,8 +33,8 @@ export async function play(
 ): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "cluster-"));
   const port = await freePort();
-  const engine = spawn(program, args(port, folder), { stdio: "ignore" });
-  engine.once("error", ({ message }) => console.error(`Cannot start ${program}: ${message}`));
+  const broker = spawn(program, args(port, folder), { stdio: "ignore" });
+  broker.once("error", ({ message }) => console.error(`Cannot start ${program}: ${message}`));
   const servers: ChildProcess[] = [];
   try {
     await listening(port);
@@ -44,7 +44,7 @@ export async function play(
     const ports = await Promise.all(starting.map(announced));
     await show(servers, ports);
   } finally {
-    for (const child of [...servers, engine]) child.kill("SIGKILL");
+    for (const child of [...servers, broker]) child.kill("SIGKILL");
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -148,5 +148,5 @@ async function listening(port: number): Promise<void> {
     if (taken) return;
     await new Promise((next) => setTimeout(next, 20));
   }
-  throw new Error("The engine does not listen");
+  throw new Error("The broker does not listen");
 }

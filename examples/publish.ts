@@ -7,10 +7,10 @@
  *     curl http://127.0.0.1:8080 -H 'authorization: Bearer secret' -H 'content-type: application/json' \
  *       -d '{"jsonrpc":"2.0","method":"publish","params":["alarms","Water in the cellar"],"id":1}'
  *
- * With an engine between processes a program needs no server for that:
+ * With Redis or NATS between the processes, a program publishes without a server of its own:
  *
  *     const rpc = new JsonRpc({ broker: redisBroker({ url }) }).topic("alarms", { history });
- *     await rpc.publish("alarms", "Water in the cellar").position; // the engine has it
+ *     await rpc.publish("alarms", "Water in the cellar").position; // resolves when Redis has it
  */
 import process from "node:process";
 import { JsonRpc, permissionRequired } from "@x/jsonrpc";

@@ -76,7 +76,9 @@ class Reader {
 
   /** The file as it was, with the text above its loop over what is typed. */
   async #adding(name: string, text: string): Promise<string> {
-    const [start = "", ...rest] = (await this.project.read(name)).split(/(?=^for await)/m);
+    const [start = "", ...rest] = (await this.project.read(name)).split(
+      /(?=^await client\.subscribe)/m,
+    );
     return [start, text, ...rest].join("\n");
   }
 
@@ -193,6 +195,7 @@ async function listsPeople(reader: Reader): Promise<void> {
   {
     await using bob = reader.start(BOB);
     for (const each of [ada, bob]) await each.prints("Here: ada, bob\n");
+    assertEquals(ada.output.split("Here: ada\n").length, 2, "the list comes once");
   }
   await ada.prints("Here: ada\n", 2);
 }

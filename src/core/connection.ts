@@ -48,7 +48,7 @@ export interface ServerMembers {
     options?: { readonly last?: number },
   ): Promise<void>;
   /**
-   * Ends subscriptions of the peer, whoever began them. Only connections of a server have this.
+   * Ends subscriptions of the peer, no matter which side began them. Only connections of a server have this.
    *
    * @param topics A topic, or several.
    * @returns Resolves once they have ended.

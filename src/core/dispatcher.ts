@@ -27,7 +27,7 @@ import { errorText, idOf, isRequest, isResponse, resultText } from "../protocol/
 import type { Id, Message, RequestMessage } from "../protocol/message.ts";
 import type { BaseConnection } from "./connection.ts";
 import type { BigIntegers } from "./method.ts";
-import { batchErrorText, BatchResponse } from "./batch.ts";
+import { batchErrorText, BatchResponse } from "./batch_response.ts";
 import { ABORT, REPLY, SETTLE } from "./internal.ts";
 import { IncomingRequest } from "./request.ts";
 import type { ResponseSink, RpcRequest } from "./request.ts";

@@ -8,7 +8,7 @@
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import { runSafely } from "../util/maybe_promise.ts";
-import { BatchResponse } from "./batch.ts";
+import { BatchResponse } from "./batch_response.ts";
 import { ABORT, AFTER_ANSWER, ANSWERED, DECLARE_ERRORS, REPLY, SETTLE, WATCH } from "./internal.ts";
 import { IncomingRequest } from "./request.ts";
 import type { RpcRequest } from "./request.ts";

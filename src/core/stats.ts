@@ -30,7 +30,7 @@ export interface ServerStats {
 export interface EventStats {
   /** Events that this server has published, as far as the broker took them. */
   readonly published: number;
-  /** How often an event was passed to a subscriber of this server, whoever had published it. */
+  /** How often an event was passed to a subscriber of this server, no matter which server published it. */
   readonly delivered: number;
   /** How many events subscribers have lost because they read too slowly. */
   readonly dropped: number;

@@ -34,6 +34,7 @@ export interface SessionLimits {
    * @default {20000 on a server, Infinity on a client}
    */
   readonly maxValues: number;
+  // Checked in core/dispatcher.ts.
   /**
    * Entries that one batch may have. A larger batch is answered with one error, -32010, whose id is
    * null. That holds for a batch of notifications too, since the error is about the batch.

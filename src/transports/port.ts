@@ -159,7 +159,7 @@ class PortConnection implements Channel {
     if (typeof data === "string") return this.#receiver.receive(data);
     const { [CLOSE]: code, reason = "" } = (data ?? {}) as Record<string, unknown>;
     if (typeof code === "number") return this.#end(code, String(reason));
-    // Whoever else uses the port may post anything: only what can be JSON-RPC is read.
+    // Other programs that use the port may post anything: only what can be JSON-RPC is read.
     if (isMessage(data)) this.#receiver.receive(JSON.stringify(data));
   }
 

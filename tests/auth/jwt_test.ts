@@ -465,7 +465,7 @@ test("jwt() makes a user from sub, scope and permissions", async () => {
     [{ permissions: ["operate", 7, ""], scope: "  a  b " }, ["a", "b", "operate"]],
     [{ scope: ["operate", "x"] }, ["operate", "x"]],
     [{ scope: 7, permissions: "operate" }, []],
-    // Whoever may write a claim of this name must not become one who may do everything.
+    // A user who may write a claim of this name must not become a superuser.
     [{ superuser: true, name: "root" }, []],
   ] as const;
   for (const [more, permissions] of scopes) {
@@ -588,7 +588,7 @@ test("jwt() that is required closes a WebSocket with 1008 that has not logged in
   for (const end of ends) assertEquals(await end, { code: 1008, reason: "Login required" });
   await using late = await connect(server.ws);
   await late.call("login", { token });
-  // Whoever comes after these meets a deadline that is later than theirs.
+  // Connections that come after these get a later deadline.
   assertEquals((await ending(await connect(server.ws))).code, 1008);
   assertEquals([await early.call("whoami"), await late.call("whoami")], ["ada", "ada"]);
   assertEquals(ran, []);
@@ -604,7 +604,7 @@ test("jwt() that is required accepts a user that the program has set, before or 
   await using late = await connect(server.ws);
   await until(() => rpc.connections.size === 2);
   for (const connection of rpc.connections) connection.login(bob);
-  // Whoever comes after these meets a deadline that is later than theirs.
+  // Connections that come after these get a later deadline.
   assertEquals((await ending(await connect(server.ws))).code, 1008);
   assertEquals([await attached.call("whoami"), await late.call("whoami")], ["bob", "bob"]);
 });

@@ -606,7 +606,7 @@ test("revoke() holds for connections whose handshake still runs", async () => {
   const [ada, bob] = await Promise.all(lines) as [RawSocket, RawSocket];
   assertEquals((await ada.closed()).code, 1008);
   await bob.leave();
-  // Whoever comes later is not meant.
+  // Connections that come later are not concerned.
   await (await as("ada", server)).leave();
   await until(() => rpc.connections.size === 0);
 });

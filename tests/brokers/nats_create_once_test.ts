@@ -83,7 +83,7 @@ const subject = "s.making";
 const made = () => Promise.resolve("made");
 
 test(
-  "makeOnce() waits for whoever comes before, and makes it where that one gives up",
+  "createOnce() waits for a server with a lower id, and makes the stream if that server gives up",
   nats,
   async () => {
     await withConnections(2, async (connection, other) => {
@@ -104,7 +104,7 @@ test(
   },
 );
 
-test("makeOnce() takes what somebody else has made meanwhile", nats, async () => {
+test("createOnce() finds what another server has made meanwhile", nats, async () => {
   await withConnections(1, async (connection) => {
     const make = () => Promise.reject(new Error("made twice"));
     const find = () => Promise.resolve("found");
@@ -113,7 +113,7 @@ test("makeOnce() takes what somebody else has made meanwhile", nats, async () =>
   });
 });
 
-test("makeOnce() asks nobody where the server sees to it", async () => {
+test("createOnce() asks no other server if NATS is new enough", async () => {
   for (const version of ["2.10.2", "2.11.0", "3.0.0-beta.1"]) {
     const connection = { info: { version } } as unknown as NatsConnection;
     const find = () => Promise.reject(new Error("asked"));

@@ -24,14 +24,14 @@ import { eventsOf } from "../helpers/scripted_server.ts";
 
 /** A server for POSTs, and what it was told. */
 function testServer() {
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   const rpc = new JsonRpc({ logger: silentLog() })
     .method("ping", () => "pong")
     .method("later", async (params: unknown[]) => {
       await quietMoment();
       return params;
     })
-    .method("note", (params: unknown[]) => void heard.push(...params))
+    .method("note", (params: unknown[]) => void received.push(...params))
     .method("pay", () => {
       throw new RpcError(402, "Not enough money", { data: { missing: 3 } });
     })
@@ -41,7 +41,7 @@ function testServer() {
     .method("header", ([name]: [string], { connection }) => connection.handshake.headers.get(name))
     .method("never", () => new Promise<string>(() => {}))
     .topic("clock");
-  return { rpc, heard };
+  return { rpc, received };
 }
 
 /** A `fetch` that remembers what it was asked. */
@@ -122,7 +122,7 @@ test("call() over HTTP takes no answer that is nested deeper than maxDepth", asy
 });
 
 test("batch() over HTTP is one POST", async () => {
-  const { rpc, heard } = testServer();
+  const { rpc, received } = testServer();
   await using server = await serveHere(rpc);
   const { asked, fetch } = watchedFetch();
   await using client = await connect<typeof rpc>(server.url, { fetch });
@@ -131,18 +131,18 @@ test("batch() over HTTP is one POST", async () => {
     return [b.call("later", [1]), b.call("ping"), b.call("pay").catch(({ code }) => code)];
   });
   assertEquals(results, [[1], "pong", 402]);
-  assertEquals(heard, ["noted"]);
+  assertEquals(received, ["noted"]);
   assertEquals(asked.length, 1);
 });
 
 test("notify() over HTTP is taken without an answer", async () => {
-  const { rpc, heard } = testServer();
+  const { rpc, received } = testServer();
   await using server = await serveHere(rpc);
   const logger = silentLog();
   await using client = await connect<typeof rpc>(server.url, { logger });
   client.notify("note", ["noted"]);
   client.notify("nowhere" as "note", []);
-  await until(() => heard.length > 0);
+  await until(() => received.length > 0);
   assertEquals(await client.call("ping"), "pong");
   assertEquals(logger.lines, []);
 });
@@ -339,10 +339,10 @@ test("new JsonRpcClient() to an http: URL asks for nothing before its first call
 
 for (const status of [301, 302, 303, 307, 308]) {
   test(`call() over HTTP does not follow a redirection with ${status}`, async () => {
-    const heard: string[] = [];
+    const received: string[] = [];
     const other = await serveHere({
       fetch(request: Request) {
-        heard.push(request.url);
+        received.push(request.url);
         return Response.json({ jsonrpc: "2.0", result: "stolen", id: 1 });
       },
     });
@@ -351,7 +351,7 @@ for (const status of [301, 302, 303, 307, 308]) {
     });
     await using client = await connect(server.url, { token: "secret" });
     await assertRejects(() => client.call("ping"), RpcConnectionError, `answered ${status}`);
-    assertEquals(heard, []);
+    assertEquals(received, []);
     await other.stop();
   });
 }

@@ -136,12 +136,12 @@ test("several handlers that join at once each get their own kept events, in orde
     await rpc.publish("chat", 21).position;
     await until(() => writers.every(({ lines }) => lines.includes("21")));
     for (const [index, { lines }] of writers.entries()) {
-      const heard = lines.map((line) => Number.parseInt(line));
+      const received = lines.map((line) => Number.parseInt(line));
       // Each event once and in order, without a hole, from its own beginning.
-      assertEquals(heard, heard.map((_, at) => (heard[0] as number) + at), lines.join());
+      assertEquals(received, received.map((_, at) => (received[0] as number) + at), lines.join());
       const kept = lines.filter((line) => line.endsWith("*")).length;
       if (counts[index] === 0) assert(kept <= 2, lines.join());
-      else assertEquals(heard.length >= (counts[index] as number), true);
+      else assertEquals(received.length >= (counts[index] as number), true);
     }
   }
 });

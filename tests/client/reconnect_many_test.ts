@@ -18,7 +18,7 @@ const MIN_MS = 200;
 const MAX_MS = 2000;
 const TARGET = "tests/programs/conformance_server.ts";
 
-/** A client that hears one topic, and all that happened to it. */
+/** A client that is subscribed to one topic, and a record of what happened to it. */
 class Watched {
   readonly delays: number[] = [];
   readonly received: unknown[] = [];

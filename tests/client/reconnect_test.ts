@@ -43,8 +43,8 @@ test("JsonRpcClient comes back when its server was restarted on the same port", 
   const before = await serveHere(first);
   await using client = await connect<typeof first>(before.ws, AT_ONCE);
   const events = eventsOf(client as unknown as JsonRpcClient);
-  const heard: number[] = [];
-  await client.subscribe("clock", (time) => heard.push(time));
+  const received: number[] = [];
+  await client.subscribe("clock", (time) => received.push(time));
   await before.stop();
   await until(() => client.state !== "open");
   const second = testServer();
@@ -53,22 +53,22 @@ test("JsonRpcClient comes back when its server was restarted on the same port", 
   await until(() => events.includes("resubscribed clock"));
   second.publish("clock", 1);
   await client.call("ping");
-  assertEquals([heard, client.state], [[1], "open"]);
+  assertEquals([received, client.state], [[1], "open"]);
   assertStringIncludes(events[0] as string, "close 1001");
   assertEquals(events[1], "reconnecting 1");
 });
 
-test("JsonRpcClient hears each topic once when its cable was cut a hundred times", async () => {
+test("JsonRpcClient receives each event once when its connection is cut a hundred times", async () => {
   const rpc = testServer();
   await using server = await serveHere(rpc);
   await using between = await cuttableProxy(server);
   await using client = await connect<typeof rpc>(between.ws, AT_ONCE);
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   let restored = 0;
   client.addEventListener("resubscribed", () => restored++);
-  await client.subscribe("clock", (time) => heard.push(time));
-  await client.subscribe("clock", (time) => heard.push(time));
-  await client.subscribe("news", (text) => heard.push(text));
+  await client.subscribe("clock", (time) => received.push(time));
+  await client.subscribe("clock", (time) => received.push(time));
+  await client.subscribe("news", (text) => received.push(text));
   const expected: unknown[] = [];
   for (let round = 1; round <= 100; round++) {
     between.cut();
@@ -76,10 +76,10 @@ test("JsonRpcClient hears each topic once when its cable was cut a hundred times
     rpc.publish("clock", round);
     rpc.publish("news", `round ${round}`);
     expected.push(round, round, `round ${round}`);
-    await until(() => heard.length >= expected.length);
+    await until(() => received.length >= expected.length);
   }
   await client.call("ping");
-  assertEquals(heard, expected);
+  assertEquals(received, expected);
   assertEquals((await client.getSubscriptions()).toSorted(), ["clock", "news"]);
   await until(() => rpc.connections.size === 1);
   assertEquals([...rpc.subscribers(["clock"])].length, 1);
@@ -97,8 +97,8 @@ test("JsonRpcClient moves over when its server drains, and loses no call", async
   await using second = await serveHere(next);
   let url = first.ws;
   await using client = await connect<typeof old>(() => url, AT_ONCE);
-  const heard: string[] = [];
-  await client.subscribe("news", (text) => heard.push(text));
+  const received: string[] = [];
+  await client.subscribe("news", (text) => received.push(text));
   const underWay = client.call("wait");
   assertEquals(await client.call("whoAreYou"), "old");
   const resubscribed = new Promise((resolve) => client.addEventListener("resubscribed", resolve));
@@ -113,7 +113,7 @@ test("JsonRpcClient moves over when its server drains, and loses no call", async
   await resubscribed;
   next.publish("news", "hello");
   await client.call("whoAreYou");
-  assertEquals(heard, ["hello"]);
+  assertEquals(received, ["hello"]);
 });
 
 test("JsonRpcClient tells of each step", async () => {
@@ -137,7 +137,7 @@ test("JsonRpcClient tells of each step", async () => {
   assertEquals(states, ["idle", "open", "waiting", "waiting", "open", "closed"]);
 });
 
-test("JsonRpcClient counts attempts up until one succeeds and something was heard", async () => {
+test("JsonRpcClient counts attempts up until one succeeds and a message has come", async () => {
   const script = scripted();
   const { client, events, wire } = script;
   await client.connect();
@@ -505,8 +505,8 @@ test("JsonRpcClient ignores what an earlier socket still says", async () => {
     heartbeatMs: 20,
     WebSocket: Zombie as never,
   });
-  const heard: unknown[] = [];
-  client.method("news", (params) => void heard.push(params));
+  const received: unknown[] = [];
+  client.method("news", (params) => void received.push(params));
   await client.connect();
   const old = sockets[0]?.[1];
   // It answers no ping and no close: it is only slow, and will talk later.
@@ -532,7 +532,7 @@ test("JsonRpcClient ignores what an earlier socket still says", async () => {
   assertEquals(client.state, "open");
   sockets[1]?.[1].send(JSON.stringify({ jsonrpc: "2.0", result: "new", id: asked.id }));
   assertEquals(await call, "new");
-  assertEquals(heard, []);
+  assertEquals(received, []);
   await client.close();
 });
 
@@ -587,7 +587,7 @@ test("JsonRpcClient tries at once when the browser goes online", globalEvents, a
 });
 
 test(
-  "JsonRpcClient stops listening to the browser when who is told of the end tried in vain",
+  "JsonRpcClient stops listening to the browser when a handler of the end tried in vain",
   globalEvents,
   async () => {
     const script = scripted({ reconnect: { minMs: 1e9, maxMs: 1e9 } });
@@ -623,7 +623,7 @@ test("close() ends a client that waits, and all that waits for it", async () => 
 });
 
 for (const event of ["close", "reconnecting", "open"] as const) {
-  test(`close() may be called by who is told of "${event}"`, async () => {
+  test(`close() may be called by a handler of "${event}"`, async () => {
     const { client, wire } = scripted();
     await client.connect();
     client.addEventListener(event, () => void client.close());

@@ -29,20 +29,20 @@ function event(wire: WirePeer, position: string, rest: object, topic = "news"): 
   wire.send({ jsonrpc: "2.0", method: "rpc.message", params: { topic, position, ...rest } });
 }
 
-/** A client that recovers "news" and stands at "p0", with all that it hears, gaps too. */
+/** A client that recovers "news" and stands at "p0", with all that it receives, gaps included. */
 async function hearing() {
   const script = scripted();
   const { client, wire } = script;
-  const heard: unknown[] = [];
+  const got: unknown[] = [];
   await client.connect();
   const server = await wire(0);
-  const subscribing = client.subscribe("news", (data) => heard.push(data), {
+  const subscribing = client.subscribe("news", (data) => got.push(data), {
     recover: true,
-    onGap: ({ topic }) => heard.push(`gap in ${topic}`),
+    onGap: ({ topic }) => got.push(`gap in ${topic}`),
   });
   const asked = await server.next();
   say(server, asked, granted({ news: "p0" }));
-  return { ...script, heard, server, asked, subscription: await subscribing };
+  return { ...script, got, server, asked, subscription: await subscribing };
 }
 
 // -- resubscribing --
@@ -50,10 +50,10 @@ async function hearing() {
 test("JsonRpcClient resubscribes all topics with one call, and those that it lost end", async () => {
   const { client, wire, events, log } = scripted();
   await client.connect();
-  const heard: unknown[] = [];
+  const got: unknown[] = [];
   const first = await wire(0);
   for (const topic of ["a", "b", "c"]) {
-    const subscribing = client.subscribe(topic, (data) => heard.push(`${topic}${data}`));
+    const subscribing = client.subscribe(topic, (data) => got.push(`${topic}${data}`));
     say(first, await first.next(), [topic]);
     await subscribing;
   }
@@ -64,7 +64,7 @@ test("JsonRpcClient resubscribes all topics with one call, and those that it los
   second.send({ jsonrpc: "2.0", result: ["a", "c"], id });
   for (const topic of ["a", "b", "c"]) second.send({ jsonrpc: "2.0", method: topic, params: 1 });
   await until(() => events.includes("resubscribed a,c"));
-  assertEquals(heard, ["a1", "c1"]);
+  assertEquals(got, ["a1", "c1"]);
   assertStringIncludes(log.text, 'Subscription to topic "b" ended');
   await client.close();
 });
@@ -121,20 +121,20 @@ test("unsubscribe() resolves at once while there is no connection, and the topic
 
 // -- recovering, against a server played by hand --
 
-test("subscribe() with recover asks for positions, and hears rpc.message", async () => {
-  const { client, heard, server, asked } = await hearing();
+test("subscribe() with recover asks for positions, and receives rpc.message", async () => {
+  const { client, got, server, asked } = await hearing();
   assertEquals(asked.params, { topics: ["news"], recover: true });
   event(server, "p1", { data: { n: 1 } });
   event(server, "p2", { data: null });
-  event(server, "q1", { data: "of a topic that is not heard" }, "other");
+  event(server, "q1", { data: "of a topic without a subscription" }, "other");
   server.send({ jsonrpc: "2.0", method: "rpc.message" });
   await quietMoment();
-  assertEquals(heard, [{ n: 1 }, null]);
+  assertEquals(got, [{ n: 1 }, null]);
   await client.close();
 });
 
-test("JsonRpcClient asks for what came since, and hears it once", async () => {
-  const { client, heard, server, wire } = await hearing();
+test("JsonRpcClient asks for what came since, and receives it once", async () => {
+  const { client, got, server, wire } = await hearing();
   event(server, "p1", { data: 1 });
   event(server, "p2", { data: 2 });
   await quietMoment();
@@ -145,13 +145,13 @@ test("JsonRpcClient asks for what came since, and hears it once", async () => {
   say(next, asked, granted({ news: "p2" }, { news: true }));
   // One that it had, one that came meanwhile, and one that is new.
   for (const n of [2, 3, 3, 4]) event(next, `p${n}`, { data: n });
-  await until(() => heard.length === 4);
-  assertEquals(heard, [1, 2, 3, 4]);
+  await until(() => got.length === 4);
+  assertEquals(got, [1, 2, 3, 4]);
   await client.close();
 });
 
 test("JsonRpcClient asks from where it stands when it is cut while it recovers", async () => {
-  const { client, heard, server, wire } = await hearing();
+  const { client, got, server, wire } = await hearing();
   event(server, "p1", { data: 1 });
   await quietMoment();
   server.close(1001);
@@ -159,7 +159,7 @@ test("JsonRpcClient asks from where it stands when it is cut while it recovers",
   // It names the newest position, and goes before all that was missed has come.
   say(second, await second.next(), granted({ news: "p9" }, { news: true }));
   event(second, "p2", { data: 2 });
-  await until(() => heard.length === 2);
+  await until(() => got.length === 2);
   second.close(1001);
   const third = await wire(2);
   const { params } = await third.next();
@@ -168,7 +168,7 @@ test("JsonRpcClient asks from where it stands when it is cut while it recovers",
 });
 
 test("onGap is called before what follows when events are lost for good", async () => {
-  const { client, heard, server, wire } = await hearing();
+  const { client, got, server, wire } = await hearing();
   event(server, "p1", { data: 1 });
   await quietMoment();
   server.close(1001);
@@ -177,12 +177,12 @@ test("onGap is called before what follows when events are lost for good", async 
   // In one go: nothing may be looked at before the answer was.
   next.send({ jsonrpc: "2.0", result: granted({ news: "e2-7" }, { news: false }), id });
   event(next, "e2-8", { data: 8 });
-  await until(() => heard.length === 3);
-  assertEquals(heard, [1, "gap in news", 8]);
+  await until(() => got.length === 3);
+  assertEquals(got, [1, "gap in news", 8]);
   event(next, "e2-20", { gap: true });
   event(next, "e2-21", { data: 21 });
-  await until(() => heard.length === 5);
-  assertEquals(heard.slice(3), ["gap in news", 21]);
+  await until(() => got.length === 5);
+  assertEquals(got.slice(3), ["gap in news", 21]);
   next.close(1001);
   const { params } = await (await wire(2)).next();
   assertEquals((params as { since: unknown }).since, { news: "e2-21" });
@@ -193,19 +193,19 @@ test("subscribe() shares one subscription, and asks anew when a later handler wa
   const { client, wire } = scripted();
   await client.connect();
   const server = await wire(0);
-  const heard: unknown[] = [];
-  const plain = client.subscribe("news", (data) => heard.push(`plain ${data}`));
+  const got: unknown[] = [];
+  const plain = client.subscribe("news", (data) => got.push(`plain ${data}`));
   say(server, await server.next(), ["news"]);
   await plain;
-  const recovering = client.subscribe("news", (data) => heard.push(`recovering ${data}`), {
+  const recovering = client.subscribe("news", (data) => got.push(`recovering ${data}`), {
     recover: true,
   });
   say(server, await server.next(), granted({ news: "p0" }));
   await recovering;
-  await client.subscribe("news", (data) => heard.push(`third ${data}`), { recover: true });
+  await client.subscribe("news", (data) => got.push(`third ${data}`), { recover: true });
   event(server, "p1", { data: 1 });
-  await until(() => heard.length === 3);
-  assertEquals(heard, ["plain 1", "recovering 1", "third 1"]);
+  await until(() => got.length === 3);
+  assertEquals(got, ["plain 1", "recovering 1", "third 1"]);
   assertEquals(server.received.length, 2);
   await client.close();
 });
@@ -225,28 +225,28 @@ function newsServer(size = 1000) {
     .topic("news", { schema: type<number>(), history: { size } });
 }
 
-test("JsonRpcClient loses nothing and hears nothing twice when its cable is cut a hundred times", async () => {
+test("JsonRpcClient loses nothing and receives nothing twice when its connection is cut a hundred times", async () => {
   const rpc = newsServer();
   await using server = await serveHere(rpc);
   await using between = await cuttableProxy(server);
   await using client = await connect<typeof rpc>(between.ws, {
     reconnect: { minMs: 0, maxMs: 5 },
   });
-  const heard: number[] = [];
+  const got: number[] = [];
   let gaps = 0;
   const options = { recover: true, onGap: () => gaps++ };
-  await client.subscribe("news", (n) => heard.push(n), options);
+  await client.subscribe("news", (n) => got.push(n), options);
   let sent = 0;
   for (let round = 0; round < 100; round++) {
     for (let n = 0; n < 5; n++) rpc.publish("news", ++sent);
-    if (round % 3 === 0) await until(() => heard.length > sent - 5);
+    if (round % 3 === 0) await until(() => got.length > sent - 5);
     between.cut();
     for (let n = 0; n < 5; n++) rpc.publish("news", ++sent);
     if (round % 4 === 0) await until(() => client.state === "open");
   }
-  await until(() => heard.length >= sent);
+  await until(() => got.length >= sent);
   await client.call("ping");
-  assertEquals(heard, Array.from({ length: sent }, (_, n) => n + 1));
+  assertEquals(got, Array.from({ length: sent }, (_, n) => n + 1));
   assertEquals(gaps, 0);
 });
 
@@ -257,23 +257,23 @@ test("onGap is called when the server was restarted, or keeps less than was miss
   await using client = await connect<typeof first>(before.ws, {
     reconnect: { minMs: 0, maxMs: 50 },
   });
-  const heard: unknown[] = [];
-  const onGap = () => heard.push("gap");
-  await client.subscribe("news", (n) => heard.push(n), { recover: true, onGap });
+  const got: unknown[] = [];
+  const onGap = () => got.push("gap");
+  await client.subscribe("news", (n) => got.push(n), { recover: true, onGap });
   first.publish("news", 1);
-  await until(() => heard.length === 1);
+  await until(() => got.length === 1);
   await before.stop();
   const second = newsServer(2);
   await using _after = await serveHere(second, port);
-  await until(() => heard.length === 2);
+  await until(() => got.length === 2);
   second.publish("news", 2);
-  await until(() => heard.length === 3);
-  assertEquals(heard, [1, "gap", 2]);
+  await until(() => got.length === 3);
+  assertEquals(got, [1, "gap", 2]);
   for (const connection of second.connections) connection.close(4000);
   for (const n of [3, 4, 5, 6]) second.publish("news", n);
-  await until(() => heard.includes("gap", 2));
+  await until(() => got.includes("gap", 2));
   second.publish("news", 7);
-  await until(() => heard.at(-1) === 7);
+  await until(() => got.at(-1) === 7);
 });
 
 // -- topic() --
@@ -385,12 +385,12 @@ test("topic() throws when the server does not have the topic, or takes it back",
   await client.close();
 });
 
-test("subscribe() that fails leaves those alone who heard the topic before, and those who come later", async () => {
+test("a subscribe() that fails ends neither earlier nor later subscriptions to the topic", async () => {
   const { client, wire } = scripted();
   await client.connect();
   const server = await wire(0);
-  const heard: string[] = [];
-  const handlers = ["a", "b", "c"].map((name) => (data: unknown) => heard.push(`${name}${data}`));
+  const got: string[] = [];
+  const handlers = ["a", "b", "c"].map((name) => (data: unknown) => got.push(`${name}${data}`));
   const [a, b, c] = handlers as [typeof handlers[0], typeof handlers[0], typeof handlers[0]];
   const first = client.subscribe("news", a);
   say(server, await server.next(), ["news"]);
@@ -405,7 +405,7 @@ test("subscribe() that fails leaves those alone who heard the topic before, and 
   await later;
   event(server, "p1", { data: 2 });
   await quietMoment();
-  assertEquals(heard, ["a1", "c1", "a2", "c2"]);
+  assertEquals(got, ["a1", "c1", "a2", "c2"]);
   await client.close();
 });
 

@@ -93,15 +93,15 @@ test("a transport of the program's own carries calls of both ends, topics and th
   const client = await connect(portTransport(port2));
   const events = eventsOf(client);
   client.method("name", () => "client");
-  const heard: unknown[] = [];
-  await client.subscribe("clock", (time) => heard.push(time));
+  const received: unknown[] = [];
+  await client.subscribe("clock", (time) => received.push(time));
   rpc.publish("clock", "12:00");
   assertEquals([await client.call("ping"), await client.call("ask")], ["pong", "client"]);
   assertEquals([...rpc.connections].map(({ user }) => user), ["ada"]);
-  await until(() => heard.length > 0);
+  await until(() => received.length > 0);
   await rpc.close();
   await until(() => client.state === "closed");
-  assertEquals([heard, events], [["12:00"], ["close 1001 The server is closing final"]]);
+  assertEquals([received, events], [["12:00"], ["close 1001 The server is closing final"]]);
 });
 
 test("a transport that can reconnect is opened again, and topics are subscribed to again", async () => {
@@ -109,14 +109,14 @@ test("a transport that can reconnect is opened again, and topics are subscribed 
   const transport = portsTo(rpc);
   await using client = await connect(transport, { reconnect: { minMs: 0, maxMs: 0 } });
   const events = eventsOf(client);
-  const heard: unknown[] = [];
-  await client.subscribe("clock", (time) => heard.push(time));
+  const received: unknown[] = [];
+  await client.subscribe("clock", (time) => received.push(time));
   for (const connection of rpc.connections) connection.close(1012, "Restart");
   assertEquals(await client.call("ping", undefined, { idempotent: true }), "pong");
   await until(() => events.includes("resubscribed clock"));
   rpc.publish("clock", "12:00");
-  await until(() => heard.length > 0);
-  assertEquals([heard, transport.opened], [["12:00"], 2]);
+  await until(() => received.length > 0);
+  assertEquals([received, transport.opened], [["12:00"], 2]);
 });
 
 test("a transport that throws, rejects or refuses fails the attempt to connect, with its name", async () => {

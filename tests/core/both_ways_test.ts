@@ -90,13 +90,13 @@ test("request.progress() reaches onProgress of its own call, in order, until the
   });
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws);
-  const heard: unknown[][] = [[], []];
-  const calls = heard.map((values, index) =>
+  const got: unknown[][] = [[], []];
+  const calls = got.map((values, index) =>
     client.call("count", [index + 2], { onProgress: (value) => values.push(value) })
   );
   assertEquals(await Promise.all(calls), [2, 3]);
   await client.call("count", [3]);
-  assertEquals(heard, [[{ n: 0 }, { n: 1 }], [{ n: 0 }, { n: 1 }, { n: 2 }]]);
+  assertEquals(got, [[{ n: 0 }, { n: 1 }], [{ n: 0 }, { n: 1 }, { n: 2 }]]);
 });
 
 test("request.progress() says nothing when its call was a notification", async () => {
@@ -152,14 +152,14 @@ test("connection.notify() reaches a method of the client, and is silent where th
   const rpc = new JsonRpc().method("ping", () => "pong");
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws);
-  const heard: unknown[] = [];
-  client.method("note", (params) => heard.push(params));
+  const got: unknown[] = [];
+  client.method("note", (params) => got.push(params));
   const connection = await only(rpc);
   connection.notify("nowhere");
   connection.notify("note", { n: 1 });
   connection.notify("note");
   await client.call("ping");
-  assertEquals(heard, [{ n: 1 }, undefined]);
+  assertEquals(got, [{ n: 1 }, undefined]);
 });
 
 test("client.method() gets the request, with the server as its connection", async () => {

@@ -392,7 +392,7 @@ test("Peer.notify() and Peer.call() refuse what is over maxMessageBytes, or has 
   assertEquals(wire.log, []);
 });
 
-test("Peer.receive() never answers an answer, whoever it is for", () => {
+test("Peer.receive() never answers an answer, no matter whom it is for", () => {
   const { peer, wire } = talk(new Wire());
   for (const id of [1, "1", 0, null, {}, undefined]) {
     peer.receive(JSON.stringify({ jsonrpc: "2.0", result: 1, id }));
@@ -401,7 +401,7 @@ test("Peer.receive() never answers an answer, whoever it is for", () => {
   assertEquals(wire.log, []);
 });
 
-test("Peer.beat() pings a peer that was heard, and drops one that was not", () => {
+test("Peer.beat() pings a peer that has sent something, and drops one that has not", () => {
   const { peer, wire } = talk(new Wire());
   const signs = [() => peer.markAlive(), () => peer.receive(undefined), () => peer.receive("[]")];
   peer.heartbeat();
@@ -414,7 +414,7 @@ test("Peer.beat() pings a peer that was heard, and drops one that was not", () =
   assertEquals([wire.pings, wire.terminated], [4, 1]);
 });
 
-test("Peer.beat() pings who takes what is sent, although it is not heard", () => {
+test("Peer.beat() pings a peer that reads what is sent, although it sends nothing", () => {
   const { peer, wire } = talk(new Wire());
   for (const [waiting, terminated] of [[3000, 0], [2000, 0], [1000, 0], [1000, 1]] as const) {
     wire.bufferedAmount = waiting;
@@ -432,7 +432,7 @@ test("Peer.beat() closes who leaves things unread, where it can neither ping nor
   peer.heartbeat();
   peer.heartbeat();
   wire.bufferedAmount = 1000;
-  // Nothing is known of whoever reads all, nor of what was only just sent.
+  // Nothing is known of a peer that reads everything, nor of what was only just sent.
   for (let beat = 0; beat < 2; beat++) {
     assert(peer.isOpen);
     peer.heartbeat();

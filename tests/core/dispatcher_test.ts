@@ -512,7 +512,7 @@ test("Dispatcher.handle() is silent when a `$/` notification is unknown, -32601 
   assertEquals(await desk.code(call("$/cancelRequest", 1, { id: 1 })), -32601);
 });
 
-test("Dispatcher.handle() drops answers when it was told of nobody who waits for them", () => {
+test("Dispatcher.handle() drops answers if there is nobody who waits for them", () => {
   const logger = silentLog();
   const host = { limits: resolveLimits({}), logger, find: () => undefined };
   const replies: unknown[] = [];

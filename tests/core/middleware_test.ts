@@ -190,7 +190,7 @@ test("use() holds for methods that were registered and called before", async () 
   assertEquals(await client.call("ping"), "pong?!");
 });
 
-test("use() sees every call: unknown, built in, notified, in a batch, over either door", async () => {
+test("use() sees every call: unknown, built in, notified, in a batch, over WebSocket and POST", async () => {
   const seen: unknown[] = [];
   const rpc = new JsonRpc({ logger: silentLog() })
     .method("ping", () => "pong")
@@ -468,7 +468,7 @@ const refusals: Readonly<Record<string, HandshakeCheck>> = {
   "rejects with a Response": () => Promise.reject(new Response("no", { status: 401 })),
 };
 
-/** What a server answers at each of its doors: the status of a POST, and whether a WebSocket opens. */
+/** What a server answers over POST and WebSocket: the status of a POST, and whether a WebSocket opens. */
 async function knock(url: string, ws: string): Promise<[status: number, opened: boolean]> {
   const headers = { "content-type": "application/json" };
   const body = '{"jsonrpc":"2.0","method":"ping","id":1}';
@@ -480,7 +480,7 @@ async function knock(url: string, ws: string): Promise<[status: number, opened: 
 }
 
 for (const [what, handshake] of Object.entries(refusals)) {
-  test(`a handshake function that ${what} keeps both doors shut`, async () => {
+  test(`a handshake function that ${what} refuses POST and WebSocket`, async () => {
     const later: string[] = [];
     const rpc = new JsonRpc().method("ping", () => "pong").use({ name: "test", handshake })
       .use({ name: "test", handshake: () => void later.push("asked") });
@@ -534,7 +534,7 @@ test("a handshake function whose Response was read before refuses with 500, and 
 });
 
 for (const verdict of [false, true, null, 0, "", "no", {}]) {
-  test(`a handshake function that gives ${JSON.stringify(verdict)}, at once or later, keeps both doors shut`, async () => {
+  test(`a handshake function that gives ${JSON.stringify(verdict)}, at once or later, refuses POST and WebSocket`, async () => {
     for (const handshake of [() => verdict, () => Promise.resolve(verdict)]) {
       const logger = silentLog();
       const rpc = new JsonRpc({ logger }).method("ping", () => "pong")

@@ -50,7 +50,7 @@ test("use() gives clients the methods of a plugin, and handlers its user, as typ
 
 test("a plugin whose hooks throw costs no connection its place, and keeps no other plugin from its own", async () => {
   const logger = silentLog();
-  const heard: string[] = [];
+  const received: string[] = [];
   const names = ["onUserChange", "onClose"] as const;
   const hooks = (run: (name: string) => void): Plugin => ({
     name: "test",
@@ -60,7 +60,7 @@ test("a plugin whose hooks throw costs no connection its place, and keeps no oth
     .use(hooks((name) => {
       throw new Error(`Broken ${name}`);
     }))
-    .use(hooks((name) => void heard.push(name)))
+    .use(hooks((name) => void received.push(name)))
     .method("leave", (_params: unknown, { connection }) => {
       connection.logout();
       return "left";
@@ -72,7 +72,7 @@ test("a plugin whose hooks throw costs no connection its place, and keeps no oth
     await client.close();
     await until(() => rpc.connections.size === 0);
   }
-  assertEquals(heard, [...names, ...names]);
+  assertEquals(received, [...names, ...names]);
   for (const name of names) assertStringIncludes(logger.text, `Broken ${name}`);
 });
 
@@ -114,18 +114,18 @@ test("a plugin whose `onDrop` throws keeps no event from others", async () => {
   for (const [, far] of sockets) rpc.attach(far);
   const slow = await connect<typeof rpc>(sockets[0][0]);
   const quick = await connect<typeof rpc>(sockets[1][0]);
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   await slow.subscribe("clock", () => {});
-  await quick.subscribe("clock", (data) => heard.push(data));
+  await quick.subscribe("clock", (data) => received.push(data));
   Object.defineProperty(sockets[0][1], "bufferedAmount", { value: 1 });
   for (let n = 1; n <= 3; n++) rpc.publish("clock", n);
-  await until(() => heard.length === 3);
-  assertEquals(heard, [1, 2, 3]);
+  await until(() => received.length === 3);
+  assertEquals(received, [1, 2, 3]);
   assertStringIncludes(logger.text, "Broken dropped");
   await Promise.all([slow.close(), quick.close()]);
 });
 
-test("a plugin whose `opened` throws closes the connection with 1011, on each door that lasts", async () => {
+test("a plugin whose `opened` throws closes the connection with 1011, on each kind of connection that lasts", async () => {
   const logger = silentLog();
   const rpc = new JsonRpc({ logger })
     .use({

@@ -1,5 +1,5 @@
 /**
- * A worker that serves whoever has started it, over its own port.
+ * A worker that serves the program that has started it, over its own port.
  */
 import process from "node:process";
 import { parentPort } from "node:worker_threads";

@@ -91,7 +91,7 @@ test("ErrorCode cannot be changed", () => {
   assertEquals(ErrorCode.serverBusy, -32009);
 });
 
-test("the classes of the client's door are those of the main door", () => {
+test("`./client` exports the same error classes as the main module", () => {
   for (const [type] of standard) assertStrictEquals(clientDoor[type.name as "RpcParseError"], type);
   assertStrictEquals(clientDoor.RpcError, RpcError);
   assertStrictEquals(clientDoor.RpcServerError, RpcServerError);

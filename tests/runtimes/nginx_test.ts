@@ -24,12 +24,12 @@ for (const told of ["$host", "$http_host"]) {
       assertEquals(await over.call("ping"), "pong");
       const client = await connect(url.replace("http:", "ws:"));
       client.method("name", () => "Ada");
-      const heard: unknown[] = [];
-      await client.subscribe("news", (event) => heard.push(event));
+      const received: unknown[] = [];
+      await client.subscribe("news", (event) => received.push(event));
       assertEquals(await client.call("greet"), "Hello Ada");
       assertEquals(rpc.publish("news", "We are live").deliveries, 1);
-      await until(() => heard.length === 1);
-      assertEquals(heard, ["We are live"]);
+      await until(() => received.length === 1);
+      assertEquals(received, ["We are live"]);
       // More than the proxy's buffers hold, in both directions.
       const long = "x".repeat(500_000);
       assertEquals(await client.call("echo", [long]), [long]);

@@ -99,11 +99,11 @@ test("serve() keeps answers and events of one turn in their order", async () => 
   });
   await using server = await serve(rpc, LOOPBACK);
   await using client = await connect<typeof rpc>(wsUrl(server));
-  const heard: unknown[] = [];
-  client.method("note", ([n]: [number]) => heard.push(n));
-  await client.subscribe("clock", (n) => heard.push(n));
-  await client.call("burst" as "ping").then((result) => heard.push(result));
-  assertEquals(heard, [...Array.from({ length: 100 }, (_, n) => [n, n]).flat(), "done"]);
+  const received: unknown[] = [];
+  client.method("note", ([n]: [number]) => received.push(n));
+  await client.subscribe("clock", (n) => received.push(n));
+  await client.call("burst" as "ping").then((result) => received.push(result));
+  assertEquals(received, [...Array.from({ length: 100 }, (_, n) => [n, n]).flat(), "done"]);
 });
 
 test("serve() carries long messages both ways", async () => {
@@ -120,14 +120,16 @@ test("serve() carries long messages both ways", async () => {
 test("serve() sends one event to many", async () => {
   const { rpc } = testServer();
   await using server = await serve(rpc, LOOPBACK);
-  const heard: string[] = [];
+  const received: string[] = [];
   const clients = await Promise.all(
     Array.from({ length: 20 }, () => connect<typeof rpc>(wsUrl(server))),
   );
-  for (const client of clients) await client.subscribe("clock", (data) => heard.push(String(data)));
+  for (const client of clients) {
+    await client.subscribe("clock", (data) => received.push(String(data)));
+  }
   assertEquals(rpc.publish("clock", "ä€😀").deliveries, 20);
   await Promise.all(clients.map((client) => client.call("ping")));
-  assertEquals(heard, Array(20).fill("ä€😀"));
+  assertEquals(received, Array(20).fill("ä€😀"));
   await Promise.all(clients.map((client) => client.close()));
 });
 

@@ -24,8 +24,8 @@ const HIBERNATE_MS = 12_500;
 test("connections of a Durable Object outlive its time in memory", here, async () => {
   const url = await urlOf("/?name=ann");
   await using post = await connect(url); // over POST
-  const heard: Record<string, unknown[]> = {};
-  const hear = (name: string) => (data: unknown) => void (heard[name] ??= []).push(data);
+  const received: Record<string, unknown[]> = {};
+  const hear = (name: string) => (data: unknown) => void (received[name] ??= []).push(data);
   const open = (options = {}) => connect(url.replace("http", "ws"), options);
 
   await using plain = await open();
@@ -81,7 +81,7 @@ test("connections of a Durable Object outlive its time in memory", here, async (
   }
   // Events come before the answers to what is asked after them.
   await Promise.all([...clients, careless].map((client) => client.call("whoami")));
-  assertEquals(heard, {
+  assertEquals(received, {
     "plain news": ["news again"],
     "plain weather": ["rain", "weather again"], // no retained event once more
     "plain secret": ["secret again"],
@@ -127,13 +127,15 @@ test("a Worker's event reaches the sockets and streams of other requests", here,
   await using post = await connect(url);
   await using one = await connect(url.replace("http", "ws"));
   await using two = await connect(url.replace("http", "ws"));
-  const heard: unknown[] = [];
-  for (const client of [one, two]) await client.subscribe("news", (data) => void heard.push(data));
+  const received: unknown[] = [];
+  for (const client of [one, two]) {
+    await client.subscribe("news", (data) => void received.push(data));
+  }
   const streams = await Promise.all([1, 2].map(() => openEvents(`${url}?topics=news`)));
   await post.call("publish", ["from a post"]);
   await one.call("publish", ["from one"]);
-  await eventually(() => heard.length === 4);
-  assertEquals(heard.toSorted(), ["from a post", "from a post", "from one", "from one"]);
+  await eventually(() => received.length === 4);
+  assertEquals(received.toSorted(), ["from a post", "from a post", "from one", "from one"]);
   for (const { read } of streams) {
     while (!(await read()).includes('data: "from one"'));
   }
@@ -173,18 +175,18 @@ test("examples/workers/worker.ts has rooms, and keeps what was said", here, asyn
     await using ann = await connect(`${url}/kitchen?name=ann`);
     await using bob = await connect(`${url}/kitchen?name=bob`);
     await using eve = await connect(`${url}/cellar?name=eve`);
-    const heard: unknown[] = [];
-    await bob.subscribe("said", (line) => void heard.push(line));
-    await eve.subscribe("said", (line) => void heard.push(["in the cellar", line]));
+    const received: unknown[] = [];
+    await bob.subscribe("said", (line) => void received.push(line));
+    await eve.subscribe("said", (line) => void received.push(["in the cellar", line]));
     await ann.call("say", ["hello"]);
     assertEquals(await bob.call("names"), ["ann", "bob"]);
     assertEquals(await eve.call("names"), ["eve"]);
-    assertEquals(heard, [{ name: "ann", text: "hello" }]);
+    assertEquals(received, [{ name: "ann", text: "hello" }]);
     await using late = await connect(`${url}/kitchen?name=late`);
     const kept: unknown[] = [];
     await late.subscribe("said", (line) => void kept.push(line), { last: 10 });
     await late.call("names");
-    assertEquals(kept, heard);
+    assertEquals(kept, received);
     await assertRejects(() => connect(`${url}/kitchen`), Error, "Cannot connect");
   } finally {
     await worker.stop();

@@ -64,11 +64,11 @@ test("a client of ./node receives texts of all sizes in order, alone and many in
   const server = await serve(rpc, { port: 0, hostname: "127.0.0.1" });
   const client = await connect<typeof rpc>(server.url.replace("http", "ws"));
   try {
-    const heard: unknown[] = [];
-    await client.subscribe("texts", (text) => heard.push(text));
+    const received: unknown[] = [];
+    await client.subscribe("texts", (text) => received.push(text));
     for (const text of texts) rpc.publish("texts", text);
     assertEquals(await Promise.all(texts.map((text) => client.call("echo", [text]))), texts);
-    assertEquals(heard, texts);
+    assertEquals(received, texts);
     for (const text of texts) assertEquals(await client.call("echo", [text]), text);
   } finally {
     await client.close();

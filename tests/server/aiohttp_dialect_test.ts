@@ -136,8 +136,8 @@ test("an event is a notification named as its topic, with the data as it is", as
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
   const events = ["12:00", 0, false, null, ["a"], { b: 1 }];
   for (const data of events) rpc.publish("news", data);
-  const heard = await line.some(events.length);
-  assertEquals(heard, events.map((params) => ({ jsonrpc: "2.0", method: "news", params })));
+  const received = await line.some(events.length);
+  assertEquals(received, events.map((params) => ({ jsonrpc: "2.0", method: "news", params })));
   line.disconnect();
 });
 
@@ -148,8 +148,8 @@ test("an event that is no array or object comes in an array with `wrapScalars`",
   await line.ask('{"jsonrpc": "2.0", "method": "subscribe", "id": 0, "params": "news"}');
   const events = ["12:00", 0, false, null, ["a"], { b: 1 }];
   for (const data of events) rpc.publish("news", data);
-  const heard = await line.some(events.length);
-  assertEquals(heard.map(({ params }) => params), [["12:00"], [0], [false], [null], ["a"], {
+  const received = await line.some(events.length);
+  assertEquals(received.map(({ params }) => params), [["12:00"], [0], [false], [null], ["a"], {
     b: 1,
   }]);
   line.disconnect();

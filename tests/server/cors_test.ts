@@ -84,7 +84,7 @@ const LET_IN: Readonly<Record<string, Rule>> = {
     origin: APP,
     cors: NAMED(APP),
   },
-  // Any page may ask, but none with the cookies of whoever looks at it.
+  // Any page may ask, but none with the cookies of the person who looks at it.
   "an origin where all may": {
     options: { origins: "*" },
     origin: EVIL,
@@ -349,7 +349,7 @@ async function attempt({ url, ws, ping }: LocalServer & { ping: string }): Promi
   return {
     post: await post({ headers }),
     postWithCookies: await post({ headers, credentials: "include" }),
-    // Of this kind no browser asks first: it is sent, whoever may read the answer.
+    // Of this kind no browser asks first: it is sent, although the page may not read the answer.
     plainPost: await post({ headers: { "content-type": "text/plain" }, mode: "no-cors" }),
     blindGet: await blind("/?method=ping&id=1", "*/*"),
     blindStream: await blind("/?topics=clock", "text/event-stream"),

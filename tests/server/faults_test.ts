@@ -1,6 +1,6 @@
 /**
  * Real servers in processes of their own, killed and cut off in the middle of things: every call settles, no
- * place is lost, and whoever comes afterwards is answered.
+ * place is lost, and later clients are answered.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";

@@ -15,7 +15,7 @@ import { call } from "../helpers/messages.ts";
 import { skipUnless } from "../helpers/needs.ts";
 
 /** Servers that ping by themselves as often as they are told, in this runtime. */
-const doors = {
+const starts = {
   "serve() of ./node": serveOnNode,
   "the runtime's own server": serveHere,
 };
@@ -42,7 +42,7 @@ function countPings(socket: Socket, onPing: () => void): void {
 
 const PONG = 10;
 
-for (const [what, start] of Object.entries(doors)) {
+for (const [what, start] of Object.entries(starts)) {
   const isDenoServe = runtimeHere === "deno" && start === serveHere;
   const ownHeartbeat = skipUnless(
     !isDenoServe,

@@ -12,7 +12,7 @@ import { silentLog } from "../helpers/log.ts";
 import { serveHere, serveOnNode } from "../helpers/server.ts";
 import { call } from "../helpers/messages.ts";
 
-const doors = {
+const carriers = {
   "serve() of ./node": serveOnNode,
   "the runtime's own server": serveHere,
 };
@@ -39,7 +39,7 @@ async function beginPost(url: string, body: string, length = body.length): Promi
   return socket;
 }
 
-for (const [what, start] of Object.entries(doors)) {
+for (const [what, start] of Object.entries(carriers)) {
   test(`request.signal aborts when the caller of a POST leaves, on ${what}`, async () => {
     const { rpc, held, waiting } = testServer();
     await using server = await start({ fetch: rpc.fetch, websocket: rpc.websocket });

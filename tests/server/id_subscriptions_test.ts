@@ -239,16 +239,16 @@ test("rpc.stream() sends the id before the first item, and the end after the las
   const rpc = counter();
   const [near, far] = linkedSockets();
   rpc.attach(far);
-  const heard: { id?: number; result?: string; method?: string; params?: unknown }[] = [];
+  const received: { id?: number; result?: string; method?: string; params?: unknown }[] = [];
   const { promise: done, resolve } = Promise.withResolvers<void>();
   near.addEventListener("message", ({ data }) => {
-    heard.push(JSON.parse(data as string));
-    if (heard.length === 3) resolve();
+    received.push(JSON.parse(data as string));
+    if (received.length === 3) resolve();
   });
   near.send('{"jsonrpc":"2.0","method":"count","params":[1],"id":7}');
   await done;
-  const subscription = heard[0]?.result;
-  assertEquals(heard.map(({ id, method, params }) => ({ id, method, params })), [
+  const subscription = received[0]?.result;
+  assertEquals(received.map(({ id, method, params }) => ({ id, method, params })), [
     { id: 7, method: undefined, params: undefined },
     { id: undefined, method: "count_item", params: { subscription, result: 1 } },
     { id: undefined, method: "count_item", params: { subscription, done: true } },

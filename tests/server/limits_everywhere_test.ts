@@ -55,16 +55,16 @@ type Asked = Pick<RawClient, "ask">;
 
 /** A test over each of these ways to a server with small limits. */
 function at(
-  doors: readonly ("WebSocket" | "POST" | "GET")[],
+  carriers: readonly ("WebSocket" | "POST" | "GET")[],
   name: string,
-  run: (door: Asked, server: LocalServer) => Promise<void>,
+  run: (carrier: Asked, server: LocalServer) => Promise<void>,
   options: JsonRpcOptions = SMALL,
 ): void {
-  for (const door of doors) {
-    test(`${name}, over ${door}`, async () => {
+  for (const carrier of carriers) {
+    test(`${name}, over ${carrier}`, async () => {
       await using server = await serveHere(testServer(options));
-      if (door === "GET") return await run(new Get(server.url), server);
-      if (door === "POST") return await run(new Post(server.url), server);
+      if (carrier === "GET") return await run(new Get(server.url), server);
+      if (carrier === "POST") return await run(new Post(server.url), server);
       const line = await RawSocket.open(server.url);
       await run(line, server);
       await line.leave();
@@ -76,7 +76,7 @@ const ALL = ["WebSocket", "POST", "GET"] as const;
 const TALKING = ["WebSocket", "POST"] as const;
 
 /** An error in one line: code, message, data. */
-function told({ error }: Message): string {
+function errorLine({ error }: Message): string {
   return `${error?.code} ${error?.message} ${JSON.stringify(error?.data) ?? ""}`.trim();
 }
 
@@ -90,9 +90,9 @@ function callOf(bytes: number): Message {
 
 for (const bytes of [999, 1000]) {
   // Its answer is shorter.
-  at(TALKING, `maxMessageBytes of 1000 takes a message of ${bytes} bytes`, async (door) => {
+  at(TALKING, `maxMessageBytes of 1000 takes a message of ${bytes} bytes`, async (carrier) => {
     const message = callOf(bytes);
-    assertEquals(await door.ask(message), result(1, message.params));
+    assertEquals(await carrier.ask(message), result(1, message.params));
   });
 }
 
@@ -108,7 +108,7 @@ test("maxMessageBytes of 1000 refuses 1001 bytes, over WebSocket", async () => {
 test("maxMessageBytes of 1000 refuses 1001 bytes, over POST", async () => {
   await using server = await serveHere(testServer(SMALL));
   const { status, body } = await rawPost(server.url, JSON.stringify(callOf(1001)));
-  assertEquals([status, told(JSON.parse(body))], [413, `-32007 ${TOO_BIG}`]);
+  assertEquals([status, errorLine(JSON.parse(body))], [413, `-32007 ${TOO_BIG}`]);
 });
 
 test("maxMessageBytes counts the bytes of characters, not their number", async () => {
@@ -131,21 +131,21 @@ test("maxMessageBytes of 1000 accepts params of 1000 bytes, and refuses 1001, ov
   };
   assertEquals(JSON.parse((await ask(1000)).body), result(1, "x"));
   const { status, body } = await ask(1001);
-  assertEquals([status, told(JSON.parse(body))], [413, `-32007 ${TOO_BIG}`]);
+  assertEquals([status, errorLine(JSON.parse(body))], [413, `-32007 ${TOO_BIG}`]);
 });
 
 const EMPTY_ANSWER = JSON.stringify(result(1, "")).length;
 
 for (const bytes of [999, 1000]) {
-  at(ALL, `maxMessageBytes of 1000 lets an answer of ${bytes} bytes out`, async (door) => {
+  at(ALL, `maxMessageBytes of 1000 lets an answer of ${bytes} bytes out`, async (carrier) => {
     const length = bytes - EMPTY_ANSWER;
-    assertEquals(await door.ask(call("long", 1, [length])), result(1, "x".repeat(length)));
+    assertEquals(await carrier.ask(call("long", 1, [length])), result(1, "x".repeat(length)));
   });
 }
 
-at(ALL, "maxMessageBytes of 1000 answers -32008 in place of 1001 bytes", async (door) => {
-  const answer = await door.ask(call("long", 1, [1001 - EMPTY_ANSWER]));
-  assertEquals(told(answer), "-32008 Response is over 1000 bytes (maxMessageBytes)");
+at(ALL, "maxMessageBytes of 1000 answers -32008 in place of 1001 bytes", async (carrier) => {
+  const answer = await carrier.ask(call("long", 1, [1001 - EMPTY_ANSWER]));
+  assertEquals(errorLine(answer), "-32008 Response is over 1000 bytes (maxMessageBytes)");
   assertEquals(answer.id, 1);
 });
 
@@ -160,16 +160,20 @@ for (const bytes of [999, 1000]) {
   at(
     TALKING,
     `maxMessageBytes of 1000 lets a batch's answer of ${bytes} bytes out`,
-    async (door) => {
-      assertEquals(idsOf(await door.ask(batchOf(bytes))), [1, 2]);
+    async (carrier) => {
+      assertEquals(idsOf(await carrier.ask(batchOf(bytes))), [1, 2]);
     },
   );
 }
 
-at(TALKING, "maxMessageBytes of 1000 answers one -32011 to a batch of 1001 bytes", async (door) => {
-  const text = "-32011 Batch response is over 1000 bytes (maxMessageBytes)";
-  assertEquals(told(await door.ask(batchOf(1001))), `${text} {"firstId":1}`);
-});
+at(
+  TALKING,
+  "maxMessageBytes of 1000 answers one -32011 to a batch of 1001 bytes",
+  async (carrier) => {
+    const text = "-32011 Batch response is over 1000 bytes (maxMessageBytes)";
+    assertEquals(errorLine(await carrier.ask(batchOf(1001))), `${text} {"firstId":1}`);
+  },
+);
 
 // -- maxDepth --
 
@@ -178,39 +182,43 @@ function deep(depth: number): unknown {
   return JSON.parse("[".repeat(depth) + "]".repeat(depth));
 }
 
-at(TALKING, "maxDepth of 6 takes 5 and 6 levels, and answers -32700 to 7", async (door) => {
+at(TALKING, "maxDepth of 6 takes 5 and 6 levels, and answers -32700 to 7", async (carrier) => {
   for (const depth of [5, 6]) {
-    assertEquals(await door.ask(call("ping", 1, deep(depth - 1))), result(1, "pong"));
+    assertEquals(await carrier.ask(call("ping", 1, deep(depth - 1))), result(1, "pong"));
   }
-  const answer = await door.ask(call("ping", 1, deep(6)));
-  assertEquals(told(answer), '-32700 Parse error "Over 6 levels deep (maxDepth)"');
+  const answer = await carrier.ask(call("ping", 1, deep(6)));
+  assertEquals(errorLine(answer), '-32700 Parse error "Over 6 levels deep (maxDepth)"');
   assertEquals(answer.id, null);
 });
 
 at(
   ["GET"],
   "maxDepth of 6 takes params of 5 and 6 levels, and answers -32700 to 7",
-  async (door) => {
+  async (carrier) => {
     for (const depth of [5, 6]) {
-      assertEquals(await door.ask(call("echo", 1, deep(depth))), result(1, deep(depth)));
+      assertEquals(await carrier.ask(call("echo", 1, deep(depth))), result(1, deep(depth)));
     }
-    const answer = await door.ask(call("echo", 1, deep(7)));
-    assertEquals(told(answer), '-32700 Parse error "Over 6 levels deep (maxDepth)"');
+    const answer = await carrier.ask(call("echo", 1, deep(7)));
+    assertEquals(errorLine(answer), '-32700 Parse error "Over 6 levels deep (maxDepth)"');
   },
 );
 
 // -- maxValues --
 
 for (const [over, around] of [["WebSocket", 4], ["POST", 4], ["GET", 0]] as const) {
-  at([over], "maxValues of 40 accepts 39 and 40 values, and answers -32700 to 41", async (door) => {
-    // The message itself and its members `jsonrpc`, `method` and `id` are values too.
-    const list = (count: number) => Array(count - 1 - around).fill(0);
-    for (const count of [39, 40]) {
-      assertEquals(await door.ask(call("echo", 1, list(count))), result(1, list(count)));
-    }
-    const answer = await door.ask(call("echo", 1, list(41)));
-    assertEquals(told(answer), '-32700 Parse error "Over 40 values (maxValues)"');
-  });
+  at(
+    [over],
+    "maxValues of 40 accepts 39 and 40 values, and answers -32700 to 41",
+    async (carrier) => {
+      // The message itself and its members `jsonrpc`, `method` and `id` are values too.
+      const list = (count: number) => Array(count - 1 - around).fill(0);
+      for (const count of [39, 40]) {
+        assertEquals(await carrier.ask(call("echo", 1, list(count))), result(1, list(count)));
+      }
+      const answer = await carrier.ask(call("echo", 1, list(41)));
+      assertEquals(errorLine(answer), '-32700 Parse error "Over 40 values (maxValues)"');
+    },
+  );
 }
 
 // -- maxBatch --
@@ -219,13 +227,13 @@ function pings(count: number): Message[] {
   return Array.from({ length: count }, (_, id) => call("ping", id));
 }
 
-at(TALKING, "maxBatch of 5 takes 4 and 5 entries, and answers one -32010 to 6", async (door) => {
+at(TALKING, "maxBatch of 5 takes 4 and 5 entries, and answers one -32010 to 6", async (carrier) => {
   for (const count of [4, 5]) {
-    assertEquals(await door.ask(pings(count)), pings(count).map(({ id }) => result(id, "pong")));
+    assertEquals(await carrier.ask(pings(count)), pings(count).map(({ id }) => result(id, "pong")));
   }
   const text = '-32010 Batch of 6 is over 5 (maxBatch) {"firstId":0}';
-  assertEquals(told(await door.ask(pings(6))), text);
-  assertEquals(told(await door.ask([...pings(5), notice("ping")])), text);
+  assertEquals(errorLine(await carrier.ask(pings(6))), text);
+  assertEquals(errorLine(await carrier.ask([...pings(5), notice("ping")])), text);
 });
 
 // -- maxInFlight --
@@ -235,14 +243,14 @@ const laters = (count: number) => Array.from({ length: count }, (_, id) => call(
 at(
   TALKING,
   "maxInFlight of 3 runs 2 and 3 calls at once, and answers -32009 to a 4th",
-  async (door) => {
+  async (carrier) => {
     for (const count of [2, 3]) {
-      assertEquals(codesOf(await door.ask(laters(count))), Array(count).fill(undefined));
+      assertEquals(codesOf(await carrier.ask(laters(count))), Array(count).fill(undefined));
     }
-    const answers = await door.ask(laters(4)) as unknown as Message[];
+    const answers = await carrier.ask(laters(4)) as unknown as Message[];
     assertEquals(codesOf(answers), [undefined, undefined, undefined, -32009]);
-    assertMatch(told(answers[3] as Message), /3 calls of this connection .* \(maxInFlight\)/);
-    assertEquals(await door.ask(call("later", 9)), result(9, "done"));
+    assertMatch(errorLine(answers[3] as Message), /3 calls of this connection .* \(maxInFlight\)/);
+    assertEquals(await carrier.ask(call("later", 9)), result(9, "done"));
   },
 );
 
@@ -251,14 +259,14 @@ at(
 at(
   ["WebSocket"],
   "maxSubscriptions of 2 takes 1 and 2 topics, and answers -32006 to a 3rd",
-  async (door) => {
-    assertEquals(await door.ask(call("subscribe", 1, ["room.1"])), result(1, ["room.1"]));
+  async (carrier) => {
+    assertEquals(await carrier.ask(call("subscribe", 1, ["room.1"])), result(1, ["room.1"]));
     const two = ["room.1", "room.2"];
-    assertEquals(await door.ask(call("subscribe", 2, ["room.2"])), result(2, two));
-    const refused = await door.ask(call("subscribe", 3, ["room.3"]));
+    assertEquals(await carrier.ask(call("subscribe", 2, ["room.2"])), result(2, two));
+    const refused = await carrier.ask(call("subscribe", 3, ["room.3"]));
     assertEquals(refused.error?.code, -32006);
-    assertMatch(told(refused), /\b2\b.*maxSubscriptions/);
-    assertEquals(await door.ask(call("get_subscriptions", 4)), result(4, two));
+    assertMatch(errorLine(refused), /\b2\b.*maxSubscriptions/);
+    assertEquals(await carrier.ask(call("get_subscriptions", 4)), result(4, two));
   },
 );
 
@@ -292,17 +300,17 @@ const NONE = Object.freeze(Object.fromEntries(
     ).map((name) => [name, Infinity]),
 )) as Partial<Limits>;
 
-at(TALKING, "Infinity takes each bound away", async (door) => {
+at(TALKING, "Infinity takes each bound away", async (carrier) => {
   const long = "x".repeat(2 ** 21);
-  assertEquals(await door.ask(call("echo", 1, [long])), result(1, [long]));
-  assertEquals(await door.ask(call("echo", 1, deep(500))), result(1, deep(500)));
-  const many = await door.ask([...pings(500), ...laters(1500)]);
+  assertEquals(await carrier.ask(call("echo", 1, [long])), result(1, [long]));
+  assertEquals(await carrier.ask(call("echo", 1, deep(500))), result(1, deep(500)));
+  const many = await carrier.ask([...pings(500), ...laters(1500)]);
   assertEquals(codesOf(many), Array(2000).fill(undefined));
 }, NONE);
 
-at(["WebSocket"], "Infinity takes the limit of subscriptions away", async (door) => {
+at(["WebSocket"], "Infinity takes the limit of subscriptions away", async (carrier) => {
   const topics = Array.from({ length: 1500 }, (_, n) => `room.${n}`);
-  assertEquals(await door.ask(call("subscribe", 1, topics)), result(1, topics));
+  assertEquals(await carrier.ask(call("subscribe", 1, topics)), result(1, topics));
 }, NONE);
 
 test("JsonRpcClient accepts Infinity for each limit", async () => {

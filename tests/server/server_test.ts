@@ -268,15 +268,15 @@ test("connection.close() still sends what was sent before", async () => {
   const rpc = testServer().method("bye", (_params: unknown, { connection }) => {
     connection.notify("note", ["last words"]);
     connection.close(4000);
-    return "nobody hears this";
+    return "nobody receives this";
   });
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws);
-  const heard: unknown[] = [];
-  client.method("note", (params) => heard.push(params));
+  const received: unknown[] = [];
+  client.method("note", (params) => received.push(params));
   const closed = closeOf(client as unknown as JsonRpcClient);
   await assertRejects(() => client.call("bye"), RpcConnectionError);
-  assertEquals([await closed, heard], ["4000 ", [["last words"]]]);
+  assertEquals([await closed, received], ["4000 ", [["last words"]]]);
 });
 
 // -- close() --
@@ -349,14 +349,14 @@ test("close() aborts the signals of handlers that still run", async () => {
 });
 
 test("close() refuses peers whose handshake is still under way", async () => {
-  const door = deferred();
+  const held = deferred();
   let asked = false;
-  const rpc = testServer().use({ name: "test", handshake: () => (asked = true, door.promise) });
+  const rpc = testServer().use({ name: "test", handshake: () => (asked = true, held.promise) });
   await using server = await serveHere({ fetch: rpc.fetch, websocket: rpc.websocket });
   const connecting = connect(server.ws).then(() => "in", (error) => error);
   await until(() => asked);
   const closing = rpc.close();
-  door.resolve();
+  held.resolve();
   await closing;
   assertInstanceOf(await connecting, RpcConnectionError);
 });
@@ -457,16 +457,16 @@ for (const [what, headers] of Object.entries(wrongRequests)) {
 }
 
 test("maxConnections frees the slot when the client leaves during its handshake", async () => {
-  const door = deferred();
+  const held = deferred();
   let asked = 0;
   const rpc = testServer({ maxConnections: 1 })
-    .use({ name: "test", handshake: () => ++asked === 1 ? door.promise : undefined });
+    .use({ name: "test", handshake: () => ++asked === 1 ? held.promise : undefined });
   await using server = await serveHere(rpc);
   await using between = await cuttableProxy(server);
   const leaving = rawUpgrade(between.url).catch(() => {});
   await until(() => asked === 1);
   between.cut();
   await leaving;
-  door.resolve();
+  held.resolve();
   await placeComesBack(server);
 });

@@ -61,14 +61,14 @@ test("rpc.stats() counts subscriptions, and the events published and delivered",
   const other = new JsonRpc({ broker, logger: silentLog() }).topic("a");
   await using server = await serveHere(rpc);
   const clients = [await connect(server.ws), await connect(server.ws)] as const;
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   for (const client of clients) {
-    for (const topic of ["a", "room.1"]) await client.subscribe(topic, (n) => heard.push(n));
+    for (const topic of ["a", "room.1"]) await client.subscribe(topic, (n) => received.push(n));
   }
   rpc.publish("a", 1);
   rpc.publish("room.2", 2);
   other.publish("a", 3);
-  await until(() => heard.length === 4);
+  await until(() => received.length === 4);
   const { subscriptions, topics, memoryBytes, events } = rpc.stats();
   assertEquals([subscriptions, topics], [4, 2]);
   assertEquals(events, { published: 2, delivered: 4, dropped: 0, gaps: 0 });

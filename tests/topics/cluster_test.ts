@@ -174,18 +174,18 @@ function urlOf(nodes: readonly SpawnedServer[], n: number): string {
   return (nodes[n % nodes.length] as SpawnedServer).url;
 }
 
-/** Makes sure that what was heard is all that each server published, each in its order. */
-function assertWhole(heard: readonly unknown[] = [], publishers: number, count: number): void {
+/** Makes sure that what was received is all that each server published, each in its order. */
+function assertWhole(got: readonly unknown[] = [], publishers: number, count: number): void {
   const next = new Map<string, number>();
-  for (const event of heard) {
+  for (const event of got) {
     const [name = "", number] = String(event).split(" ");
-    assertEquals(Number(number), next.get(name) ?? 0, `after ${heard.length} events`);
+    assertEquals(Number(number), next.get(name) ?? 0, `after ${got.length} events`);
     next.set(name, Number(number) + 1);
   }
   assertEquals([...next.values()], Array(publishers).fill(count));
 }
 
-function endsWith(heard: readonly unknown[] = [], from: number, to: number): boolean {
-  const numbers = heard.slice(from - to).map((event) => Number(String(event).split(" ")[1]));
+function endsWith(got: readonly unknown[] = [], from: number, to: number): boolean {
+  const numbers = got.slice(from - to).map((event) => Number(String(event).split(" ")[1]));
   return numbers.every((number, index) => number === from + index) && numbers.length === to - from;
 }

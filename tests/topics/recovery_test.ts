@@ -55,14 +55,14 @@ async function recover(
 }
 
 /** What came of a topic, or of all: data, or "gap". */
-function heard(messages: readonly WireMessage[], topic?: string): unknown[] {
+function got(messages: readonly WireMessage[], topic?: string): unknown[] {
   return messages.filter(({ method }) => method === "rpc.message")
     .map(({ params }) => params as EventParams)
     .filter((params) => topic === undefined || params.topic === topic)
     .map((params) => params.gap ? "gap" : params.data);
 }
 
-/** All that a bare client has heard. */
+/** All that a bare client has received. */
 function allOf(wire: WirePeer): WireMessage[] {
   return wire.received.map((text) => JSON.parse(text));
 }
@@ -128,8 +128,8 @@ for (const [where, options] of Object.entries(BROKERS)) {
     assertEquals(answer.recovered, { clock: true, "room.7": true });
     rpc.publish("clock", 6);
     await until(() => second.received.length === 5);
-    assertEquals(heard(allOf(second), "clock"), [4, 5, 6]);
-    assertEquals(heard(allOf(second), "room.7"), ["a"]);
+    assertEquals(got(allOf(second), "clock"), [4, 5, 6]);
+    assertEquals(got(allOf(second), "room.7"), ["a"]);
     second.close();
     await rpc.close();
   });
@@ -146,7 +146,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     const second = bareClient(rpc);
     assertEquals((await recover(second, "clock", positions)).recovered, { clock: true });
     await until(() => second.received.length === 2 && nothing.received.length === 2);
-    assertEquals([heard(allOf(second)), heard(allOf(nothing))], [[1], [1]]);
+    assertEquals([got(allOf(second)), got(allOf(nothing))], [[1], [1]]);
     nothing.close();
     second.close();
     await rpc.close();
@@ -171,8 +171,8 @@ for (const [where, options] of Object.entries(BROKERS)) {
     for (const topic of ["short", "plain", "both"] as const) rpc.publish(topic, 5);
     await until(() => second.received.length === 5);
     const came = allOf(second);
-    // As to a newcomer: what its `state` says, and then what is new.
-    assertEquals([heard(came, "short"), heard(came, "plain"), heard(came, "both")], [[5], [5], [
+    // As for a new subscriber: the last event, and then new ones.
+    assertEquals([got(came, "short"), got(came, "plain"), got(came, "both")], [[5], [5], [
       4,
       5,
     ]]);
@@ -195,20 +195,20 @@ for (const [where, options] of Object.entries(BROKERS)) {
       assertEquals(recovered, { clock: false }, JSON.stringify(since));
       await rpc.publish("clock", "new").position;
       await until(() => wire.received.length === 2);
-      assertEquals(heard(allOf(wire)), ["new"]);
+      assertEquals(got(allOf(wire)), ["new"]);
       wire.close();
     }
     await rpc.close();
   });
 
-  test(`a newcomer that recovers gets the last event, with a position just before it, ${where}`, async () => {
+  test(`a new subscriber that recovers gets the last event, with a position just before it, ${where}`, async () => {
     const rpc = serverOf(options());
     for (const n of [1, 2, 3]) await rpc.publish("last", n).position;
     const first = bareClient(rpc);
     const { positions, recovered } = await recover(first, ["last"]);
     assertEquals(recovered, { last: true });
     await until(() => first.received.length === 2);
-    assertEquals(heard(allOf(first)), [3]);
+    assertEquals(got(allOf(first)), [3]);
     const second = bareClient(rpc);
     const again = await recover(second, ["last"], positions);
     assertEquals([again.positions, again.recovered], [positions, { last: true }]);
@@ -232,7 +232,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
       if (n % 10 === 0) await turn();
     }
     await until(() => wire.received.length === 1101);
-    assertEquals(heard(allOf(wire)), [...Array(1100).keys()]);
+    assertEquals(got(allOf(wire)), [...Array(1100).keys()]);
     wire.close();
     await rpc.close();
   });
@@ -261,7 +261,7 @@ for (const [where, options] of Object.entries(BROKERS)) {
     assertEquals(await names(), ["rpc.message"]);
     await wire.next();
     await recover(wire, "both", positions);
-    assertEquals(heard(await wire.some(2)), ["event", "event"]);
+    assertEquals(got(await wire.some(2)), ["event", "event"]);
     wire.call(2, "subscribe", ["both"]);
     assertEquals((await wire.next()).result, ["both"]);
     assertEquals(await names(), ["both"]);
@@ -365,13 +365,13 @@ test("subscribe that was cancelled leaves the subscription as it was", async () 
   wire.call(undefined, "$/cancelRequest", { id: "slow" });
   assertEquals((await wire.next()).error?.code, -32800);
   rpc.publish("clock", 2);
-  assertEquals(heard(await wire.some(2)), [1, 2]);
+  assertEquals(got(await wire.some(2)), [1, 2]);
   wire.call("slow", "subscribe", { topics: ["clock"], recover: true, since: positions });
   await quietMoment();
   rpc.publish("clock", 3);
   wire.call(undefined, "$/cancelRequest", { id: "slow" });
   const [answer, event] = await wire.some(2);
-  assertEquals([answer?.error?.code, heard([event as WireMessage])], [-32800, [3]]);
+  assertEquals([answer?.error?.code, got([event as WireMessage])], [-32800, [3]]);
   wire.close();
 });
 
@@ -396,7 +396,7 @@ test("subscribe fails with data.retry when the broker is out of reach, and leave
   down = false;
   await recover(wire, ["clock", "plain"]);
   await rpc.publish("clock", 1).position;
-  assertEquals(heard([await wire.next()]), [1]);
+  assertEquals(got([await wire.next()]), [1]);
   wire.close();
   await rpc.close();
 });
@@ -415,7 +415,7 @@ test("maxSubscriptions holds although the broker takes its time", async () => {
   await rpc.close();
 });
 
-test("a topic is heard from the engine only while somebody here is subscribed", async () => {
+test("the server listens to a topic of the broker only while one of its clients is subscribed", async () => {
   const broker = new LateBroker();
   const rpc = serverOf({ broker });
   assertEquals(broker.asked, []);
@@ -426,7 +426,7 @@ test("a topic is heard from the engine only while somebody here is subscribed", 
   assertEquals(broker.asked, ["subscribe clock"]);
   one.close();
   await rpc.publish("clock", 1).position;
-  assertEquals(heard([await two.next()]), [1]);
+  assertEquals(got([await two.next()]), [1]);
   two.call(2, "unsubscribe", ["clock"]);
   await two.next();
   await until(() => broker.sinks.size === 0);
@@ -435,7 +435,7 @@ test("a topic is heard from the engine only while somebody here is subscribed", 
   await rpc.close();
 });
 
-test("leaving while the engine is asked, and coming back while it is told, keep their order", async () => {
+test("unsubscribing and subscribing while the broker still answers keep their order", async () => {
   const broker = new LateBroker();
   const rpc = serverOf({ broker });
   const wire = bareClient(rpc);
@@ -453,13 +453,13 @@ test("leaving while the engine is asked, and coming back while it is told, keep 
   }
   await rpc.publish("clock", "heard").position;
   await until(() => wire.received.length === 22);
-  assertEquals(heard(allOf(wire)), ["heard"]);
+  assertEquals(got(allOf(wire)), ["heard"]);
   wire.close();
   await until(() => broker.sinks.size === 0);
   await rpc.close();
 });
 
-test("a gap of the engine is told to those who recover", async () => {
+test("subscribers that recover are told of a gap of the broker", async () => {
   const broker = new LateBroker();
   const rpc = serverOf({ broker });
   const [wire, plain] = [bareClient(rpc), bareClient(rpc)];
@@ -488,7 +488,7 @@ test("subscribe asks again for an event that a store may only not know yet", asy
   broker.forgetful = 2;
   assertEquals((await recover(other, "clock", { clock: first })).recovered, { clock: true });
   await other.next();
-  assertEquals([heard(allOf(other)), broker.forgetful], [[2], 0]);
+  assertEquals([got(allOf(other)), broker.forgetful], [[2], 0]);
   for (const each of [wire, other]) each.close();
   await rpc.close();
 });
@@ -511,7 +511,7 @@ test("an event that a store does not know is not sent again to a client that had
   await wire.next();
   await rpc.publish("clock", 3).position;
   await until(() => other.received.length > 1);
-  assertEquals([heard(allOf(wire)), heard(allOf(other))], [[1, 2, 3], [3]]);
+  assertEquals([got(allOf(wire)), got(allOf(other))], [[1, 2, 3], [3]]);
   for (const each of [wire, other]) each.close();
   await rpc.close();
 });
@@ -534,7 +534,7 @@ test("events that a store knows again are not sent again to a client that had th
   for (const _ of [2, 3]) await wire.next();
   await rpc.publish("clock", 4).position;
   await until(() => other.received.length > 1);
-  assertEquals([heard(allOf(wire)), heard(allOf(other))], [[1, 2, 3, 4], [4]]);
+  assertEquals([got(allOf(wire)), got(allOf(other))], [[1, 2, 3, 4], [4]]);
   for (const each of [wire, other]) each.close();
   await rpc.close();
 });
@@ -569,7 +569,7 @@ test("an event over maxMessageBytes with its position is a gap to those who reco
   await plain.next();
   rpc.publish("clock", "x".repeat(140));
   rpc.publish("clock", "y");
-  assertEquals(heard(await wire.some(2)), ["gap", "y"]);
+  assertEquals(got(await wire.some(2)), ["gap", "y"]);
   assertEquals((await plain.next()).params, "x".repeat(140));
   wire.close();
   plain.close();
@@ -584,7 +584,7 @@ test("a program that serves nobody publishes through a broker that it shares wit
   const first = outside.publish("clock", 1);
   outside.publish("room.7", 2);
   rpc.publish("clock", 3);
-  assertEquals(heard(await wire.some(3)), [1, 2, 3]);
+  assertEquals(got(await wire.some(3)), [1, 2, 3]);
   assertEquals(first.deliveries, 0);
   assertStringIncludes(await first.position, ":1");
   wire.close();

@@ -188,17 +188,17 @@ test("slowConsumer: drop-oldest makes as much room as the newest event needs, an
 
 for (const recover of [false, true]) {
   test(`subscribe loses nothing while its answer is held back, ${recover ? "with" : "without"} recover`, async () => {
-    const door = deferred();
+    const held = deferred();
     const rpc = new JsonRpc({ maxBufferedBytes: 40_000 }).topic("a").use(async (_request, next) => {
       const result = next();
-      await door.promise;
+      await held.promise;
       return result;
     });
     const wire = bareClient(rpc);
     wire.call(1, "subscribe", { topics: ["a"], recover });
     await quietMoment();
     for (let n = 0; n < 500; n++) rpc.publish("a", n);
-    door.resolve();
+    held.resolve();
     const data = (await wire.some(501)).slice(1)
       .map(({ params }) => recover ? (params as { data: number }).data : params);
     assertEquals(data, Array.from({ length: 500 }, (_, n) => n));
@@ -207,17 +207,17 @@ for (const recover of [false, true]) {
 }
 
 test("subscribe whose answer is held back for long is told of a gap, and costs bounded memory", async () => {
-  const door = deferred();
+  const held = deferred();
   const rpc = new JsonRpc({ maxBufferedBytes: 400_000 }).topic("a").use(async (_request, next) => {
     const result = next();
-    await door.promise;
+    await held.promise;
     return result;
   });
   const wire = bareClient(rpc);
   wire.call(1, "subscribe", { topics: ["a"], recover: true });
   await quietMoment();
   for (let n = 0; n < 500; n++) rpc.publish("a", "x".repeat(1000));
-  door.resolve();
+  held.resolve();
   let gap = 0;
   const isGap = ({ params }: WireMessage) => (params as { gap?: boolean } | undefined)?.gap;
   while (!isGap(await wire.next())) gap++;
@@ -357,7 +357,7 @@ test("topic() refuses options that make no sense", () => {
   rpc.topic("a");
 });
 
-test("slowConsumer: a topic that is declared by name takes its own policy, though it was heard by a pattern", async () => {
+test("slowConsumer: a topic that is declared by name takes its own policy, though clients were subscribed by a pattern", async () => {
   for (const recover of [false, true]) {
     const rpc = new JsonRpc({ maxBufferedBytes: 2 * MARK, logger: silentLog() })
       .topic("room.*", { slowConsumer: "close" }) as unknown as JsonRpc;

@@ -37,7 +37,7 @@ async function subscribe(wire: WirePeer, ...topics: string[]): Promise<WireMessa
   return await wire.next();
 }
 
-/** Names and data of the events that a bare client has heard. */
+/** Names and data of the events that a bare client has received. */
 function eventsOf(wire: WirePeer): unknown[] {
   return wire.received.map((text) => JSON.parse(text) as WireMessage)
     .filter(({ id }) => id === undefined)
@@ -46,7 +46,7 @@ function eventsOf(wire: WirePeer): unknown[] {
 
 // -- events --
 
-test("subscribe() hears the events of a topic, in order, and nothing of others", async () => {
+test("subscribe() receives the events of a topic, in order, and nothing of others", async () => {
   const rpc = new JsonRpc().topic("clock", { schema: type<number>() }).topic("news");
   await using server = await serveHere(rpc);
   await using client = await connect<typeof rpc>(server.ws);
@@ -61,7 +61,7 @@ test("subscribe() hears the events of a topic, in order, and nothing of others",
   assertEquals(received, [...Array(100).keys()]);
 });
 
-test("subscribe() hears any JSON as it was sent", async () => {
+test("subscribe() receives any JSON as it was sent", async () => {
   const rpc = new JsonRpc().topic("any");
   await using client = await pair(rpc);
   const received: unknown[] = [];
@@ -634,7 +634,7 @@ test("removeTopic() ends the client's handlers and loops, and is told to a metho
   await client.subscribe("news", (data) => received.push(data));
   const loop = client.topic("news");
   const next = loop.next();
-  await client.getTopics(); // by then the loop hears
+  await client.getTopics(); // by then the loop is subscribed
   rpc.removeTopic("news");
   const error = await assertRejects(() => next, RpcInvalidParamsError);
   assertStringIncludes(error.message, "no such topic");
@@ -679,7 +679,7 @@ test("unsubscribe() before the answer to subscribe leaves no subscription", asyn
   assertEquals([rpc.publish("clock", 1).deliveries, received], [0, []]);
 });
 
-test("a handler that throws or rejects is logged, and the others still hear", async () => {
+test("a handler that throws or rejects is logged, and the other handlers still run", async () => {
   const rpc = new JsonRpc().topic("clock");
   const logger = silentLog();
   await using client = await pair(rpc, { logger });

@@ -179,8 +179,10 @@ test(
     await using project = await typedProject();
     const root = new URL("../../", import.meta.url);
     const { exports } = JSON.parse(await readFile(new URL("deno.json", root), "utf8"));
-    const doors = Object.values<string>(exports).map((path) => fileURLToPath(new URL(path, root)));
-    await project.write("by_path.ts", doors.map((path) => `import "${path}";\n`).join(""));
+    const entryPoints = Object.values<string>(exports).map((path) =>
+      fileURLToPath(new URL(path, root))
+    );
+    await project.write("by_path.ts", entryPoints.map((path) => `import "${path}";\n`).join(""));
     const types = [
       "--typeRoots",
       project.path("node_modules/@types"),

@@ -1,9 +1,9 @@
 /**
- * Making a stream that others may want to make at the same time.
+ * Making a stream that other servers may want to make at the same time.
  *
- * A single NATS before 2.10.2 can then make it twice: both take the same messages and count them
- * differently, so that events are lost, or the server ends. Of those who want to make it only the one
- * with the lowest id does, and the others find it.
+ * A single NATS before 2.10.2 can then make it twice: both streams take the same messages and count
+ * them differently, so that events are lost, or NATS ends. So each server that wants to make the
+ * stream announces a random id. The server with the lowest id makes it, and the others find it.
  *
  * @see {@link https://github.com/nats-io/nats-server/pull/4013} and
  * {@link https://github.com/nats-io/nats-server/pull/4589}
@@ -14,17 +14,23 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isAtLeast } from "./options.ts";
 
-/** What is to be there once. */
+/** Something that must not be made twice. */
 export interface CreateOnce<T> {
-  /** The subject on which those who want to make it find out about each other. */
+  /** The subject on which servers that want to make it announce their ids. */
   readonly subject: string;
-  /** What is there; `undefined` where nothing is. */
+  /** Looks for it. Resolves to `undefined` if nobody has made it yet. */
   find(): Promise<T | undefined>;
   /** Makes it. */
   make(): Promise<T>;
 }
 
-/** Makes what was not there a moment ago, or finds what somebody else has made meanwhile. */
+/**
+ * Makes something that was not there a moment ago, or finds it if another server has made it meanwhile.
+ *
+ * @param connection The connection to NATS.
+ * @param options What to make, how to find it, and where servers announce that they want to make it.
+ * @returns What was found or made. Rejects with what `find` and `make` throw.
+ */
 export async function createOnce<T>(
   connection: NatsConnection,
   { subject, find, make }: CreateOnce<T>,
@@ -43,46 +49,46 @@ export async function createOnce<T>(
   }
 }
 
-/** One of those who want to make something. */
+/** The wish of this server to make something, announced to the others. */
 class Claim {
   readonly #connection: NatsConnection;
   readonly #subject: string;
-  readonly #ear: { unsubscribe(): void };
+  readonly #subscription: { unsubscribe(): void };
   #id: string = crypto.randomUUID();
   #isLowest = true;
 
   constructor(connection: NatsConnection, subject: string) {
     this.#connection = connection;
     this.#subject = subject;
-    this.#ear = connection.subscribe(subject, {
+    this.#subscription = connection.subscribe(subject, {
       callback: (error, message) => {
-        if (error !== null) return; // a user who may not do this does without
+        if (error !== null) return; // a user without the right to subscribe gets no announcements
         const other = message.string();
         if (other < this.#id) this.#isLowest = false;
-        // It has come later, and would not know.
-        else if (other > this.#id) this.#say();
+        // The other server came later and has missed the announcement of this one.
+        else if (other > this.#id) this.#announce();
       },
     });
   }
 
-  /** Says that it is there, and answers whether nobody who was there in time comes before it. */
+  /** Announces the id. Resolves to whether no server with a lower id has announced itself in time. */
   async stands(): Promise<boolean> {
     this.#isLowest = true;
     await this.#connection.flush();
-    this.#say();
+    this.#announce();
     await this.#pause();
-    // All that was said until now has come.
+    // After this, all announcements that were sent until now have arrived.
     await this.#connection.flush();
-    // Whoever comes from now on waits until this one has ended.
+    // The empty id is the lowest: servers that come from now on wait until this claim has ended.
     if (this.#isLowest) this.#id = "";
     return this.#isLowest;
   }
 
   end(): void {
-    this.#ear.unsubscribe();
+    this.#subscription.unsubscribe();
   }
 
-  #say(): void {
+  #announce(): void {
     this.#connection.publish(this.#subject, this.#id);
   }
 
@@ -97,5 +103,5 @@ class Claim {
   }
 }
 
-// How long others have to answer.
+// How long other servers have to announce themselves.
 const PAUSE_MS = 200;

@@ -1,5 +1,5 @@
 /**
- * An engine in another process: in reach or not, and what waits for it.
+ * Tasks for Redis or NATS (here "the engine"): while it cannot be reached, they wait in a queue.
  *
  * @module
  */
@@ -8,29 +8,31 @@ import type { Logger } from "../../util/logger.ts";
 import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 
-/** What is to be known of an engine. */
+/** What the queue has to know of an engine. */
 export interface RetryQueueOptions {
   /** Its name in messages. */
   readonly name: string;
-  /** How long something may wait for it, in milliseconds. */
+  /** How long a task may take, in milliseconds, the time in the queue included. */
   readonly timeoutMs: number;
-  /** Told once when it goes, and once when it is back. */
+  /** Gets one line when the connection is lost, and one when it is back. */
   readonly logger: Logger;
-  /** Resolves when it answers. */
+  /** Asks the engine for a sign of life. Resolves when it answers. */
   probe(): Promise<unknown>;
   /** Whether an attempt failed because the engine could not be reached. */
   isAway(error: unknown): boolean;
-  /** Whether it is certain, after an attempt that failed so, that nothing was done. */
+  /** Whether an error proves that the engine has done nothing. */
   isUndone(error: unknown): boolean;
 }
 
-/** Something to do in an engine. */
+/** A task for the engine. */
 export interface RetryTask<T> {
-  /** What cannot be done where it fails, as words after "Cannot". */
+  /** The words after "Cannot" in the error of a task that fails, as in `publish to "news"`. */
   readonly action: string;
   /**
-   * Tries it. `isOver` tells whether nobody waits for it any more; `sent` is called as soon as the
-   * engine may do what cannot be undone.
+   * Does the task once. The queue may call it again if it rejects.
+   *
+   * @param isOver Whether the task has ended meanwhile: then its result no longer counts.
+   * @param sent Has to be called before a request goes out that the engine must not get twice.
    */
   attempt(isOver: () => boolean, sent: () => void): Promise<T>;
   /**
@@ -39,30 +41,30 @@ export interface RetryTask<T> {
    */
   readonly doing?: string;
   /**
-   * Whether it may be tried again where it is not known whether it was done.
+   * Whether the task may be tried again if it may have been done already.
    *
    * @default {true}
    */
   readonly again?: boolean;
   /**
-   * Whether it may take longer where much is asked for at once: as long as the engine answers
-   * something, up to a few times the bound.
+   * Whether the task may take up to six times as long, as long as the engine answers other tasks:
+   * many tasks at once take their time.
    *
    * @default {false}
    */
   readonly patient?: boolean;
 }
 
-// What may wait while the engine is away: it is all in memory.
+// How many tasks may wait while the engine is away: they are in memory.
 const MAX_WAITING = 10_000;
 const FIRST_PROBE_MS = 50;
 const LAST_PROBE_MS = 1_000;
 const REST_MS = 1_000;
 const MAX_EXTENSIONS = 5;
 
-/** Does tasks in an engine, within a bounded time, in the order in which they came. */
+/** Runs tasks, each within a bounded time, in the order in which they came. */
 export class RetryQueue {
-  /** What is to be known of it. */
+  /** What the queue knows of the engine. */
   readonly options: RetryQueueOptions;
   readonly #jobs = new Set<Job>();
   readonly #resting = new Set<() => void>();
@@ -72,25 +74,27 @@ export class RetryQueue {
   #closed = false;
   #timer: Timer | undefined;
 
-  /** @param options What is to be known of it. */
+  /** @param options What the queue has to know of the engine. */
   constructor(options: RetryQueueOptions) {
     this.options = options;
   }
 
-  /** Why it is out of reach; `undefined` while it is not. */
+  /** Why the engine is out of reach; `undefined` while it is in reach. */
   get why(): string | undefined {
     return this.#why;
   }
 
-  /** Whether nothing came from it since a moment of `performance.now()`. */
+  /** Whether the engine has answered nothing since a moment of `performance.now()`. */
   isSilentSince(moment: number): boolean {
     return this.#answeredAt < moment;
   }
 
   /**
-   * Does a task as soon as the engine is in reach.
+   * Runs a task as soon as the engine is in reach.
    *
-   * @returns What it gives. Rejects where that takes too long, or the engine refuses.
+   * @param task The task.
+   * @returns What the task gives. Rejects if that takes too long, the engine refuses, too many tasks
+   * wait, or the queue is closed.
    */
   run<T>(task: RetryTask<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -112,43 +116,43 @@ export class RetryQueue {
     else job.fail(`${this.options.name} is out of reach, and too much waits for it`);
   }
 
-  /** Says that the engine has answered something. */
+  /** Has to be called when the engine has answered something. */
   answered(): void {
     this.#answeredAt = performance.now();
   }
 
-  /** Says that the engine is out of reach: what comes waits until it answers a probe. */
+  /** Has to be called when the engine cannot be reached. Tasks wait until it answers a probe. */
   lost(error: unknown): void {
     if (this.#closed) return;
     const known = this.#why !== undefined;
-    // The first thing heard may say less than what follows.
+    // A later error often says more than the first.
     this.#why = reasonOf(error);
     if (known) return;
     this.options.logger.warn(`${this.options.name} is out of reach: ${this.#why}`);
     this.#probeIn(FIRST_PROBE_MS);
   }
 
-  /** Tries again what is under way: it will not be answered. */
+  /** Has to be called when no task under way will be answered any more: they are tried again. */
   interrupt(error: unknown): void {
     this.lost(error);
     for (const job of this.#jobs) job.interrupt(error);
   }
 
-  /** Whether anything waits for an answer. */
+  /** Whether any task has not ended. */
   get isBusy(): boolean {
     return this.#jobs.size > 0;
   }
 
   /**
-   * Tries again what is under way, if that is safe: the server that was to answer may be gone, although
-   * others of its cluster can be reached.
+   * Tries the tasks under way again, if that is safe: the server that they were sent to may be gone,
+   * although others of its cluster can be reached.
    */
   retryAll(): void {
-    if (this.#why !== undefined) return; // done as soon as it is back
+    if (this.#why !== undefined) return; // the probe does it when the engine is back
     for (const job of this.#jobs) job.repeat();
   }
 
-  /** Does something again and again until it succeeds, as long as it is wanted. */
+  /** Repeats some work until it succeeds. Rejects with its error once it is no longer wanted. */
   async retryUntil<T>(isWanted: () => boolean, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
@@ -174,7 +178,7 @@ export class RetryQueue {
     });
   }
 
-  /** Ends all that waits. */
+  /** Fails all tasks, and refuses new ones. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -211,7 +215,7 @@ interface Outcome {
   ended(): void;
 }
 
-/** A task that somebody waits for. */
+/** A task with its attempts and its deadline. */
 class Job {
   readonly #engine: RetryQueue;
   readonly #task: RetryTask<unknown>;
@@ -220,11 +224,12 @@ class Job {
   #extensions: number;
   #since: number = performance.now();
   #over = false;
-  // Which attempt counts; what an older one brings does not.
-  #round = 0;
+  // The number of the attempt whose result counts. Results of older ones are ignored.
+  #attempt = 0;
   #underWay = false;
-  // Whether the attempt under way, or an earlier one, has sent what the engine may have done.
+  // Whether the attempt under way has sent something that the engine may have done, ...
   #isSent = false;
+  // ... and whether an earlier attempt has.
   #mayBeDone = false;
 
   constructor(engine: RetryQueue, task: RetryTask<unknown>, outcome: Outcome) {
@@ -235,26 +240,26 @@ class Job {
     this.#timer = setTimeout(() => this.#late(), engine.options.timeoutMs);
   }
 
-  /** Tries it, if somebody still waits. */
+  /** Starts an attempt, unless the task has ended. */
   go(): void {
     if (this.#over) return;
-    const round = ++this.#round;
+    const attempt = ++this.#attempt;
     this.#underWay = true;
     this.#mayBeDone ||= this.#isSent;
     this.#isSent = false;
     const sent = (): void => {
-      if (round === this.#round) this.#isSent = true;
+      if (attempt === this.#attempt) this.#isSent = true;
       else this.#mayBeDone = true;
     };
     this.#task.attempt(() => this.#over, sent).then(
       (value) => {
         this.#engine.answered();
-        if (this.#over || round !== this.#round) return;
+        if (this.#over || attempt !== this.#attempt) return;
         this.#end();
         this.#outcome.done(value);
       },
       (error) => {
-        if (!this.#over && round === this.#round) this.#failed(error);
+        if (!this.#over && attempt === this.#attempt) this.#failed(error);
       },
     );
   }
@@ -264,13 +269,13 @@ class Job {
     if (this.#underWay) this.#failed(error);
   }
 
-  /** Tries again what is under way since before the engine went: it may never be answered. */
+  /** Starts another attempt beside the one under way, which may never be answered. */
   repeat(): void {
     const { again = true } = this.#task;
     if (this.#underWay && again) this.go();
   }
 
-  /** Gives up. */
+  /** Ends the task with an error. */
   fail(why: string, cause?: unknown): void {
     this.#end();
     const { action, doing } = this.#task;
@@ -280,7 +285,7 @@ class Job {
 
   #failed(error: unknown): void {
     const { isAway, isUndone, name } = this.#engine.options;
-    this.#round++;
+    this.#attempt++;
     this.#underWay = false;
     if (isUndone(error)) this.#isSent = false;
     const reason = reasonOf(error);
@@ -315,7 +320,7 @@ class Job {
   }
 }
 
-/** Why something failed, without what a URL may tell of users and passwords. */
+/** Why something failed, without the user and the password of a URL. */
 export function reasonOf(error: unknown): string {
   const { code, errors, message } = error as Partial<AggregateError> & { code?: unknown };
   const text = message || (errors?.[0] as Error | undefined)?.message || String(code ?? error);

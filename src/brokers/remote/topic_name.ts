@@ -1,17 +1,21 @@
 /**
- * Topics as names in an engine.
+ * Names of topics in Redis and NATS.
  *
  * @module
  */
 
 import { createHash } from "node:crypto";
 
-// NATS takes a subject of some 4,000 bytes with all that stands beside it.
+// NATS takes lines of up to 4,096 bytes, with the subject and all that it writes beside it.
 const MAX_LENGTH = 1_000;
 
 /**
- * A topic as a name without a character that an engine would read as a pattern, a separator or the end
- * of something. Each topic has a name of its own; simple ones stay as they are, dots included.
+ * Makes a name of a topic that has no character with a meaning of its own in Redis or NATS, such as a
+ * wildcard or a space. Two topics never get the same name.
+ *
+ * @param topic The topic.
+ * @returns The name. Letters, digits, `_`, `-` and dots between them stay as they are; a name that
+ * would be too long is a hash.
  */
 export function escapeTopic(topic: string): string {
   const name = topic.split(".").map(escapeSegment).join(".");
@@ -20,11 +24,11 @@ export function escapeTopic(topic: string): string {
 }
 
 function escapeSegment(segment: string): string {
-  // No dot may stand beside another, or at an end.
+  // NATS refuses two dots in a row, and a dot at either end.
   if (segment === "") return "%";
   return segment.replace(/[^\w-]/gu, (character) => {
     const code = character.codePointAt(0) as number;
-    // Half a surrogate pair has no UTF-8.
+    // Half a surrogate pair cannot be written as UTF-8.
     if (code >= 0xd800 && code <= 0xdfff) return `%u${code.toString(16)}`;
     return encodeURIComponent(character).replace(/^[!'()*~]$/, `%${code.toString(16)}`);
   });

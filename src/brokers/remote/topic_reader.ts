@@ -65,8 +65,8 @@ export class TopicReader {
   }
 
   /**
-   * Starts at a position. Events that came since wait for the next turn, so that whoever subscribed
-   * learns the position first.
+   * Starts at a position. Events that came since wait for the next turn, so that the
+   * subscriber learns the position first.
    */
   begin(position: Position): void {
     this.#at = position;

@@ -1,5 +1,5 @@
 /**
- * The answer to one batch. How many entries a batch may have (`maxBatch`) is checked in dispatcher.ts.
+ * The answer to one batch. The dispatcher checks before how many entries the batch has (`maxBatch`).
  *
  * @module
  */
