@@ -18,6 +18,7 @@
  */
 
 import type { Channel, Receiver } from "./channel.ts";
+import { wrapTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
 /** How a protocol on JSON-RPC names things. */
@@ -88,17 +89,7 @@ export const acp: Dialect = { cancel: { method: "$/cancel_request", id: "request
  * ```
  */
 export function withDialect(transport: Transport, dialect: Dialect): Transport {
-  return {
-    ...transport.name !== undefined && { name: transport.name },
-    canReconnect: transport.canReconnect ?? false,
-    hasFreshCredentials: transport.hasFreshCredentials ?? false,
-    isConnectionless: transport.isConnectionless ?? false,
-    open: (context) =>
-      transport.open({
-        ...context,
-        opened: (channel) => openDialect(channel, dialect, context.opened),
-      }),
-  };
+  return wrapTransport(transport, (channel, opened) => openDialect(channel, dialect, opened));
 }
 
 /**

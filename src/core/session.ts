@@ -110,9 +110,7 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
   }
 
   /** Sends a text that is encoded already and may be shared with other connections. */
-  [SEND](message: Outgoing, ids?: readonly number[]): void {
-    if (this.#open) this[CHANNEL].send(message, ids);
-  }
+  abstract [SEND](message: Outgoing, ids?: readonly number[]): void;
 
   /**
    * Opens the session: from now on it sends and receives.

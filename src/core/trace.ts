@@ -8,6 +8,7 @@ import { describeError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { byteLength } from "../util/utf8.ts";
 import type { Channel, Receiver } from "./channel.ts";
+import { wrapTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
 /** One text on the wire. */
@@ -94,17 +95,7 @@ class WireTrace implements Trace {
   }
 
   transport(transport: Transport): Transport {
-    return {
-      name: transport.name ?? "the server",
-      canReconnect: transport.canReconnect ?? false,
-      hasFreshCredentials: transport.hasFreshCredentials ?? false,
-      isConnectionless: transport.isConnectionless ?? false,
-      open: (context) =>
-        transport.open({
-          ...context,
-          opened: (channel) => this.open(channel, context.opened),
-        }),
-    };
+    return wrapTransport(transport, (channel, opened) => this.open(channel, opened));
   }
 
   open(channel: Channel, opened: (channel: Channel) => Receiver): Receiver {

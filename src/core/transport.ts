@@ -113,3 +113,27 @@ export interface Transport {
    */
   open(context: TransportContext): void | Promise<void>;
 }
+
+/**
+ * Puts something between a transport and its sessions: what is sent and received passes through it.
+ *
+ * @param transport The transport.
+ * @param wrap Opens the session of one connection, with a channel of its own in place of the given one;
+ * returns the receiver that the transport gets.
+ * @returns The transport with it.
+ */
+export function wrapTransport(
+  transport: Transport,
+  wrap: (channel: Channel, opened: TransportContext["opened"]) => Receiver,
+): Transport {
+  const { name, canReconnect = false, hasFreshCredentials = false, isConnectionless = false } =
+    transport;
+  return {
+    ...name !== undefined && { name },
+    canReconnect,
+    hasFreshCredentials,
+    isConnectionless,
+    open: (context) =>
+      transport.open({ ...context, opened: (channel) => wrap(channel, context.opened) }),
+  };
+}

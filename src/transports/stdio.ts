@@ -9,6 +9,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import process from "node:process";
 import type { Receiver } from "../core/channel.ts";
+import { wrapTransport } from "../core/transport.ts";
 import type { Transport } from "../core/transport.ts";
 import { MAX_TIMER_MS, unref } from "../util/timer.ts";
 import { byteStream } from "./byte_stream.ts";
@@ -219,21 +220,14 @@ function onClosed(
   transport: Transport,
   wrap: (closed: Receiver["closed"]) => Receiver["closed"],
 ): Transport {
-  return {
-    ...transport,
-    open: (context) =>
-      transport.open({
-        ...context,
-        opened(channel) {
-          const receiver = context.opened(channel);
-          return {
-            receive: (text) => receiver.receive(text),
-            markAlive: () => receiver.markAlive(),
-            closed: wrap((code, reason) => receiver.closed(code, reason)),
-          };
-        },
-      }),
-  };
+  return wrapTransport(transport, (channel, opened) => {
+    const receiver = opened(channel);
+    return {
+      receive: (text) => receiver.receive(text),
+      markAlive: () => receiver.markAlive(),
+      closed: wrap((code, reason) => receiver.closed(code, reason)),
+    };
+  });
 }
 
 function once<Args extends unknown[]>(run: (...args: Args) => void): (...args: Args) => void {

@@ -8,8 +8,14 @@ import type { Transport } from "@x/jsonrpc";
 import type { Channel } from "@x/jsonrpc/client";
 import { quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
+import { skipUnless } from "../helpers/needs.ts";
 import { eventsOf, scripted } from "../helpers/scripted_server.ts";
 import { serveHere } from "../helpers/server.ts";
+
+const dispatches = skipUnless(
+  typeof globalThis.dispatchEvent === "function",
+  "this runtime has no global events",
+);
 
 /** Keeps this process from doing anything else. */
 function block(ms: number): void {
@@ -17,25 +23,25 @@ function block(ms: number): void {
 }
 
 for (const type of ["online", "pageshow"]) {
-  test(`a socket that looks open and says nothing is replaced after "${type}"`, {
-    skip: typeof globalThis.dispatchEvent !== "function",
-  }, async () => {
-    const { client, events, wire } = scripted();
-    await client.connect();
-    const first = await wire(0);
-    globalThis.dispatchEvent(new Event(type));
-    globalThis.dispatchEvent(new Event(type));
-    assertEquals((await first.next()).method, "rpc.ping");
-    await wire(1);
-    await until(() => client.state === "open");
-    assertEquals(events.slice(0, 2), ["open", "close 1006 No answer to a ping within 2000 ms"]);
-    assertEquals(first.received.length, 1);
-    await client.close();
-  });
+  test(
+    `a socket that looks open and says nothing is replaced after "${type}"`,
+    dispatches,
+    async () => {
+      const { client, events, wire } = scripted();
+      await client.connect();
+      const first = await wire(0);
+      globalThis.dispatchEvent(new Event(type));
+      globalThis.dispatchEvent(new Event(type));
+      assertEquals((await first.next()).method, "rpc.ping");
+      await wire(1);
+      await until(() => client.state === "open");
+      assertEquals(events.slice(0, 2), ["open", "close 1006 No answer to a ping within 2000 ms"]);
+      assertEquals(first.received.length, 1);
+      await client.close();
+    },
+  );
 
-  test(`a socket that answers is kept after "${type}"`, {
-    skip: typeof globalThis.dispatchEvent !== "function",
-  }, async () => {
+  test(`a socket that answers is kept after "${type}"`, dispatches, async () => {
     const rpc = new JsonRpc();
     await using server = await serveHere(rpc);
     await using client = await connect(server.ws);

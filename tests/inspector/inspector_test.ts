@@ -12,6 +12,7 @@ import { inspector } from "@x/jsonrpc/inspector";
 import { withChromium } from "../helpers/chromium.ts";
 import { silentLog } from "../helpers/log.ts";
 import { needs } from "../helpers/needs.ts";
+import type { RuntimeName } from "../helpers/runtimes.ts";
 import { spawnServer } from "../helpers/spawn_server.ts";
 import { inspectorPage } from "../../tools/inspector.ts";
 
@@ -56,11 +57,18 @@ test("page.ts is what `deno task inspector` makes of the files in page/", () => 
   assert(made === inspectorPage(), "run `deno task inspector`");
 });
 
-/** Opens the page of a server, and waits until it is connected. */
-async function open(visit: (url: string) => Promise<Page>, url: string): Promise<Page> {
-  const page = await visit(url);
-  await state(page, "connected");
-  return page;
+/** Lends the page of a server that runs on a runtime, once it is connected. */
+async function inspect(name: RuntimeName, use: (page: Page) => Promise<void>): Promise<void> {
+  const server = await spawnServer(name, "tests/programs/inspected_server.ts");
+  try {
+    await withChromium(async (visit) => {
+      const page = await visit(server.url);
+      await state(page, "connected");
+      await use(page);
+    });
+  } finally {
+    await server.stop();
+  }
 }
 
 async function state(page: Page, text: string): Promise<void> {
@@ -93,106 +101,88 @@ for (const name of ["deno", "bun", "node"] as const) {
     `${name}: a person finds a method in the inspector, calls it, and answers the server`,
     needed,
     async () => {
-      const server = await spawnServer(name, "tests/programs/inspected_server.ts");
-      try {
-        await withChromium(async (visit) => {
-          const page = await open(visit, server.url);
-          await page.getByRole("heading", { name: "Shop 2.1 · inspector" }).waitFor();
-          await page.getByLabel("Filter").first().fill("add");
-          await choose(page, "add");
-          await page.getByText("Adds two numbers. The second one may be left out.").waitFor();
-          await page.getByLabel(/^a /).fill("1");
-          await page.getByLabel(/^b /).fill("2");
-          await page.getByRole("button", { name: "Call", exact: true }).click();
-          await result(page, /Result after [\d.]+ ms/);
-          assertEquals(await page.locator("#result-value").textContent(), "3");
+      await inspect(name, async (page) => {
+        await page.getByRole("heading", { name: "Shop 2.1 · inspector" }).waitFor();
+        await page.getByLabel("Filter").first().fill("add");
+        await choose(page, "add");
+        await page.getByText("Adds two numbers. The second one may be left out.").waitFor();
+        await page.getByLabel(/^a /).fill("1");
+        await page.getByLabel(/^b /).fill("2");
+        await page.getByRole("button", { name: "Call", exact: true }).click();
+        await result(page, /Result after [\d.]+ ms/);
+        assertEquals(await page.locator("#result-value").textContent(), "3");
 
-          await call(page, "add", '{ "a": "one" }');
-          await result(page, /-32602.*does not take these params/s);
-          await page.getByLabel("Params (JSON)").fill("{");
-          await page.getByRole("button", { name: "Call", exact: true }).click();
-          await page.getByRole("alert").filter({ hasText: "Params are no JSON" }).waitFor();
+        await call(page, "add", '{ "a": "one" }');
+        await result(page, /-32602.*does not take these params/s);
+        await page.getByLabel("Params (JSON)").fill("{");
+        await page.getByRole("button", { name: "Call", exact: true }).click();
+        await page.getByRole("alert").filter({ hasText: "Params are no JSON" }).waitFor();
 
-          await page.getByLabel("Filter").first().fill("");
-          await call(page, "fail", "");
-          await result(page, /Sold out \(409\).*"left": 0/s);
-          await call(page, "wait", "");
-          await page.getByRole("button", { name: "Cancel" }).click();
-          await result(page, /-32800/);
+        await page.getByLabel("Filter").first().fill("");
+        await call(page, "fail", "");
+        await result(page, /Sold out \(409\).*"left": 0/s);
+        await call(page, "wait", "");
+        await page.getByRole("button", { name: "Cancel" }).click();
+        await result(page, /-32800/);
 
-          await call(page, "order", '{ "item": "tea" }');
-          const asks = page.getByRole("region", { name: "Calls of the server" });
-          await asks.getByText("Order tea?").waitFor();
-          await asks.getByRole("button", { name: "Answer", exact: true }).click();
-          await result(page, "Ordered tea");
+        await call(page, "order", '{ "item": "tea" }');
+        const asks = page.getByRole("region", { name: "Calls of the server" });
+        await asks.getByText("Order tea?").waitFor();
+        await asks.getByRole("button", { name: "Answer", exact: true }).click();
+        await result(page, "Ordered tea");
 
-          await call(page, "leave", "");
-          await state(page, "closed (4000: Enough)");
-          await state(page, "connected");
-        });
-      } finally {
-        await server.stop();
-      }
+        await call(page, "leave", "");
+        await state(page, "closed (4000: Enough)");
+        await state(page, "connected");
+      });
     },
   );
 }
 
 test("a person logs in in the inspector, and sees what is for users", chromium, async () => {
-  const server = await spawnServer("node", "tests/programs/inspected_server.ts");
-  try {
-    await withChromium(async (visit) => {
-      const page = await open(visit, server.url);
-      await page.getByRole("button", { name: "add", exact: true }).waitFor();
-      assertEquals(await page.getByRole("button", { name: "restock" }).count(), 0);
-      await page.getByText("Log in", { exact: true }).first().click();
-      await page.getByLabel("User").fill("ann");
-      await page.getByLabel("Password").fill("wrong");
-      await page.getByRole("button", { name: "Log in", exact: true }).click();
-      await page.getByText("Wrong user or password").waitFor();
-      await page.getByLabel("Password").fill("secret");
-      await page.getByRole("button", { name: "Log in", exact: true }).click();
-      await call(page, "restock", "");
-      await result(page, "ann did it");
-      await page.getByRole("button", { name: "Log out" }).click();
-      await page.getByRole("button", { name: "restock" }).waitFor({ state: "detached" });
-    });
-  } finally {
-    await server.stop();
-  }
+  await inspect("node", async (page) => {
+    await page.getByRole("button", { name: "add", exact: true }).waitFor();
+    assertEquals(await page.getByRole("button", { name: "restock" }).count(), 0);
+    await page.getByText("Log in", { exact: true }).first().click();
+    await page.getByLabel("User").fill("ann");
+    await page.getByLabel("Password").fill("wrong");
+    await page.getByRole("button", { name: "Log in", exact: true }).click();
+    await page.getByText("Wrong user or password").waitFor();
+    await page.getByLabel("Password").fill("secret");
+    await page.getByRole("button", { name: "Log in", exact: true }).click();
+    await call(page, "restock", "");
+    await result(page, "ann did it");
+    await page.getByRole("button", { name: "Log out" }).click();
+    await page.getByRole("button", { name: "restock" }).waitFor({ state: "detached" });
+  });
 });
 
 test(
   "a person watches a topic in the inspector, with what it keeps, also after a reconnect",
   chromium,
   async () => {
-    const server = await spawnServer("node", "tests/programs/inspected_server.ts");
-    try {
-      await withChromium(async (visit) => {
-        const page = await open(visit, server.url);
-        await show(page, "Topics");
-        await page.getByLabel("Topic", { exact: true }).fill("prices");
-        await page.getByLabel("Newest kept events").fill("2");
-        await page.getByRole("button", { name: "Subscribe", exact: true }).click();
-        const events = page.getByRole("list", { name: "Events" }).getByRole("listitem");
-        await events.filter({ hasText: '{"value":3}' }).waitFor();
-        assertEquals(await events.count(), 2);
-        await show(page, "Methods");
-        await call(page, "leave", "");
-        await state(page, "closed (4000: Enough)");
-        await state(page, "connected");
-        await call(page, "price", "[4]");
-        await show(page, "Topics");
-        await events.filter({ hasText: '{"value":4}' }).waitFor();
-        assertEquals(await events.count(), 3);
-        await page.getByLabel("Topic", { exact: true }).fill("nothing");
-        await page.getByRole("button", { name: "Subscribe", exact: true }).click();
-        await page.getByRole("alert").filter({ hasText: 'There is no topic "nothing" for you' })
-          .waitFor();
-        await page.getByRole("button", { name: "Unsubscribe from prices" }).click();
-      });
-    } finally {
-      await server.stop();
-    }
+    await inspect("node", async (page) => {
+      await show(page, "Topics");
+      await page.getByLabel("Topic", { exact: true }).fill("prices");
+      await page.getByLabel("Newest kept events").fill("2");
+      await page.getByRole("button", { name: "Subscribe", exact: true }).click();
+      const events = page.getByRole("list", { name: "Events" }).getByRole("listitem");
+      await events.filter({ hasText: '{"value":3}' }).waitFor();
+      assertEquals(await events.count(), 2);
+      await show(page, "Methods");
+      await call(page, "leave", "");
+      await state(page, "closed (4000: Enough)");
+      await state(page, "connected");
+      await call(page, "price", "[4]");
+      await show(page, "Topics");
+      await events.filter({ hasText: '{"value":4}' }).waitFor();
+      assertEquals(await events.count(), 3);
+      await page.getByLabel("Topic", { exact: true }).fill("nothing");
+      await page.getByRole("button", { name: "Subscribe", exact: true }).click();
+      await page.getByRole("alert").filter({ hasText: 'There is no topic "nothing" for you' })
+        .waitFor();
+      await page.getByRole("button", { name: "Unsubscribe from prices" }).click();
+    });
   },
 );
 
@@ -200,27 +190,21 @@ test(
   "the inspector keeps the newest 10,000 frames, and only few rows of them in the page",
   chromium,
   async () => {
-    const server = await spawnServer("node", "tests/programs/inspected_server.ts");
-    try {
-      await withChromium(async (visit) => {
-        const page = await open(visit, server.url);
-        await call(page, "flood", "[12000]");
-        await result(page, "12000");
-        await show(page, "Frames");
-        await page.getByRole("status").filter({ hasText: "10000 frames" }).waitFor();
-        const rows = page.locator("#frame-rows button");
-        assert(await rows.count() < 100, `${await rows.count()}`);
-        await page.locator("#frames").getByLabel("Filter").fill("[11999]");
-        await page.getByRole("status").filter({ hasText: /^1 frames/ }).waitFor();
-        await page.locator("#frame-view").press("ArrowUp");
-        assertMatch(await page.locator("#frame-text").textContent() ?? "", /"method": "tick"/);
-        await page.getByRole("button", { name: "Pause" }).click();
-        await page.getByRole("button", { name: "Clear" }).click();
-        await page.getByRole("status").filter({ hasText: "0 frames, paused" }).waitFor();
-      });
-    } finally {
-      await server.stop();
-    }
+    await inspect("node", async (page) => {
+      await call(page, "flood", "[12000]");
+      await result(page, "12000");
+      await show(page, "Frames");
+      await page.getByRole("status").filter({ hasText: "10000 frames" }).waitFor();
+      const rows = page.locator("#frame-rows button");
+      assert(await rows.count() < 100, `${await rows.count()}`);
+      await page.locator("#frames").getByLabel("Filter").fill("[11999]");
+      await page.getByRole("status").filter({ hasText: /^1 frames/ }).waitFor();
+      await page.locator("#frame-view").press("ArrowUp");
+      assertMatch(await page.locator("#frame-text").textContent() ?? "", /"method": "tick"/);
+      await page.getByRole("button", { name: "Pause" }).click();
+      await page.getByRole("button", { name: "Clear" }).click();
+      await page.getByRole("status").filter({ hasText: "0 frames, paused" }).waitFor();
+    });
   },
 );
 
@@ -228,43 +212,37 @@ test(
   "the inspector passes axe in both colour schemes, on a desktop and on a phone",
   chromium,
   async () => {
-    const server = await spawnServer("node", "tests/programs/inspected_server.ts");
     const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
     mkdirSync(pictures, { recursive: true });
-    try {
-      await withChromium(async (visit) => {
-        const page = await open(visit, server.url);
-        await call(page, "add", '{ "a": 1 }');
-        await page.evaluate(axe);
-        for (const colorScheme of ["light", "dark"] as const) {
-          await page.emulateMedia({ colorScheme });
-          for (
-            const [device, width, height] of [["desktop", 1280, 800], ["phone", 390, 844]] as const
-          ) {
-            await page.setViewportSize({ width, height });
-            for (const view of ["Topics", "Frames", "Methods"]) {
-              await show(page, view);
-              const violations = await page.evaluate(
-                "axe.run().then(({ violations }) => violations)",
-              ) as {
-                id: string;
-                nodes: { html: string }[];
-              }[];
-              assertEquals(
-                violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
-                [],
-              );
-              const overflow = "document.documentElement.scrollWidth - innerWidth";
-              assertEquals(await page.evaluate(overflow), 0, `${view} is wider than a ${device}`);
-              await page.screenshot({
-                path: `${pictures}${view.toLowerCase()}-${device}-${colorScheme}.png`,
-              });
-            }
+    await inspect("node", async (page) => {
+      await call(page, "add", '{ "a": 1 }');
+      await page.evaluate(axe);
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        for (
+          const [device, width, height] of [["desktop", 1280, 800], ["phone", 390, 844]] as const
+        ) {
+          await page.setViewportSize({ width, height });
+          for (const view of ["Topics", "Frames", "Methods"]) {
+            await show(page, view);
+            const violations = await page.evaluate(
+              "axe.run().then(({ violations }) => violations)",
+            ) as {
+              id: string;
+              nodes: { html: string }[];
+            }[];
+            assertEquals(
+              violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+              [],
+            );
+            const overflow = "document.documentElement.scrollWidth - innerWidth";
+            assertEquals(await page.evaluate(overflow), 0, `${view} is wider than a ${device}`);
+            await page.screenshot({
+              path: `${pictures}${view.toLowerCase()}-${device}-${colorScheme}.png`,
+            });
           }
         }
-      });
-    } finally {
-      await server.stop();
-    }
+      }
+    });
   },
 );

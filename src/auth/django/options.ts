@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Handshake } from "../../core/connection.ts";
 import { checkMs, checkWhole } from "../../util/check_option.ts";
+import type { PasswdOptions } from "../passwd/passwd.ts";
 import { Database } from "./database.ts";
 import type { Dialect, DjangoTables, Query } from "./database.ts";
 import type { DjangoHashers } from "./hashers.ts";
@@ -70,26 +70,14 @@ export interface DjangoOptions {
   readonly maxRows?: number;
 }
 
-/** How passwords are checked, and how guessing is slowed down. */
-export interface DjangoLoginOptions {
+/** How passwords are checked, and how guessing is slowed down: as by `passwd`. */
+export interface DjangoLoginOptions extends
+  Pick<
+    PasswdOptions,
+    "maxHashes" | "maxWaiting" | "attempts" | "firstWaitMs" | "maxWaitMs" | "addressOf"
+  > {
   /** Hashers beside Django's own, by the name of their algorithm. @default {none} */
   readonly hashers?: DjangoHashers;
-  /** How many passwords are hashed at the same time. @default {2} */
-  readonly maxHashes?: number;
-  /** How many passwords may wait to be hashed. A further one is answered with -32009. @default {64} */
-  readonly maxWaiting?: number;
-  /** Wrong passwords without a wait, for one account from one address. @default {10} */
-  readonly attempts?: number;
-  /** Milliseconds to wait after one more wrong password; each further doubles them. @default {1000} */
-  readonly firstWaitMs?: number;
-  /** The longest wait, in milliseconds. @default {900000} */
-  readonly maxWaitMs?: number;
-  /**
-   * Gives the address of a peer. Behind a proxy, read the header that the proxy sets.
-   *
-   * @default {handshake.remoteAddress}
-   */
-  readonly addressOf?: (handshake: Handshake) => string | undefined;
 }
 
 /** The options with their defaults. */
