@@ -5,14 +5,20 @@
  */
 
 import type { Api, ApiOf, ParamsFor } from "../core/api.ts";
+import { compose } from "../core/middleware.ts";
+import { aroundCalls } from "../core/outgoing.ts";
+import type { OutgoingChanges } from "../core/outgoing.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
+import type { CallMiddleware, RpcRequest } from "../core/request.ts";
 import { describeError } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import type { CallBatch } from "./calls.ts";
 import type { JsonRpcClient } from "./json_rpc_client.ts";
 import { remoteProxy } from "./remote.ts";
 
+export type { OutgoingChanges } from "../core/outgoing.ts";
 export type { CallOptions } from "../core/pending_calls.ts";
+export type { CallMiddleware, RpcRequest } from "../core/request.ts";
 
 /** A call as middleware sees it. */
 export interface ClientCall<Name extends string = string, Params = unknown> {
@@ -27,7 +33,7 @@ export interface ClientCall<Name extends string = string, Params = unknown> {
 }
 
 /** What a middleware may change of a call. */
-export type CallChanges = Partial<Pick<ClientCall, "params" | "options">>;
+export type CallChanges = OutgoingChanges;
 
 /**
  * One layer around calls. It returns the result of the call, usually that of `next()`. It may call `next`
@@ -55,15 +61,23 @@ export interface WithMiddlewareOptions {
   readonly separator?: string;
   /** Where a middleware that fails for a notification is logged. @default {console} */
   readonly logger?: Logger;
+  /**
+   * Middleware around the methods that the client offers its server, outermost first. It holds for methods that
+   * are registered on the client that {@linkcode withMiddleware} returns, and works as middleware of a server does.
+   *
+   * @default {none}
+   */
+  readonly incoming?: readonly CallMiddleware[];
 }
 
 /**
  * Puts middleware around the calls of a client: `call`, `remote`, `notify`, and the calls of a
- * `batch`, each by itself. Everything else, such as topics and events, is the client's own.
+ * `batch`, each by itself; and around the methods that it offers its server. Everything else, such as topics
+ * and events, is the client's own.
  *
  * @param client The client.
  * @param layers The middleware, outermost first.
- * @param options The separator of the client, and a log.
+ * @param options The separator of the client, a log, and middleware around its methods.
  * @returns The client with middleware, of the same type. Both may be used; closing one closes the other.
  *
  * @example Try again, and say how long each call took
@@ -105,9 +119,10 @@ export function withMiddleware<T, A extends Api>(
   layers: readonly ClientMiddleware<T>[],
   options: WithMiddlewareOptions = {},
 ): JsonRpcClient<T, A> {
-  const { separator = ".", logger = console } = options;
+  const { separator = ".", logger = console, incoming = [] } = options;
   const plain = client as unknown as JsonRpcClient;
-  const run = compose(layers as unknown as readonly ClientMiddleware[]);
+  const run = (call: ClientCall, send: (call: ClientCall) => Promise<unknown>) =>
+    aroundCalls(layers as unknown as readonly ClientMiddleware[], send)(call);
   const callThrough = (send: typeof plain.call): CallFunction => (method, params, options = {}) =>
     run(
       { kind: "call", method, params, options },
@@ -128,6 +143,12 @@ export function withMiddleware<T, A extends Api>(
     call,
     remote: remoteProxy(call, separator),
     notify: notifyThrough(plain.notify.bind(plain)),
+    method: (name: string, handler: ClientMethod) => {
+      const run = compose<RpcRequest>(incoming, (request) => handler(request.params, request));
+      // Without layers the handler is called directly.
+      const through: ClientMethod = (_params, request) => run(request);
+      return plain.method(name, incoming.length === 0 ? handler : through);
+    },
     batch: (build: (batch: CallBatch) => readonly unknown[]) =>
       plain.batch((batch) => {
         let isOpen = true;
@@ -156,20 +177,5 @@ export function withMiddleware<T, A extends Api>(
 }
 
 type CallFunction = (method: string, params?: unknown, options?: CallOptions) => Promise<unknown>;
+type ClientMethod = (params: unknown, request: RpcRequest) => unknown;
 type NotifyFunction = (method: string, params?: unknown) => void;
-type Send = (call: ClientCall) => Promise<unknown>;
-
-/** One function that runs all layers around what sends a call. */
-function compose(
-  layers: readonly ClientMiddleware[],
-): (call: ClientCall, send: Send) => Promise<unknown> {
-  return (call, send) => {
-    const outermost = layers.reduceRight<Send>(
-      (inner, layer) => (call) =>
-        // The layer runs at once; what it throws becomes a rejection.
-        new Promise((resolve) => resolve(layer(call, (changes) => inner({ ...call, ...changes })))),
-      send,
-    );
-    return outermost(call);
-  };
-}

@@ -9,6 +9,7 @@
 import type { CallMiddleware, Handler } from "./request.ts";
 import type { Connection, Handshake } from "./connection.ts";
 import type { Logger } from "../util/logger.ts";
+import type { OutgoingMiddleware } from "./outgoing.ts";
 import type { ServerStats } from "./stats.ts";
 
 /**
@@ -86,6 +87,8 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   readonly onMount?: (server: MountedServer) => void;
   /** Middleware around every call. */
   readonly middleware?: CallMiddleware;
+  /** Middleware around every call that the server makes to one of its clients. Notifications do not count. */
+  readonly outgoing?: OutgoingMiddleware;
   /** Checks each peer before its first message. */
   readonly handshake?: HandshakeCheck;
   /** Methods to add, by name. */
@@ -133,5 +136,7 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
 
 export type { Connection, Handshake } from "./connection.ts";
 export type { Guard, GuardQuestion } from "./guard.ts";
+export type { OutgoingCall, OutgoingChanges, OutgoingMiddleware } from "./outgoing.ts";
+export type { CallOptions } from "./pending_calls.ts";
 export type { CallMiddleware, Handler, RpcRequest } from "./request.ts";
 export type { EventStats, ServerStats } from "./stats.ts";

@@ -7,6 +7,7 @@
 import { context, trace } from "@opentelemetry/api";
 import type { Attributes } from "@opentelemetry/api";
 import type { ClientMiddleware } from "../client/middleware.ts";
+import type { OutgoingChanges } from "../core/outgoing.ts";
 import { RpcError } from "../protocol/errors.ts";
 import { withTrace } from "./carrier.ts";
 import { Telemetry } from "./telemetry.ts";
@@ -53,20 +54,39 @@ export function otelClient(options: OtelClientOptions = {}): ClientMiddleware {
   const attributes = url === undefined ? {} : addressOf(url);
   return ({ method, params }, next) => {
     if (telemetry.isOff) return next();
-    const parent = context.active();
-    const call = telemetry.begin(method, parent, { attributes });
-    const own = trace.setSpan(parent, call.span);
-    const sent = propagate ? withTrace(params, own, telemetry.propagator) : params;
-    const result = context.with(own, () => next(sent === params ? undefined : { params: sent }));
-    // `then` with both, so that this layer adds no rejection that nobody handles.
-    return result.then((value) => {
-      call.succeed();
-      return value;
-    }, (error) => {
-      call.fail(error, error instanceof RpcError ? error.code : undefined);
-      throw error;
-    });
+    return recordOutgoing(telemetry, { method, params, attributes, propagate }, next);
   };
+}
+
+/** A call that this side makes, and how it is recorded. */
+export interface RecordedOutgoing {
+  readonly method: string;
+  readonly params: unknown;
+  /** More attributes of the span. */
+  readonly attributes: Attributes;
+  /** Whether the params carry the trace. */
+  readonly propagate: boolean;
+}
+
+/** Makes a call, and records a span for it. */
+export function recordOutgoing(
+  telemetry: Telemetry,
+  { method, params, attributes, propagate }: RecordedOutgoing,
+  next: (changes?: OutgoingChanges) => Promise<unknown>,
+): Promise<unknown> {
+  const parent = context.active();
+  const call = telemetry.begin(method, parent, { attributes });
+  const own = trace.setSpan(parent, call.span);
+  const sent = propagate ? withTrace(params, own, telemetry.propagator) : params;
+  const result = context.with(own, () => next(sent === params ? undefined : { params: sent }));
+  // `then` with both, so that this layer adds no rejection that nobody handles.
+  return result.then((value) => {
+    call.succeed();
+    return value;
+  }, (error) => {
+    call.fail(error, error instanceof RpcError ? error.code : undefined);
+    throw error;
+  });
 }
 
 /** The attributes of a server's URL. */

@@ -29,6 +29,8 @@
 
 export { otelClient } from "./client.ts";
 export type { OtelClientOptions } from "./client.ts";
+export { otelIncoming } from "./incoming.ts";
+export type { OtelIncomingOptions } from "./incoming.ts";
 export { otel } from "./server.ts";
 export type { OtelServerOptions } from "./server.ts";
 export type { OtelOptions } from "./telemetry.ts";

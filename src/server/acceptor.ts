@@ -65,6 +65,7 @@ export class WebSocketAcceptor {
         this.connections.delete(peer);
       },
       userChanged: (peer) => void hooks.call("onUserChange", peer),
+      outgoing: () => hooks.outgoing(),
     };
   }
 

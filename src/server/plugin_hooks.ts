@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { OutgoingMiddleware } from "../core/outgoing.ts";
 import type { Plugin } from "../core/plugin.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
@@ -57,5 +58,12 @@ export class PluginHooks {
       );
     }
     return succeeded;
+  }
+
+  /** Gives the middleware around calls to clients, outermost first; `undefined` if there is none. */
+  outgoing(): OutgoingMiddleware[] | undefined {
+    let layers: OutgoingMiddleware[] | undefined;
+    for (const { outgoing } of this.#plugins) if (outgoing) (layers ??= []).push(outgoing);
+    return layers;
   }
 }

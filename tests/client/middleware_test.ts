@@ -155,3 +155,25 @@ test("a middleware of a typed client knows methods and params", async () => {
   };
   assertEquals(await withMiddleware(plain, [typed]).call("add", [1, 2]), 4);
 });
+
+test("the option incoming puts layers around the methods of the client", async () => {
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("ask", ([name]: [string], request) => request.call(name, { n: 1 }));
+  await using plain = await testClient(rpc);
+  const notes: unknown[] = [];
+  const client = withMiddleware(plain, [], {
+    incoming: [(request, next) => {
+      notes.push(request.method, request.params);
+      request.params = { n: 2 };
+      return next();
+    }, ({ method }, next) => method === "closed" ? "not today" : next()],
+  });
+  using _remove = client.method("double", ({ n }: { n: number }) => 2 * n);
+  client.method("closed", () => notes.push("called"));
+  plain.method("bare", ({ n }: { n: number }) => n);
+  assertEquals(await client.call("ask", ["double"]), 4);
+  assertEquals(await client.call("ask", ["closed"]), "not today");
+  // Only methods that are registered through the client with layers have them.
+  assertEquals(await client.call("ask", ["bare"]), 1);
+  assertEquals(notes, ["double", { n: 1 }, "closed", { n: 1 }]);
+});

@@ -249,3 +249,56 @@ test("a plugin brings methods under rpc., and replaces a method if it says so", 
     "taken",
   );
 });
+
+test("outgoing runs around each call to a client, outermost first, and may change or answer it", async () => {
+  const notes: string[] = [];
+  const outer: Plugin = {
+    name: "outer",
+    outgoing: async ({ connection, method, params, options }, next) => {
+      notes.push(`${method} ${JSON.stringify(params)} ${connection.isOpen} ${options.timeoutMs}`);
+      const result = await next({ params: [2] });
+      notes.push(`= ${result}`);
+      return result;
+    },
+  };
+  const inner: Plugin = {
+    name: "inner",
+    outgoing: ({ method }, next) => {
+      if (method === "fail") throw new Error("No such call");
+      return method === "cached" ? "kept" : next();
+    },
+  };
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .use(outer)
+    .use(inner)
+    .method("ask", async ([name]: [string], request) => {
+      request.notify("note");
+      return await request.call(name, [1], { timeoutMs: 5000 });
+    });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using client = await connect(near);
+  client.method("double", ([n]: [number]) => 2 * n);
+  assertEquals(await client.call("ask", ["double"]), 4);
+  assertEquals(await client.call("ask", ["cached"]), "kept");
+  await assertRejects(() => client.call("ask", ["fail"]), Error, "Internal error");
+  const seen = (name: string) => `${name} [1] true 5000`;
+  assertEquals(notes, [seen("double"), "= 4", seen("cached"), "= kept", seen("fail")]);
+});
+
+test("outgoing of a plugin that was taken back runs no more", async () => {
+  let calls = 0;
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("ask", (_params, request) => request.call("ping"));
+  const remove = rpc.register((rpc) =>
+    rpc.use({ name: "counter", outgoing: (_call, next) => (calls++, next()) })
+  );
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using client = await connect(near);
+  client.method("ping", () => "pong");
+  assertEquals(await client.call("ask"), "pong");
+  remove();
+  assertEquals(await client.call("ask"), "pong");
+  assertEquals(calls, 1);
+});

@@ -4,72 +4,16 @@
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { context, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
-import {
-  CompositePropagator,
-  W3CBaggagePropagator,
-  W3CTraceContextPropagator,
-} from "@opentelemetry/core";
-import {
-  AggregationTemporality,
-  InMemoryMetricExporter,
-  MeterProvider,
-  PeriodicExportingMetricReader,
-} from "@opentelemetry/sdk-metrics";
-import {
-  InMemorySpanExporter,
-  SimpleSpanProcessor,
-  TracerProvider,
-} from "@opentelemetry/sdk-trace";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { connect, JsonRpc, RpcError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
 import { withMiddleware } from "@x/jsonrpc/middleware";
-import { otel, otelClient } from "@x/jsonrpc/otel";
+import { otel, otelClient, otelIncoming } from "@x/jsonrpc/otel";
 import type { OtelClientOptions, OtelServerOptions } from "@x/jsonrpc/otel";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { serveHere } from "../helpers/server.ts";
-
-context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-
-/** Where spans and metrics of one test go. */
-class Recorder {
-  readonly #spans = new InMemorySpanExporter();
-  readonly #metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
-  readonly #reader = new PeriodicExportingMetricReader({
-    exporter: this.#metrics,
-    exportIntervalMillis: 3_600_000,
-  });
-  readonly options = {
-    tracerProvider: new TracerProvider({
-      spanProcessors: [new SimpleSpanProcessor({ exporter: this.#spans })],
-    }),
-    meterProvider: new MeterProvider({ readers: [this.#reader] }),
-    propagator: new CompositePropagator({
-      propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
-    }),
-  };
-
-  /** The spans of a kind that have ended, in the order of their ends. */
-  spans(kind?: SpanKind): ReadableSpan[] {
-    return this.#spans.getFinishedSpans().filter((span) =>
-      kind === undefined || span.kind === kind
-    );
-  }
-
-  /** Collects the metrics: the points of each. */
-  async metrics(): Promise<Map<string, readonly { attributes: object; value: unknown }[]>> {
-    this.#metrics.reset();
-    await this.#reader.forceFlush();
-    const all = this.#metrics.getMetrics().at(-1)?.scopeMetrics.flatMap(({ metrics }) => metrics);
-    return new Map(all?.map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints]));
-  }
-
-  async end(): Promise<void> {
-    await this.#reader.shutdown();
-  }
-}
+import { Recorder } from "./recorder.ts";
 
 interface Scene {
   readonly recorder: Recorder;
@@ -371,10 +315,16 @@ test("without an SDK calls go on as before, and synchronous handlers stay synchr
       return result;
     })
     .use(otel())
-    .method("echo", (params: { a: number }) => params);
+    .method("echo", (params: { a: number }) => params)
+    .method("ask", (_params, request) => request.confirm("Really?"));
   await using server = await serveHere(rpc);
   const plain = await connect(server.ws);
-  const client = withMiddleware(plain, [otelClient()]);
+  const client = withMiddleware(plain, [otelClient()], { incoming: [otelIncoming()] });
+  const asked: unknown[] = [];
+  client.method("confirm", (params) => asked.push(params) > 0);
+  assertEquals(await client.call("ask"), true);
+  assertEquals(asked, [{ message: "Really?" }]);
+  thenable.length = 0;
   assertEquals(await client.call("echo", { a: 1 }), { a: 1 });
   // The client of another program may have an SDK.
   const carrying = { a: 2, _meta: { traceparent: PARENT } };

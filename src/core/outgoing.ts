@@ -1,0 +1,58 @@
+/**
+ * Middleware around the calls that this side makes.
+ *
+ * @module
+ */
+
+import type { Connection } from "./connection.ts";
+import type { CallOptions } from "./pending_calls.ts";
+
+/** A call of the server to one of its clients, as {@linkcode Plugin.outgoing} sees it. */
+export interface OutgoingCall {
+  /** The client that is called. */
+  readonly connection: Connection;
+  /** The name of the client's method. */
+  readonly method: string;
+  /** The params; `undefined` for none. */
+  readonly params: unknown;
+  /** The options of the call: its timeout, its signal. */
+  readonly options: CallOptions;
+}
+
+/** What a middleware may change of a call that this side makes. */
+export interface OutgoingChanges {
+  /** Other params. */
+  readonly params?: unknown;
+  /** Other options. */
+  readonly options?: CallOptions;
+}
+
+/**
+ * One layer around calls that this side makes. It returns the result of the call, usually that of `next()`. It
+ * may call `next` again, and may pass it other params or options.
+ *
+ * @typeParam Call The call that all layers get.
+ */
+export type OutgoingMiddleware<Call = OutgoingCall> = (
+  call: Call,
+  next: (changes?: OutgoingChanges) => Promise<unknown>,
+) => unknown;
+
+/**
+ * Puts layers around what sends a call.
+ *
+ * @param layers The layers; the first one is the outermost.
+ * @param send Sends the call.
+ * @returns One function that runs them all.
+ */
+export function aroundCalls<Call extends object>(
+  layers: readonly OutgoingMiddleware<Call>[],
+  send: (call: Call) => Promise<unknown>,
+): (call: Call) => Promise<unknown> {
+  return layers.reduceRight<typeof send>(
+    (inner, layer) => (call) =>
+      // The layer runs at once; what it throws becomes a rejection.
+      new Promise((resolve) => resolve(layer(call, (changes) => inner({ ...call, ...changes })))),
+    send,
+  );
+}
