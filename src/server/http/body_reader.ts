@@ -68,20 +68,19 @@ export class BodyReader {
     if (body === null) return "";
     const reader = body.getReader();
     const decoder = new TextDecoder();
-    let text = "";
     try {
-      while (this.#readings.has(reading)) {
+      for (;;) {
         const { done, value } = await reader.read();
-        if (done) return text + decoder.decode();
+        // Given up meanwhile: what it held is no longer counted, and nobody would take it back.
+        if (!this.#readings.has(reading)) return "";
+        if (done) return reading.text + decoder.decode();
         if (reading.received + value.byteLength > this.#limits.maxMessageBytes) {
           reading.fail("too long");
           return "";
         }
-        reading.take(value.byteLength);
+        reading.take(value.byteLength, decoder.decode(value, { stream: true }));
         this.#budget.note(reading, reading.bufferedAmount);
-        text += decoder.decode(value, { stream: true });
       }
-      return "";
     } finally {
       reader.releaseLock();
     }
@@ -106,6 +105,8 @@ class Reading implements SlowPeer {
   readonly startedAt = performance.now();
   /** Resolves if the body is given up. */
   readonly failed: Promise<BodyResult>;
+  // Not in the function that reads: while that waits for the next chunk, it would keep a body that was dropped.
+  #text = "";
   #received: number;
   #chunks = 0;
   #fail!: (result: BodyResult) => void;
@@ -116,6 +117,12 @@ class Reading implements SlowPeer {
     this.failed = new Promise((resolve) => this.#fail = resolve);
   }
 
+  /** What has come so far. */
+  get text(): string {
+    return this.#text;
+  }
+
+  /** Bytes that have come so far. */
   get received(): number {
     return this.#received;
   }
@@ -124,14 +131,16 @@ class Reading implements SlowPeer {
     return this.#received + CHUNK_COST * this.#chunks;
   }
 
-  /** Notes a chunk. */
-  take(bytes: number): void {
+  /** Adds a chunk. */
+  take(bytes: number, text: string): void {
     this.#received += bytes;
     this.#chunks++;
+    this.#text += text;
   }
 
   /** Gives the body up. */
   fail(failure: BodyFailure): void {
+    this.#text = "";
     this.#fail({ failure });
   }
 
