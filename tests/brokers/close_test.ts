@@ -17,13 +17,13 @@ import { needs } from "../helpers/needs.ts";
 import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 
 /** A server that accepts connections and never says anything. */
-async function silentServer() {
+async function silentServer(port = 0) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => {}).on("close", () => sockets.delete(socket)).resume();
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   return {
     port: (server.address() as AddressInfo).port,
     sockets,
@@ -84,6 +84,43 @@ for (const [kind, make] of Object.entries(makers)) {
     }
   });
 }
+
+test("close() ends the socket to a Redis Cluster that never answers, however long the client would wait", async () => {
+  using server = await silentServer();
+  const socket = { connectTimeout: 600_000, socketTimeout: 600_000 };
+  const cluster = {
+    rootNodes: [{ url: `redis://127.0.0.1:${server.port}` }],
+    defaults: { socket, pingInterval: 600_000 },
+  };
+  const broker = redisBroker({ cluster, publishTimeoutMs: 600_000, logger: silentLog() });
+  const publishing = Promise.resolve(broker.publish("a", "1", KEEP));
+  await until(() => server.sockets.size > 0);
+  await Promise.all([
+    assertRejects(() => publishing, Error, "the broker is closed"),
+    broker.close(),
+  ]);
+  await until(() => server.sockets.size === 0);
+});
+
+test(
+  "close() ends the socket of natsBroker() that connects again to a server that never answers",
+  await needs("nats-server"),
+  async () => {
+    const engine = await startEngine("nats");
+    const { port } = engine;
+    const broker = natsBroker({
+      servers: `127.0.0.1:${port}`,
+      publishTimeoutMs: 600_000,
+      logger: silentLog(),
+    });
+    await broker.publish("a", "1", KEEP);
+    await engine[Symbol.asyncDispose]();
+    using silent = await silentServer(port);
+    await until(() => silent.sockets.size > 0);
+    await broker.close();
+    await until(() => silent.sockets.size === 0);
+  },
+);
 
 test(
   "natsBroker() connects at once although another server of its cluster does not answer",

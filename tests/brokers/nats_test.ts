@@ -5,6 +5,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { natsBroker } from "@x/jsonrpc/nats";
 import type { Position } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
+import { engineProxy } from "../helpers/brokers/engine_proxy.ts";
 import { withNats } from "../helpers/brokers/with_engine.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
 import { dataOf, Heard, publishAll } from "./broker_cases.ts";
@@ -26,6 +27,29 @@ const maker: BrokerMaker = {
 testRemoteBroker(maker, nats);
 
 const KEEP = { size: 100, ageMs: Infinity };
+
+test(
+  "natsBroker() sends an event again that the server does not answer, and it comes once",
+  nats,
+  async () => {
+    await using engine = await startEngine("nats");
+    await using wire = await engineProxy(engine.port);
+    // Much longer than this test may take.
+    const broker = maker.make(wire.port, silentLog(), 600_000);
+    const heard = new Heard();
+    await broker.subscribe("news", KEEP, heard);
+    await publishAll(broker, "news", [1], KEEP);
+    wire.drop(" jsonrpc.keep.news ");
+    let isAcked = false;
+    const publishing = publishAll(broker, "news", [2], KEEP).then(() => isAcked = true);
+    publishing.catch(() => {}); // if the test fails before
+    await until(() => isAcked);
+    await publishAll(broker, "news", [3], KEEP);
+    await heard.some(3);
+    assertEquals([heard.data, heard.gaps], [[1, 2, 3], []]);
+    await broker.close();
+  },
+);
 
 test(
   "natsBroker() has one connection, however many topics are heard, and listens to no others",

@@ -160,6 +160,7 @@ class NatsBroker implements Broker {
     const open = await this.#opening?.catch(() => {});
     open?.watch.end();
     await open?.connection.close();
+    discardSocket(open?.connection);
   }
 
   #open(): Promise<Open> {
@@ -314,6 +315,16 @@ class NatsBroker implements Broker {
     if (isEmpty && !history.complete) stream.invalidate();
     return history;
   }
+}
+
+/**
+ * Ends the socket of a client that was closed while it connected again: it leaves that socket open if
+ * the server accepts it and does not answer.
+ */
+function discardSocket(connection: NatsConnection | undefined): void {
+  // The client's own name for that; nothing public ends such a socket.
+  const { protocol } = (connection ?? {}) as { protocol?: { transport?: { discard?(): void } } };
+  protocol?.transport?.discard?.();
 }
 
 interface Open {

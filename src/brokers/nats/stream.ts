@@ -58,6 +58,8 @@ const MAX_WAITS = 7;
 const ASK_MS = 1_000;
 // The same for what is read: a server of a cluster that has just died answers nothing.
 const READ_MS = 3_000;
+// The same for a message: a leader that steps down drops some without an answer, even if it then leads again.
+const PUBLISH_MS = 3_000;
 // How long to wait for an earlier attempt to publish the same message.
 const BUSY_MS = 100;
 
@@ -237,20 +239,27 @@ export class NatsStream {
     return isBack;
   }
 
-  /** Publishes a message; asks again while the server is still busy with an earlier attempt. */
+  /**
+   * Publishes a message; sends it again if no answer comes, or while the server is still busy with an
+   * earlier attempt.
+   */
   async #publishOnce(
     subject: string,
     { data, id, isOver }: NewMessage,
     headers: MsgHdrs,
   ): Promise<PubAck> {
     for (;;) {
-      const ack = await unless(
-        ApiCode.beingPublished,
-        this.#publish(subject, data, headers, { msgID: id }),
-      );
-      if (ack !== undefined) return ack;
+      try {
+        const ack = await unless(
+          ApiCode.beingPublished,
+          this.#publish(subject, data, headers, { msgID: id }),
+        );
+        if (ack !== undefined) return ack;
+        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+      } catch (error) {
+        if ((error as Error).name !== "TimeoutError") throw error;
+      }
       if (isOver()) throw new Error("too late");
-      await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
     }
   }
 
@@ -260,11 +269,7 @@ export class NatsStream {
     headers: MsgHdrs,
     more: { msgID: string; expect?: { lastSubjectSequence: number } },
   ): Promise<PubAck> {
-    return this.#client.publish(subject, data, {
-      headers,
-      timeout: this.#options.retryMs * MAX_WAITS,
-      ...more,
-    });
+    return this.#client.publish(subject, data, { headers, timeout: PUBLISH_MS, ...more });
   }
 }
 

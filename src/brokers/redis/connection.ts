@@ -77,6 +77,7 @@ export class RedisConnection {
   #opening: Promise<unknown> | undefined;
   #prepared: Promise<void> | undefined;
   #generation = 0;
+  #ending = new AbortController();
 
   /**
    * Makes it; it connects when it is first used.
@@ -199,6 +200,8 @@ export class RedisConnection {
     // A client that is still connecting has to be ended now, and again once it is connected.
     this.#opening?.catch(() => {}).then(destroy).catch(() => {});
     destroy().catch(() => {});
+    // A cluster's client does not end the connection through which it asks for the cluster's servers.
+    this.#ending.abort();
   }
 
   async #load(): Promise<void> {
@@ -209,7 +212,7 @@ export class RedisConnection {
   }
 
   #make(): [AnyClient, Send] {
-    const [client, send] = newClient(this.#target);
+    const [client, send] = newClient(this.#target, this.#ending.signal);
     const { connected, failed } = this.#events;
     for (const name of ["error", "node-error", "client-error"]) {
       client.on(name, (error) => {
@@ -229,6 +232,7 @@ export class RedisConnection {
   /** Makes another client, which asks the sentinels for the master: a client asks only when it connects. */
   #renew(): void {
     this.close();
+    this.#ending = new AbortController();
     this.#isDemoted = false;
     this.#opening = this.#prepared = undefined;
     this.#generation++;
@@ -241,9 +245,12 @@ function ignore(): void {}
 // A single server and sentinels emit the first two, a cluster the others.
 const CONNECTED = ["ready", "topology-change", "connect", "node-ready"];
 
-function newClient({ url, client, cluster, sentinel }: RedisTarget): [AnyClient, Send] {
+function newClient(
+  { url, client, cluster, sentinel }: RedisTarget,
+  signal: AbortSignal,
+): [AnyClient, Send] {
   if (cluster !== undefined) {
-    const defaults = clientOptions(cluster.defaults);
+    const defaults = clientOptions(endingWith(signal, cluster.defaults));
     const made = createCluster({ ...REFRESH, ...cluster, defaults });
     return [made as AnyClient, (key, command) => made.sendCommand(key, false, command)];
   }
@@ -261,11 +268,22 @@ function newClient({ url, client, cluster, sentinel }: RedisTarget): [AnyClient,
   return [made as unknown as AnyClient, (_key, command) => made.sendCommand(command)];
 }
 
+/** Ends each socket with a signal: the client passes the options of its sockets on to `node:net`. */
+function endingWith(signal: AbortSignal, options?: RedisClientOptions): RedisClientOptions {
+  const reconnectStrategy = (retries: number) => !signal.aborted && pauseMs(retries);
+  const socket = { reconnectStrategy, ...options?.socket, signal };
+  return { ...options, socket } as RedisClientOptions;
+}
+
+function pauseMs(retries: number): number {
+  return Math.min(2 ** retries * 50, 1_000);
+}
+
 /** The user's options over ours. A copy, because the client changes what it gets. */
 function clientOptions<T extends Partial<RedisClientOptions>>(options?: T): T & typeof QUIET {
   const socket = {
     socketTimeout: SILENCE_MS,
-    reconnectStrategy: (retries: number) => Math.min(2 ** retries * 50, 1_000),
+    reconnectStrategy: pauseMs,
     ...options?.socket,
   };
   return { pingInterval: PING_MS, ...options, ...QUIET, socket } as unknown as T & typeof QUIET;

@@ -31,7 +31,7 @@ export interface RetryTask<T> {
   /**
    * Does the task once. The queue may call it again if it rejects.
    *
-   * @param isOver Whether the task has ended meanwhile: then its result no longer counts.
+   * @param isOver Whether the task has ended, or has been started again: then this result no longer counts.
    * @param sent Has to be called before a request goes out that the engine must not get twice.
    */
   attempt(isOver: () => boolean, sent: () => void): Promise<T>;
@@ -251,15 +251,16 @@ class Job {
       if (attempt === this.#attempt) this.#isSent = true;
       else this.#mayBeDone = true;
     };
-    this.#task.attempt(() => this.#over, sent).then(
+    const isOver = () => this.#over || attempt !== this.#attempt;
+    this.#task.attempt(isOver, sent).then(
       (value) => {
         this.#engine.answered();
-        if (this.#over || attempt !== this.#attempt) return;
+        if (isOver()) return;
         this.#end();
         this.#outcome.done(value);
       },
       (error) => {
-        if (!this.#over && attempt === this.#attempt) this.#failed(error);
+        if (!isOver()) this.#failed(error);
       },
     );
   }
