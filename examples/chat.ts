@@ -36,7 +36,9 @@ export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${por
     if (member === undefined) throw new RpcInvalidParamsError({ data: "Enter a room first" });
     rpc.publish(`room.${member.room}`, { name: member.name, text, time: new Date().toISOString() });
   })
-  .method("leave", (_params: unknown, { connection }) => leave(connection))
+  .method("leave", ({ room }: { room: string }, { connection }) => {
+    if (members.get(connection)?.room === room) leave(connection);
+  })
   .use(await page("chat.html"));
 
 function leave(connection: Connection): void {

@@ -27,7 +27,11 @@ function tokenFor(name: string, scope: string): Promise<string> {
 
 const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .use(jwt({ secret, algorithms: ["HS256"], issuer, audience }))
-  .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name)
+  .method(
+    "greet",
+    { use: [loginRequired] },
+    ({ greeting }: { greeting: string }, { user }) => `${greeting}, ${user.name}`,
+  )
   .method("restart", { use: [permissionRequired("operate")] }, () => "restarting");
 
 const server = await serve(rpc, { port, hostname });
@@ -36,7 +40,7 @@ console.log(`LISTENING ${server.url}`);
 // A client; in your project it is another program. The token goes with the handshake, ...
 const token = await tokenFor("ada", "read");
 const client = await connect(`ws://${hostname}:${port}`, { token });
-console.log("over WebSocket:", await client.call("whoami"));
+console.log("over WebSocket:", await client.call("greet", { greeting: "hello" }));
 await client.call("restart").catch(({ message }) => console.log("restart:", message));
 
 // ... and a later one by a call, before the first expires. Else the server closes the connection with 4401.
@@ -44,4 +48,4 @@ await client.call("login", { token: await tokenFor("ada", "read operate") });
 console.log("restart:", await client.call("restart"));
 
 const poster = await connect(`http://${hostname}:${port}`, { token });
-console.log("over POST:", await poster.call("whoami"));
+console.log("over POST:", await poster.call("greet", { greeting: "hello" }));

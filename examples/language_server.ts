@@ -6,7 +6,7 @@
  * @see {@link https://microsoft.github.io/language-server-protocol/specifications/lsp/3.17/specification/}
  */
 import process from "node:process";
-import { JsonRpc } from "@x/jsonrpc";
+import { JsonRpc, RpcInvalidParamsError } from "@x/jsonrpc";
 import type { RpcRequest } from "@x/jsonrpc";
 import { lsp } from "@x/jsonrpc/dialect";
 import { serveStdio } from "@x/jsonrpc/stdio";
@@ -58,7 +58,8 @@ const rpc = new JsonRpc({ separator: "/", dialect: lsp })
       .find(({ index, 0: each }) => index <= character && character < index + each.length)?.[0];
     return word === undefined ? null : { contents: `${word}: ${word.length} letters` };
   })
-  .method("workspace/executeCommand", async (_params: { command: string }, request) => {
+  .method("workspace/executeCommand", async ({ command }: { command: string }, request) => {
+    if (command !== "count") throw new RpcInvalidParamsError({ data: `No command ${command}` });
     for (let percentage = 0; !request.signal.aborted; percentage += 10) {
       request.progress({ kind: "report", percentage });
       await new Promise((resolve) => setTimeout(resolve, 5));

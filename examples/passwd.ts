@@ -22,7 +22,11 @@ await users.createUser("root", "correct horse", { superuser: true });
 
 const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .use(users)
-  .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name)
+  .method(
+    "greet",
+    { use: [loginRequired] },
+    ({ greeting }: { greeting: string }, { user }) => `${greeting}, ${user.name}`,
+  )
   .method("restart", { use: [permissionRequired("operate")] }, () => "restarted")
   .topic("alarms", { guards: [permissionRequired("operate")] });
 
@@ -32,14 +36,14 @@ console.log(`LISTENING ${server.url}`);
 // The clients; in your project they are other programs.
 const root = await connect(`ws://${hostname}:${port}`);
 const ann = await connect(`ws://${hostname}:${port}`);
-console.log("a stranger sees:", (await ann.getMethods()).includes("whoami"));
+console.log("a stranger sees:", (await ann.getMethods()).includes("greet"));
 
 await root.call("login", { username: "root", password: "correct horse" });
 await root.call("create_user", { username: "ann", password: "battery staple" });
 
 console.log("a wrong password:", await ann.call("login", { username: "ann", password: "?" }));
 console.log("ann:", await ann.call("login", { username: "ann", password: "battery staple" }));
-console.log("whoami:", await ann.call("whoami"));
+console.log(await ann.call("greet", { greeting: "hello" }));
 console.log("ann restarts:", await ann.call("restart").catch((error) => error.message));
 
 await users.setPermissions("ann", { permissions: ["operate"] });

@@ -154,7 +154,7 @@ test("examples/chat.ts separates rooms, and lists the people in each", deno, asy
     await bob.enter("kitchen", "Bob");
     await until(() => ada.people.at(-1) === "Ada" && bob.people.at(-1) === "Bob");
     await ada.client.call("say", { text: "Still here?" });
-    await ada.client.call("leave");
+    await ada.client.call("leave", { room: "lobby" });
     const say = () => ada.client.call("say", { text: "Hello?" });
     const failure = await assertRejects(say, RpcInvalidParamsError);
     assertEquals(failure.data, "Enter a room first");
@@ -225,7 +225,7 @@ test(
   async () => {
     await withExample("deno", "passwd.ts", async (server) => {
       await until(() => server.output().includes("new: true"));
-      assertStringIncludes(server.output(), "a wrong password: false\nann: true\nwhoami: ann\n");
+      assertStringIncludes(server.output(), "a wrong password: false\nann: true\nhello, ann\n");
       assertStringIncludes(server.output(), "ann restarts: Method not found\n");
       assertStringIncludes(
         server.output(),
@@ -252,10 +252,10 @@ test("examples/zod.ts says why an order is invalid", deno, async () => {
 
 test("examples/jwt.ts recognizes its users over WebSocket and POST", deno, async () => {
   await withExample("deno", "jwt.ts", async (server) => {
-    await until(() => server.output().includes("over POST: ada"));
+    await until(() => server.output().includes("over POST: hello, ada"));
     assertStringIncludes(
       server.output(),
-      "over WebSocket: ada\nrestart: Method not found\nrestart: restarting\n",
+      "over WebSocket: hello, ada\nrestart: Method not found\nrestart: restarting\n",
     );
   });
 });
