@@ -153,13 +153,13 @@ test(
   "few passwords are checked at the same time, and more than may wait get -32009",
   real,
   async () => {
-    const gate = deferred();
+    const release = deferred();
     let running = 0;
     let most = 0;
     const hasher = async (password: string) => {
       if (password === "") return false; // the first look at a typical password of the site
       most = Math.max(most, ++running);
-      await gate.promise;
+      await release.promise;
       running--;
       return true;
     };
@@ -171,7 +171,7 @@ test(
       () => login(client, "ada").catch((error) => error.code),
     );
     await until(() => running === 2);
-    gate.resolve();
+    release.resolve();
     assertEquals((await Promise.all(calls)).sort(), [-32009, -32009, true, true, true, true, true]);
     assertEquals(most, 2);
   },

@@ -51,8 +51,8 @@ test("closeReason() fits 123 bytes when lone surrogates are in it", () => {
 
 // -- createTick --
 
-/** An outbox that tells when it is flushed. */
-function outbox(name: string, flushed: string[], flush: () => void = () => {}): Flushable {
+/** A queue that tells when it is flushed. */
+function queue(name: string, flushed: string[], flush: () => void = () => {}): Flushable {
   return {
     flush() {
       flushed.push(name);
@@ -65,7 +65,7 @@ test("createTick() schedules once a turn, and flushes in the order in which outb
   const turns: (() => void)[] = [];
   const flushed: string[] = [];
   const defer = createFlushScheduler((run) => turns.push(run));
-  for (const name of ["a", "b", "c"]) defer(outbox(name, flushed));
+  for (const name of ["a", "b", "c"]) defer(queue(name, flushed));
   assertEquals([turns.length, flushed], [1, []]);
   turns[0]!();
   assertEquals(flushed, ["a", "b", "c"]);
@@ -77,8 +77,8 @@ test("createTick() leaves to the next turn what comes while it flushes", () => {
   const turns: (() => void)[] = [];
   const flushed: string[] = [];
   const defer = createFlushScheduler((run) => turns.push(run));
-  defer(outbox("a", flushed, () => defer(outbox("late", flushed))));
-  defer(outbox("b", flushed));
+  defer(queue("a", flushed, () => defer(queue("late", flushed))));
+  defer(queue("b", flushed));
   turns[0]!();
   assertEquals([turns.length, flushed], [2, ["a", "b"]]);
   turns[1]!();
@@ -129,12 +129,12 @@ class Wire implements Channel {
 class DeferringWire extends Wire {
   readonly due: Flushable[] = [];
 
-  defer(outbox: Flushable): void {
-    this.due.push(outbox);
+  defer(queue: Flushable): void {
+    this.due.push(queue);
   }
 
   override turn(): void {
-    for (const outbox of this.due.splice(0)) outbox.flush();
+    for (const queue of this.due.splice(0)) queue.flush();
   }
 }
 

@@ -569,7 +569,7 @@ for (const manner of ["throws", "rejects"]) {
 }
 
 for (const manner of ["at once", "later"]) {
-  test(`a handshake function sets the user ${manner}, for both doors`, async () => {
+  test(`a handshake function sets the user ${manner}, over WebSocket and POST`, async () => {
     const rpc = new JsonRpc()
       .use({
         name: "test",
@@ -600,7 +600,7 @@ test("a handshake function that refuses many at once keeps no place from others"
   for (const answer of answers) assertEquals(await answer.text(), "No");
 });
 
-test("a handshake function sees URL, headers and address, for both doors", async () => {
+test("a handshake function sees URL, headers and address, over WebSocket and POST", async () => {
   const seen: unknown[] = [];
   const rpc = new JsonRpc().method("ping", () => "pong").use({
     name: "test",
@@ -616,14 +616,14 @@ test("a handshake function sees URL, headers and address, for both doors", async
   assertEquals(seen, [expected, expected]);
 });
 
-for (const door of ["fetch", "handleUpgrade"] as const) {
-  test(`connection.handshake can be read for as long as the connection is open, through ${door}()`, async () => {
+for (const entry of ["fetch", "handleUpgrade"] as const) {
+  test(`connection.handshake can be read for as long as the connection is open, through ${entry}()`, async () => {
     const rpc = new JsonRpc().method("where", (_params: unknown, { connection }) => {
       const { url, headers, remoteAddress } = connection.handshake;
       return [new URL(url).pathname, headers.get("upgrade")?.toLowerCase(), remoteAddress];
     });
     const { websocket, close } = rpc;
-    await using server = await serveHere({ fetch: rpc[door], websocket, close: close.bind(rpc) });
+    await using server = await serveHere({ fetch: rpc[entry], websocket, close: close.bind(rpc) });
     await using client = await connect<typeof rpc>(`${server.ws}/path`);
     const expected = ["/path", "websocket", "127.0.0.1"];
     assertEquals(await client.call("where"), expected as never);

@@ -87,9 +87,9 @@ test("attach() with a request closes peers that the checks refuse", async () => 
 
 /** A server whose check waits, and a linked socket that is attached with a request. */
 function attachedLate(options: JsonRpcOptions = {}) {
-  const gate = deferred();
+  const release = deferred();
   const rpc = new JsonRpc({ logger: silentLog(), ...options })
-    .use({ name: "slow", handshake: () => gate.promise })
+    .use({ name: "slow", handshake: () => release.promise })
     .method("echo", (params: unknown[]) => params as number[]);
   const [near, far] = linkedSockets();
   const messages: unknown[] = [];
@@ -98,16 +98,16 @@ function attachedLate(options: JsonRpcOptions = {}) {
   near.addEventListener("close", ({ code, reason }) => void (closed = `${code} ${reason}`));
   const request = new Request("https://app.example/rpc", { headers: { host: "app.example" } });
   const accepted = rpc.attach(far, { request });
-  return { rpc, gate, near, messages, accepted, closed: () => closed };
+  return { rpc, release, near, messages, accepted, closed: () => closed };
 }
 
 test("what a peer sends while the checks run is answered in order", async () => {
-  const { gate, near, messages, accepted } = attachedLate();
+  const { release, near, messages, accepted } = attachedLate();
   await until(() => near.readyState === 1);
   for (const id of [1, 2, 3]) near.send(JSON.stringify(call("echo", id, [id])));
   await new Promise((resolve) => setTimeout(resolve, 20));
   assertEquals(messages, []);
-  gate.resolve();
+  release.resolve();
   assertEquals(await accepted, true);
   near.send(JSON.stringify(call("echo", 4, [4])));
   await until(() => messages.length === 4);
@@ -116,21 +116,21 @@ test("what a peer sends while the checks run is answered in order", async () => 
 });
 
 test("a peer that sends too much while the checks run is closed, and uses no slot", async () => {
-  const { rpc, gate, near, accepted, closed } = attachedLate({ maxMessageBytes: 1000 });
+  const { rpc, release, near, accepted, closed } = attachedLate({ maxMessageBytes: 1000 });
   await until(() => near.readyState === 1);
   for (let index = 0; index < 3; index++) near.send(JSON.stringify("x".repeat(400)));
   await until(() => closed() !== "");
   assertEquals(closed(), "1009 Too much was sent before the connection was accepted");
-  gate.resolve();
+  release.resolve();
   assertEquals([await accepted, rpc.connections.size], [false, 0]);
 });
 
 test("a peer that leaves while the checks run uses no slot", async () => {
-  const { rpc, gate, near, accepted } = attachedLate({ maxConnections: 1 });
+  const { rpc, release, near, accepted } = attachedLate({ maxConnections: 1 });
   await until(() => near.readyState === 1);
   near.close();
   await until(() => near.readyState === 3);
-  gate.resolve();
+  release.resolve();
   assertEquals([await accepted, rpc.connections.size], [false, 0]);
   const [other, far] = linkedSockets();
   rpc.attach(far);
@@ -139,9 +139,9 @@ test("a peer that leaves while the checks run uses no slot", async () => {
 });
 
 test("a closed server accepts no attached request", async () => {
-  const { rpc, near, accepted, gate } = attachedLate();
+  const { rpc, near, accepted, release } = attachedLate();
   await until(() => near.readyState === 1);
-  gate.resolve();
+  release.resolve();
   await accepted;
   await rpc.close();
   const [, far] = linkedSockets();

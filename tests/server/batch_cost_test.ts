@@ -62,11 +62,11 @@ for (const [way, open] of Object.entries(WAYS)) {
   });
 
   test(`answers that wait for the rest of their batch count for maxTotalBytes, over ${way}`, async () => {
-    const gate = deferred();
+    const release = deferred();
     let waiting = 0;
     const rpc = new JsonRpc({ logger: silentLog(), maxTotalBytes: 4_000_000 })
       .method("ping", () => "pong")
-      .method("slow", () => (waiting++, gate.promise))
+      .method("slow", () => (waiting++, release.promise))
       .method("long", () => "x".repeat(500_000));
     await using server = await serveHere(rpc);
     // One slow entry each keeps a long answer waiting: 100 bytes in, 500,000 kept.
@@ -76,7 +76,7 @@ for (const [way, open] of Object.entries(WAYS)) {
       answers.push(codes(client, [call("slow", 1), call("long", 2)]));
       await until(() => waiting === answers.length);
     }
-    gate.resolve();
+    release.resolve();
     const counts = await Promise.all(answers);
     const whole = counts.filter((each) => each.get(undefined) === 2).length;
     const refused = counts.filter((each) => each.get(-32009) === 1).length;

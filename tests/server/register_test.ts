@@ -69,14 +69,14 @@ test("a call that runs when its method is taken back is answered", async () => {
   const rpc = serverOf();
   await using server = await serveHere(rpc);
   await using client = await connect(server.ws);
-  const [started, gate] = [deferred(), deferred<string>()];
+  const [started, release] = [deferred(), deferred<string>()];
   const takeBack = rpc.register((rpc) =>
-    rpc.method("slow", () => (started.resolve(), gate.promise))
+    rpc.method("slow", () => (started.resolve(), release.promise))
   );
   const call = client.call("slow");
   await started.promise;
   takeBack();
-  gate.resolve("done");
+  release.resolve("done");
   assertEquals(await call, "done");
 });
 
@@ -139,15 +139,17 @@ test("a plugin that is taken back leaves no method, hook or check, and is dispos
 });
 
 test("a check that is taken back while a handshake waits does not let it skip the others", async () => {
-  const gate = deferred();
+  const release = deferred();
   const rpc = serverOf();
-  const takeBack = rpc.register((rpc) => rpc.use({ name: "slow", handshake: () => gate.promise }));
+  const takeBack = rpc.register((rpc) =>
+    rpc.use({ name: "slow", handshake: () => release.promise })
+  );
   rpc.use({ name: "closed", handshake: () => new Response("No", { status: 403 }) });
   await using server = await serveHere(rpc);
   const response = fetch(server.url, { method: "POST", body: "{}" });
   await new Promise((resolve) => setTimeout(resolve, 20));
   takeBack();
-  gate.resolve();
+  release.resolve();
   assertEquals((await response).status, 403);
 });
 
