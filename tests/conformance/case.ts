@@ -5,12 +5,25 @@ import { assertAlive, PATIENCE_MS, Post, RawSocket } from "../helpers/raw_client
 import type { RawClient } from "../helpers/raw_client.ts";
 import { call } from "../helpers/messages.ts";
 
+/** Opens a connection to the server of a case. */
+export type Open = () => Promise<RawSocket>;
+
 /** A requirement that a server meets. */
 export interface Case {
   /** The requirement, as a sentence. */
   readonly name: string;
-  /** Rejects if the server does not meet it. */
-  run(url: string): Promise<void>;
+  /**
+   * What it needs: one connection that carries both directions, several of them, or a server of HTTP with
+   * WebSockets. Only the last kind names a frame, a header, or a close code.
+   */
+  readonly needs: "a connection" | "connections" | "a server";
+  /**
+   * Rejects if the server does not meet it.
+   *
+   * @param url Where the server takes POSTs and WebSockets.
+   * @param open Opens a connection; without it, a WebSocket.
+   */
+  run(url: string, open?: Open): Promise<void>;
 }
 
 /** All cases. */
@@ -30,17 +43,41 @@ export function overWebSocket(
   name: string,
   run: (client: RawSocket, url: string) => Promise<void>,
 ): void {
-  cases.push({ name, run: (url) => through(RawSocket.open(url), (client) => run(client, url)) });
+  cases.push({
+    name,
+    needs: "a connection",
+    run: (url, open = () => RawSocket.open(url)) => through(open(), (client) => run(client, url)),
+  });
+}
+
+/** Adds a case on several connections; the server must answer a new client at the end. */
+export function overConnections(
+  name: string,
+  run: (open: Open, url: string) => Promise<void>,
+): void {
+  cases.push({
+    name,
+    needs: "connections",
+    async run(url, open = () => RawSocket.open(url)) {
+      await run(open, url);
+      await (await open()).leave();
+      await assertAlive(url);
+    },
+  });
 }
 
 /** Adds a case over POST. */
 export function overPost(name: string, run: (post: Post, url: string) => Promise<void>): void {
-  cases.push({ name, run: (url) => through(new Post(url), (post) => run(post, url)) });
+  cases.push({
+    name,
+    needs: "a server",
+    run: (url) => through(new Post(url), (post) => run(post, url)),
+  });
 }
 
 /** Adds a case of a hostile client: its connections may end, but the server must answer a new client. */
 export function hostile(name: string, run: (url: string) => Promise<void>): void {
-  cases.push({ name, run: (url) => run(url).then(() => assertAlive(url)) });
+  cases.push({ name, needs: "a server", run: (url) => run(url).then(() => assertAlive(url)) });
 }
 
 /** Runs a case with a client; at the end it disconnects, and checks the client if the case passed. */

@@ -2,10 +2,11 @@
  * One connection: many messages, in both directions.
  */
 import { assertEquals } from "@std/assert";
-import { assertAlive, Post, RawSocket } from "../helpers/raw_client.ts";
+import { assertAlive, Post } from "../helpers/raw_client.ts";
 import { call, codesOf, failure, idsOf, notice, result } from "../helpers/messages.ts";
 import type { Message } from "../helpers/messages.ts";
-import { codeOf, eventually, hostile, newKey, notedOf, overWebSocket } from "./case.ts";
+import type { RawSocket } from "../helpers/raw_client.ts";
+import { codeOf, eventually, newKey, notedOf, overConnections, overWebSocket } from "./case.ts";
 
 // -- one connection, many messages --
 
@@ -33,6 +34,7 @@ overWebSocket("does not delay other calls behind a slow one", async (client) => 
   for (let id = 0; id < 10; id++) {
     assertEquals(await client.ask(call("echo", id, [id])), result(id, [id]));
   }
+  assertEquals(await client.ask(cancel("slow")), failure("slow", -32800));
 });
 
 overWebSocket("answers two calls in flight that share an id, both", async (client) => {
@@ -77,9 +79,9 @@ overWebSocket("ignores a cancel when the answer has left", async (client) => {
   await client.notify(cancel(1));
 });
 
-hostile("aborts the signals of handlers when their caller is gone", async (url) => {
+overConnections("aborts the signals of handlers when their caller is gone", async (open, url) => {
   const key = newKey();
-  const leaving = await RawSocket.open(url);
+  const leaving = await open();
   leaving.send(call("hang", 1, [key]), notice("hang", [key]));
   await leaving.assertSilent();
   leaving.disconnect();

@@ -37,20 +37,35 @@ function textOf(message: unknown): string {
 // -- WebSocket --
 
 /** How a WebSocket ended. */
-interface Closing {
+export interface Closing {
   readonly code: number;
   readonly reason: string;
 }
 
-/** One WebSocket, and the messages that it received. */
+/** What a {@linkcode RawSocket} uses of what carries its texts: the members of a standard WebSocket. */
+export interface RawCarrier {
+  /** Sends a message. */
+  send(data: string | Uint8Array<ArrayBuffer>): void;
+  /** Ends the connection. */
+  close(): void;
+  /** Calls back with each message. */
+  addEventListener(type: "message", listener: (event: { data: string }) => void): void;
+  /** Calls back once, at the end. */
+  addEventListener(type: "close", listener: (event: Closing) => void): void;
+  /** The subprotocol that the server chose. */
+  readonly protocol?: string;
+}
+
+/** One WebSocket, or another connection, and the messages that it received. */
 export class RawSocket implements RawClient {
-  readonly #socket: WebSocket;
+  readonly #socket: RawCarrier;
   readonly #closed: Promise<Closing>;
   readonly #unread: Message[] = [];
   readonly #readers: PromiseWithResolvers<Message>[] = [];
   #pings = 0;
 
-  private constructor(socket: WebSocket) {
+  /** @param socket What carries the texts. It is open. */
+  constructor(socket: RawCarrier) {
     this.#socket = socket;
     socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data)));
     this.#closed = new Promise((resolve) => {
@@ -78,7 +93,7 @@ export class RawSocket implements RawClient {
 
   /** The subprotocol that the server chose. */
   get protocol(): string {
-    return this.#socket.protocol;
+    return this.#socket.protocol ?? "";
   }
 
   /** Sends messages. */

@@ -7,7 +7,6 @@ import type { JsonRpcOptions, RpcRequest } from "@x/jsonrpc";
 /** A low limit, so that a connection which is still counted after its end is soon noticed. */
 const MAX_CONNECTIONS = 200;
 
-const noted = new Map<string, number>();
 const refuseAll = guard(() => false);
 
 /** What `fail` throws, by name. */
@@ -59,6 +58,12 @@ const given: Record<string, () => unknown> = {
 
 /** Makes the server. */
 export function conformanceRpc(options: JsonRpcOptions = {}) {
+  const noted = new Map<string, number>();
+  function note(key: string): number {
+    const times = (noted.get(key) ?? 0) + 1;
+    noted.set(key, times);
+    return times;
+  }
   const rpc = new JsonRpc({ maxConnections: MAX_CONNECTIONS, ...options })
     // methods of the specification's examples
     .method("subtract", { names: ["minuend", "subtrahend"] }, subtract)
@@ -126,12 +131,6 @@ function subtract({ minuend, subtrahend }: { minuend?: unknown; subtrahend?: unk
     throw new RpcInvalidParamsError();
   }
   return minuend - subtrahend;
-}
-
-function note(key: string): number {
-  const times = (noted.get(key) ?? 0) + 1;
-  noted.set(key, times);
-  return times;
 }
 
 /** Calls the client, which calls this method again, until the depth is 0. */

@@ -89,7 +89,9 @@ export function upgradeHandler(
   return (incoming, socket, head) => {
     if (path !== undefined && pathOf(incoming) !== path) return;
     if (!isWebSocket(incoming.headers.upgrade)) return;
-    const upgrades = "encrypted" in incoming.socket ? secure : plain;
+    // Bun's sockets have the member without TLS too.
+    const { encrypted } = incoming.socket as { encrypted?: boolean };
+    const upgrades = encrypted === true ? secure : plain;
     void upgrades.take(incoming, socket, head);
   };
 }
