@@ -9,7 +9,7 @@
 import type { Receiver, UpgradeContext } from "../core/channel.ts";
 import { openSocket } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { MAX_TIMER_MS, unref } from "../util/timer.ts";
+import { MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
 import { onAbort } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -71,20 +71,21 @@ export const denoRuntime: Runtime = {
 /** Calls `refused` if the socket does not open in time: if the client has left, Deno fires no event. */
 function inTime(context: UpgradeContext): Pick<UpgradeContext, "opened" | "refused"> {
   let late = false;
-  const timer = unref(setTimeout(() => {
+  const timer = new OneShotTimer();
+  timer.setDeadline(OPEN_MS, () => {
     late = true;
     context.refused(1006, "Not opened in time");
-  }, OPEN_MS));
+  });
   return {
     opened(channel) {
-      clearTimeout(timer);
+      timer.clear();
       // Its slot was given back when it was late.
       if (late) channel.close(1013, "Opened too late");
       // Deno writes only once the turn has ended.
       return late ? IGNORED : context.opened(Object.assign(channel, { countsWholeTurns: true }));
     },
     refused(code, reason) {
-      clearTimeout(timer);
+      timer.clear();
       if (!late) context.refused(code, reason);
     },
   };

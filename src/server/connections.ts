@@ -5,8 +5,8 @@
  */
 
 import type { Limits } from "../protocol/limits.ts";
-import { MAX_TIMER_MS, unref } from "../util/timer.ts";
-import type { Timer } from "../util/timer.ts";
+import { startDeadline } from "../util/deadline.ts";
+import { GRACE_MS, LATE_MS, MAX_TIMER_MS, OneShotTimer } from "../util/timer.ts";
 import type { Peer } from "./peer.ts";
 
 /** The open connections of one server. */
@@ -15,12 +15,12 @@ export class Connections implements Iterable<Peer> {
   readonly #peers = new Set<Peer>();
   // Slots in use, by open connections and by handshakes under way.
   #reserved = 0;
-  #heartbeat: Timer | undefined;
-  #heartbeatDueAt = 0;
+  readonly #heartbeat = new OneShotTimer();
+  #hasHeartbeat = false;
   // Connections that this side has closed, each with the time until which the peer may answer. They
   // are in order of that time, and the timer is set for the first.
   readonly #terminating = new Map<Peer, number>();
-  #terminateTimer: Timer | undefined;
+  readonly #terminateTimer = new OneShotTimer();
   #whenEmpty: (() => void) | undefined;
 
   /** @param limits The limits that hold. */
@@ -59,11 +59,10 @@ export class Connections implements Iterable<Peer> {
   add(peer: Peer): void {
     this.#peers.add(peer);
     const { heartbeatMs } = this.#limits;
-    if (this.#heartbeat !== undefined || heartbeatMs === 0 || heartbeatMs === Infinity) return;
+    if (this.#hasHeartbeat || heartbeatMs === 0 || heartbeatMs === Infinity) return;
     if (!peer.needsHeartbeat) return;
-    this.#heartbeatDueAt = performance.now();
-    const everyMs = Math.min(heartbeatMs, MAX_TIMER_MS);
-    this.#heartbeat = unref(setInterval(() => this.#sendHeartbeats(), everyMs));
+    this.#hasHeartbeat = true;
+    this.#waitForHeartbeat(Math.min(heartbeatMs, MAX_TIMER_MS));
   }
 
   /** Terminates a connection that this side has closed, unless the peer answers in time. */
@@ -91,23 +90,35 @@ export class Connections implements Iterable<Peer> {
     if (this.#reserved === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#whenEmpty = resolve;
-    const timer = setTimeout(() => {
+    const stop = startDeadline(graceMs, () => {
       for (const peer of [...this.#peers]) peer.terminate();
       // If a runtime cannot terminate a socket, that runtime's own idle timeout ends it.
       resolve();
-    }, graceMs);
+    });
     await promise;
-    clearTimeout(timer);
+    stop();
   }
 
-  #sendHeartbeats(): void {
-    const now = performance.now();
-    // If the whole process was paused, the pongs of its peers are still unread: drop no peer this time.
-    const late = now - this.#heartbeatDueAt > 1.5 * this.#limits.heartbeatMs;
-    this.#heartbeatDueAt = now;
+  #waitForHeartbeat(everyMs: number): void {
+    const dueAt = performance.now() + everyMs;
+    const beat = (isLate: boolean): void => {
+      // Before the hooks of plugins: the last peer may go, and that ends the heartbeats.
+      this.#waitForHeartbeat(everyMs);
+      this.#sendHeartbeats(isLate);
+    };
+    this.#heartbeat.setUnref(everyMs, () => {
+      const lateMs = performance.now() - dueAt;
+      // After a long sleep of the whole machine a pong needs as much time as any: drop no peer this time.
+      if (lateMs < LATE_MS || lateMs > everyMs / 2) beat(lateMs > everyMs / 2);
+      // The process was blocked, so the pongs of its peers are still unread.
+      else this.#heartbeat.setUnref(GRACE_MS, () => beat(false));
+    });
+  }
+
+  #sendHeartbeats(isLate: boolean): void {
     // A copy, since a dropped peer calls hooks of plugins.
     for (const peer of [...this.#peers]) {
-      if (late) peer.markAlive();
+      if (isLate) peer.markAlive();
       peer.heartbeat();
     }
   }
@@ -122,14 +133,13 @@ export class Connections implements Iterable<Peer> {
   }
 
   #setTerminateTimer(delayMs: number): void {
-    clearTimeout(this.#terminateTimer);
-    this.#terminateTimer = unref(setTimeout(() => this.#terminateDue(), delayMs));
+    this.#terminateTimer.setDeadline(delayMs, () => this.#terminateDue());
   }
 
   #stopTimers(): void {
-    clearInterval(this.#heartbeat);
-    clearTimeout(this.#terminateTimer);
-    this.#heartbeat = undefined;
+    this.#heartbeat.clear();
+    this.#terminateTimer.clear();
+    this.#hasHeartbeat = false;
   }
 }
 

@@ -36,8 +36,7 @@ import {
 } from "../protocol/errors.ts";
 import type { Message } from "../protocol/message.ts";
 import { parseUntrusted } from "../protocol/untrusted.ts";
-import { unref } from "../util/timer.ts";
-import type { Timer } from "../util/timer.ts";
+import { OneShotTimer } from "../util/timer.ts";
 import type { AnswerPacer, PacedPeer } from "./answer_pacer.ts";
 import { PostponedMessages } from "./postponed_messages.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
@@ -78,7 +77,7 @@ export class Peer extends RpcSession<PeerHost>
   // Messages that wait for the next turn, while there are some.
   #postponed: PostponedMessages | undefined;
   // Runs while much is unread that may be only a burst.
-  #burst: Timer | undefined;
+  #burst: OneShotTimer | undefined;
 
   /**
    * @param channel Carries the texts that are sent.
@@ -321,11 +320,13 @@ export class Peer extends RpcSession<PeerHost>
   #isBurst(unread: number): boolean {
     const { maxBufferedBytes } = this[HOST].limits;
     if (!this[CHANNEL].countsWholeTurns || unread > BURST * maxBufferedBytes) return false;
-    this.#burst ??= unref(setTimeout(() => {
+    if (this.#burst !== undefined) return true;
+    this.#burst = new OneShotTimer();
+    this.#burst.setDeadline(BURST_MS, () => {
       this.#burst = undefined;
       if (!this.isOpen || this[CHANNEL].bufferedAmount <= maxBufferedBytes) return;
       this.close(1013, `Over ${maxBufferedBytes} bytes unread (maxBufferedBytes)`);
-    }, BURST_MS));
+    });
     return true;
   }
 

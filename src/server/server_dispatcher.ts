@@ -19,8 +19,8 @@ import { quoted, RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import { collect } from "./result_streams.ts";
 import { checkRequest, checkShape } from "../protocol/message.ts";
 import type { RequestMessage } from "../protocol/message.ts";
+import { startDeadline } from "../util/deadline.ts";
 import { MAX_TIMER_MS } from "../util/timer.ts";
-import type { Timer } from "../util/timer.ts";
 
 /** The server, as far as its dispatchers are concerned. */
 export interface ServerDispatcherHost extends DispatcherHost {
@@ -39,8 +39,8 @@ export class ServerDispatcher extends Dispatcher {
   #hasDigits = false;
   // Bytes in the memory budget by call. Holds only calls with long params.
   #kept: Map<IncomingRequest, number> | undefined;
-  // Holds only calls of methods with a time limit.
-  #timers: Map<IncomingRequest, Timer> | undefined;
+  // How to stop the timer of each call. Holds only calls of methods with a time limit.
+  #timers: Map<IncomingRequest, () => void> | undefined;
 
   override handle(message: unknown, sink: ResponseSink): void {
     const { text } = this;
@@ -107,8 +107,9 @@ export class ServerDispatcher extends Dispatcher {
     super.wait(request, result, method);
     if (this.messageLength > SHORT) this.#keep(request);
     if (!method.timeoutMs || method.timeoutMs > MAX_TIMER_MS) return;
-    const timer = setTimeout(() => this.giveUp(request, TIMED_OUT), method.timeoutMs);
-    (this.#timers ??= new Map()).set(request, timer);
+    // The handler may wait for the caller, whose answer may be unread.
+    const stop = startDeadline(method.timeoutMs, () => this.giveUp(request, TIMED_OUT));
+    (this.#timers ??= new Map()).set(request, stop);
   }
 
   protected override control(name: string, params: unknown): boolean {
@@ -126,7 +127,7 @@ export class ServerDispatcher extends Dispatcher {
 
   protected override finished(request: IncomingRequest): boolean {
     if (this.#timers !== undefined) {
-      clearTimeout(this.#timers.get(request));
+      this.#timers.get(request)?.();
       this.#timers.delete(request);
     }
     const kept = this.#kept?.get(request);

@@ -231,14 +231,19 @@ class PresenceTracker {
   #end(room: PresenceRoom, entry: PresenceEntry, mayReturn: boolean): void {
     if (!mayReturn || this.#graceMs === 0) return room.remove(entry);
     this.#absent.set(entry, { room, until: performance.now() + this.#graceMs });
-    if (this.#absent.size === 1) this.#absenceTimer.setUnref(this.#graceMs, () => this.#sweep());
+    if (this.#absent.size === 1) this.#watchAbsence(this.#graceMs);
+  }
+
+  /** Waits; members who came back while this process was blocked are heard first. */
+  #watchAbsence(delayMs: number): void {
+    this.#absenceTimer.setDeadline(delayMs, () => this.#sweep());
   }
 
   /** Removes members that were absent for too long. */
   #sweep(): void {
     const now = performance.now();
     for (const [entry, { room, until }] of this.#absent) {
-      if (until > now) return this.#absenceTimer.setUnref(until - now, () => this.#sweep());
+      if (until > now) return this.#watchAbsence(until - now);
       this.#absent.delete(entry);
       room.remove(entry);
       this.#change(room);

@@ -9,8 +9,7 @@ import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
-import { unref } from "../util/timer.ts";
-import type { Timer } from "../util/timer.ts";
+import { OneShotTimer } from "../util/timer.ts";
 import { frame, FrameReader } from "./framing.ts";
 import type { Framing } from "./framing.ts";
 import { toByteSink } from "./byte_sink.ts";
@@ -99,7 +98,7 @@ class ByteConnection implements Channel {
   // Texts that wait until the other side has shown its framing.
   #early: string[] = [];
   #ended = false;
-  #timer: Timer | undefined;
+  readonly #timer = new OneShotTimer();
 
   constructor(stream: ByteStream, options: ByteStreamOptions, context: TransportContext) {
     const { framing = "newline", logger = console } = options;
@@ -148,7 +147,7 @@ class ByteConnection implements Channel {
     } catch (error) {
       this.#fail("Cannot read", error);
     }
-    clearTimeout(this.#timer);
+    this.#timer.clear();
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
@@ -183,7 +182,7 @@ class ByteConnection implements Channel {
     void this.#sink.end();
     // Read on until the other side has ended too: destroying a socket with unread bytes resets it,
     // and a reset can cost the other side what was sent last.
-    this.#timer = unref(setTimeout(() => this.#source.cancel(), END_MS));
+    this.#timer.setDeadline(END_MS, () => this.#source.cancel());
   }
 }
 

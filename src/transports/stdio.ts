@@ -11,7 +11,7 @@ import process from "node:process";
 import type { Receiver } from "../core/channel.ts";
 import { wrapTransport } from "../core/transport.ts";
 import type { Transport } from "../core/transport.ts";
-import { MAX_TIMER_MS, unref } from "../util/timer.ts";
+import { OneShotTimer } from "../util/timer.ts";
 import { byteStream } from "./byte_stream.ts";
 import type { ByteStreamOptions } from "./byte_stream.ts";
 import { redirectConsole } from "./redirect_console.ts";
@@ -163,7 +163,7 @@ export function childProcess(
       after(endMs, () => signal(child, "SIGTERM")),
       after(endMs + terminateMs, () => signal(child, "SIGKILL")),
     ];
-    ended.then(() => timers.forEach(clearTimeout));
+    ended.then(() => timers.forEach((timer) => timer.clear()));
   }
   const transport = onClosed(
     byteStream({ readable: stdout, writable: stdin }, options),
@@ -239,8 +239,11 @@ function once<Args extends unknown[]>(run: (...args: Args) => void): (...args: A
   };
 }
 
-function after(delayMs: number, run: () => void): ReturnType<typeof setTimeout> {
-  return unref(setTimeout(run, Math.min(delayMs, MAX_TIMER_MS)));
+/** Runs something later; what a program has written while this one was blocked is read first. */
+function after(delayMs: number, run: () => void): OneShotTimer {
+  const timer = new OneShotTimer();
+  timer.setDeadline(delayMs, run);
+  return timer;
 }
 
 // How long the last answers of a program that has ended may be on their way.

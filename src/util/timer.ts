@@ -4,10 +4,10 @@
  * @module
  */
 
-// A timer that fires later than this was held up by the process.
-const LATE_MS = 50;
-// How long a process that was held up may take to read what has arrived.
-const GRACE_MS = 250;
+/** A timer that fires so many milliseconds late was held up by the process. */
+export const LATE_MS = 50;
+/** How many milliseconds a process that was held up may take to read what has arrived. */
+export const GRACE_MS = 250;
 
 /** What `setTimeout` and `setInterval` return: a number in browsers, an object on servers. */
 export type Timer = ReturnType<typeof setTimeout>;

@@ -8,6 +8,7 @@
  */
 
 import { connect } from "node:net";
+import { startDeadline } from "../../util/deadline.ts";
 import type { Timer } from "../../util/timer.ts";
 
 /** How to probe. */
@@ -53,7 +54,7 @@ async function probe(server: string, { signal, timeoutMs }: ProbeOptions): Promi
   const socket = connect({ host, port: Number(port || 4222) });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const silent = new Error(`connected, but it did not answer within ${timeoutMs} ms`);
-  const timer = setTimeout(() => reject(silent), timeoutMs);
+  const stop = startDeadline(timeoutMs, () => reject(silent));
   const abort = () => reject(new Error("the broker is closed"));
   signal.addEventListener("abort", abort);
   socket.on("error", reject);
@@ -63,7 +64,7 @@ async function probe(server: string, { signal, timeoutMs }: ProbeOptions): Promi
   try {
     await promise;
   } finally {
-    clearTimeout(timer);
+    stop();
     signal.removeEventListener("abort", abort);
     socket.destroy();
   }

@@ -5,6 +5,7 @@
  */
 
 import type { Logger } from "../../util/logger.ts";
+import { startDeadline } from "../../util/deadline.ts";
 import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 
@@ -220,7 +221,7 @@ class Job {
   readonly #engine: RetryQueue;
   readonly #task: RetryTask<unknown>;
   readonly #outcome: Outcome;
-  #timer: Timer;
+  #stopTimer: () => void;
   #extensions: number;
   #since: number = performance.now();
   #over = false;
@@ -237,7 +238,7 @@ class Job {
     this.#task = task;
     this.#outcome = outcome;
     this.#extensions = task.patient ? MAX_EXTENSIONS : 0;
-    this.#timer = setTimeout(() => this.#late(), engine.options.timeoutMs);
+    this.#stopTimer = startDeadline(engine.options.timeoutMs, () => this.#late());
   }
 
   /** Starts an attempt, unless the task has ended. */
@@ -302,7 +303,7 @@ class Job {
     const isSilent = this.#engine.isSilentSince(this.#since);
     if (why === undefined && !isSilent && this.#extensions-- > 0) {
       this.#since = performance.now();
-      this.#timer = setTimeout(() => this.#late(), timeoutMs);
+      this.#stopTimer = startDeadline(timeoutMs, () => this.#late());
       return;
     }
     const reason = why === undefined
@@ -316,7 +317,7 @@ class Job {
 
   #end(): void {
     this.#over = true;
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     this.#outcome.ended();
   }
 }

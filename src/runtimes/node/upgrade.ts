@@ -10,6 +10,7 @@ import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
 import type { UpgradeContext } from "../../core/channel.ts";
 import type { CloseOptions } from "../../core/close_options.ts";
+import { startDeadline } from "../../util/deadline.ts";
 import type { RuntimeHost } from "../detect.ts";
 import { NodeResponse } from "./response.ts";
 import type { Runtime } from "../runtime.ts";
@@ -203,12 +204,12 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
 function gone(socket: Duplex): Promise<void> {
   return new Promise((resolve) => {
     if (socket.closed) return resolve();
-    const timer = setTimeout(() => {
+    const stop = startDeadline(CLOSE_MS, () => {
       socket.destroy();
       resolve();
-    }, CLOSE_MS);
+    });
     socket.once("close", () => {
-      clearTimeout(timer);
+      stop();
       resolve();
     });
   });
@@ -217,9 +218,9 @@ function gone(socket: Duplex): Promise<void> {
 /** Closes a WebSocket; resolves when it is closed. Terminates it if the client does not answer in time. */
 function closeClient(ws: WebSocket): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => ws.terminate(), CLOSE_MS);
+    const stop = startDeadline(CLOSE_MS, () => ws.terminate());
     ws.once("close", () => {
-      clearTimeout(timer);
+      stop();
       resolve();
     });
     ws.close(1001, "The server is closing");

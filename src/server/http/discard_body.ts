@@ -4,6 +4,8 @@
  * @module
  */
 
+import { startDeadline } from "../../util/deadline.ts";
+
 /**
  * Gives a response once the body of its request has ended. Many servers close the connection right
  * after the response; what the client still sends is then answered by a TCP reset, and that destroys
@@ -37,8 +39,8 @@ async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise
 /** What was read; `undefined` if nothing comes in time. */
 function inTime(read: Promise<Read>, ms: number): Promise<Read | undefined> {
   const { promise: end, resolve } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(resolve, ms, undefined);
-  return Promise.race([read, end]).finally(() => clearTimeout(timer));
+  const stop = startDeadline(ms, () => resolve(undefined));
+  return Promise.race([read, end]).finally(stop);
 }
 
 type Read = ReadableStreamReadResult<Uint8Array>;
