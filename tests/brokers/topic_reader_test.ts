@@ -259,19 +259,36 @@ test("TopicReader catches up when it is told to, page by page", async () => {
   assertEquals(heard.gaps, []);
 });
 
-test("TopicReader keeps only so much in memory while it reads, and loses nothing", async () => {
-  const past = new Past();
+/** Lets a reader look at the store, and gives it live events while the store takes its time. */
+async function readDuring(past: Past, events: number, kept: number) {
   const { reader, heard } = await newReader(past);
   const held = deferred();
   past.door = held.promise;
   reader.check();
-  for (const n of range(1, 5000)) {
-    past.last = n;
+  for (const n of range(1, events + 1)) {
+    [past.oldest, past.last] = [Math.max(1, n + 1 - kept), n];
     reader.take(live(n));
   }
   held.resolve();
-  await until(() => heard.events.length === 4999);
-  assertEquals([heard.data, heard.gaps], [range(1, 5000), []]);
+  await until(() => heard.data.at(-1) === events || heard.gaps.length > 0);
+  reader.take(live(events + 1));
+  await until(() => heard.data.at(-1) === events + 1);
+  return heard;
+}
+
+test("TopicReader keeps only so much in memory while it reads, and loses nothing", async () => {
+  const heard = await readDuring(new Past(), 25_000, Infinity);
+  assertEquals([heard.data, heard.gaps], [range(1, 25_002), []]);
+});
+
+test("TopicReader tells of no gap if the store drops what live events bring while it reads", async () => {
+  const heard = await readDuring(new Past(), 3_000, 1_000);
+  assertEquals([heard.data, heard.gaps], [range(1, 3_002), []]);
+});
+
+test("TopicReader is live again after a gap, however fast events come while it reads", async () => {
+  const heard = await readDuring(new Past(), 25_000, 1_000);
+  assertEquals([heard.data, heard.gaps], [[25_001], [{ epoch: EPOCH, offset: 25_000 }]]);
 });
 
 test("TopicReader says nothing any more once it has ended", async () => {

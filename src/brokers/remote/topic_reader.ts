@@ -25,8 +25,9 @@ export interface LiveEvent {
 /** Reads history. Does not reject while the reader is needed. */
 export type ReadHistory = (query: HistoryQuery) => Promise<BrokerHistory>;
 
-// How many live events may wait while history is read. The reader drops more, and reads them again.
-const MAX_WAITING = 1_000;
+// How many live events may wait while history is read. The reader drops the older half of more, and reads
+// that again. More than a busy topic gets in the time of a few reads, or the reader would never be live.
+const MAX_WAITING = 10_000;
 const MAX_WAITING_LENGTH = 8 * 1024 * 1024;
 // How much history is in memory at the same time.
 const PAGE = 1_000;
@@ -98,9 +99,10 @@ export class TopicReader {
     waiting.push(live);
     this.#waitingLength += live.event?.data.length ?? 0;
     if (waiting.length <= MAX_WAITING && this.#waitingLength <= MAX_WAITING_LENGTH) return;
-    this.#dropWaiting();
-    this.#next = "read";
-    this.#missing = true;
+    // The chain of those that stay says that these are missing.
+    for (const { event } of waiting.splice(0, Math.ceil(waiting.length / 2))) {
+      this.#waitingLength -= event?.data.length ?? 0;
+    }
   }
 
   #dropWaiting(): void {
