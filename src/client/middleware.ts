@@ -121,13 +121,12 @@ export function withMiddleware<T, A extends Api>(
 ): JsonRpcClient<T, A> {
   const { separator = ".", logger = console, incoming = [] } = options;
   const plain = client as unknown as JsonRpcClient;
-  const run = (call: ClientCall, send: (call: ClientCall) => Promise<unknown>) =>
-    aroundCalls(layers as unknown as readonly ClientMiddleware[], send)(call);
-  const callThrough = (send: typeof plain.call): CallFunction => (method, params, options = {}) =>
-    run(
-      { kind: "call", method, params, options },
-      (each) => send(each.method, each.params, each.options),
-    );
+  const run = aroundCalls(layers as unknown as readonly ClientMiddleware[]);
+  const callThrough = (send: typeof plain.call): CallFunction => {
+    const sendEach = (each: ClientCall) => send(each.method, each.params, each.options);
+    return (method, params, options = NO_OPTIONS) =>
+      run({ kind: "call", method, params, options }, sendEach);
+  };
   const notifyThrough = (send: typeof plain.notify): NotifyFunction => (method, params) => {
     const done = run({ kind: "notification", method, params, options: {} }, (each) => {
       send(each.method, each.params);
@@ -177,5 +176,7 @@ export function withMiddleware<T, A extends Api>(
 }
 
 type CallFunction = (method: string, params?: unknown, options?: CallOptions) => Promise<unknown>;
+const NO_OPTIONS: CallOptions = Object.freeze({});
+
 type ClientMethod = (params: unknown, request: RpcRequest) => unknown;
 type NotifyFunction = (method: string, params?: unknown) => void;

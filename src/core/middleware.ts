@@ -46,40 +46,50 @@ export function compose<Context>(
   return layers.reduceRight<Core<Context>>((inner, layer) => wrap(layer, inner), core);
 }
 
+/** How far one run of a layer has come. */
+interface LayerRun {
+  called: boolean;
+  failed: boolean;
+  /** What the inner layer has returned or thrown. */
+  passed: unknown;
+}
+
 function wrap<Context>(
   layer: Middleware<Context>,
   inner: Core<Context>,
 ): Core<Context> {
+  // One object and one closure for each run, since this is on the path of every call.
   return function run(context) {
-    let called = false;
-    let failed = false;
-    let passed: unknown;
-    function next(): unknown {
-      if (called) throw new Error(`Cannot call next() twice: ${nameOf(layer)} already did`);
-      called = true;
+    const state: LayerRun = { called: false, failed: false, passed: undefined };
+    const result = layer(context, () => {
+      if (state.called) throw new Error(`Cannot call next() twice: ${nameOf(layer)} already did`);
+      state.called = true;
       try {
-        passed = inner(context);
+        state.passed = inner(context);
       } catch (error) {
-        failed = true;
-        passed = error;
+        state.failed = true;
+        state.passed = error;
         throw error;
       }
-      if (!isThenable(passed)) return passed;
+      if (!isThenable(state.passed)) return state.passed;
       // Call `then` once: a thenable such as a query builder may do its work on each call of it.
-      const promise = Promise.resolve(passed);
+      const promise = Promise.resolve(state.passed);
       // A layer may ignore this promise; its rejection must not end the process.
       promise.catch(() => {});
-      return passed = promise;
-    }
-    function settle(result: unknown): unknown {
-      if (result !== undefined) return result;
-      if (failed) throw passed; // the layer caught the error and returned nothing in its place
-      if (called) return passed;
-      throw new Error(`Cannot answer: ${nameOf(layer)} neither returned nor called next()`);
-    }
-    const result = layer(context, next);
-    return isThenable(result) ? result.then(settle) : settle(result);
+      return state.passed = promise;
+    });
+    if (result === undefined) return settle(layer, state);
+    return isThenable(result)
+      ? result.then((value) => value === undefined ? settle(layer, state) : value)
+      : result;
   };
+}
+
+/** Gives the result of a layer that has returned nothing. */
+function settle(layer: { readonly name: string }, { called, failed, passed }: LayerRun): unknown {
+  if (failed) throw passed; // the layer caught the error and returned nothing in its place
+  if (called) return passed;
+  throw new Error(`Cannot answer: ${nameOf(layer)} neither returned nor called next()`);
 }
 
 function nameOf(layer: { readonly name: string }): string {

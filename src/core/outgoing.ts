@@ -38,21 +38,40 @@ export type OutgoingMiddleware<Call = OutgoingCall> = (
   next: (changes?: OutgoingChanges) => Promise<unknown>,
 ) => unknown;
 
+/** Sends a call, and gives its result. */
+export type SendOutgoing<Call> = (call: Call) => Promise<unknown>;
+
+/** Runs a call through all layers. */
+export type RunOutgoing<Call> = (call: Call, send: SendOutgoing<Call>) => Promise<unknown>;
+
 /**
  * Puts layers around what sends a call.
  *
  * @param layers The layers; the first one is the outermost.
- * @param send Sends the call.
- * @returns One function that runs them all.
+ * @returns One function that runs them all. A promise that a layer returns is passed on as it is, so that a layer
+ * that only calls `next` costs little.
  */
 export function aroundCalls<Call extends object>(
   layers: readonly OutgoingMiddleware<Call>[],
-  send: (call: Call) => Promise<unknown>,
-): (call: Call) => Promise<unknown> {
-  return layers.reduceRight<typeof send>(
-    (inner, layer) => (call) =>
+): RunOutgoing<Call> {
+  return layers.reduceRight<RunOutgoing<Call>>(
+    (inner, layer) => (call, send) =>
       // The layer runs at once; what it throws becomes a rejection.
-      new Promise((resolve) => resolve(layer(call, (changes) => inner({ ...call, ...changes })))),
-    send,
+      promised(() =>
+        layer(
+          call,
+          (changes) => inner(changes === undefined ? call : { ...call, ...changes }, send),
+        )
+      ),
+    (call, send) => send(call),
   );
+}
+
+function promised(run: () => unknown): Promise<unknown> {
+  try {
+    const result = run();
+    return result instanceof Promise ? result : Promise.resolve(result);
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }

@@ -38,6 +38,10 @@ export interface CarriedTrace {
  * @returns The rest; `undefined` if there is no trace in the params.
  */
 export function takeTrace(params: unknown, propagator: Propagator): CarriedTrace | undefined {
+  // First what is cheap and true of most calls.
+  if (typeof params !== "object" || params === null || !Object.hasOwn(params, "_meta")) {
+    return undefined;
+  }
   const meta = isRecord(params) ? metaOf(params) : undefined;
   if (meta === undefined) return undefined;
   const fields = [...W3C, ...propagator.fields()];

@@ -184,7 +184,7 @@ export class Peer extends RpcSession<PeerHost>
     if (layers === undefined) return super.call<Result>(method, params, options);
     const call: OutgoingCall = { connection: this, method, params, options: options ?? {} };
     const send = (each: OutgoingCall) => super.call(each.method, each.params, each.options);
-    return aroundCalls(layers, send)(call) as Promise<Result>;
+    return aroundCalls(layers)(call, send) as Promise<Result>;
   }
 
   override [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {

@@ -9,13 +9,31 @@ import { Peers } from "./peers.ts";
 import { parseOptions } from "./options.ts";
 import type { Options } from "./options.ts";
 import { hasCores, run } from "./program.ts";
-import { lines, markdown, peersMarkdown } from "./report.ts";
+import { lines, markdown, peersMarkdown, percentages } from "./report.ts";
 import type { Result } from "./report.ts";
 import { contendersOf, WORKLOADS } from "./workloads.ts";
 import type { Workload } from "./workloads.ts";
 
 const WARM_MS = 250;
 const FIRST_WARM_MS = 1000;
+// What watches the calls of a server and its client, and how it is watched, as observers.ts measures it.
+const OBSERVERS: Readonly<Record<string, Result["workload"] & { contenders: string[] }>> = {
+  telemetry: {
+    title: "OpenTelemetry at both ends",
+    figures: ["rate", "cpu"],
+    contenders: ["nothing", "nothing again", "no SDK registered"],
+  },
+  "telemetry-sdk": {
+    title: "OpenTelemetry at both ends, with an SDK",
+    figures: ["rate", "cpu"],
+    contenders: ["nothing", "nothing again", "SDK in memory"],
+  },
+  trace: {
+    title: "wire trace at both ends",
+    figures: ["rate", "cpu"],
+    contenders: ["off", "off again", "to an empty function"],
+  },
+};
 
 const options = parseOptions(process.argv.slice(2));
 if (options !== undefined) await bench(options);
@@ -48,6 +66,10 @@ async function benchOn(
     }
     if (isWanted({ name: "client" }, options)) {
       results.push(show(await measureClient(runtime, pool, options)));
+    }
+    for (const [name, observer] of Object.entries(OBSERVERS)) {
+      if (!isWanted({ name, optional: true }, options)) continue;
+      console.log(percentages(await measureObserver(runtime, name, observer, options)));
     }
   } finally {
     await pool.stop();
@@ -117,4 +139,16 @@ async function measureClient(
     contenders: [{ title: "floor" }, { title: "@x/jsonrpc" }],
     outcomes,
   };
+}
+
+/** Measures what an observer costs: server and client of all variants are in one process. */
+async function measureObserver(
+  runtime: RuntimeName,
+  name: string,
+  { contenders, ...workload }: Result["workload"] & { contenders: string[] },
+  { rounds, ms }: Options,
+): Promise<Result> {
+  const args = ["tests/bench/observers.ts", name, String(rounds), String(ms)];
+  const outcomes = await run<Outcome[][]>(runtime, "load", args);
+  return { workload, runtime, contenders: contenders.map((title) => ({ title })), outcomes };
 }

@@ -17,7 +17,7 @@ export interface Options {
 }
 
 const HELP = `deno task bench [options]
-  --only calls,events-burst   which workloads (default: all)
+  --only calls,events-burst   which workloads (default: all but many, telemetry, trace)
   --on node,bun,deno          on which runtimes (default: all)
   --rounds 5                  rounds, each contender once in each (default: 3)
   --ms 600                    milliseconds of each measurement (default: 500)

@@ -86,6 +86,21 @@ function table(corner: string, rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
+/** Gives the lines of a result whose contenders differ by a few percent from the first. */
+export function percentages({ workload, runtime, contenders, outcomes }: Result): string {
+  const [first = []] = outcomes;
+  const rows = contenders.map(({ title }, index) => {
+    const own = outcomes[index] ?? [];
+    const cells = workload.figures.map((name) => {
+      const figure: Figure = FIGURES[name];
+      const percent = (100 * (ratio(own, first, figure) - 1)).toFixed(1);
+      return `${figure.title} ${short(middle(own.map(figure.of)))} ${figure.unit} (${percent} %)`;
+    });
+    return `  ${runtime.padEnd(5)} ${title.padEnd(26)} ${cells.join("   ")}`;
+  });
+  return [`${workload.title}, ${first.length} rounds`, ...rows].join("\n");
+}
+
 /** Compares round by round, so that a machine that is busy for a while slows both sides of a ratio. */
 function ratio(own: readonly Outcome[], first: readonly Outcome[], { of }: Figure): number {
   return middle(own.map((outcome, round) => of(outcome) / of(first[round] ?? outcome)));
