@@ -49,7 +49,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   #ready = false;
   #over = false;
   #receivedAt = -1;
-  #askedAt = -Infinity;
+  #probedAt = -Infinity;
   // For a server that leaves too much unread.
   #unreadTimer: OneShotTimer | undefined;
   #openedAt = 0;
@@ -150,9 +150,11 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
 
   /** Asks the server at once whether it is still there, with little patience. */
   probe(): void {
-    const isAsked = performance.now() - this.#askedAt < PROBE_MS;
+    const now = performance.now();
     const { isConnectionless } = this[HOST].transport;
-    if (this.#ready && this.isOpen && !isAsked && !isConnectionless) this.#ask(PROBE_MS);
+    if (!this.#ready || !this.isOpen || now - this.#probedAt < PROBE_MS || isConnectionless) return;
+    this.#probedAt = now;
+    this.#ask(PROBE_MS);
   }
 
   /** Sends a text. Unlike a server, a client gives the other end time to read. */
@@ -200,11 +202,8 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   #watch(): void {
     const { heartbeatMs } = this[HOST].limits;
     const silentMs = performance.now() - Math.max(this.#receivedAt, this.#openedAt);
-    const delayMs = heartbeatMs > 0 ? heartbeatMs - silentMs : AWAKE_MS;
-    // The clock of `performance` may stand still during a sleep.
-    const dueAt = Date.now() + delayMs;
-    this.#timer.setUnref(delayMs, () => {
-      if (Date.now() - dueAt > PROBE_MS && !isHidden()) return this.#ask(PROBE_MS);
+    this.#wait(heartbeatMs > 0 ? heartbeatMs - silentMs : AWAKE_MS, (slept) => {
+      if (slept && !isHidden()) return this.#ask(PROBE_MS);
       if (heartbeatMs === 0 || this.#receivedAt >= performance.now() - heartbeatMs) this.#watch();
       else this.#ask(heartbeatMs);
     });
@@ -212,14 +211,23 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
 
   /** Asks for a sign of life. Without one the connection is dropped. */
   #ask(patienceMs: number): void {
-    const askedAt = this.#askedAt = performance.now();
+    const askedAt = performance.now();
     // Any message counts as a sign of life, an error too.
     this.call("rpc.ping", undefined, { timeoutMs: 0 }).catch(() => {});
-    this.#timer.setDeadline(patienceMs, () => {
+    this.#wait(patienceMs, (slept) => {
       if (this.#receivedAt >= askedAt) return this.#watch();
+      // What was sent before a sleep proves nothing: the answer may have been lost with the network.
+      if (slept) return this.#ask(PROBE_MS);
       this.drop(1001);
       this.#events.ended(1006, `No answer to a ping within ${patienceMs} ms`);
     });
+  }
+
+  /** Waits, and tells whether this computer slept meanwhile. */
+  #wait(delayMs: number, next: (slept: boolean) => void): void {
+    // The clock of `performance` may stand still during a sleep.
+    const dueAt = Date.now() + delayMs;
+    this.#timer.setDeadline(delayMs, () => next(Date.now() - dueAt > PROBE_MS));
   }
 
   /** Closes the connection if the server leaves too much unread for too long. */

@@ -1,13 +1,16 @@
 /**
- * The client in a real browser: in a service worker, which may not use `import()`, and with an address that is
- * relative to the page.
+ * The client in a real browser: in a service worker, which may not use `import()`, with an address that is
+ * relative to the page, and in a page that comes back after a while.
  */
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
 import { bundle } from "../helpers/bundle.ts";
 import { withChromium } from "../helpers/chromium.ts";
+import type { Page } from "playwright-core";
+import { until } from "../helpers/deferred.ts";
 import { needs } from "../helpers/needs.ts";
+import { proxy } from "../helpers/proxy.ts";
 import { serveHere } from "../helpers/server.ts";
 
 // Deno bundles.
@@ -16,7 +19,8 @@ const chromium = await needs("chromium", "deno");
 /** Serves the files of a bundle, a page, and a method `add`. */
 async function site(files: ReadonlyMap<string, string>, html = "") {
   const urls: string[] = [];
-  const rpc = new JsonRpc().method("add", ([a, b]: [number, number]) => a + b);
+  const rpc = new JsonRpc().method("add", ([a, b]: [number, number]) => a + b)
+    .topic("news");
   const server = await serveHere({
     fetch(request, host) {
       const { pathname, search } = new URL(request.url);
@@ -31,7 +35,7 @@ async function site(files: ReadonlyMap<string, string>, html = "") {
     websocket: rpc.websocket,
     close: () => rpc.close(),
   });
-  return { urls, server };
+  return { urls, server, rpc };
 }
 
 /** Starts a service worker, sends it a message, and gives its reply. */
@@ -86,3 +90,62 @@ test(
     assertEquals(urls, ["GET /shop/rpc?from=page"]);
   },
 );
+
+/** What a browser does to a page that becomes of use again; none of it loads the page anew. */
+const RETURNS: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
+  visibilitychange: (page) =>
+    page.evaluate('document.dispatchEvent(new Event("visibilitychange"))'),
+  pageshow: (page) => page.evaluate('dispatchEvent(new PageTransitionEvent("pageshow"))'),
+  async online(page) {
+    await page.context().setOffline(true);
+    await page.context().setOffline(false);
+  },
+};
+
+for (const [event, comeBack] of Object.entries(RETURNS)) {
+  test(
+    `a page whose socket only looks open is live again soon after "${event}"`,
+    chromium,
+    async () => {
+      const files = await bundle("tests/programs/sleepy_page.ts");
+      const { server, rpc } = await site(files, SLEEPY);
+      await using _ = server;
+      await using network = await proxy(server.url);
+      await withChromium(async (visit) => {
+        const page = await visit(network.url);
+        await page.waitForFunction('document.title === "ready"');
+        // Nothing comes through any more, and neither end is told.
+        for (const link of network.links) {
+          link.up.become("lose");
+          link.down.become("lose");
+        }
+        await comeBack(page);
+        await untilShown(page, "news", () => rpc.publish("news", "news"));
+      });
+    },
+  );
+}
+
+test("a page that a browser gives back as it was left is live again", chromium, async () => {
+  const { server, rpc } = await site(await bundle("tests/programs/sleepy_page.ts"), SLEEPY);
+  await using _ = server;
+  await withChromium(async (visit) => {
+    const page = await visit(server.url);
+    await page.waitForFunction('document.title === "ready"');
+    await page.evaluate("globalThis.mark = 1");
+    await page.goto(`${server.url}/sleepy_page.js`);
+    await page.goBack({ waitUntil: "commit" });
+    await untilShown(page, "news", () => rpc.publish("news", "news"));
+    assertEquals(await page.evaluate("globalThis.mark"), 1, "it was loaded anew");
+  });
+});
+
+const SLEEPY = '<script type="module" src="/sleepy_page.js"></script>';
+
+/** Publishes until a page shows it. */
+async function untilShown(page: Page, title: string, publish: () => void): Promise<void> {
+  await until(async () => {
+    publish();
+    return await page.title() === title;
+  });
+}

@@ -24,7 +24,12 @@ export type Visit = (url: string) => Promise<Page>;
 
 /** Lends a browser, and ends it; gives the result of `use`. Fails if a page had an error that it did not handle. */
 export async function withChromium<T>(use: (visit: Visit) => Promise<T>): Promise<T> {
-  const browser = await chromium.launch({ executablePath: programPath("chromium"), args: FLAGS });
+  const browser = await chromium.launch({
+    executablePath: programPath("chromium"),
+    args: FLAGS,
+    // As for a person, a page that is left is kept for the way back.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  });
   const errors: string[] = [];
   try {
     const result = await use((url) => visit(browser, url, errors));
