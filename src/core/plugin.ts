@@ -103,7 +103,10 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
    * connection is closed with 1011.
    */
   readonly onOpen?: (connection: Connection) => void;
-  /** Called when a connection has ended. */
+  /**
+   * Called when a connection has ended; also, if the plugin is taken back (`rpc.register`), for each
+   * connection that is open. It is called once for each connection.
+   */
   readonly onClose?: (connection: Connection) => void;
   /** Called when the user of a connection has changed. */
   readonly onUserChange?: (connection: Connection) => void;
@@ -114,7 +117,7 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   readonly onSubscribe?: (connection: Connection, topic: string) => void;
   /**
    * Called when a connection is no longer subscribed to a topic: once for each call of `onSubscribe`,
-   * and before `onClose`.
+   * and before `onClose`. If the plugin is taken back, the reason is `"close"`.
    */
   readonly onUnsubscribe?: (
     connection: Connection,
@@ -126,7 +129,10 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
    * still recover do not count.
    */
   readonly onDrop?: (connection: Connection, topic: string, count: number) => void;
-  /** Called when the server closes, after its last connection has ended. */
+  /**
+   * Called when the server closes, after its last connection has ended, or when the plugin is taken
+   * back, after `onClose` of those that are open.
+   */
   readonly dispose?: () => void | Promise<void>;
   /** The type of the user. Only a type; it is never set. */
   readonly "~user"?: User;

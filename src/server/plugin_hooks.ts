@@ -5,6 +5,7 @@
  */
 
 import type { OutgoingMiddleware } from "../core/outgoing.ts";
+import type { Connection } from "../core/connection.ts";
 import type { Plugin } from "../core/plugin.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
@@ -47,16 +48,40 @@ export class PluginHooks {
     let succeeded = true;
     // A copy: a plugin that a hook mounts is called from the next time on.
     for (const plugin of [...this.#plugins]) {
-      runSafely(
-        () => (plugin[name] as ((...args: unknown[]) => void) | undefined)?.(...args),
-        (error) => {
-          succeeded = false;
-          this.#logger.error(
-            `${name} of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`,
-          );
-        },
-      );
+      // A hook has taken it back. It still has to learn that a connection has ended that it saw open.
+      if (name !== "onClose" && !this.#plugins.includes(plugin)) continue;
+      succeeded = this.#run(plugin, name, args) && succeeded;
     }
+    return succeeded;
+  }
+
+  /**
+   * Tells a plugin that is taken back that it sees the connections no more, as if they had ended.
+   *
+   * @param plugin The plugin, which is mounted no more.
+   * @param connections Those that are open.
+   */
+  leave(plugin: Plugin, connections: Iterable<Connection>): void {
+    for (const connection of connections) {
+      for (const topic of [...connection.subscriptions]) {
+        this.#run(plugin, "onUnsubscribe", [connection, topic, "close"]);
+      }
+      this.#run(plugin, "onClose", [connection]);
+    }
+  }
+
+  /** Calls one hook; returns whether it did not throw. */
+  #run(plugin: Plugin, name: HookName, args: readonly unknown[]): boolean {
+    let succeeded = true;
+    runSafely(
+      () => (plugin[name] as ((...args: unknown[]) => void) | undefined)?.(...args),
+      (error) => {
+        succeeded = false;
+        this.#logger.error(
+          `${name} of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`,
+        );
+      },
+    );
     return succeeded;
   }
 

@@ -42,6 +42,7 @@ export class ServerCore {
   readonly #methods: MethodRegistry;
   readonly #streams: IdSubscriptions;
   readonly #plugins: Plugin[] = [];
+  readonly #hooks: PluginHooks;
   readonly #separator: string;
   readonly #clientMethods = new Map<string, ClientMethodInfo>();
   readonly #registrations: Registrations;
@@ -59,7 +60,7 @@ export class ServerCore {
     const logger = options.logger ?? console;
     const methods = this.#methods = new MethodRegistry(options.scalarParams);
     const plugins = this.#plugins;
-    const hooks = new PluginHooks(plugins, logger);
+    const hooks = this.#hooks = new PluginHooks(plugins, logger);
     this.#separator = options.separator ?? ".";
     const { explainRefusals = false, trace, dialect } = options;
     if (explainRefusals) {
@@ -137,6 +138,7 @@ export class ServerCore {
     this.#plugins.splice(this.#plugins.lastIndexOf(plugin), 1);
     if (plugin.middleware !== undefined) this.#methods.unuse(plugin.middleware);
     if (plugin.handshake !== undefined) this.requests.checks.remove(plugin.handshake);
+    this.#hooks.leave(plugin, this.requests.connections);
     return plugin.dispose?.();
   }
 

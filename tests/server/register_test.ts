@@ -8,6 +8,8 @@ import {
 import { test } from "node:test";
 import { connect, JsonRpc, loginRequired } from "@x/jsonrpc";
 import { stream } from "@x/jsonrpc/stream";
+import type { Connection, Plugin } from "@x/jsonrpc/plugin";
+import { pair } from "../helpers/client.ts";
 import { deferred, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { Post, RawSocket } from "../helpers/raw_client.ts";
@@ -173,4 +175,76 @@ test("register() takes all back if its function throws; one within another goes 
   const names = await client.getMethods();
   assertEquals(names.filter((name) => ["one", "two", "ping"].includes(name)), ["ping"]);
   assertStringIncludes(logger.text, "Taking a registration back failed: Error: stuck");
+});
+
+/** A plugin that writes down what it is told of connections. */
+function recorder(name: string, lines: string[], onOpen?: () => void): Plugin {
+  const ids: string[] = [];
+  const note = (what: string, connection: Connection): void => {
+    if (!ids.includes(connection.id)) ids.push(connection.id);
+    lines.push(`${name} ${what} ${ids.indexOf(connection.id)}`);
+  };
+  return {
+    name,
+    onOpen: (connection) => (note("open", connection), onOpen?.()),
+    onSubscribe: (connection, topic) => note(`+${topic}`, connection),
+    onUnsubscribe: (connection, topic, reason) => note(`-${topic} ${reason}`, connection),
+    onClose: (connection) => note("close", connection),
+    dispose: () => void lines.push(`${name} dispose`),
+  };
+}
+
+test("a plugin that is taken back sees one onClose for each connection that is open, then dispose", async () => {
+  const rpc = serverOf();
+  const lines: string[] = [];
+  const takeBack = rpc.register((rpc) => rpc.use(recorder("a", lines)));
+  rpc.use(recorder("b", lines));
+  await using server = await serveHere(rpc);
+  const gone = await connect(server.ws);
+  await gone.close();
+  await until(() => rpc.connections.size === 0);
+  const [one, two] = [await connect(server.ws), await connect(server.ws)];
+  await one.subscribe("stays", () => {});
+  takeBack();
+  takeBack();
+  const own = (name: string) => lines.filter((line) => line.startsWith(name));
+  const seen = ["a open 0", "a close 0", "a open 1", "a open 2", "a +stays 1"];
+  const end = ["a -stays close 1", "a close 1", "a close 2", "a dispose"];
+  assertEquals(own("a"), [...seen, ...end]);
+  await Promise.all([one.close(), two.close()]);
+  await until(() => rpc.connections.size === 0);
+  assertEquals(own("a"), [...seen, ...end]);
+  // A plugin that stays sees each end when it comes.
+  assertEquals(own("b").filter((line) => line.includes("close")).length, 4);
+});
+
+test("a plugin that another one takes back while a connection opens does not see it open", async () => {
+  const rpc = serverOf();
+  const lines: string[] = [];
+  let takeBack = (): void => {};
+  rpc.use(recorder("a", lines, () => takeBack()));
+  takeBack = rpc.register((rpc) => rpc.use(recorder("b", lines)));
+  await using client = await pair(rpc);
+  await client.call("ping");
+  assertEquals(lines, ["a open 0", "b close 0", "b dispose"]);
+});
+
+test("a hook of a plugin that is taken back may fail, and takes nothing else with it", async () => {
+  const logger = silentLog();
+  const rpc = new JsonRpc({ logger });
+  let disposed = false;
+  const takeBack = rpc.register((rpc) =>
+    rpc.use({
+      name: "broken",
+      onClose() {
+        throw new Error("Cannot close");
+      },
+      dispose: () => void (disposed = true),
+    })
+  );
+  await using client = await pair(rpc);
+  takeBack();
+  assert(disposed);
+  assertStringIncludes(logger.text, 'onClose of plugin "broken" failed: Error: Cannot close');
+  assertEquals(client.state, "open");
 });
