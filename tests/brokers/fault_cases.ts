@@ -2,6 +2,8 @@
  * What holds of a broker while its engine is out of reach, as cases for each broker that has an engine.
  */
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
+import { connect, JsonRpc } from "@x/jsonrpc";
+import { linkedSockets } from "@x/jsonrpc/testing";
 import type { Broker, Position } from "../../src/brokers/broker.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
@@ -141,6 +143,27 @@ holds("killed and started with its data: no gap in a topic without events", asyn
   const { complete, events } = await broker.history(quiet, KEEP, { since });
   assertEquals([heard.data, heard.gaps], [[1], []]);
   assertEquals([dataOf(events), complete], [[1, 2], true]);
+});
+
+holds("killed and started with its data: a late joiner gets the newest events", async (scene) => {
+  const [topic, other] = [newTopic(), scene.broker()];
+  const rpc = new JsonRpc({ broker: scene.broker(), logger: scene.log })
+    .topic(topic, { history: { size: 100 } });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const client = await connect(near);
+  await publishAll(other, topic, range(0, 60), { size: 100, ageMs: Infinity });
+  await scene.engine.kill();
+  await until(() => levels(scene.log).includes("warn"));
+  const events: unknown[] = [];
+  const joining = client.subscribe(topic, (n) => events.push(n), { last: 50 });
+  await scene.engine.start("with its data");
+  await joining;
+  await publishAll(other, topic, range(60, 70), { size: 100, ageMs: Infinity });
+  await until(() => events.length >= 60);
+  assertEquals(events, range(10, 70));
+  await client.close();
+  await rpc.close();
 });
 
 holds("killed and started without its data: a gap, then all that is new", async (scene) => {
