@@ -17,16 +17,11 @@ import { OneShotTimer } from "../util/timer.ts";
 import { isHidden } from "./online.ts";
 import type { ClientHost } from "./host.ts";
 
-// How long a server may take to answer a close.
-const CLOSE_MS = 1000;
-// How often a client looks whether it has slept.
-const AWAKE_MS = 10_000;
+// How often a client looks whether it has slept; how long a server may leave too much unread, without
+// reading any of it; and how long a connection lasts that was of use, even if nothing was sent on it.
+const LONG_MS = 10_000;
 // How long a server may take to answer a ping after that.
 const PROBE_MS = 2000;
-// How long a server may leave too much unread, without reading any of it.
-const UNREAD_MS = 10_000;
-// A connection that lasted that long was of use, even if nothing was sent on it.
-const LASTED_MS = 10_000;
 
 /** What a connection reports: that it is open and, later, that it has ended; or that it never opened. */
 export interface ClientConnectionEvents {
@@ -74,7 +69,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
 
   /** Whether it lasted for a while. */
   get lasted(): boolean {
-    return performance.now() - this.#openedAt > LASTED_MS;
+    return performance.now() - this.#openedAt > LONG_MS;
   }
 
   /** Begins the attempt to connect. */
@@ -104,11 +99,10 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     let cause: unknown;
     try {
       if (typeof answer !== "string") throw answer;
-      const own = new Set<unknown>(ids);
       const answers = answer === "" ? [] : [this.parse(answer)].flat();
       for (const each of answers as (Message | null)[]) {
         const { id = null, error } = each ?? {};
-        if (own.has(id)) pending.settle(each as Message);
+        if (ids.includes(id as number)) pending.settle(each as Message);
         // An error without an id is about the whole message.
         else if (id === null && error) ids.forEach((id) => pending.settle({ error, id }));
       }
@@ -117,9 +111,9 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     }
     // A notification needs no answer, and a cancelled call no error.
     if (ids.length > 0 ? !ids.some((id) => pending.awaits(id)) : answer === "") return;
-    const message = answer instanceof Error
-      ? answer.message
-      : `${this.handshake.url} did not answer the call: ${status} ${answer.slice(0, 200)}`;
+    const message = typeof answer === "string"
+      ? `${this.handshake.url} did not answer the call: ${status} ${answer.slice(0, 200)}`
+      : answer.message;
     // The carrier cannot tell whether the message had arrived before the exchange failed.
     const error = new RpcConnectionError(message, "unknown", { cause });
     for (const id of ids) pending.fail(id, error);
@@ -137,8 +131,8 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   /** Closes; `ended` is reported once the server has closed too, or has not done so in time. */
   override close(code = 1000, reason = ""): void {
     super.close(code, reason);
-    // A server that is gone answers no close.
-    if (!this.#over) this.#timer.setUnref(CLOSE_MS, () => this.closed(1006, "No answer"));
+    // A server that is gone answers no close. One that lives has a second to do so.
+    if (!this.#over) this.#timer.setUnref(1000, () => this.closed(1006, "No answer"));
   }
 
   /** Closes at once and reports nothing of it. */
@@ -151,8 +145,9 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   /** Asks the server at once whether it is still there, with little patience. */
   probe(): void {
     const now = performance.now();
-    const { isConnectionless } = this[HOST].transport;
-    if (!this.#ready || !this.isOpen || now - this.#probedAt < PROBE_MS || isConnectionless) return;
+    if (!this.isOpen || now < this.#probedAt + PROBE_MS || this[HOST].transport.isConnectionless) {
+      return;
+    }
     this.#probedAt = now;
     this.#ask(PROBE_MS);
   }
@@ -202,7 +197,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   #watch(): void {
     const { heartbeatMs } = this[HOST].limits;
     const silentMs = performance.now() - Math.max(this.#receivedAt, this.#openedAt);
-    this.#wait(heartbeatMs > 0 ? heartbeatMs - silentMs : AWAKE_MS, (slept) => {
+    this.#wait(heartbeatMs > 0 ? heartbeatMs - silentMs : LONG_MS, (slept) => {
       if (slept && !isHidden()) return this.#ask(PROBE_MS);
       if (heartbeatMs === 0 || this.#receivedAt >= performance.now() - heartbeatMs) this.#watch();
       else this.#ask(heartbeatMs);
@@ -236,7 +231,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     const unread = this.bufferedAmount;
     if (unread <= maxBufferedBytes || this.#unreadTimer) return;
     this.#unreadTimer = new OneShotTimer();
-    this.#unreadTimer.setDeadline(UNREAD_MS, () => {
+    this.#unreadTimer.setDeadline(LONG_MS, () => {
       this.#unreadTimer = undefined;
       // As long as it reads anything it is only slow.
       if (this.bufferedAmount < unread) return this.#checkUnread();

@@ -47,8 +47,8 @@ export function readQueue(
   let ended = false;
   // What the loop throws, in a record since it may be anything.
   let failure: { readonly reason: unknown } | undefined;
-  // Ends the wait for an item, with the item in a record if there is one.
-  let wake: ((item?: [unknown]) => void) | undefined;
+  // Ends the wait for an item; set while the reader waits.
+  let wake: (() => void) | undefined;
 
   /** Ends the queue, and the sending if it has begun. */
   function end(why?: typeof failure): Promise<unknown> | undefined {
@@ -75,11 +75,11 @@ export function readQueue(
     begun = begin({
       push(item) {
         if (ended) return;
-        if (wake) {
-          wake([item]);
-          wake = undefined;
-        } else if (items.length < maxWaiting) items.push(item);
-        else {
+        // The one that the reader waits for does not count.
+        if (items.length < maxWaiting + (wake ? 1 : 0)) {
+          items.push(item);
+          wake?.();
+        } else {
           const why = `Cannot keep up: ${maxWaiting} items wait (maxWaiting)`;
           fail(new RpcConnectionError(why, "unknown"));
         }
@@ -96,10 +96,12 @@ export function readQueue(
     for (;;) {
       if (items.length > 0) yield items.shift();
       else if (!ended) {
-        const item = await new Promise<[unknown] | undefined>((resolve) => wake = resolve);
-        if (item) yield item[0];
-      } else if (failure) throw failure.reason;
-      else return;
+        await new Promise<void>((resolve) => wake = resolve);
+        wake = undefined;
+      } else {
+        if (failure) throw failure.reason;
+        return;
+      }
     }
   }
   const generator = read();

@@ -14,6 +14,7 @@ import type { CallOptions } from "../core/pending_calls.ts";
 import type { ClientHandler } from "../core/request.ts";
 import type { RpcSession } from "../core/session.ts";
 import { RpcConnectionError } from "../protocol/errors.ts";
+import { checkExact } from "../protocol/message.ts";
 import { toRegistration } from "../util/registration.ts";
 import type { Registration } from "../util/registration.ts";
 import { Calls } from "./calls.ts";
@@ -88,6 +89,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: TopicSubscriptions;
+  readonly #reviver: ClientOptions["reviver"];
   // Whether the program has closed this client.
   #closed = false;
 
@@ -100,6 +102,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   constructor(target: ClientTarget, options: ClientOptions = {}) {
     super();
     const { logger = console, separator = "." } = options;
+    this.#reviver = options.reviver;
     const host: ClientHost = {
       ...options,
       limits: resolveClientLimits(options),
@@ -262,7 +265,8 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   }
 
   /**
-   * Offers a method to the server.
+   * Offers a method to the server. Without the option `reviver`, calls with a number beyond ±(2^53-1),
+   * which may have been rounded, are answered with -32602.
    *
    * @param name The method's name.
    * @param handler Gets the params and the request; returns the result, or a promise of it.
@@ -282,7 +286,13 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     if (this.#methods.has(name)) {
       throw new TypeError(`Cannot register "${name}": the name is taken`);
     }
-    const method: Method = { invoke: handler as unknown as Method["invoke"] };
+    const method: Method = {
+      invoke: (params, request) => {
+        if (!this.#reviver) checkExact(params);
+        // As with a server's methods, `null` means none.
+        return (handler as unknown as Method["invoke"])(params ?? undefined, request);
+      },
+    };
     this.#methods.set(name, method);
     // Only this method: another one may have the name by then.
     return toRegistration(() => {

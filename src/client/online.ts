@@ -5,13 +5,13 @@
  */
 
 interface Page {
-  readonly document?: EventTarget & { readonly visibilityState: string };
+  readonly document?: { readonly visibilityState: string };
   addEventListener?(type: string, listener: () => void, options: { signal: AbortSignal }): void;
 }
 
 /**
- * Listens for the browser going online, for the page becoming visible, and for its return from the
- * browser's cache. Does nothing elsewhere.
+ * Listens for the browser going online, for the page becoming visible or hidden, and for its return from
+ * the browser's cache. Does nothing elsewhere.
  *
  * @param online Called each time.
  * @returns Stops listening.
@@ -19,10 +19,9 @@ interface Page {
 export function onOnline(online: () => void): () => void {
   const page = globalThis as Page;
   const listening = new AbortController();
-  for (const type of ["online", "pageshow"]) page.addEventListener?.(type, online, listening);
-  page.document?.addEventListener("visibilitychange", () => {
-    if (!isHidden()) online();
-  }, listening);
+  for (const type of ["online", "pageshow", "visibilitychange"]) {
+    page.addEventListener?.(type, online, listening);
+  }
   return () => listening.abort();
 }
 

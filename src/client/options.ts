@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Reviver } from "../protocol/message.ts";
 import type { ErrorClasses } from "../protocol/errors.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Trace } from "../core/trace.ts";
@@ -65,6 +66,14 @@ export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLim
    * @default {{}}
    */
   readonly errors?: ErrorClasses | undefined;
+  /**
+   * Changes the values of each message that the client receives, as the second argument of `JSON.parse`
+   * does: in results, events, and params of calls to the client. `bigIntegers()` of `./big_integers`
+   * keeps integers that a JavaScript number cannot hold.
+   *
+   * @default {no change}
+   */
+  readonly reviver?: Reviver | undefined;
   /**
    * Traces each text that the client sends or receives: `trace(console)` of `./trace`. Meant for development.
    *

@@ -19,10 +19,6 @@ import type { ReconnectOptions } from "./options.ts";
 import { SendQueue } from "./send_queue.ts";
 import type { QueuedMessage } from "./send_queue.ts";
 
-// How often a client looks whether the network has taken enough to send more.
-const BLOCKED_MS = 20;
-// When a call that the server was too busy to run is sent again on the same session.
-const RETRY_MS = 1000;
 // A server that is hostile, or counts wrongly, must not send its clients away for days.
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
@@ -127,8 +123,9 @@ export class ReconnectingConnection {
    */
   retry(id: number, call: PendingCall): boolean {
     if (this.#state !== "open" || !this.#canReconnect) return false;
-    // A server that shuts down answers so, and the next session sends the call. If it stays, this one.
-    if (this.#sendQueue.size === 0) this.#timer.setUnref(RETRY_MS, () => this.#flush());
+    // A server that shuts down answers so, and the next session sends the call. If it stays, this one
+    // does after a second.
+    if (this.#sendQueue.size === 0) this.#timer.setUnref(1000, () => this.#flush());
     this.#sendQueue.takeBack(id, call);
     return true;
   }
@@ -202,8 +199,8 @@ export class ReconnectingConnection {
   #mustWait({ bufferedAmount }: ClientConnection): boolean {
     if (!this.#isBlocked && bufferedAmount > this.#host.limits.maxBufferedBytes / 4) {
       this.#isBlocked = true;
-      // A standard socket has no event for this.
-      this.#timer.setUnref(BLOCKED_MS, () => this.#flush());
+      // A standard socket has no event for this, so look again every 20 ms.
+      this.#timer.setUnref(20, () => this.#flush());
     }
     return this.#isBlocked;
   }
@@ -218,7 +215,7 @@ export class ReconnectingConnection {
     if (waitsOn || this.#wasOpen) {
       // A network that is away comes back, but a login that is refused has to be seen.
       if (why.startsWith("(prepare")) {
-        this.#host.logger.warn(cause ? `${message}: ${cause}` : message);
+        this.#host.logger.warn(message);
       }
       return this.#wait(0);
     }

@@ -9,9 +9,6 @@ import { RpcConnectionError } from "../protocol/errors.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import type { ClientLimits } from "./options.ts";
 
-// A timer that fires later than this was held up by the process.
-const LATE_MS = 1000;
-
 /** One message that waits. */
 export interface QueuedMessage {
   /** The message. */
@@ -112,7 +109,7 @@ export class SendQueue {
     this.#timer.setUnref(earliest - performance.now(), () => {
       const now = performance.now();
       const lateMs = now - earliest;
-      if (lateMs > LATE_MS) {
+      if (lateMs > 1000) {
         // This process was busy or asleep, so there was no time for a connection: give some now.
         const until = now + Math.min(lateMs, this.#limits.maxQueuedMs);
         for (const message of this.#waiting) message.expiresAt = Math.max(message.expiresAt, until);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { byteLength } from "../util/utf8.ts";
+import { byteLength, encoder } from "../util/utf8.ts";
 
 /**
  * One text for many connections. A carrier that builds frames itself keeps the frame here, so that an
@@ -179,7 +179,7 @@ export function closeCode(code: number): number {
 /** Cuts a close reason to the 123 bytes that a close frame has room for (RFC 6455, section 5.5). */
 export function closeReason(reason: string): string {
   // encodeInto never writes a part of a character.
-  return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
+  return reason.slice(0, encoder.encodeInto(reason, new Uint8Array(123)).read);
 }
 
 /** Formats a close code and reason for error texts: `(1012: Restart)`. */

@@ -236,7 +236,7 @@ export class PendingCalls {
 
   #listen(id: number, signal: AbortSignal): () => void {
     const giveUp = () => this.#giveUp(id, signal.reason);
-    signal.addEventListener("abort", giveUp, { once: true });
+    signal.addEventListener("abort", giveUp);
     return () => signal.removeEventListener("abort", giveUp);
   }
 

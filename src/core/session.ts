@@ -8,6 +8,7 @@ import { RpcConnectionError } from "../protocol/errors.ts";
 import type { ErrorClasses } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import { errorText, outgoingText, parseMessage } from "../protocol/message.ts";
+import type { Reviver } from "../protocol/message.ts";
 import { exceedsBytes } from "../util/utf8.ts";
 import { closeCode, closeText } from "./channel.ts";
 import type { Channel, Outgoing } from "./channel.ts";
@@ -22,6 +23,8 @@ import type { IncomingRequest, ResponseSink } from "./request.ts";
 export interface SessionHost extends DispatcherHost {
   /** The classes of errors that the other side answers with. */
   readonly errors?: ErrorClasses | undefined;
+  /** Changes the values of each message that a client receives. */
+  readonly reviver?: Reviver | undefined;
 }
 
 /**
@@ -128,8 +131,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
    * @throws {RpcParseError} If it is not JSON, or exceeds a limit.
    */
   protected parse(text: string): unknown {
-    const { maxDepth, maxValues } = this[HOST].limits;
-    return parseMessage(text, maxDepth, maxValues);
+    const { limits: { maxDepth, maxValues }, reviver } = this[HOST];
+    return parseMessage(text, maxDepth, maxValues, reviver);
   }
 
   /** Answers a message that could not be parsed. */

@@ -7,7 +7,7 @@
  */
 
 import { excessOfValue, mayExceed } from "./depth.ts";
-import { RpcInvalidRequestError, RpcParseError } from "./errors.ts";
+import { RpcInvalidParamsError, RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { checkLength } from "./limits.ts";
 
@@ -79,19 +79,35 @@ export function rawJson(text: string): RawJson {
 }
 
 /**
+ * The second argument of `JSON.parse`: gets each value with its key, and gives what stands in its place.
+ * `source` is the text of a number; engines of before 2025 may not give it.
+ */
+export type Reviver = (
+  key: string,
+  value: unknown,
+  context?: { readonly source?: string },
+) => unknown;
+
+/**
  * Parses a message. A server parses those of strangers with `parseUntrusted`, which this is a part of.
  *
  * @param text What the other side sent.
  * @param maxDepth How deep arrays and objects may be nested.
  * @param maxValues How many values the message may consist of. @default {Infinity}
+ * @param reviver Changes values, as `JSON.parse` takes it. @default {none}
  * @returns The value, of which nothing has been checked.
  * @throws {RpcParseError} If the text is not JSON, or nested deeper than `maxDepth`, or has more than
  * `maxValues` values.
  */
-export function parseMessage(text: string, maxDepth: number, maxValues = Infinity): unknown {
+export function parseMessage(
+  text: string,
+  maxDepth: number,
+  maxValues = Infinity,
+  reviver?: Reviver,
+): unknown {
   let excess: string | undefined;
   try {
-    const value = JSON.parse(text);
+    const value = JSON.parse(text, reviver);
     if (mayExceed(text, maxDepth, maxValues)) excess = excessOfValue(value, maxDepth, maxValues);
     if (!excess) return value;
   } catch (cause) {
@@ -107,6 +123,20 @@ export function parseMessage(text: string, maxDepth: number, maxValues = Infinit
  */
 export function isReserved(name: string): boolean {
   return /^(?:rpc\.|\$\/)/.test(name);
+}
+
+/**
+ * Checks that params hold no number beyond ±(2^53-1), which may have been rounded.
+ *
+ * @throws {RpcInvalidParamsError} If they do.
+ */
+export function checkExact(params: unknown): void {
+  // What can be an id is exact.
+  if (isId(params)) return;
+  if (typeof params === "number") {
+    throw new RpcInvalidParamsError({ data: `${params} may be rounded (reviver)` });
+  }
+  Object.values(params ?? {}).forEach(checkExact);
 }
 
 /** Tells whether a parsed value is an answer. An answer is matched with its call, and never answered. */
@@ -154,7 +184,7 @@ export function idOf(value: unknown): Id {
 
 /** Tells whether a value may be an id. A larger number loses digits in JSON.parse: no answer fits it. */
 export function isId(id: unknown): id is Id {
-  if (typeof id === "number") return id >= -MAX_ID && id <= MAX_ID;
+  if (typeof id === "number") return Math.abs(id) <= MAX_ID;
   return typeof id === "string" || id === null;
 }
 

@@ -20,4 +20,5 @@ export function exceedsBytes(text: string, maxBytes: number): boolean {
   return byteLength(text) > maxBytes;
 }
 
-const encoder = new TextEncoder();
+/** Encodes texts. */
+export const encoder: TextEncoder = new TextEncoder();
