@@ -8,7 +8,7 @@
 import { describeError, quoted } from "../protocol/errors.ts";
 import type { SubscriberConnection } from "../core/connection.ts";
 import { SEND } from "../core/internal.ts";
-import { before } from "../brokers/broker.ts";
+import { before, positionText } from "../brokers/broker.ts";
 import type { BrokerEvent, BrokerHistory, Position } from "../brokers/broker.ts";
 import { includes, Subscriber } from "./subscriber.ts";
 import type { Newest, SubscriberSource } from "./subscriber.ts";
@@ -44,6 +44,8 @@ export class RecoveringSubscriber extends Subscriber {
   recovered = true;
   readonly #start: RecoveryStart;
   readonly #isNew: boolean;
+  // What it counts in the memory of the server.
+  readonly #bytes: number;
   // Up to this position, events are sent because the subscription is new, and are marked as retained.
   #retainedUpTo: Position | undefined;
   // Whether the broker has events that the queue has not: they are read when the queue is empty.
@@ -70,6 +72,8 @@ export class RecoveringSubscriber extends Subscriber {
     super(connection, source, start.isKnown);
     this.#start = start;
     this.#isNew = !start.isKnown;
+    this.#bytes = SUBSCRIBER_BYTES + positionBytes(start.since);
+    source.memory.add(this.#bytes);
   }
 
   /** The position that the connection has reached, also while it is sent older events once more. */
@@ -86,6 +90,7 @@ export class RecoveringSubscriber extends Subscriber {
   override end(): void {
     clearTimeout(this.#pausing?.timer);
     this.#pausing?.resume();
+    if (!this.ended) this.source.memory.release(this.#bytes);
     super.end();
   }
 
@@ -336,6 +341,12 @@ export class RecoveringSubscriber extends Subscriber {
   }
 }
 
+function positionBytes(since: Since): number {
+  return since === undefined || since === "lost" ? 0 : 2 * positionText(since).length;
+}
+
+// An estimate of what it makes a server keep beside its position.
+const SUBSCRIBER_BYTES = 640;
 // How many events of a history are read at once.
 const PAGE = 128;
 // How long to wait before a broker that has failed is asked again.

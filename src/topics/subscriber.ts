@@ -14,6 +14,16 @@ import type { EventCounts } from "./event_counts.ts";
 import type { TopicEncoder, TopicEvent } from "./event.ts";
 import type { SlowConsumer } from "./options.ts";
 
+/** Counts the memory that subscriptions take. */
+export interface TopicMemory {
+  /** Whether none is left for more subscriptions. */
+  readonly isFull: boolean;
+  /** Counts bytes. */
+  add(bytes: number): void;
+  /** Takes back what was counted. */
+  release(bytes: number): void;
+}
+
 /** What a subscriber needs of its topic. */
 export interface SubscriberSource {
   /** Encodes the topic's events. */
@@ -26,6 +36,8 @@ export interface SubscriberSource {
   readonly slowSubscribers: SlowSubscribers;
   /** The events of the server. */
   readonly counts: EventCounts;
+  /** Counts the memory that subscriptions take. */
+  readonly memory: TopicMemory;
   /** Reads the events that the broker keeps. */
   history(query: HistoryQuery): MaybePromise<BrokerHistory>;
   /** Reads the kept events that a new subscriber gets: the newest `last`, or the retained one. */

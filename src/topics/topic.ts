@@ -19,7 +19,7 @@ import type {
 import type { TopicDeclaration } from "./registry.ts";
 import type { BrokerListener, BrokerListeners } from "./broker_listener.ts";
 import { before } from "../brokers/broker.ts";
-import type { Newest, Subscriber, SubscriberSource } from "./subscriber.ts";
+import type { Newest, Subscriber, SubscriberSource, TopicMemory } from "./subscriber.ts";
 import { PlainSubscriber } from "./plain_subscriber.ts";
 import { RecoveringSubscriber } from "./recovering_subscriber.ts";
 import type { Since } from "./recovering_subscriber.ts";
@@ -52,6 +52,8 @@ export interface SharedByTopics {
   readonly listeners: BrokerListeners;
   readonly slowSubscribers: SlowSubscribers;
   readonly counts: EventCounts;
+  /** Counts the memory that subscriptions take. */
+  readonly memory: TopicMemory;
 }
 
 /** A topic with subscribers. */
@@ -59,6 +61,7 @@ export class Topic implements BrokerSink, SubscriberSource {
   encoder: TopicEncoder;
   readonly slowSubscribers: SlowSubscribers;
   readonly counts: EventCounts;
+  readonly memory: TopicMemory;
   /** How the topic was declared. */
   declaration: TopicDeclaration;
   position: Position = UNKNOWN;
@@ -84,6 +87,7 @@ export class Topic implements BrokerSink, SubscriberSource {
     this.#listeners = shared.listeners;
     this.slowSubscribers = shared.slowSubscribers;
     this.counts = shared.counts;
+    this.memory = shared.memory;
   }
 
   get slowConsumer(): SlowConsumer {

@@ -32,18 +32,9 @@ import { newEventCounts } from "./event_counts.ts";
 import type { EventCounts } from "./event_counts.ts";
 import { Topic } from "./topic.ts";
 import type { SharedByTopics } from "./topic.ts";
+import type { TopicMemory } from "./subscriber.ts";
 import { TopicEncoder } from "./event.ts";
 import type { TopicOptions } from "./options.ts";
-
-/** Counts the memory that subscriptions take. */
-export interface TopicMemory {
-  /** Whether none is left for more subscriptions. */
-  readonly isFull: boolean;
-  /** Counts bytes. */
-  add(bytes: number): void;
-  /** Takes back what was counted. */
-  release(bytes: number): void;
-}
 
 /** What a server decides for all of its topics. */
 export interface TopicsOptions {
@@ -98,6 +89,7 @@ export class Topics implements TopicTable {
       listeners: new BrokerListeners(broker, logger),
       slowSubscribers: new SlowSubscribers(limits.maxBufferedBytes, dropped),
       counts: this.#counts,
+      memory: options.budget,
     };
     this.maxSubscriptions = limits.maxSubscriptions;
   }

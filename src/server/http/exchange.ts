@@ -6,7 +6,9 @@
 
 import { MEMORY_FULL, refuseFull } from "../acceptor.ts";
 import type { BodyFailure, BodyReader, BodyResult } from "./body_reader.ts";
+import { answerBody } from "./answer_body.ts";
 import { afterBody } from "./discard_body.ts";
+import type { MemoryBudget } from "../memory_budget.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
 import type { ServerDispatcherHost } from "../server_dispatcher.ts";
 import { ErrorCode } from "../../protocol/error_code.ts";
@@ -180,7 +182,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
   [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     const response = text === undefined
       ? new Response(null, { status: this.#host.notificationStatus })
-      : responseTo(text, responseClass(this.handshake));
+      : responseTo(text, responseClass(this.handshake), this.#host.budget);
     this.#answer(this.#answerOptions === undefined ? response : this.#completed(response, text));
     markAnswered(request);
   }
@@ -247,7 +249,8 @@ export class Exchange extends BaseConnection implements ResponseSink {
       this.logger.error(`Cannot answer with status ${status}: it has no body, or is none`);
     }
     const { status: usual } = response;
-    return new Response(text ?? null, { status: isValid ? status ?? usual : usual, headers });
+    const body = text === undefined ? null : answerBody(text, this.#host.budget).body;
+    return new Response(body, { status: isValid ? status ?? usual : usual, headers });
   }
 
   #answer(response: Response): void {
@@ -287,19 +290,23 @@ function tooBig(maxBytes: number): Response {
 }
 
 /** The response for an answer: 429 if a rate limit has refused the one call of the request, else 200. */
-function responseTo(text: string, Class: typeof Response): Response {
-  if (!text.startsWith(LIMITED)) return jsonResponse(text, Class);
+function responseTo(
+  text: string,
+  Class: typeof Response,
+  budget: MemoryBudget | undefined,
+): Response {
+  const { body, headers } = answerBody(text, budget);
+  if (!text.startsWith(LIMITED)) return new Class(body, { headers });
   const { error: { data } } = JSON.parse(text) as { error: { data?: { retryAfterMs?: unknown } } };
   const seconds = Math.ceil(Number(data?.retryAfterMs ?? 0) / 1000);
-  const headers = { ...JSON_INIT.headers, "retry-after": `${seconds}` };
-  return new Class(text, { status: 429, headers });
+  return new Class(body, { status: 429, headers: { ...headers, "retry-after": `${seconds}` } });
 }
 
 // How every answer with that error begins, see `errorText`.
 const LIMITED = `{"jsonrpc":"2.0","error":{"code":${ErrorCode.limitExceeded},`;
 
-function jsonResponse(text: string, Class = Response): Response {
-  return new Class(text, JSON_INIT);
+function jsonResponse(text: string): Response {
+  return new Response(text, JSON_INIT);
 }
 
 const JSON_INIT = { headers: { "content-type": "application/json" } };

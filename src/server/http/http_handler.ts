@@ -17,6 +17,7 @@ import type { ServerContext } from "../context.ts";
 import { toHandshake } from "../handshake.ts";
 import type { Origins } from "../origin.ts";
 import { afterBody } from "./discard_body.ts";
+import { answerBody } from "./answer_body.ts";
 import { BodyReader } from "./body_reader.ts";
 import { answerGet, answerPost } from "./exchange.ts";
 import type { Caller, Exchange, ExchangeHost } from "./exchange.ts";
@@ -245,9 +246,9 @@ export class HttpHandler {
   }
 
   #post(request: Request, caller: Caller): Promise<Response> {
-    const { trace } = this.#context;
-    if (trace === undefined) return answerPost(request, caller, this.#postHost);
-    return tracePost(trace, request, (copy) => answerPost(copy, caller, this.#postHost));
+    const { trace, budget } = this.#context;
+    const answer = (given: Request) => answerPost(given, caller, this.#postHost);
+    return trace === undefined ? answer(request) : tracePost({ trace, budget }, request, answer);
   }
 
   async #askPlugins(request: Request): Promise<Response> {
@@ -270,7 +271,7 @@ export class HttpHandler {
 
 /** Answers a POST, and traces its body and its answer. */
 async function tracePost(
-  trace: Trace,
+  { trace, budget }: Pick<ServerContext, "budget"> & { readonly trace: Trace },
   request: Request,
   answer: (request: Request) => Promise<Response>,
 ): Promise<Response> {
@@ -280,9 +281,12 @@ async function tracePost(
   // The body was read within its limit by now, unless it was refused.
   if (request.bodyUsed && response.status === 200) trace.frame("in", number, await copy.text());
   else await copy.body?.cancel();
-  const text = response.body === null ? "" : await response.clone().text();
-  if (text !== "") trace.frame("out", number, text);
-  return response;
+  const text = response.body === null ? "" : await response.text();
+  if (text === "") return response;
+  trace.frame("out", number, text);
+  const { status, headers } = response;
+  // Not a clone of the response: its runtime would keep what its caller has not read.
+  return new Response(answerBody(text, budget).body, { status, headers });
 }
 
 // When an event stream that was refused for now may come back; each peer at a time of its own.
