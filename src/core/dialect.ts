@@ -17,6 +17,8 @@
  * @module
  */
 
+import { isRequest } from "../protocol/message.ts";
+import { parseUntrusted } from "../protocol/untrusted.ts";
 import type { Channel, Receiver } from "./channel.ts";
 import { wrapTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
@@ -89,20 +91,32 @@ export const acp: Dialect = { cancel: { method: "$/cancel_request", id: "request
  * ```
  */
 export function withDialect(transport: Transport, dialect: Dialect): Transport {
-  return wrapTransport(transport, (channel, opened) => openDialect(channel, dialect, opened));
+  return wrapTransport(
+    transport,
+    (channel, opened, maxMessageBytes) =>
+      openDialect(channel, { dialect, maxMessageBytes }, opened),
+  );
+}
+
+/** What {@linkcode openDialect} needs. */
+export interface DialectOptions {
+  /** What the other side speaks. */
+  readonly dialect: Dialect;
+  /** Bytes that one message may have: a longer one is left as it is, and refused by the session. */
+  readonly maxMessageBytes: number;
 }
 
 /**
  * Opens a session that speaks a dialect.
  *
  * @param channel The outgoing direction.
- * @param dialect What the other side speaks.
+ * @param options What the other side speaks, and how long a message may be.
  * @param opened Opens the session.
  * @returns The incoming direction.
  */
 export function openDialect(
   channel: Channel,
-  dialect: Dialect,
+  { dialect, maxMessageBytes }: DialectOptions,
   opened: (channel: Channel) => Receiver,
 ): Receiver {
   const translator = new Translator(dialect);
@@ -122,7 +136,10 @@ export function openDialect(
     ...channel.ping && { ping: () => channel.ping?.() },
   });
   return {
-    receive: (text) => receiver.receive(text === undefined ? text : translator.in(text)),
+    receive: (text) => {
+      const isRead = text !== undefined && text.length <= maxMessageBytes;
+      receiver.receive(isRead ? translator.in(text) : text);
+    },
     markAlive: () => receiver.markAlive(),
     closed: (code, reason) => receiver.closed(code, reason),
     exchanged: (ids, answer, status) => receiver.exchanged?.(ids, answer, status),
@@ -180,11 +197,18 @@ class Translator {
       if (method === progress.method) {
         return notification("$/progress", progressIn(params, progress));
       }
-      if (method !== undefined && id !== undefined) {
-        this.#tokens.set(id, at(params, progress.request));
-      }
+      if (id !== undefined && isRequest(message)) this.#note(id, at(params, progress.request));
       return message;
     }) ?? "";
+  }
+
+  /** Remembers the token of a call, until the call is answered. A batch that is refused never is. */
+  #note(id: unknown, token: unknown): void {
+    if (!isShort(id)) return;
+    this.#tokens.delete(id);
+    this.#tokens.set(id, isShort(token) ? token : undefined);
+    if (this.#tokens.size <= MAX_TOKENS) return;
+    for (const oldest of this.#tokens.keys()) return void this.#tokens.delete(oldest);
   }
 
   #cancelOut(params: unknown): Message {
@@ -206,11 +230,12 @@ class Translator {
     return notification(progress.method, { [progress.token]: token, ...rest });
   }
 
-  /** Translates a message, or those of a batch. What is no JSON is left as it is. */
+  /** Translates a message, or those of a batch. What is no JSON, or too deep, is left as it is. */
   #each(text: string, translate: (message: Message) => Message | undefined): string | undefined {
     let parsed: unknown;
     try {
-      parsed = JSON.parse(text);
+      // What is deeper would make the engine fail, or take seconds, when it is encoded again.
+      parsed = parseUntrusted(text, MAX_DEPTH);
     } catch {
       return text;
     }
@@ -260,3 +285,13 @@ function asRecord(value: unknown, name: string): Params {
 function isRecord(value: unknown): value is Params {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
+
+/** Whether a value can be an id or a token that is worth its memory. Strangers choose them. */
+function isShort(value: unknown): boolean {
+  return typeof value === "number" || (typeof value === "string" && value.length <= 256);
+}
+
+// More calls than that are under way on no connection.
+const MAX_TOKENS = 10_000;
+// Recursion this deep fits the stack of every engine. The session has a limit of its own.
+const MAX_DEPTH = 1000;

@@ -124,7 +124,11 @@ export interface Transport {
  */
 export function wrapTransport(
   transport: Transport,
-  wrap: (channel: Channel, opened: TransportContext["opened"]) => Receiver,
+  wrap: (
+    channel: Channel,
+    opened: TransportContext["opened"],
+    maxMessageBytes: number,
+  ) => Receiver,
 ): Transport {
   const { name, canReconnect = false, hasFreshCredentials = false, isConnectionless = false } =
     transport;
@@ -134,6 +138,9 @@ export function wrapTransport(
     hasFreshCredentials,
     isConnectionless,
     open: (context) =>
-      transport.open({ ...context, opened: (channel) => wrap(channel, context.opened) }),
+      transport.open({
+        ...context,
+        opened: (channel) => wrap(channel, context.opened, context.maxMessageBytes),
+      }),
   };
 }

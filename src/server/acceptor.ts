@@ -239,12 +239,12 @@ export class WebSocketAcceptor {
   }
 
   #open(channel: Channel, handshake: Handshake): Receiver {
-    const { dialect, trace } = this.#context;
+    const { dialect, trace, limits: { maxMessageBytes } } = this.#context;
     const open = (outer: Channel): Receiver => this.#openPeer(outer, handshake);
     // An event stream has messages of this package alone.
     const speak = dialect === undefined || channel.oneWay
       ? open
-      : (outer: Channel) => openDialect(outer, dialect, open);
+      : (outer: Channel) => openDialect(outer, { dialect, maxMessageBytes }, open);
     return trace === undefined ? speak(channel) : trace.open(channel, speak);
   }
 

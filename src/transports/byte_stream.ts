@@ -8,6 +8,7 @@ import { textOf } from "../core/channel.ts";
 import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
+import { LogLimit } from "../util/log_limit.ts";
 import type { Logger } from "../util/logger.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import { frame, FrameReader } from "./framing.ts";
@@ -51,7 +52,7 @@ export interface ByteStreamOptions {
  * Carries messages over a stream of bytes. Pass it to `connect()` on one side and to `rpc.attach()` on
  * the other.
  *
- * Lines that are no JSON are logged and skipped. A message over `maxMessageBytes` ends the connection
+ * Lines that are no JSON are skipped, and the log shows some of them. A message over `maxMessageBytes` ends the connection
  * before it is in memory as a whole. While the other side does not read, this side stops reading too.
  *
  * @param stream The two directions. The transport owns them from now on and ends them.
@@ -93,10 +94,12 @@ class ByteConnection implements Channel {
   readonly #reader: FrameReader;
   readonly #context: TransportContext;
   readonly #logger: Logger;
+  readonly #log = new LogLimit();
   #receiver: Receiver | undefined;
   #framing: Framing | undefined;
   // Texts that wait until the other side has shown its framing.
   #early: string[] = [];
+  #earlyLength = 0;
   #ended = false;
   readonly #timer = new OneShotTimer();
 
@@ -112,7 +115,7 @@ class ByteConnection implements Channel {
   }
 
   get bufferedAmount(): number {
-    return this.#sink.pendingBytes;
+    return this.#sink.pendingBytes + this.#earlyLength;
   }
 
   /** Begins to talk. */
@@ -124,8 +127,9 @@ class ByteConnection implements Channel {
   send(message: Outgoing): void {
     if (this.#ended) return;
     const text = textOf(message);
-    if (this.#framing === undefined) this.#early.push(text);
-    else this.#sink.write(frame(text, this.#framing));
+    if (this.#framing !== undefined) return this.#sink.write(frame(text, this.#framing));
+    this.#early.push(text);
+    this.#earlyLength += text.length;
   }
 
   close(code: number, reason: string): void {
@@ -156,7 +160,11 @@ class ByteConnection implements Channel {
       if (this.#ended) return;
       if (frame.kind === "message") this.#receiver?.receive(frame.text);
       else if (frame.kind === "junk") {
-        this.#logger.warn(`Skipped a line that is no JSON: ${quoted(frame.text)}`);
+        this.#log.write(
+          this,
+          (suffix) =>
+            this.#logger.warn(`Skipped a line that is no JSON: ${quoted(frame.text)}${suffix}`),
+        );
       } else this.#end(frame.code, frame.text);
       // Further requests would only add answers to those that the other side does not read.
       while (this.#sink.pendingBytes > READ_PAUSE_BYTES && !this.#ended) await this.#sink.drained();
@@ -166,6 +174,7 @@ class ByteConnection implements Channel {
   /** The other side has shown its framing: what waits is written in it. */
   #startWriting(): void {
     const framing = this.#framing = this.#reader.framing ?? "newline";
+    this.#earlyLength = 0;
     for (const text of this.#early.splice(0)) this.#sink.write(frame(text, framing));
   }
 

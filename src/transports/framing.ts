@@ -34,7 +34,8 @@ export class FrameReader {
   readonly #maxBytes: number;
   #framing: Framing | undefined;
   // What belongs to the line, header block or body that is not complete yet.
-  #parts: Uint8Array[] = [];
+  // In one buffer that grows: a peer that sends single bytes must not cost an array for each.
+  #buffer = new Uint8Array(0);
   #length = 0;
   // Bytes of the body that are still to come; undefined while lines are read.
   #missing: number | undefined;
@@ -159,19 +160,28 @@ export class FrameReader {
   }
 
   #keep(part: Uint8Array): void {
-    if (part.length === 0) return;
+    const length = this.#length + part.length;
+    if (length > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
+      larger.set(this.#buffer.subarray(0, this.#length));
+      this.#buffer = larger;
+    }
     // A copy: streams may use their buffer again.
-    this.#parts.push(part.slice());
-    this.#length += part.length;
+    this.#buffer.set(part, this.#length);
+    this.#length = length;
   }
 
   #take(charset: string): string {
-    const decoder = new TextDecoder(charset);
-    let text = "";
-    for (const part of this.#parts) text += decoder.decode(part, { stream: true });
-    this.#parts = [];
+    const decoder = charset === "utf-8" ? utf8 : new TextDecoder(charset);
+    const text = decoder.decode(this.#buffer.subarray(0, this.#length));
+    this.#drop();
+    return text;
+  }
+
+  #drop(): void {
     this.#length = 0;
-    return text + decoder.decode();
+    // Most messages are short: the room for a long one is not kept.
+    if (this.#buffer.length > KEPT_BYTES) this.#buffer = new Uint8Array(0);
   }
 
   #failTooLong(): Frame {
@@ -179,8 +189,7 @@ export class FrameReader {
   }
 
   #fail(code: number, text: string): Frame {
-    this.#parts = [];
-    this.#length = 0;
+    this.#drop();
     return this.#failure = { kind: "failed", code, text };
   }
 }
@@ -230,4 +239,7 @@ const LOWER_CASE = 0x20;
 const NEWLINE = 0x0a;
 // LSP has two headers. A peer that sends more than this is not talking LSP.
 const MAX_HEADER_BYTES = 8192;
+// Room for messages that is used again for the next one.
+const KEPT_BYTES = 16 * 1024;
 const encoder = new TextEncoder();
+const utf8 = new TextDecoder();

@@ -10,6 +10,7 @@ import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { listen } from "./port_events.ts";
 import type { NodePort, Port, StandardPort } from "./port_events.ts";
+import { postedJson } from "./posted_json.ts";
 
 export type { ExtensionPort, NodePort, Port, StandardPort } from "./port_events.ts";
 export type { Channel, Outgoing, Receiver } from "../core/channel.ts";
@@ -124,12 +125,14 @@ class PortConnection implements Channel {
   readonly bufferedAmount = 0;
   readonly #port: Port;
   readonly #postsObjects: boolean;
+  readonly #maxMessageBytes: number;
   readonly #receiver: Receiver;
   #ended = false;
 
   constructor(port: Port, { post = "text" }: PortOptions, context: TransportContext) {
     this.#port = port;
     this.#postsObjects = post === "object";
+    this.#maxMessageBytes = context.maxMessageBytes;
     this.#receiver = context.opened(this);
     listen(port, {
       message: (data) => this.#take(data),
@@ -157,10 +160,20 @@ class PortConnection implements Channel {
   #take(data: unknown): void {
     if (this.#ended) return;
     if (typeof data === "string") return this.#receiver.receive(data);
-    const { [CLOSE]: code, reason = "" } = (data ?? {}) as Record<string, unknown>;
-    if (typeof code === "number") return this.#end(code, String(reason));
+    const { [CLOSE]: code, reason } = (data ?? {}) as Record<string, unknown>;
+    if (typeof code === "number") {
+      return this.#end(code, typeof reason === "string" ? reason.slice(0, MAX_REASON) : "");
+    }
     // Other programs that use the port may post anything: only what can be JSON-RPC is read.
-    if (isMessage(data)) this.#receiver.receive(JSON.stringify(data));
+    if (isMessage(data)) this.#takeObject(data);
+  }
+
+  #takeObject(data: unknown): void {
+    const max = this.#maxMessageBytes;
+    const json = postedJson(data, max);
+    if ("text" in json) this.#receiver.receive(json.text);
+    else if (json.failed === "not JSON") this.#receiver.receive(undefined);
+    else this.close(1009, `Message over ${max} bytes (maxMessageBytes)`);
   }
 
   #post(message: unknown): void {
@@ -187,9 +200,16 @@ function isMessagePort(port: Port): port is StandardPort | NodePort {
 }
 
 function isMessage(data: unknown): boolean {
-  if (Array.isArray(data)) return data.length > 0 && data.every(isMessage);
+  if (!Array.isArray(data)) return isSingle(data);
+  // One is enough to tell: the array may be long.
+  return isSingle(data[0]);
+}
+
+function isSingle(data: unknown): boolean {
   return typeof data === "object" && data !== null &&
     (data as { jsonrpc?: unknown }).jsonrpc === "2.0";
 }
 
 const CLOSE = "@x/jsonrpc close";
+// As long as one of a WebSocket may be.
+const MAX_REASON = 123;

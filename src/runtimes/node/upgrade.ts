@@ -158,7 +158,8 @@ export class NodeUpgrades {
   }
 }
 
-function destroy(this: Duplex): void {
+/** Listens for errors of a socket whose peer gets no answer any more. */
+export function destroy(this: Duplex): void {
   this.destroy();
 }
 
@@ -179,7 +180,7 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
 }
 
 /** Sends the refusal of an upgrade on the bare socket. Resolves when that is closed; does not reject. */
-async function refuse(socket: Duplex, response: Response): Promise<void> {
+export async function refuse(socket: Duplex, response: Response): Promise<void> {
   let body: Uint8Array;
   try {
     body = new Uint8Array(await response.arrayBuffer());
