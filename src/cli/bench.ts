@@ -35,6 +35,7 @@ export async function bench(args: Arguments, terminal: Terminal): Promise<void> 
   }
   if (terminal.json) terminal.value(load.result());
   else for (const line of load.report()) terminal.line(line);
+  load.check();
 }
 
 class Load {
@@ -43,6 +44,7 @@ class Load {
   readonly #args: Arguments;
   readonly #latencies = new Histogram();
   readonly #errors = new Map<string, number>();
+  #failure: RpcFailure | undefined;
   #start = 0;
   #end = 0;
   #running = true;
@@ -71,6 +73,16 @@ class Load {
       clearTimeout(timer);
       this.#end = performance.now();
     }
+  }
+
+  /**
+   * Tells scripts about a run that has measured nothing but errors.
+   *
+   * @throws {RpcFailure} The last error, if no call had a result.
+   */
+  check(): void {
+    const failed = this.#errors.values().reduce((sum, count) => sum + count, 0);
+    if (this.#failure !== undefined && failed === this.#latencies.count) throw this.#failure;
   }
 
   /** One line for while it runs. */
@@ -133,6 +145,7 @@ class Load {
         await client.call(this.#method, this.#params, { timeoutMs });
       } catch (error) {
         if (!(error instanceof RpcFailure) || error instanceof RpcConnectionError) throw error;
+        this.#failure = error;
         this.#errors.set(error.message, (this.#errors.get(error.message) ?? 0) + 1);
       }
       this.#latencies.add(performance.now() - start);

@@ -8,7 +8,7 @@ import type { JsonRpcClient } from "../client/client.ts";
 import type { OpenRpcDocument } from "../codegen/generate_types.ts";
 import { RpcMethodNotFoundError } from "../protocol/errors.ts";
 import type { Arguments } from "./arguments.ts";
-import { UsageError } from "./errors.ts";
+import { UnsupportedError, UsageError } from "./errors.ts";
 import { parseParams } from "./params.ts";
 import { openClient } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
@@ -37,7 +37,7 @@ export async function notify(args: Arguments): Promise<void> {
 export async function methods(args: Arguments, terminal: Terminal): Promise<void> {
   const [url] = required(args, "URL");
   await withClient(url, args, async (client) => {
-    const described = await describe(client, args);
+    const described = ownFirst(await describe(client, args));
     if (terminal.json) return terminal.value(described.map(({ name }) => name));
     for (const { name, params = [], summary } of described) {
       const names = params.map(({ name, required }) => required === false ? `${name}?` : name);
@@ -51,7 +51,7 @@ export async function methods(args: Arguments, terminal: Terminal): Promise<void
 export async function topics(args: Arguments, terminal: Terminal): Promise<void> {
   const [url] = required(args, "URL");
   await withClient(url, args, async (client) => {
-    const names = await client.call("get_topics", undefined, args) as string[];
+    const names = await ask(client, "get_topics", args) as string[];
     if (terminal.json) return terminal.value(names);
     for (const name of names) terminal.line(name);
   });
@@ -61,7 +61,7 @@ export async function topics(args: Arguments, terminal: Terminal): Promise<void>
 export async function discover(args: Arguments, terminal: Terminal): Promise<void> {
   const [url] = required(args, "URL");
   await withClient(url, args, async (client) => {
-    terminal.value(await client.call("rpc.discover", undefined, args));
+    terminal.value(await ask(client, "rpc.discover", args));
   });
 }
 
@@ -73,12 +73,42 @@ export async function types(args: Arguments, terminal: Terminal): Promise<void> 
     throw new UsageError(`The command types needs a package beside this one: ${hint}`, { cause });
   });
   await withClient(url, args, async (client) => {
-    const document = await client.call("rpc.discover", undefined, args) as OpenRpcDocument;
+    const document = await ask(client, "rpc.discover", args) as OpenRpcDocument;
     const text = await generateTypes(document);
     if (terminal.json) terminal.value(text);
     else terminal.line(text.trimEnd());
   });
 }
+
+/**
+ * Asks a server what it offers.
+ *
+ * @throws {UnsupportedError} If it has no such method, as servers of other libraries.
+ */
+async function ask(
+  client: JsonRpcClient,
+  method: "get_methods" | "get_topics" | "rpc.discover",
+  { timeoutMs }: Pick<Arguments, "timeoutMs">,
+): Promise<unknown> {
+  try {
+    return await client.call(method, undefined, { timeoutMs });
+  } catch (error) {
+    if (!(error instanceof RpcMethodNotFoundError)) throw error;
+    throw new UnsupportedError(
+      `This server does not say what it offers: it has no method ${method}`,
+    );
+  }
+}
+
+/** Puts the methods that every server of this library has behind those of the program. */
+function ownFirst(methods: readonly DescribedMethod[]): DescribedMethod[] {
+  const isOwn = ({ name }: DescribedMethod) => !COMMON.has(name) && !name.startsWith("rpc.");
+  return [...methods.filter(isOwn), ...methods.filter((method) => !isOwn(method))];
+}
+
+const COMMON = new Set([
+  ...["get_methods", "get_subscriptions", "get_topics", "subscribe", "unsubscribe"],
+]);
 
 /** A method in an OpenRPC document. */
 export interface DescribedMethod {
@@ -107,7 +137,7 @@ export async function describe(
     return (document as { methods: DescribedMethod[] }).methods;
   } catch (error) {
     if (!(error instanceof RpcMethodNotFoundError)) throw error;
-    const names = await client.call("get_methods", undefined, { timeoutMs }) as string[];
+    const names = await ask(client, "get_methods", options) as string[];
     return names.map((name) => ({ name }));
   }
 }

@@ -17,6 +17,11 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** The server cannot do what a command needs. */
+export class UnsupportedError extends Error {
+  override readonly name = "UnsupportedError";
+}
+
 /** The exit code of each outcome. */
 export const EXIT = {
   /** All went well. */
@@ -42,10 +47,13 @@ export function reportFailure(error: unknown, terminal: Terminal): number {
   if (error instanceof RpcError) {
     const { code, message, data } = error;
     if (terminal.json) terminal.note(JSON.stringify({ code, message, data }));
-    else terminal.note(terminal.red(`Error ${code}: ${message}`) + dataText(data) + hint(code));
+    else {terminal.note(
+        terminal.red(`Error ${code}: ${message}`) + dataText(data) + hint(code, data),
+      );}
     return EXIT.error;
   }
-  const isKnown = error instanceof UsageError || error instanceof RpcConnectionError ||
+  const isKnown = error instanceof UsageError || error instanceof UnsupportedError ||
+    error instanceof RpcConnectionError ||
     error instanceof RpcTimeoutError;
   const message = isKnown ? error.message : describeError(error);
   terminal.note(terminal.json ? JSON.stringify({ message }) : terminal.red(message));
@@ -59,8 +67,9 @@ function dataText(data: unknown): string {
   return `\n${typeof data === "string" ? data : JSON.stringify(data, undefined, 2)}`;
 }
 
-function hint(code: number): string {
-  return code === -32601
+function hint(code: number, data: unknown): string {
+  // A server with `explainRefusals` has said more.
+  return code === -32601 && data === undefined
     ? "\nThere is no such method, or this user may not call it: `methods URL` lists those that it may."
     : "";
 }

@@ -23,8 +23,8 @@ Commands:
   bench URL METHOD [PARAMS]    measure throughput and latency
 
 "jsonrpc COMMAND --help" shows options and examples. URL is ws:, wss:, http: or https:, or
-"stdio:PROGRAM ARGUMENTS"; without a scheme it is a WebSocket's. PARAMS are JSON, name=value pairs, values by position, @FILE, or - for
-standard input.
+"stdio:PROGRAM ARGUMENTS"; without a scheme it is a WebSocket's. PARAMS are JSON, name=value pairs, values
+by position, @FILE, or - for standard input.
 
 Exit codes: 0 ok, 1 the server answered with an error, 2 wrong usage, 3 no connection, 4 no answer in time.`;
 
@@ -151,6 +151,8 @@ Example:
   -H, --header "name: value"   a header of the request (may be given again)
   --token TOKEN                a bearer token`,
   bench: `Usage: jsonrpc bench URL METHOD [PARAMS] [OPTIONS]
+
+Ends with exit code 1 if the server answered no call with a result.
 
 Example:
   jsonrpc bench localhost:8000 add 1 2 --connections 50 --in-flight 10 --duration 10

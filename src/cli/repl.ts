@@ -24,7 +24,8 @@ const HELP =
 .subscribe TOPIC         print the events of a topic
 .unsubscribe TOPIC       stop that
 .methods, .topics        what the server offers to you
-.exit                    leave (also Ctrl+D)`;
+.exit                    leave (also Ctrl+D)
+Ctrl+C cancels a call, or else the line; on an empty line it leaves.`;
 
 const COMMANDS = [".exit", ".help", ".methods", ".notify", ".subscribe", ".topics", ".unsubscribe"];
 const MAX_HISTORY = 1000;
@@ -46,6 +47,10 @@ class Repl {
   readonly #terminal: Terminal;
   #methods: readonly string[] = [];
   #topics: readonly string[] = [];
+  // The prompt, while it waits for a line.
+  #prompt: Interface | undefined;
+  // The call under way.
+  #call: AbortController | undefined;
 
   constructor(client: JsonRpcClient, args: Arguments, terminal: Terminal) {
     this.#client = client;
@@ -73,8 +78,16 @@ class Repl {
   async #read(lines: Interface, isTerminal: boolean): Promise<void> {
     // The input may end while a call is under way.
     let isOpen = true;
-    lines.once("close", () => isOpen = false).prompt();
+    const prompt = () => {
+      if (!isOpen) return;
+      lines.prompt();
+      if (isTerminal) this.#prompt = lines;
+    };
+    lines.once("close", () => isOpen = false);
+    if (isTerminal) lines.on("SIGINT", () => this.#interrupt(lines));
+    prompt();
     for await (const line of lines) {
+      this.#prompt = undefined;
       if (line.trim() === ".exit") break;
       if (isTerminal) writeHistory(line);
       try {
@@ -82,9 +95,28 @@ class Repl {
       } catch (error) {
         reportFailure(error, this.#terminal);
       }
-      if (isOpen) lines.prompt();
+      prompt();
     }
+    this.#prompt = undefined;
     lines.close();
+  }
+
+  /** Ctrl+C: cancels the call under way, or else the line; on an empty line it leaves. */
+  #interrupt(lines: Interface): void {
+    if (this.#call !== undefined) return this.#call.abort(new UsageError("Cancelled"));
+    if (lines.line === "") return lines.close();
+    // As a shell does: the line stays visible, and a new one begins.
+    lines.write(null, { ctrl: true, name: "e" });
+    lines.write(null, { ctrl: true, name: "u" });
+    this.#terminal.line("^C");
+    lines.prompt();
+  }
+
+  /** Prints a line above the prompt, and what is typed there stays. */
+  #printAbove(text: string): void {
+    if (this.#prompt === undefined) return this.#terminal.line(text);
+    this.#terminal.line(`\r\x1b[K${text}`);
+    this.#prompt.prompt(true);
   }
 
   async #run(line: string): Promise<void> {
@@ -94,8 +126,16 @@ class Repl {
     const { timeoutMs } = this.#args;
     const onProgress = (value: unknown) =>
       this.#terminal.note(`progress: ${JSON.stringify(value)}`);
-    const result = await this.#client.call(first, parseParams(rest), { timeoutMs, onProgress });
-    this.#terminal.value(result);
+    const params = parseParams(rest);
+    this.#call = new AbortController();
+    const { signal } = this.#call;
+    try {
+      this.#terminal.value(
+        await this.#client.call(first, params, { timeoutMs, onProgress, signal }),
+      );
+    } finally {
+      this.#call = undefined;
+    }
   }
 
   async #command(name: string, words: readonly string[]): Promise<void> {
@@ -115,7 +155,7 @@ class Repl {
     else if (name === ".unsubscribe") await this.#client.unsubscribe(target);
     else {
       await this.#client.subscribe(target, (data) => {
-        this.#terminal.line(`${this.#terminal.bold(target)} ${JSON.stringify(data ?? null)}`);
+        this.#printAbove(`${this.#terminal.bold(target)} ${JSON.stringify(data ?? null)}`);
       });
     }
   }

@@ -93,9 +93,15 @@ function toClientTarget(url: string): ClientTarget {
   return spawned([program, ...args]);
 }
 
-/** Completes a URL. */
+/**
+ * Completes a URL.
+ *
+ * @throws {UsageError} If no client can connect there.
+ */
 export function toTarget(url: string): string {
-  return /^[a-z][a-z\d+.-]*:\/\//i.test(url) ? url : `ws://${url}`;
+  const target = /^[a-z][a-z\d+.-]*:\/\//i.test(url) ? url : `ws://${url}`;
+  if (/^(?:ws|http)s?:/i.test(target) && URL.canParse(target)) return target;
+  throw new UsageError(`Expected a ws:, wss:, http: or https: URL, or stdio:PROGRAM, got "${url}"`);
 }
 
 /**

@@ -92,7 +92,7 @@ class Payloads {
   }
 
   /** The text of all types that were added. */
-  toText(): Promise<string> {
+  async toText(): Promise<string> {
     const root = {
       title: INTERFACE,
       type: "object",
@@ -107,7 +107,7 @@ class Payloads {
         ? String(value).replace("#/components/schemas/", "#/definitions/")
         : value;
     });
-    return compile(schema, INTERFACE, {
+    const text = await compile(schema, INTERFACE, {
       additionalProperties: false,
       bannerComment: "// Generated from an OpenRPC document. Do not edit.",
       format: false,
@@ -115,6 +115,7 @@ class Payloads {
       // A document may come from anywhere: it must not make this program read files or URLs.
       $refOptions: { resolve: { external: false } },
     });
+    return indented(text);
   }
 
   #params(descriptors: readonly ContentDescriptor[], structure = "either"): string {
@@ -146,6 +147,23 @@ class Payloads {
 }
 
 const INTERFACE = "Payloads";
+
+/** Indents the lines of the generator, which has no formatter here, by the brackets around them. */
+function indented(text: string): string {
+  let depth = 0;
+  return text.split("\n").map((line) => {
+    const code = line.trim();
+    // Comments may hold any bracket.
+    const isComment = /^(?:\/?\*|\/\/)/.test(code);
+    const brackets = isComment
+      ? []
+      : code.replaceAll(/"(?:\\.|[^"\\])*"/g, "").match(/[{}[\]()]/g) ?? [];
+    const closing = /^[}\])]+/.exec(code)?.[0].length ?? 0;
+    const indent = "  ".repeat(Math.max(0, depth - closing));
+    for (const bracket of brackets) depth += "{[(".includes(bracket) ? 1 : -1;
+    return code === "" ? "" : indent + (isComment && code.startsWith("*") ? " " : "") + code;
+  }).join("\n");
+}
 
 /** The name of a member; a pattern of topics becomes an index signature. */
 function toKey(name: string): string {

@@ -6,11 +6,14 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { JsonRpc, loginRequired } from "@x/jsonrpc";
 import { aiohttpCheckout, startPython } from "../helpers/aiohttp.ts";
 import { until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
 import { needs } from "../helpers/needs.ts";
 import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import { scriptFile } from "../helpers/script_file.ts";
+import { serveHere } from "../helpers/server.ts";
 import { hostOf, run, start, withServer } from "./command_line.ts";
 
 test("jsonrpc call prints the result, over WebSocket and POST, of params of each form", async () => {
@@ -69,7 +72,7 @@ test("jsonrpc call reports failures on stderr, each with its exit code", async (
 });
 
 test("jsonrpc explains its usage, and refuses what makes no sense", async () => {
-  const [help, ofCall, none, unknown, option, port, url] = await Promise.all([
+  const [help, ofCall, none, unknown, option, port, url, scheme] = await Promise.all([
     run("--help"),
     run("call", "--help"),
     run(),
@@ -77,16 +80,18 @@ test("jsonrpc explains its usage, and refuses what makes no sense", async () => 
     run("call", "--colour"),
     run("serve", "x.ts", "--port", "99999"),
     run("call"),
+    run("call", "ftp://localhost", "add"),
   ]);
   assertEquals([help?.code, ofCall?.code, none?.code], [0, 0, 2]);
   assertMatch(help?.out ?? "", /^Usage: jsonrpc COMMAND/);
   assertStringIncludes(ofCall?.out ?? "", "\nExamples:\n  jsonrpc call localhost:8000 add 1 2\n");
-  const errors = [unknown, option, port, url].map((each) => [each?.code, each?.err]);
+  const errors = [unknown, option, port, url, scheme].map((each) => [each?.code, each?.err]);
   assertEquals(errors, [
     [2, 'Unknown command "cal": see --help\n'],
     [2, "Unknown option '--colour'\n"],
     [2, 'Expected --port to be a number from 0 to 65535, got "99999"\n'],
     [2, "Missing URL\n"],
+    [2, 'Expected a ws:, wss:, http: or https: URL, or stdio:PROGRAM, got "ftp://localhost"\n'],
   ]);
 });
 
@@ -120,7 +125,8 @@ test("jsonrpc notify, methods, topics and discover say what a server offers", as
     ]);
     assertEquals(notified, { code: 0, out: "", err: "" });
     await until(() => noted.length === 1);
-    assertStringIncludes(methods?.out ?? "", "\nadd(a, b)  Adds two numbers\necho()\n");
+    // Those that every server has come last.
+    assertMatch(methods?.out ?? "", /^add\(a, b\) {2}Adds two numbers\necho\(\)\n/);
     assert((JSON.parse(names?.out ?? "") as string[]).includes("add"));
     assert(!methods?.out.includes("whoami"), "it needs a user");
     assertEquals(topics?.out, "news\nclock\n");
@@ -147,6 +153,40 @@ test("jsonrpc calls a program over its standard input and output", async () => {
   const { command } = await runtime(runtimeHere);
   const target = `stdio:${[...command, file.path].join(" ")}`;
   assertEquals(await run("call", target, "add", "1", "2"), { code: 0, out: "3\n", err: "" });
+});
+
+test("jsonrpc says so if a server of another library does not say what it offers", async () => {
+  await using file = await scriptFile(`import { createInterface } from "node:readline";
+    for await (const line of createInterface({ input: process.stdin })) {
+      const error = { code: -32601, message: "Method not found" };
+      console.log(JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(line).id, error }));
+    }`.replace("import", 'import process from "node:process"; import'));
+  const { command } = await runtime(runtimeHere);
+  const target = `stdio:${[...command, file.path].join(" ")}`;
+  const outcomes = await Promise.all(
+    ["methods", "topics", "discover"].map((name) => run(name, target)),
+  );
+  const names = ["get_methods", "get_topics", "rpc.discover"];
+  assertEquals(
+    outcomes,
+    names.map((name) => ({
+      code: 1,
+      out: "",
+      err: `This server does not say what it offers: it has no method ${name}\n`,
+    })),
+  );
+});
+
+test("jsonrpc shows why a call was refused, if the server explains it", async () => {
+  const rpc = new JsonRpc({ logger: silentLog(), explainRefusals: true })
+    .method("secret", { use: [loginRequired] }, () => 1);
+  await using server = await serveHere(rpc);
+  const [refused, typo] = await Promise.all(
+    ["secret", "secre"].map((name) => run("call", hostOf(server), name)),
+  );
+  const start = "Error -32601: Method not found\n";
+  assertEquals(refused?.err, `${start}the guard loginRequired refuses it\n`);
+  assertEquals(typo?.err, `${start}no method has this name; did you mean "secret"?\n`);
 });
 
 const aiohttp = await needs("aiohttp-json-rpc");

@@ -131,7 +131,9 @@ test("jsonrpc bench prints throughput, latencies and errors", async () => {
       /\nlatency: mean [\d.e-]+ ms, p50 [\d.]+ ms, p90 [\d.]+ ms, p99 [\d.]+ ms, max [\d.]+ ms\n/,
     );
     assertStringIncludes(text.out, "█");
-    const json = JSON.parse((await run("bench", host, "refuse", ...short, "--json")).out);
+    const refused = await run("bench", host, "refuse", ...short, "--json");
+    assertEquals(refused.code, 1);
+    const json = JSON.parse(refused.out);
     assertEquals([json.connections, json.inFlight, json.errors["Not enough money"]], [
       3,
       2,

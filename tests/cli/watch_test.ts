@@ -2,11 +2,23 @@
  * The commands that go on: subscribe, stream, repl.
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { JsonRpc } from "@x/jsonrpc";
 import { until } from "../helpers/deferred.ts";
+import { needs } from "../helpers/needs.ts";
+import { programPath } from "../helpers/programs.ts";
+import { runtime, runtimeHere } from "../helpers/runtimes.ts";
 import { serveHere } from "../helpers/server.ts";
-import { hostOf, run, start, testServer, withServer } from "./command_line.ts";
+import { Terminal } from "../helpers/terminal.ts";
+import { hostOf, PROGRAM, run, start, testServer, withServer } from "./command_line.ts";
+
+const IN_TERMINAL = fileURLToPath(new URL("../programs/in_terminal.py", import.meta.url));
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const python = await needs("python3");
 
 test("jsonrpc subscribe prints events, also after the server has restarted", async () => {
   const { rpc } = testServer();
@@ -91,3 +103,50 @@ test("jsonrpc repl runs line by line, and goes on after an error", async () => {
     await until(() => rpc.connections.size === 0);
   });
 });
+
+test(
+  "jsonrpc repl in a terminal completes names, keeps what is typed, and knows Ctrl+C",
+  python,
+  async () => {
+    await withServer(async (server, { rpc }) => {
+      const folder = await mkdtemp(join(tmpdir(), "jsonrpc-"));
+      const history = join(folder, "history");
+      const { command } = await runtime(runtimeHere);
+      const program = [...command, PROGRAM, "repl", hostOf(server)];
+      await using terminal = new Terminal([programPath("python3"), IN_TERMINAL, ...program], ROOT, {
+        JSONRPC_HISTORY: history,
+        NO_COLOR: "1",
+        TERM: "xterm",
+      });
+      await terminal.prints("> ");
+      // Each key for itself: a tabulator within pasted text completes nothing.
+      terminal.press("ad");
+      await terminal.prints("ad");
+      terminal.press("\t");
+      await terminal.prints("add");
+      terminal.press(" 1 2\r");
+      await terminal.prints("\n3\r\n");
+      terminal.press(".subscribe clock\r");
+      await until(() => rpc.stats().subscriptions === 1);
+      terminal.press("echo half");
+      await terminal.prints("echo half");
+      // The event stands above the line, and the line is there again.
+      rpc.publish("clock", "noon");
+      await terminal.prints('clock "noon"');
+      await terminal.prints("> echo half");
+      terminal.press("\x03");
+      await terminal.prints("^C");
+      terminal.press("wait\r");
+      await terminal.prints('progress: "half"');
+      terminal.press("\x03");
+      await terminal.prints("Cancelled");
+      terminal.press("login ada secret\r");
+      await terminal.prints("\nfalse");
+      terminal.press("\x03");
+      await until(() => rpc.connections.size === 0);
+      await terminal.end();
+      assertEquals(await readFile(history, "utf8"), "add 1 2\n.subscribe clock\nwait\n");
+      await rm(folder, { recursive: true });
+    });
+  },
+);

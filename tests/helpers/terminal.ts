@@ -19,11 +19,16 @@ export class Terminal {
   /**
    * @param command The program and its arguments.
    * @param folder Where it runs.
+   * @param env More variables of its environment.
    */
-  constructor([program = "", ...args]: readonly string[], folder: string) {
+  constructor(
+    [program = "", ...args]: readonly string[],
+    folder: string,
+    env: Readonly<Record<string, string>> = {},
+  ) {
     this.#child = spawn(program, args, {
       cwd: folder,
-      env: { ...process.env, NO_COLOR: "1" },
+      env: { ...process.env, NO_COLOR: "1", ...env },
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.#ended = new Promise((resolve) => {
@@ -48,6 +53,11 @@ export class Terminal {
   /** Types a line. */
   type(line: string): void {
     this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Presses keys, such as Ctrl+C (`"\x03"`). The program must be in a terminal: see in_terminal.py. */
+  press(keys: string): void {
+    this.#child.stdin?.write(keys);
   }
 
   /**
