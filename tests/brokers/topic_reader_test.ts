@@ -115,6 +115,36 @@ test("TopicReader tells of a gap if another event has the offset of the last one
   assertEquals(heard.data, [1, 2, 3]);
 });
 
+test("TopicReader brings an event once that the store had lost and is given again", async () => {
+  const heard = new Heard();
+  const [epoch, other] = [EPOCH, named(2, "other", "a").position];
+  let replaced = true;
+  const reader = new TopicReader(heard, ({ since }) => {
+    const position = replaced ? other : since as typeof other;
+    return Promise.resolve({
+      events: [],
+      complete: !replaced,
+      replaced,
+      position,
+      reached: position,
+    });
+  });
+  reader.begin({ epoch, offset: 0 });
+  await new Promise((resolve) => setTimeout(resolve));
+  reader.take(named(1, "a"));
+  reader.take(named(2, "b", "a"));
+  reader.take(named(2, "other", "a"));
+  reader.take(named(3, "b", "other"));
+  reader.take(named(4, "c", "b"));
+  await until(() => heard.gaps.length === 1);
+  replaced = false;
+  await until(() => heard.events.length === 3);
+  assertEquals([heard.data, heard.gaps], [[1, 2, 4], [other]]);
+  // Only that one time: ids are short.
+  reader.take(named(5, "b", "c"));
+  await until(() => heard.events.length === 4);
+});
+
 test("TopicReader asks again before it believes that the store has lost what it delivered", async () => {
   const past = new Past();
   const { reader, heard } = await newReader(past);

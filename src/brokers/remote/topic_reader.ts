@@ -37,6 +37,9 @@ const ARRIVAL_MS = 1_000;
 // server that lost its leadership a moment ago may have answered.
 const DOUBT_MS = 3_000;
 const ASK_AGAIN_MS = 250;
+// For how long the last event before such a gap may come again: its publisher, which had no answer yet, sends
+// it again to a cluster that has lost it.
+const COMES_AGAIN_MS = 30_000;
 
 /** What to do with history: look whether it still has the last event, or deliver what follows it. */
 type Work = "verify" | "read";
@@ -55,6 +58,8 @@ export class TopicReader {
   #awaited: { readonly position: Position; readonly timer: Timer } | undefined;
   #waiting: LiveEvent[] | undefined;
   #waitingLength = 0;
+  // The last event that was delivered before the store lost it.
+  #lost: { readonly id: string | undefined; readonly until: number } | undefined;
 
   /**
    * @param sink Where the events go.
@@ -124,8 +129,20 @@ export class TopicReader {
       if (this.#ended) return true;
     }
     this.#at = position;
-    if (event !== undefined) this.#sink.event(event);
+    if (event !== undefined) this.#deliver(event);
     return true;
+  }
+
+  #deliver(event: BrokerEvent): void {
+    if (this.#lost === undefined || !this.#comesAgain(event)) this.#sink.event(event);
+  }
+
+  /** Whether an event is the one that the store had lost. */
+  #comesAgain({ position: { id } }: BrokerEvent): boolean {
+    const lost = this.#lost;
+    const comesAgain = id !== undefined && id === lost?.id;
+    if (comesAgain || performance.now() > (lost?.until as number)) this.#lost = undefined;
+    return comesAgain;
   }
 
   /**
@@ -159,6 +176,7 @@ export class TopicReader {
     }
     if (this.#ended) return;
     if (history.replaced) {
+      this.#lost = { id: this.#at?.id, until: performance.now() + COMES_AGAIN_MS };
       this.#lose(history.position);
       this.#next = "read"; // time has passed since
     } else if (missing || !this.#mayArrive(history)) this.#take(history, work);
@@ -215,7 +233,7 @@ export class TopicReader {
     this.#at = reached;
     if (reached.offset < position.offset) this.#next = "read";
     for (const event of events) {
-      if (!this.#ended) this.#sink.event(event);
+      if (!this.#ended) this.#deliver(event);
     }
   }
 
