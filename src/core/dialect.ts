@@ -17,6 +17,7 @@
  * @module
  */
 
+import { ErrorCode } from "../protocol/error_code.ts";
 import { isRequest } from "../protocol/message.ts";
 import { parseUntrusted } from "../protocol/untrusted.ts";
 import type { Channel, Receiver } from "./channel.ts";
@@ -31,6 +32,13 @@ export interface Dialect {
     readonly method: string;
     /** The member of its params that holds the id of the call. */
     readonly id: string;
+    /**
+     * Whether a call that was cancelled is answered all the same, with -32800. LSP and ACP want that, MCP
+     * does not.
+     *
+     * @default {true}
+     */
+    readonly answered?: boolean;
   };
   /** The notification of progress, if the protocol has one. */
   readonly progress?: {
@@ -62,7 +70,7 @@ export const lsp: Dialect = {
  * @see {@link https://modelcontextprotocol.io/specification/2025-06-18/basic/utilities/progress}
  */
 export const mcp: Dialect = {
-  cancel: { method: "notifications/cancelled", id: "requestId" },
+  cancel: { method: "notifications/cancelled", id: "requestId", answered: false },
   progress: {
     method: "notifications/progress",
     token: "progressToken",
@@ -152,6 +160,7 @@ interface Message {
   method?: unknown;
   id?: unknown;
   params?: unknown;
+  error?: unknown;
 }
 
 /** Translates the messages of one connection. It parses only those that may have to change. */
@@ -159,6 +168,8 @@ class Translator {
   readonly #dialect: Dialect;
   // The tokens that the other side has chosen, by the id of its call.
   readonly #tokens = new Map<unknown, unknown>();
+  // Calls that the other side has cancelled, if it wants no answer to these.
+  readonly #cancelled = new Set<unknown>();
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect;
@@ -168,16 +179,15 @@ class Translator {
   out(text: string): string | undefined {
     const { progress } = this.#dialect;
     const mayCall = progress !== undefined && text.includes('"method"');
-    if (!mayCall && this.#tokens.size === 0 && !text.includes('"$/')) return text;
+    const mayAnswer = this.#tokens.size > 0 || this.#cancelled.size > 0;
+    if (!mayCall && !mayAnswer && !text.includes('"$/')) return text;
     return this.#each(text, (message) => {
       const { method, params, id } = message;
       if (method === "$/cancelRequest") return this.#cancelOut(params);
       if (method === "$/progress") return this.#progressOut(message);
-      if (method === undefined) this.#tokens.delete(id);
-      else if (id !== undefined && progress !== undefined) {
-        return { ...message, params: withToken(params, progress.request, id) };
-      }
-      return message;
+      if (method === undefined) return this.#answerOut(message);
+      if (id === undefined || progress === undefined) return message;
+      return { ...message, params: withToken(params, progress.request, id) };
     });
   }
 
@@ -190,9 +200,7 @@ class Translator {
     if (!may.some((name) => name && text.includes(`"${name}"`))) return text;
     return this.#each(text, (message) => {
       const { method, params, id } = message;
-      if (method === cancel.method) {
-        return notification("$/cancelRequest", { id: at(params, [cancel.id]) });
-      }
+      if (method === cancel.method) return this.#cancelIn(at(params, [cancel.id]));
       if (progress === undefined) return message;
       if (method === progress.method) {
         return notification("$/progress", progressIn(params, progress));
@@ -209,6 +217,25 @@ class Translator {
     this.#tokens.set(id, isShort(token) ? token : undefined);
     if (this.#tokens.size <= MAX_TOKENS) return;
     for (const oldest of this.#tokens.keys()) return void this.#tokens.delete(oldest);
+  }
+
+  #cancelIn(id: unknown): Message {
+    if (this.#dialect.cancel.answered === false && isShort(id)) {
+      this.#cancelled.add(id);
+      // The call may have been answered already: forget the oldest, so that this cannot grow for ever.
+      for (const oldest of this.#cancelled) {
+        if (this.#cancelled.size <= MAX_TOKENS) break;
+        this.#cancelled.delete(oldest);
+      }
+    }
+    return notification("$/cancelRequest", { id });
+  }
+
+  #answerOut(message: Message): Message | undefined {
+    const { id, error } = message;
+    this.#tokens.delete(id);
+    const wasCancelled = this.#cancelled.delete(id);
+    return wasCancelled && at(error, ["code"]) === ErrorCode.requestCancelled ? undefined : message;
   }
 
   #cancelOut(params: unknown): Message {
@@ -250,7 +277,8 @@ class Translator {
       ? parsed.map(one).filter((each) => each !== undefined)
       : one(parsed as Message);
     if (!changed) return text;
-    return whole === undefined ? undefined : JSON.stringify(whole);
+    const isNothing = whole === undefined || (Array.isArray(whole) && whole.length === 0);
+    return isNothing ? undefined : JSON.stringify(whole);
   }
 }
 

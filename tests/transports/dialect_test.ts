@@ -63,13 +63,31 @@ test("a server takes the cancel notification of its dialect, and sends it", asyn
     const { log, wire } = serverOf(dialect);
     wire.send({ jsonrpc: "2.0", method: "work", id: "a" });
     wire.send({ jsonrpc: "2.0", ...cancelOf("a") });
-    assertEquals((await wire.next()).error?.code, -32800);
+    // In MCP a call that was cancelled is not answered.
+    if (dialect !== mcp) assertEquals((await wire.next()).error?.code, -32800);
     await until(() => log.includes("aborted"));
     wire.send({ jsonrpc: "2.0", method: "ask", id: 2 });
     const asked = await wire.next();
     assertEquals(await wire.next(), { jsonrpc: "2.0", ...cancelOf(asked.id) });
     assertEquals((await wire.next()).result, "gave up");
   }
+});
+
+test("a server answers all other calls of a batch whose cancelled call gets no answer", async () => {
+  const { wire } = serverOf(mcp);
+  const work = (id: string) => ({ jsonrpc: "2.0", method: "work", id });
+  const cancel = (requestId: string) => {
+    wire.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId } });
+  };
+  wire.send([work("a"), { jsonrpc: "2.0", method: "ping", id: "b" }]);
+  cancel("a");
+  assertEquals(await wire.next() as unknown, [{ jsonrpc: "2.0", result: "pong", id: "b" }]);
+  // Nothing is left of this one, and a cancel of an answered call changes no later one.
+  wire.send([work("c")]);
+  cancel("c");
+  cancel("b");
+  wire.call("b", "ping");
+  assertEquals(await wire.next(), { jsonrpc: "2.0", result: "pong", id: "b" });
 });
 
 test("a server sends progress to the token that the caller has chosen, and to no other caller", async () => {

@@ -8,6 +8,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { until } from "../helpers/deferred.ts";
 import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { runtime } from "../helpers/runtimes.ts";
@@ -20,10 +21,29 @@ async function exercise(client: Client): Promise<void> {
   assertEquals(client.getServerVersion()?.name, "calculator");
   await client.ping();
   const { tools } = await client.listTools();
-  assertEquals(tools.map(({ name }: { name: string }) => name), ["add"]);
+  assertEquals(tools.map(({ name }: { name: string }) => name), ["add", "count"]);
   const { content } = await client.callTool({ name: "add", arguments: { a: 1, b: 2 } });
   assertEquals(content, [{ type: "text", text: "3" }]);
   await assertRejects(() => client.callTool({ name: "none", arguments: {} }), Error, "-32602");
+}
+
+/** Progress and cancelling, which need a connection that lasts. */
+async function exerciseDialect(client: Client): Promise<void> {
+  const errors: unknown[] = [];
+  client.onerror = (error: unknown) => errors.push(error);
+  const seen: unknown[] = [];
+  const onprogress = (value: unknown) => void seen.push(value);
+  const count = (to: number, options: object) =>
+    client.callTool({ name: "count", arguments: { to } }, undefined, options);
+  const { content } = await count(2, { onprogress });
+  assertEquals(content, [{ type: "text", text: "2" }]);
+  assertEquals(seen, [{ progress: 1, total: 2 }, { progress: 2, total: 2 }]);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const long = count(1e9, { signal, onprogress: () => controller.abort("enough") });
+  await assertRejects(() => long, Error, "enough");
+  await client.ping();
+  assertEquals(errors, []);
 }
 
 for (const name of ["deno", "bun", "node"] as const) {
@@ -36,10 +56,14 @@ for (const name of ["deno", "bun", "node"] as const) {
       const [command, ...flags] = (await runtime(name)).command;
       const client = new Client({ name: "test", version: "1.0.0" });
       const env = process.env as Record<string, string>;
-      await client.connect(
-        new StdioClientTransport({ command, args: [...flags, EXAMPLE], cwd, env }),
-      );
+      const args = [...flags, EXAMPLE];
+      const transport = new StdioClientTransport({ command, args, cwd, env, stderr: "pipe" });
+      let log = "";
+      transport.stderr?.on("data", (chunk: unknown) => log += chunk);
+      await client.connect(transport);
       await exercise(client);
+      await exerciseDialect(client);
+      await until(() => /Cancelled at \d/.test(log));
       await client.close();
     },
   );
