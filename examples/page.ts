@@ -25,7 +25,7 @@ export async function page(file: string): Promise<Plugin> {
 }
 
 /** One file of browser's JavaScript. Your project runs its own bundler when it is built. */
-async function bundle(entry: string): Promise<string> {
+export async function bundle(entry: string): Promise<string> {
   const deno = process.versions["deno"] === undefined ? "deno" : process.execPath;
   const args = ["bundle", "--quiet", "--platform", "browser", "--minify", entry];
   const run = (program: string, ...first: string[]) =>

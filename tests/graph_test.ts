@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   topics: ["brokers", "core", "protocol", "util"],
   transports: ["core", "protocol", "util"],
   client: ["core", "protocol", "util"],
+  shared_worker: ["client", "core", "protocol", "transports", "util"],
   codegen: [],
   auth: ["core", "protocol", "util"],
   "auth/jwt": ["auth", "core", "protocol", "util"],

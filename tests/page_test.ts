@@ -215,3 +215,23 @@ async function say(page: Page, text: string): Promise<void> {
 async function said(page: Page, text: RegExp): Promise<void> {
   await page.getByRole("log").getByRole("listitem").filter({ hasText: text }).waitFor();
 }
+
+test(
+  "the tabs of tabs/server.ts count together, over the one connection of tabs/worker.ts",
+  chromium,
+  async () => {
+    await withServer("deno", "examples/tabs/server.ts", ({ url }) =>
+      withChromium(async (visit) => {
+        const first = await visit(url);
+        await first.waitForFunction('connections.textContent === "1"');
+        const second = await first.context().newPage();
+        await second.goto(url);
+        await second.waitForFunction('connections.textContent === "1"');
+        await first.getByRole("button").click();
+        await second.getByRole("button").click();
+        for (const page of [first, second]) {
+          await page.waitForFunction('count.textContent === "2"');
+        }
+      }));
+  },
+);

@@ -124,6 +124,8 @@ interface SubscribeParams {
   readonly recover: boolean;
   readonly ages: boolean;
   readonly retained: boolean;
+  /** Whether the retained event comes once more if the connection is subscribed already. */
+  readonly repeats: boolean;
   readonly since: Readonly<Record<string, unknown>>;
   readonly last: Readonly<Record<string, unknown>>;
 }
@@ -136,6 +138,7 @@ function parseParams(params: unknown): SubscribeParams {
     recover: recover === true,
     ages: ages === true,
     retained: retained !== false,
+    repeats: recover === true && retained === true,
     since: recordOf("since", "an object of positions", since, () => true),
     last: recordOf(
       "last",
@@ -223,7 +226,8 @@ function loadingOf(
 /** Tells whether a call asks for no more than how the connection is subscribed already. */
 function isSame(name: string, before: "plain" | Subscriber, asked: SubscribeParams): boolean {
   const recovers = typeof before === "object" && before.recovers;
-  const isMore = (asked.recover && sinceOf(name, asked) !== undefined) || lastOf(name, asked) > 0;
+  const isMore = (asked.recover && sinceOf(name, asked) !== undefined) || lastOf(name, asked) > 0 ||
+    asked.repeats;
   return recovers === asked.recover && !isMore;
 }
 
@@ -252,6 +256,7 @@ function join(
     since,
     last: lastOf(name, asked),
     renews: !asked.retained,
+    repeats: asked.repeats,
   });
   subscriber.pendingCalls++;
   return { topic, subscriber, before };

@@ -44,6 +44,12 @@ export interface JoinOptions {
    * @default {false}
    */
   readonly renews?: boolean;
+  /**
+   * Whether the retained event comes once more for a connection that is subscribed already.
+   *
+   * @default {false}
+   */
+  readonly repeats?: boolean;
 }
 
 /** What all topics of a server share. */
@@ -150,10 +156,11 @@ export class Topic implements BrokerSink, SubscriberSource {
   join(connection: SubscriberConnection, options: JoinOptions): Subscriber {
     const previous = this.#subscribers.get(connection);
     const begun = previous?.begun ?? this.#plain.has(connection);
-    const { recover, since, last, renews = false } = options;
+    const { recover, since, last, renews = false, repeats = false } = options;
     const isKnown = begun || renews;
     // A handler of the client joins late: the others must miss nothing and get nothing twice.
-    const isLate = since === undefined && last > 0 && previous instanceof RecoveringSubscriber;
+    const isLate = since === undefined && (last > 0 || repeats) &&
+      previous instanceof RecoveringSubscriber;
     const { reached, replayedTo } = isLate ? previous : NEW;
     this.#remove(connection);
     const subscriber = recover
