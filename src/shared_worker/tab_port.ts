@@ -116,8 +116,8 @@ export class TabPort implements Channel {
   #take(data: unknown): void {
     if (!this.#open) return;
     if (typeof data === "string") return this.#receiver?.receive(data);
-    const signal = (data as { [KEY]?: Signal } | null)?.[KEY];
-    if (signal === undefined) return;
+    const signal = (data as { [KEY]?: Signal | null } | null)?.[KEY];
+    if (typeof signal !== "object" || signal === null) return;
     if (signal.kind === "ping") this.tell({ kind: "pong", read: signal.read });
     else if (signal.kind === "pong") this.#read = Math.max(this.#read, signal.read);
     else if (signal.kind === "closed") return this.end(signal.code, signal.reason);

@@ -135,7 +135,8 @@ test("ten tabs of a browser share one WebSocket", chromium, async () => {
     const wanderer = tabs[2] as Page;
     await wanderer.goto("about:blank");
     await until(() => !topics.has("own.2"));
-    await wanderer.goBack();
+    // A page out of the cache has no `load` event.
+    await wanderer.goBack({ waitUntil: "commit" });
     await until(() => topics.has("own.2"));
 
     // The worker is ended: the tabs start another.
