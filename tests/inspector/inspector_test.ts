@@ -18,6 +18,7 @@ import { inspectorPage } from "../../tools/inspector.ts";
 
 const chromium = await needs("chromium");
 const pictures = fileURLToPath(new URL("../../coverage/inspector/", import.meta.url));
+mkdirSync(pictures, { recursive: true });
 
 function get(rpc: JsonRpc, headers: Record<string, string>, method = "GET"): Promise<Response> {
   return Promise.resolve(rpc.fetch(new Request("http://localhost/", { method, headers })));
@@ -139,6 +140,43 @@ for (const name of ["deno", "bun", "node"] as const) {
   );
 }
 
+test(
+  "the form of the inspector takes nested, optional and alternative params",
+  chromium,
+  async () => {
+    await inspect("node", async (page) => {
+      await choose(page, "book");
+      const guest = page.getByRole("group", { name: "guest object, required" });
+      await guest.getByLabel(/^name string, required/).fill("Ann");
+      await page.getByLabel(/^day string, required/).selectOption("saturday");
+      await page.getByLabel("tags array of string").fill('["window"]');
+      const place = page.getByLabel("place number or object, required");
+      assertEquals(await place.getAttribute("placeholder"), "JSON: 0");
+      await place.fill('{ "room": "blue" }');
+      assertEquals(JSON.parse(await page.getByLabel("Params (JSON)").inputValue()), {
+        guest: { name: "Ann" },
+        day: "saturday",
+        tags: ["window"],
+        place: { room: "blue" },
+      });
+      await page.getByRole("button", { name: "Call", exact: true }).click();
+      await result(page, /"room": "blue"[^]*"note": null/);
+      await page.screenshot({ path: `${pictures}form-desktop.png` });
+      // Params by position are an array.
+      await choose(page, "move");
+      const fields = page.locator("#fields").getByRole("textbox");
+      await fields.first().fill("queen");
+      await page.locator("#fields").getByRole("spinbutton").fill("4");
+      await page.getByRole("button", { name: "Call", exact: true }).click();
+      await result(page, /Result after/);
+      assertEquals(JSON.parse(await page.locator("#result-value").textContent() ?? ""), [
+        "queen",
+        4,
+      ]);
+    });
+  },
+);
+
 test("a person logs in in the inspector, and sees what is for users", chromium, async () => {
   await inspect("node", async (page) => {
     await page.getByRole("button", { name: "add", exact: true }).waitFor();
@@ -163,7 +201,10 @@ test(
   async () => {
     await inspect("node", async (page) => {
       await show(page, "Topics");
-      await page.getByLabel("Topic", { exact: true }).fill("prices");
+      await page.getByRole("list", { name: "Topics of the server" }).getByRole("button", {
+        name: "prices",
+      }).click();
+      assertEquals(await page.getByLabel("Topic", { exact: true }).inputValue(), "prices");
       await page.getByLabel("Newest kept events").fill("2");
       await page.getByRole("button", { name: "Subscribe", exact: true }).click();
       const events = page.getByRole("list", { name: "Events" }).getByRole("listitem");
@@ -213,7 +254,6 @@ test(
   chromium,
   async () => {
     const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
-    mkdirSync(pictures, { recursive: true });
     await inspect("node", async (page) => {
       await call(page, "add", '{ "a": 1 }');
       await page.evaluate(axe);

@@ -54,6 +54,17 @@ const rpc = new JsonRpc({
     const sure = await request.confirm(`Order ${item}?`);
     return sure ? `Ordered ${item}` : "Nothing was ordered";
   })
+  .method("book", {
+    summary: "Books a table.",
+    params: z.object({
+      guest: z.object({ name: z.string(), phone: z.string().optional() }),
+      day: z.enum(["friday", "saturday"]),
+      tags: z.array(z.string()).optional(),
+      place: z.union([z.number(), z.object({ room: z.string() })]),
+      note: z.string().nullable().default(null),
+    }),
+  }, (booking) => booking)
+  .method("move", { params: z.tuple([z.string(), z.number()]) }, (params) => params)
   .method("old", { deprecated: true }, () => "still here")
   .method("fail", () => {
     throw new RpcError(409, "Sold out", { data: { left: 0 } });

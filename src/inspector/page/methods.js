@@ -1,11 +1,14 @@
 // deno-lint-ignore-file no-unused-vars -- the files share one scope: tools/inspector.ts joins them
 // The view of methods: what can be called, a form for its params, and what came back.
 
-const methods = { all: [], chosen: undefined, pending: undefined };
+const methods = { all: [], chosen: undefined, pending: undefined, schemas: {} };
+// Those that every server of this library has: they come behind the program's own.
+const COMMON = ["get_methods", "get_subscriptions", "get_topics", "subscribe", "unsubscribe"];
 
 async function loadMethods() {
   try {
-    const { info, methods: described } = await wire.call("rpc.discover");
+    const { info, methods: described, components } = await wire.call("rpc.discover");
+    methods.schemas = components?.schemas ?? {};
     byId("title").textContent = `${info.title} ${info.version} · inspector`;
     document.title = byId("title").textContent;
     methods.all = described;
@@ -13,7 +16,8 @@ async function loadMethods() {
     const names = await wire.call("get_methods").catch(() => []);
     methods.all = names.map((name) => ({ name, params: [] }));
   }
-  methods.all.sort((a, b) => a.name.localeCompare(b.name));
+  const isCommon = ({ name }) => COMMON.includes(name) || name.startsWith("rpc.");
+  methods.all.sort((a, b) => isCommon(a) - isCommon(b) || a.name.localeCompare(b.name));
   showMethods();
   // The method may have other params now, or be gone.
   const still = methods.all.find(({ name }) => name === methods.chosen?.name);
@@ -43,58 +47,10 @@ function chooseMethod(method) {
   byId("method-name").textContent = method.name;
   const docs = [method.summary, method.description, method.deprecated ? "Deprecated." : undefined];
   byId("method-docs").textContent = docs.filter((each) => each).join(" ");
-  byId("fields").replaceChildren(...(method.params ?? []).map(fieldOf));
-  byId("params").value = (method.params ?? []).length > 0 ? pretty(fromFields()) : "";
+  showFields(method);
   byId("params-error").textContent = "";
   byId("result").replaceChildren();
   byId("call-form").hidden = false;
-}
-
-/** An input for one param, by its schema: a number, a choice, a check box, text, or JSON. */
-function fieldOf({ name, schema = {}, required, description, summary }) {
-  const kind = [schema.type].flat()[0];
-  let input;
-  if (Array.isArray(schema.enum)) {
-    const options = schema.enum.map((value) =>
-      element("option", { value: JSON.stringify(value) }, String(value))
-    );
-    input = element("select", {}, element("option", { value: "" }, "—"), ...options);
-  } else if (kind === "boolean") {
-    const options = ["true", "false"].map((value) => element("option", { value }, value));
-    input = element("select", {}, element("option", { value: "" }, "—"), ...options);
-  } else if (kind === "number" || kind === "integer") {
-    input = element("input", { type: "number", step: kind === "integer" ? "1" : "any" });
-  } else {
-    input = element("input", { type: "text", placeholder: kind === "string" ? "" : "JSON" });
-  }
-  input.dataset.param = name;
-  input.dataset.kind = kind ?? "json";
-  if (schema.default !== undefined) {
-    input.value = kind === "string" ? schema.default : JSON.stringify(schema.default);
-  }
-  input.oninput = () => byId("params").value = pretty(fromFields());
-  const about = [
-    kind,
-    required ? "required" : undefined,
-    description ?? summary ?? schema.description,
-  ];
-  const hint = element(
-    "span",
-    { className: "quiet" },
-    ` ${about.filter((each) => each).join(", ")}`,
-  );
-  return element("label", {}, element("span", { className: "mono" }, name), hint, input);
-}
-
-function fromFields() {
-  const params = {};
-  for (
-    const { dataset: { param, kind }, value } of byId("fields").querySelectorAll("[data-param]")
-  ) {
-    if (value === "") continue;
-    params[param] = kind === "string" ? value : parsedOr(value, value);
-  }
-  return params;
 }
 
 function parsedOr(text, fallback) {

@@ -7,6 +7,15 @@ const topics = { positions: new Map() };
 async function loadTopics() {
   const names = await wire.call("get_topics").catch(() => []);
   byId("topic-names").replaceChildren(...names.map((value) => element("option", { value })));
+  byId("topic-list").replaceChildren(...names.map((name) => {
+    const button = element("button", { type: "button", className: "mono" }, name);
+    button.onclick = () => {
+      byId("topic").value = name;
+      byId("topic").focus();
+    };
+    return element("li", {}, button);
+  }));
+  byId("topic-none").hidden = names.length > 0;
   // A new connection has no subscriptions yet: go on where each topic stood.
   for (const [topic, { recover, position }] of topics.positions) {
     await subscribeTo(topic, { recover, since: position });
