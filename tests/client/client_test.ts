@@ -436,6 +436,40 @@ test("method() throws TypeError when the client offers that name already", async
   await client.close();
 });
 
+test("method() gives a way to take the method back, which a block with `using` uses by itself", async () => {
+  const [client, server] = await bareServer();
+  const ask = async (): Promise<unknown> => {
+    server.call(1, "name");
+    const { result, error } = await server.next();
+    return result ?? error?.code;
+  };
+  const remove = client.method("name", () => "first");
+  assertEquals(await ask(), "first");
+  remove();
+  assertEquals(await ask(), -32601);
+  {
+    using _ = client.method("name", () => "second");
+    // The first registration is gone: it takes back nothing of another one.
+    remove();
+    remove[Symbol.dispose]();
+    assertEquals(await ask(), "second");
+  }
+  assertEquals(await ask(), -32601);
+  await client.close();
+});
+
+test("a call that runs when its method is taken back is answered", async () => {
+  const [client, server] = await bareServer();
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const remove = client.method("slow", () => promise);
+  server.call(1, "slow");
+  await quietMoment();
+  remove();
+  resolve("done");
+  assertEquals((await server.next()).result, "done");
+  await client.close();
+});
+
 test("connect() logs an answer that belongs to no call, and goes on", async () => {
   const logger = silentLog();
   const [client, server] = await bareServer({ logger });
