@@ -6,7 +6,7 @@
 
 import type { Api, UnknownApi } from "../core/api.ts";
 import { ErrorCode } from "../protocol/error_code.ts";
-import { RpcError } from "../protocol/errors.ts";
+import { RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import { readQueue } from "./event_queue.ts";
 import type { EventQueue } from "./event_queue.ts";
 
@@ -34,6 +34,35 @@ export interface ResultStreamOptions {
   readonly credit?: number | undefined;
   /** Ends the loop when it aborts: the loop throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * If given, the method is called anew after the connection was lost, and the loop goes on. For methods whose
+   * params say where to begin. Without it the loop throws {@linkcode StreamCutError}.
+   *
+   * @param last The last item that came; `undefined` if there was none.
+   * @returns The params to begin with.
+   */
+  readonly resume?: ((last: unknown) => unknown) | undefined;
+}
+
+/**
+ * The connection was lost in the middle of a result. The loop throws it after the items that had come: nothing
+ * tells whether there were more.
+ */
+export class StreamCutError extends RpcConnectionError {
+  /** How many items came before. */
+  readonly received: number;
+
+  /**
+   * @param method The method whose result it was.
+   * @param received How many items came before.
+   * @param cause How the connection ended.
+   */
+  constructor(method: string, received: number, cause: Error) {
+    super(`Stream "${method}" was cut after ${received} items: ${cause.message}`, "unknown", {
+      cause,
+    });
+    this.received = received;
+  }
 }
 
 /** A method, and what it is called with. */
@@ -47,10 +76,16 @@ export interface StreamCall {
 /** The items of one result. */
 export class ResultStream implements AsyncGenerator<unknown, void, void> {
   readonly #client: StreamClient;
-  readonly #stream: StreamCall;
+  readonly #method: string;
   readonly #credit: number;
+  readonly #resume: ResultStreamOptions["resume"];
   readonly #items: AsyncGenerator<unknown, void, void>;
-  readonly #token = ++lastToken;
+  #params: unknown;
+  #token = ++lastToken;
+  #received = 0;
+  #last: unknown;
+  // Items that wait for the loop.
+  #waiting = 0;
   // Items that the loop has taken, and for which no new credit was granted.
   #taken = 0;
   #isOpen = false;
@@ -62,20 +97,24 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
    * @throws {RangeError} If `credit` is not a whole number from 1.
    */
   constructor(client: StreamClient, stream: StreamCall, options: ResultStreamOptions) {
-    const { credit = 32, signal } = options;
+    const { credit = 32, signal, resume } = options;
     if (!Number.isSafeInteger(credit) || credit < 1) {
       throw new RangeError(`Expected \`credit\` to be a whole number from 1, got \`${credit}\``);
     }
     this.#client = client;
-    this.#stream = stream;
+    this.#method = stream.method;
+    this.#params = stream.params;
     this.#credit = credit;
+    this.#resume = resume;
     // What may wait is bounded by the credit; an array is there as a whole.
     this.#items = readQueue((queue) => this.#begin(queue), { signal, maxWaiting: Infinity });
   }
 
   async next(): Promise<IteratorResult<unknown, void>> {
     const result = await this.#items.next();
-    if (this.#isOpen && !result.done && ++this.#taken * 2 >= this.#credit) {
+    if (result.done) return result;
+    this.#waiting--;
+    if (++this.#taken * 2 >= this.#credit && this.#isOpen) {
       this.#notify("rpc.credit", { token: this.#token, credit: this.#taken });
       this.#taken = 0;
     }
@@ -99,41 +138,67 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
   }
 
   #begin(queue: EventQueue): Promise<() => unknown> {
-    const token = this.#token;
-    const open = openOf(this.#client);
     const controller = new AbortController();
-    const params = { ...this.#stream, token, credit: this.#credit };
-    open.set(token, queue);
-    this.#isOpen = true;
-    this.#call("rpc.stream", params, controller.signal).then((answer) => {
-      const { result } = answer as { result?: unknown };
-      if (result !== undefined) pushAll(queue, result);
-      queue.end();
-    }).catch((error) => this.#failed(error, queue)).finally(() => {
-      this.#isOpen = false;
-      open.delete(token);
-    });
+    void this.#run(queue, controller.signal).then(() => queue.end(), queue.end);
     return Promise.resolve(() => controller.abort());
   }
 
-  /** Ends the loop; calls the method itself if the server has no streams. */
-  async #failed(error: unknown, queue: EventQueue): Promise<void> {
-    try {
-      const isMissing = error instanceof RpcError && error.code === ErrorCode.methodNotFound;
-      if (!isMissing) throw error;
-      const { method, params } = this.#stream;
-      pushAll(queue, await this.#call(method, params));
-      queue.end();
-    } catch (reason) {
-      queue.end(reason as Error);
+  /** Reads the result to its end; again after a cut, if the loop wants that. */
+  async #run(queue: EventQueue, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#read(queue, signal);
+      } catch (error) {
+        // A connection that was never there has cut nothing.
+        const isCut = error instanceof RpcConnectionError && error.outcome === "unknown";
+        if (!isCut || signal.aborted) throw error;
+        if (!this.#resume) throw new StreamCutError(this.#method, this.#received, error);
+        this.#params = this.#resume(this.#last);
+        this.#token = ++lastToken;
+      }
     }
   }
 
-  #call(method: string, params: unknown, signal?: AbortSignal): Promise<unknown> {
+  /** Calls the method once; in the plain way if the server has no streams. */
+  async #read(queue: EventQueue, signal: AbortSignal): Promise<void> {
+    const open = openOf(this.#client);
+    const [token, method, params] = [this.#token, this.#method, this.#params];
+    // What waits counts as granted: the server is never further ahead than the credit, after a cut neither.
+    const credit = Math.max(1, this.#credit - this.#waiting);
+    this.#taken = this.#credit - this.#waiting - credit;
+    open.set(token, (item) => this.#push(queue, item));
+    this.#isOpen = true;
+    try {
+      const asked = { method, params, token, credit };
+      const answer = await this.#call("rpc.stream", asked, { signal, timeoutMs: 0 });
+      const { result } = answer as { result?: unknown };
+      if (result !== undefined) this.#pushAll(queue, result);
+    } catch (error) {
+      const isMissing = error instanceof RpcError && error.code === ErrorCode.methodNotFound;
+      if (!isMissing) throw error;
+      this.#pushAll(queue, await this.#call(method, params, { signal }));
+    } finally {
+      this.#isOpen = false;
+      open.delete(token);
+    }
+  }
+
+  #pushAll(queue: EventQueue, result: unknown): void {
+    for (const item of Array.isArray(result) ? result : [result]) this.#push(queue, item);
+  }
+
+  #push(queue: EventQueue, item: unknown): void {
+    this.#received++;
+    this.#waiting++;
+    this.#last = item;
+    queue.push(item);
+  }
+
+  #call(method: string, params: unknown, options: object): Promise<unknown> {
     const call = this.#client.call.bind(this.#client) as (
       ...args: [method: string, params: unknown, options: object]
     ) => Promise<unknown>;
-    return call(method, params, signal === undefined ? {} : { signal, timeoutMs: 0 });
+    return call(method, params, options);
   }
 
   #notify(method: string, params: unknown): void {
@@ -144,22 +209,18 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
   }
 }
 
-function pushAll(queue: EventQueue, result: unknown): void {
-  for (const item of Array.isArray(result) ? result : [result]) queue.push(item);
-}
-
 let lastToken = 0;
 
-// The streams of each client that are open, by their token.
-const known = new WeakMap<StreamClient, Map<unknown, EventQueue>>();
+// What takes the items of the streams of each client, by their token.
+const known = new WeakMap<StreamClient, Map<unknown, (item: unknown) => void>>();
 
-function openOf(client: StreamClient): Map<unknown, EventQueue> {
+function openOf(client: StreamClient): Map<unknown, (item: unknown) => void> {
   const before = known.get(client);
   if (before !== undefined) return before;
-  const open = new Map<unknown, EventQueue>();
+  const open = new Map<unknown, (item: unknown) => void>();
   client.method("rpc.item", (params) => {
     const { token, value } = params as { token: unknown; value: unknown };
-    open.get(token)?.push(value);
+    open.get(token)?.(value);
   });
   known.set(client, open);
   return open;

@@ -22,6 +22,7 @@ import { toError } from "../core/pending_calls.ts";
 import { ResultStream } from "./result_stream.ts";
 import type { ResultStreamOptions, StreamClient } from "./result_stream.ts";
 
+export { StreamCutError } from "./result_stream.ts";
 export type { ResultStreamOptions, StreamClient } from "./result_stream.ts";
 
 /** How a subscription by id is called on the server, and how it is read. */
@@ -61,7 +62,8 @@ export type StreamItem<M> = M extends { readonly "~item": infer Item } ? Json<It
  * @param params Its params.
  * @param options How it is read; for a subscription by id, its names.
  * @returns The items. The loop throws what the server ended the stream with, and
- * {@linkcode RpcConnectionError} if the connection ends or more than `maxWaiting` items wait.
+ * {@linkcode RpcConnectionError} if the connection ends or more than `maxWaiting` items wait; of a result that
+ * was cut it is {@linkcode StreamCutError}, which says how many items came.
  * @throws {TypeError} If the client has a method of the notification's name already.
  * @throws {RangeError} If `credit` is not a whole number from 1.
  *
