@@ -10,6 +10,7 @@ import { EventReader } from "../helpers/event_reader.ts";
 import { quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { serveHere } from "../helpers/server.ts";
+import { withClock } from "../helpers/sleep.ts";
 
 /** A server whose method `login` sets the user, with presence in all rooms. */
 function serverOf(options: PresenceOptions = {}, logger = silentLog()) {
@@ -146,6 +147,27 @@ test("a short absence is not told", async () => {
   await bob.client.close();
   await rpc.close();
 });
+
+test("an absence that was short is not told by a server that slept before it read of the return", () =>
+  withClock(async (clock) => {
+    const { rpc, who } = serverOf();
+    async function enter(): Promise<JsonRpcClient> {
+      const client = await pair(rpc) as unknown as JsonRpcClient;
+      await client.call("login", { name: "bob" });
+      await client.subscribe("lobby", () => {});
+      return client;
+    }
+    void (await enter()).close();
+    await clock.tickAsync(1100);
+    clock.jump(600_000);
+    assertEquals(keys(who.members("lobby")), ["bob"]);
+    const again = await enter();
+    await clock.tickAsync(10_000);
+    assertEquals(keys(who.members("lobby")), ["bob"]);
+    void again.close();
+    await clock.tickAsync(10_000);
+    assertEquals(who.members("lobby"), []);
+  }));
 
 test("a long absence is told", async () => {
   const { rpc, who } = serverOf({ graceMs: 1 });
