@@ -99,13 +99,19 @@ class Payloads {
       properties: this.#properties,
       required: Object.keys(this.#properties),
       additionalProperties: false,
-      definitions: this.#document.components?.schemas ?? {},
+      definitions: Object.fromEntries(
+        Object.entries(this.#document.components?.schemas ?? {})
+          .map(([name, schema]) => [unreserved(name), schema]),
+      ),
     };
     const schema = JSON.parse(JSON.stringify(root), (key, value) => {
+      if (key === "title" && typeof value === "string") return unreserved(value);
+      if (key !== "$ref") return value;
       // The generator looks for definitions at one place.
-      return key === "$ref"
-        ? String(value).replace("#/components/schemas/", "#/definitions/")
-        : value;
+      return String(value).replace(
+        /^#\/components\/schemas\/([^/]+)/,
+        (_all, name: string) => `#/definitions/${unreserved(name)}`,
+      );
     });
     const text = await compile(schema, INTERFACE, {
       additionalProperties: false,
@@ -147,6 +153,11 @@ class Payloads {
 }
 
 const INTERFACE = "Payloads";
+
+/** Another name for a schema whose type would be called as the interface of the whole is. */
+function unreserved(name: string): string {
+  return /^\W*api\W*$/i.test(name) ? `${name}Schema` : name;
+}
 
 /** Indents the lines of the generator, which has no formatter here, by the brackets around them. */
 function indented(text: string): string {

@@ -23,6 +23,16 @@ export interface ServerInfo {
   readonly description?: string;
 }
 
+/** Where a server can be reached, as the OpenRPC document says it. */
+export interface ServerLocation {
+  /** The URL. */
+  readonly url: string;
+  /** A short name, such as "production". */
+  readonly name?: string;
+  /** What it is for. */
+  readonly description?: string;
+}
+
 /** A topic as the document shows it. */
 export interface DiscoveredTopic {
   /** The name or pattern. */
@@ -49,6 +59,8 @@ export interface DiscoverySource {
   readonly info: ServerInfo;
   /** The version of OpenRPC that the document names. */
   readonly version: string;
+  /** Where the server can be reached; if it is not told, where the caller has reached it. */
+  readonly servers: readonly ServerLocation[] | undefined;
   /** Gives the topics that a connection may use. */
   topics(connection: Connection): Iterable<DiscoveredTopic>;
   /** The methods that clients offer, by name. */
@@ -78,11 +90,23 @@ export function toOpenRpc(
   return {
     openrpc: source.version,
     info: source.info,
+    ...toServers(source, connection),
     methods: described.map(({ value }) => value),
     ...topics.length > 0 && { "x-topics": topics.map(({ value }) => value) },
     ...clients.length > 0 && { "x-client-methods": clients.map(({ value }) => value) },
     ...Object.keys(schemas).length > 0 && { components: { schemas } },
   };
+}
+
+function toServers({ servers }: DiscoverySource, { handshake }: Connection): object {
+  if (servers !== undefined) return { servers };
+  // A program over stdio or a message port has no URL.
+  if (!URL.canParse(handshake.url)) return {};
+  const { protocol, host, pathname } = new URL(handshake.url);
+  if (!/^(?:http|ws)s?:$/.test(protocol)) return {};
+  const scheme = handshake.isUpgrade ? protocol.replace("http", "ws") : protocol;
+  // Without the query, which may hold a token.
+  return { servers: [{ name: "this server", url: `${scheme}//${host}${pathname}` }] };
 }
 
 /** A part of the document, and the schemas that it refers to. */

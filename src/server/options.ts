@@ -11,7 +11,7 @@ import type { Dialect } from "../core/dialect.ts";
 import type { Trace } from "../core/trace.ts";
 import type { Limits } from "../protocol/limits.ts";
 import type { Logger } from "../util/logger.ts";
-import type { ServerInfo } from "./open_rpc.ts";
+import type { ServerInfo, ServerLocation } from "./open_rpc.ts";
 import type { OriginOptions } from "./origin.ts";
 
 /** The options of a server: all of {@linkcode Limits} and {@linkcode OriginOptions}, and these. */
@@ -62,6 +62,13 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   readonly info?: ServerInfo;
   /** The version of OpenRPC that the document of `rpc.discover` names. @default {"1.2.6"} */
   readonly openRpcVersion?: string;
+  /**
+   * Where the server can be reached, for the document of `rpc.discover`. Name it behind a proxy that changes the
+   * host or the path.
+   *
+   * @default {the URL that the caller has connected to, without its query; none without a URL}
+   */
+  readonly servers?: readonly ServerLocation[];
   /**
    * Stores the events of topics and delivers them: within this process, or between processes through
    * Redis or NATS. The server closes it when it closes; if several servers share it, the last one does.

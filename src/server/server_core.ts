@@ -99,6 +99,7 @@ export class ServerCore {
     this.mount(discovery(methods, {
       info: options.info ?? { title: "JSON-RPC", version: "0" },
       version: options.openRpcVersion ?? "1.2.6",
+      servers: options.servers,
       topics: (connection) => this.topics.describe(connection),
       clientMethods: this.#clientMethods,
     }));

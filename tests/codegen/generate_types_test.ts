@@ -149,6 +149,118 @@ block.number;
   },
 );
 
+/** As the document of MetaMask's API is written: tags and errors by reference, tokens of several kinds. */
+const WALLET = {
+  openrpc: "1.0.0-rc1",
+  info: { title: "Wallet", version: "1" },
+  methods: [
+    {
+      name: "wallet_watchAsset",
+      tags: [{ $ref: "#/components/tags/Wallet" }],
+      paramStructure: "by-name",
+      params: [
+        { name: "type", required: true, schema: { type: "string", enum: ["ERC20", "ERC721"] } },
+        {
+          name: "options",
+          required: true,
+          schema: {
+            oneOf: [
+              {
+                title: "ERC-20",
+                type: "object",
+                required: ["address"],
+                properties: {
+                  address: { $ref: "#/components/schemas/address" },
+                  decimals: { type: "number" },
+                },
+              },
+              {
+                title: "ERC-721",
+                type: "object",
+                required: ["tokenId"],
+                properties: { tokenId: { type: "string" } },
+              },
+            ],
+          },
+        },
+      ],
+      result: { name: "added", schema: { type: "boolean" } },
+      errors: [{ $ref: "#/components/errors/UserRejected" }],
+    },
+    {
+      name: "eth_sendTransaction",
+      params: [
+        { name: "tx", required: true, schema: { $ref: "#/components/schemas/TransactionInfo" } },
+      ],
+      result: { name: "hash", schema: { $ref: "#/components/schemas/bytes32" } },
+    },
+    {
+      name: "wallet_getSnaps",
+      params: [],
+      result: {
+        name: "snaps",
+        schema: {
+          type: "object",
+          additionalProperties: { type: "object", properties: { version: { type: "string" } } },
+        },
+      },
+    },
+    {
+      name: "eth_coinbase",
+      params: [],
+      result: {
+        name: "address",
+        schema: { anyOf: [{ type: "null" }, { $ref: "#/components/schemas/address" }] },
+      },
+    },
+    { name: "anything", params: [{ name: "what so ever", schema: true }] },
+  ],
+  components: {
+    tags: { Wallet: { name: "Wallet" } },
+    errors: { UserRejected: { code: 4001, message: "User rejected the request" } },
+    schemas: {
+      address: { title: "address", type: "string", pattern: "^0x" },
+      // These two have the names that this module gives its own types.
+      bytes32: { title: "Payloads", type: "string" },
+      api: { type: "string" },
+      TransactionInfo: {
+        allOf: [{ $ref: "#/components/schemas/Base" }],
+        type: "object",
+        required: ["kind"],
+        properties: { kind: { $ref: "#/components/schemas/api" } },
+      },
+      Base: {
+        type: "object",
+        required: ["from"],
+        properties: { from: { $ref: "#/components/schemas/address" } },
+      },
+    },
+  },
+};
+
+test("types of a document with alternatives, references and clashing names", onDeno, async () => {
+  const program = `
+await client.call("wallet_watchAsset", { type: "ERC20", options: { address: "0x1", decimals: 2 } });
+(await client.call("eth_sendTransaction", [{ from: "0x1", kind: "pay" }])) satisfies string;
+(await client.call("eth_sendTransaction", { tx: { from: "0x1", kind: "pay" } })) satisfies string;
+(await client.call("wallet_getSnaps"))["a"]?.version satisfies string | undefined;
+(await client.call("eth_coinbase")) satisfies string | null;
+await client.call("anything", { "what so ever": [1] });
+await client.call("anything");
+// @ts-expect-error -- no such kind
+await client.call("wallet_watchAsset", { type: "ERC1", options: { address: "0x1" } });
+// @ts-expect-error -- by name only
+await client.call("wallet_watchAsset", ["ERC20", { address: "0x1" }]);
+// @ts-expect-error -- of neither kind
+await client.call("wallet_watchAsset", { type: "ERC20", options: { decimals: 2 } });
+// @ts-expect-error -- a member of the base is missing
+await client.call("eth_sendTransaction", [{ kind: "pay" }]);
+// @ts-expect-error -- it may be null
+(await client.call("eth_coinbase")).length;
+`;
+  assertEquals(await check(WALLET as OpenRpcDocument, program), "");
+});
+
 test("generateTypes() keeps the descriptions of methods", async () => {
   const text = await generateTypes(FOREIGN);
   assertStringIncludes(text, "/** Returns information about a block by number. */");

@@ -4,12 +4,14 @@ import * as metaSchema from "@open-rpc/meta-schema";
 import { type as ark } from "arktype";
 import { test } from "node:test";
 import { z } from "zod";
-import { guard, JsonRpc } from "@x/jsonrpc";
+import { connect, guard, JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcClient, JsonRpcOptions } from "@x/jsonrpc";
 import { pair } from "../helpers/client.ts";
+import { serveHere } from "../helpers/server.ts";
 
 interface Document {
   readonly openrpc: string;
+  readonly servers?: unknown;
   readonly methods: readonly DocumentMethod[];
   readonly components?: { readonly schemas: Readonly<Record<string, unknown>> };
   readonly "x-topics"?: readonly { readonly name: string; readonly schema: unknown }[];
@@ -66,7 +68,8 @@ async function discover(rpc: Parameters<typeof pair>[0]): Promise<Document> {
   return await (client as unknown as JsonRpcClient).call("rpc.discover") as Document;
 }
 
-test("rpc.discover is valid by the meta-schema of OpenRPC", async () => {
+/** Compiles the meta-schema of OpenRPC. */
+function metaValidator() {
   const ajv = new Ajv({ strict: false, validateFormats: false });
   const { openrpcDocument } = metaSchema as unknown as { openrpcDocument: object };
   // The meta-schema refers to that of JSON Schema, which lies on a server.
@@ -74,11 +77,16 @@ test("rpc.discover is valid by the meta-schema of OpenRPC", async () => {
     const isRemote = key === "$ref" && String(value).startsWith("https://");
     return key === "$schema" || isRemote ? undefined : value;
   });
-  const validate = ajv.compile(schema);
+  return ajv.compile(schema);
+}
+
+const isOpenRpc = metaValidator();
+
+test("rpc.discover is valid by the meta-schema of OpenRPC", async () => {
   for (const openRpcVersion of ["1.2.6", "1.3.2"]) {
     const document = await discover(shop({ openRpcVersion }));
     assertEquals(document.openrpc, openRpcVersion);
-    assert(validate(document), JSON.stringify(validate.errors));
+    assert(isOpenRpc(document), JSON.stringify(isOpenRpc.errors));
     assertEquals(document.openrpc, openRpcVersion);
   }
 });
@@ -133,3 +141,20 @@ test("rpc.discover lists topics, methods of clients, and declared errors", async
 function byName({ methods }: Document): Readonly<Record<string, DocumentMethod | undefined>> {
   return Object.fromEntries(methods.map((method) => [method.name, method]));
 }
+
+test("rpc.discover says where the server is, as the caller has reached it or as the option says", async () => {
+  await using served = await serveHere(shop());
+  await using socket = await connect(`${served.ws}/rpc?token=secret`);
+  await using post = await connect(`${served.url}/rpc?token=secret`);
+  const clients = [socket, post] as unknown as JsonRpcClient[];
+  const documents = await Promise.all(clients.map((each) => each.call("rpc.discover")));
+  assertEquals(documents.map((each) => (each as Document).servers), [
+    [{ name: "this server", url: `${served.ws}/rpc` }],
+    [{ name: "this server", url: `${served.url}/rpc` }],
+  ]);
+  for (const document of documents) assert(isOpenRpc(document), JSON.stringify(isOpenRpc.errors));
+  // Two linked sockets have no URL.
+  assertEquals((await discover(shop())).servers, undefined);
+  const servers = [{ name: "production", url: "wss://shop.example/rpc" }];
+  assertEquals((await discover(shop({ servers }))).servers, servers);
+});
