@@ -221,7 +221,10 @@ async function natsClusterStore(): Promise<Store> {
   };
 }
 
-/** The server that leads the stream. */
+/**
+ * The server that leads the stream, once all others are there and have caught up. With one that has only just
+ * been started again there would be two that are down, and the rest may have no leader for minutes.
+ */
 async function leaderOf(
   nodes: readonly RunningEngine[],
   servers: string[],
@@ -232,8 +235,10 @@ async function leaderOf(
     let leader: RunningEngine | undefined;
     await until(async () => {
       const info = await manager.streams.info("jsonrpc").catch(() => undefined);
-      leader = nodes[Number(info?.cluster?.leader?.slice(1))];
-      return leader !== undefined;
+      const { leader: name, replicas = [] } = info?.cluster ?? {};
+      leader = nodes[Number(name?.slice(1))];
+      const others = replicas.filter(({ current, offline }) => current && offline !== true);
+      return leader !== undefined && others.length === nodes.length - 1;
     });
     return leader as RunningEngine;
   } finally {
