@@ -143,7 +143,8 @@ Options:
 Joins standard input and output to a server: a program that speaks JSON-RPC on its standard output can
 then talk to a WebSocket. One message per line, or with Content-Length headers, as the first byte says.
 
-Ends when its input ends, or with exit code 3 when the server has closed the connection.
+Ends when its input ends, also if calls are not answered yet, or with exit code 3 when the server has
+closed the connection. For a single call use "jsonrpc call".
 
 Example:
   jsonrpc bridge wss://rpc.example/rpc --token "$TOKEN"
