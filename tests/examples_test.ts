@@ -361,6 +361,7 @@ test("every example says what it does and how to run it, and is run by a test", 
     "auth/django_page_test.ts",
     "runtimes/mount_test.ts",
     "runtimes/workers_test.ts",
+    "transports/bridge_test.ts",
     "transports/dialect_test.ts",
     "transports/mcp_test.ts",
   ];

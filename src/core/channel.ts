@@ -96,6 +96,13 @@ export interface Channel {
   terminate?(): void;
   /** Sends a ping frame. Missing if the runtime lets no program send one. */
   ping?(): void;
+  /**
+   * Stops reading what the other side sends, until `resume` is called: for a program that hands messages on to
+   * somebody slower. Missing if the carrier cannot, as standard WebSockets.
+   */
+  pause?(): void;
+  /** Reads on after `pause`. */
+  resume?(): void;
   /** Bytes that were sent and that the network has not taken yet. */
   readonly bufferedAmount: number;
   /**

@@ -7,7 +7,12 @@
 
 import type { Channel } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
+import { socketTransport } from "../core/web_socket_channel.ts";
+import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { unref } from "../util/timer.ts";
+
+export type { StandardSocket } from "../core/web_socket_channel.ts";
+export type { Transport } from "../core/transport.ts";
 
 /** Options of {@linkcode bridge}. */
 export interface BridgeOptions {
@@ -15,7 +20,8 @@ export interface BridgeOptions {
   readonly maxMessageBytes?: number;
   /**
    * Bytes that may wait for a side that does not read, or that is not open yet. If more wait, the bridge
-   * ends with 1013.
+   * ends with 1013. Long before, it stops reading from the other side, if that is a stream of bytes; a
+   * standard WebSocket cannot be told to wait.
    *
    * @default {67108864}
    */
@@ -40,12 +46,29 @@ export interface BridgeEnd {
  * @param options How much may wait.
  * @returns How the bridge has ended, once both connections have. Rejects if a side cannot be opened.
  * @throws {TypeError} If a side is HTTP POST, which cannot send by itself.
+ *
+ * @example Standard input and output, and a WebSocket
+ * ```ts ignore
+ * import { bridge } from "@x/jsonrpc/bridge";
+ * import { byteStream } from "@x/jsonrpc/byte_stream";
+ *
+ * const stdio = byteStream({ readable: process.stdin, writable: process.stdout });
+ * await bridge(stdio, new WebSocket("wss://example.com"));
+ * ```
  */
 export function bridge(
-  near: Transport,
-  far: Transport,
+  near: Transport | StandardSocket,
+  far: Transport | StandardSocket,
   options: BridgeOptions = {},
 ): Promise<BridgeEnd> {
+  return join(toTransport(near), toTransport(far), options);
+}
+
+function toTransport(side: Transport | StandardSocket): Transport {
+  return "open" in side ? side : socketTransport(side);
+}
+
+function join(near: Transport, far: Transport, options: BridgeOptions): Promise<BridgeEnd> {
   if (near.isConnectionless || far.isConnectionless) {
     throw new TypeError("Cannot bridge HTTP POST: a bridge needs a connection, such as a ws: URL");
   }
@@ -97,7 +120,7 @@ class Bridge {
         own.open(channel);
         return {
           receive: (text) => {
-            if (text !== undefined) this.#send(other, text);
+            if (text !== undefined) this.#pass(text, own, other);
           },
           markAlive() {},
           closed,
@@ -107,11 +130,12 @@ class Bridge {
     };
   }
 
-  #send(side: Side, text: string): void {
-    side.send(text);
-    if (side.bufferedAmount > this.#maxBufferedBytes) {
+  #pass(text: string, from: Side, to: Side): void {
+    to.send(text);
+    const { bufferedAmount } = to;
+    if (bufferedAmount > this.#maxBufferedBytes) {
       this.#close(1013, "The other side reads too slowly");
-    }
+    } else if (bufferedAmount > PAUSE_BYTES) from.pauseFor(to);
   }
 
   #closed(end: BridgeEnd, other: Side): void {
@@ -136,6 +160,7 @@ class Side {
   readonly #waiting: string[] = [];
   #waitingLength = 0;
   #channel: Channel | undefined;
+  #isPaused = false;
 
   get bufferedAmount(): number {
     return this.#channel?.bufferedAmount ?? this.#waitingLength;
@@ -156,6 +181,23 @@ class Side {
   close(code: number, reason: string): void {
     this.#channel?.close(code, reason);
   }
+
+  /** Reads no further until the other side has taken most of what waits, or has ended. */
+  pauseFor(other: Side): void {
+    if (this.#isPaused || this.#channel?.pause === undefined) return;
+    this.#isPaused = true;
+    this.#channel.pause();
+    const timer = setInterval(() => {
+      if (this.isOpen && other.bufferedAmount > PAUSE_BYTES / 2) return;
+      clearInterval(timer);
+      this.#isPaused = false;
+      this.#channel?.resume?.();
+    }, PAUSE_MS);
+  }
 }
+
+// Unread bytes from which on the other side has to wait, and how often to look whether they were read.
+const PAUSE_BYTES = 1024 * 1024;
+const PAUSE_MS = 10;
 
 const CLOSE_MS = 2000;

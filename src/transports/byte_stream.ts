@@ -101,6 +101,8 @@ class ByteConnection implements Channel {
   #early: string[] = [];
   #earlyLength = 0;
   #ended = false;
+  // Settles when the session wants more messages; undefined unless it has asked for none.
+  #paused: PromiseWithResolvers<void> | undefined;
   readonly #timer = new OneShotTimer();
 
   constructor(stream: ByteStream, options: ByteStreamOptions, context: TransportContext) {
@@ -141,6 +143,15 @@ class ByteConnection implements Channel {
     this.#end(1006, "Terminated");
   }
 
+  pause(): void {
+    this.#paused ??= Promise.withResolvers<void>();
+  }
+
+  resume(): void {
+    this.#paused?.resolve();
+    this.#paused = undefined;
+  }
+
   async #read(): Promise<void> {
     try {
       for (let chunk; (chunk = await this.#source.next()) !== undefined;) {
@@ -166,6 +177,7 @@ class ByteConnection implements Channel {
             this.#logger.warn(`Skipped a line that is no JSON: ${quoted(frame.text)}${suffix}`),
         );
       } else this.#end(frame.code, frame.text);
+      await this.#paused?.promise;
       // Further requests would only add answers to those that the other side does not read.
       while (this.#sink.pendingBytes > READ_PAUSE_BYTES && !this.#ended) await this.#sink.drained();
     }
@@ -187,6 +199,7 @@ class ByteConnection implements Channel {
   #end(code: number, reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.resume();
     this.#receiver?.closed(code, reason);
     void this.#sink.end();
     // Read on until the other side has ended too: destroying a socket with unread bytes resets it,
