@@ -11,6 +11,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import type { Interface } from "node:readline";
 import type { JsonRpcClient } from "../client/client.ts";
+import { escapeControls } from "../protocol/errors.ts";
 import type { Arguments } from "./arguments.ts";
 import { describe, required } from "./calls.ts";
 import { reportFailure, UsageError } from "./errors.ts";
@@ -171,6 +172,9 @@ class Repl {
     this.#methods = described.map(({ name }) => name);
     this.#topics = await this.#client.call("get_topics", undefined, { timeoutMs })
       .catch(() => []) as string[];
+    // What Tab completes is written as it is, and so would be what a terminal obeys.
+    this.#methods = this.#methods.filter(isPlain);
+    this.#topics = this.#topics.filter(isPlain);
   }
 
   #complete(line: string): [string[], string] {
@@ -185,6 +189,11 @@ class Repl {
       : [];
     return [names.filter((name) => name.startsWith(word)), word];
   }
+}
+
+/** Whether a name can be typed, and does nothing to a terminal. */
+function isPlain(name: unknown): name is string {
+  return typeof name === "string" && escapeControls(name) === name && !/\s/.test(name);
 }
 
 function historyFile(): string {

@@ -6,6 +6,7 @@
  */
 
 import process from "node:process";
+import { escapeControls } from "../protocol/errors.ts";
 
 /** Writes to the terminal, or to wherever stdout and stderr lead. */
 export class Terminal {
@@ -24,17 +25,17 @@ export class Terminal {
 
   /** Prints a line on stdout. */
   line(text: string): void {
-    process.stdout.write(`${text}\n`);
+    process.stdout.write(`${harmless(text)}\n`);
   }
 
   /** Prints a line on stderr. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${harmless(text)}\n`);
   }
 
   /** Replaces the last line of stderr, if that is a terminal. */
   progress(text: string): void {
-    if (process.stderr.isTTY === true) process.stderr.write(`\r\x1b[K${text}`);
+    if (process.stderr.isTTY === true) process.stderr.write(`\r\x1b[K${harmless(text)}`);
   }
 
   /** Prints a value as JSON on stdout: in one line with `--json`, else indented. */
@@ -59,6 +60,19 @@ export class Terminal {
     return hasColours(process.stderr) ? `\x1b[31m${text}\x1b[39m` : text;
   }
 }
+
+/**
+ * A text with its control characters escaped, except those that this class itself makes: the server chooses
+ * names, summaries and messages of errors, and could move the cursor or rewrite what was printed before.
+ */
+function harmless(text: string): string {
+  // The parts at odd places are the styles.
+  return text.split(STYLES).map((part, index) => index % 2 === 0 ? escapeControls(part) : part)
+    .join("");
+}
+
+// deno-lint-ignore no-control-regex -- bold, dim and red, and their ends
+const STYLES = /(\x1b\[(?:1|2|22|31|39)m)/;
 
 /** @see {@link https://no-color.org} */
 function hasColours(stream: { readonly isTTY?: boolean }): boolean {

@@ -105,6 +105,10 @@ class Payloads {
       ),
     };
     const schema = JSON.parse(JSON.stringify(root), (key, value) => {
+      // Extensions of the generator, which writes them into the file as they are. A schema of a property
+      // with such a name is neither a text nor an array.
+      if (key === "tsType" && typeof value === "string") return undefined;
+      if (key === "tsEnumNames" && Array.isArray(value)) return undefined;
       if (key === "title" && typeof value === "string") return unreserved(value);
       if (key !== "$ref") return value;
       // The generator looks for definitions at one place.

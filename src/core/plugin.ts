@@ -45,6 +45,8 @@ export interface PluginMethod {
 export interface MountedServer {
   /** Gives the numbers of the server. */
   stats(): ServerStats;
+  /** Whether a method of this name is registered. Callers choose names: count only by those that are. */
+  hasMethod(name: string): boolean;
 }
 
 /**

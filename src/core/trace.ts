@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeError } from "../protocol/errors.ts";
+import { describeError, escapeControls } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { byteLength } from "../util/utf8.ts";
 import type { Channel, Receiver } from "./channel.ts";
@@ -157,7 +157,7 @@ class WireTrace implements Trace {
 
 /** Formats a frame as one line: `→ #1 45 B {"jsonrpc":"2.0",…}`. The arrow points at the receiver. */
 export function formatFrame({ direction, connection, text, bytes }: TraceFrame): string {
-  return `${direction === "in" ? "←" : "→"} #${connection} ${bytes} B ${text}`;
+  return `${direction === "in" ? "←" : "→"} #${connection} ${bytes} B ${escapeControls(text)}`;
 }
 
 /**

@@ -10,7 +10,7 @@ import type { CallMiddleware, RpcRequest } from "../core/request.ts";
 import { RpcError, RpcFailure } from "../protocol/errors.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { fromFields, fromHeaders, takeTrace } from "./carrier.ts";
-import { Telemetry } from "./telemetry.ts";
+import { cut, Telemetry } from "./telemetry.ts";
 import type { OtelOptions, RecordedCall } from "./telemetry.ts";
 
 /** Options of {@linkcode otelIncoming}. */
@@ -56,11 +56,13 @@ export interface IncomingOptions {
   readonly trustCallers: boolean;
   /** Gives the attributes of the span of a call. */
   attributesOf(request: RpcRequest): Attributes;
+  /** Whether a method is registered; if left out, the names of all calls are taken for such. */
+  readonly isKnown?: ((method: string) => boolean) | undefined;
 }
 
 /** Makes middleware that records a span for each call that it runs around. */
 export function recordIncoming(telemetry: Telemetry, options: IncomingOptions): CallMiddleware {
-  const { trustCallers, attributesOf } = options;
+  const { trustCallers, attributesOf, isKnown } = options;
   return function otel(request, next) {
     if (telemetry.isOff) {
       dropTrace(request, telemetry.propagator);
@@ -69,7 +71,12 @@ export function recordIncoming(telemetry: Telemetry, options: IncomingOptions): 
     const caller = callerContext(request, telemetry.propagator);
     const [parent, links] = trustCallers ? [caller, []] : [ROOT_CONTEXT, linksTo(caller)];
     const attributes = attributesOf(request);
-    const call = telemetry.begin(request.method, parent, { attributes, links });
+    const { method } = request;
+    const call = telemetry.begin(method, parent, {
+      attributes,
+      links,
+      isKnown: isKnown?.(method) ?? true,
+    });
     let result: unknown;
     try {
       result = context.with(trace.setSpan(parent, call.span), next);
@@ -85,7 +92,7 @@ export function recordIncoming(telemetry: Telemetry, options: IncomingOptions): 
 
 /** The attribute of a call that has an id. */
 export function idAttributes(id: RpcRequest["id"]): Attributes {
-  return id === undefined || id === null ? {} : { "jsonrpc.request.id": String(id) };
+  return id === undefined || id === null ? {} : { "jsonrpc.request.id": cut(String(id)) };
 }
 
 /** Ends the span with the answer: the handler may run on after the call was cancelled or timed out. */

@@ -7,7 +7,7 @@
 import type { Attributes } from "@opentelemetry/api";
 import type { Connection } from "../core/connection.ts";
 import type { OutgoingCall, OutgoingMiddleware } from "../core/outgoing.ts";
-import type { Plugin } from "../core/plugin.ts";
+import type { MountedServer, Plugin } from "../core/plugin.ts";
 import type { RpcRequest } from "../core/request.ts";
 import { addressOf, recordOutgoing } from "./client.ts";
 import { idAttributes, recordIncoming } from "./incoming.ts";
@@ -58,6 +58,7 @@ export function otel(options: OtelServerOptions = {}): Plugin {
   const telemetry = new Telemetry("server", options);
   const calling = new Telemetry("client", options);
   const addresses = new WeakMap<Connection, Attributes>();
+  let mounted: MountedServer | undefined;
   let stop: (() => void) | undefined;
 
   function attributesOf({ connection, id }: RpcRequest): Attributes {
@@ -80,9 +81,16 @@ export function otel(options: OtelServerOptions = {}): Plugin {
 
   return {
     name: "otel",
-    middleware: recordIncoming(telemetry, { trustCallers, attributesOf }),
+    middleware: recordIncoming(telemetry, {
+      trustCallers,
+      attributesOf,
+      isKnown: (method) => mounted?.hasMethod(method) ?? false,
+    }),
     outgoing,
-    onMount: (server) => void (stop = observeStats(telemetry, () => server.stats())),
+    onMount: (server) => {
+      mounted = server;
+      stop = observeStats(telemetry, () => server.stats());
+    },
     dispose: () => stop?.(),
   };
 }

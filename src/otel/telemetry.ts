@@ -85,19 +85,27 @@ export class Telemetry {
   /**
    * Begins to record a call.
    *
-   * @param method The method's name.
+   * @param name The method's name.
    * @param parent The context that the call is made in.
-   * @param options More attributes and links.
+   * @param options More attributes and links, and whether the name is one of few: those that callers make
+   * up must be no names of spans, nor attributes of metrics.
    */
-  begin(method: string, parent: Context, options: Pick<SpanOptions, "attributes" | "links">) {
+  begin(
+    name: string,
+    parent: Context,
+    options: Pick<SpanOptions, "attributes" | "links"> & { readonly isKnown?: boolean },
+  ) {
+    const { isKnown = true, ...spanOptions } = options;
+    const method = isKnown ? name : UNKNOWN;
     const attributes = {
       ...{ "rpc.system.name": "jsonrpc", "rpc.method": method, "jsonrpc.protocol.version": "2.0" },
+      ...!isKnown && { "rpc.method_original": cut(name) },
       ...this.attributes,
       ...options.attributes,
     };
     const span = this.#tracer.startSpan(
-      method,
-      { ...options, kind: this.#kind, attributes },
+      isKnown ? name : "jsonrpc",
+      { ...spanOptions, kind: this.#kind, attributes },
       parent,
     );
     return new RecordedCall(method, span, (seconds, attributes) =>
@@ -151,9 +159,9 @@ export class RecordedCall {
     const isUnknown = code === METHOD_NOT_FOUND;
     if (isUnknown) {
       span.updateName("jsonrpc");
-      span.setAttribute("rpc.method_original", this.#method);
+      if (this.#method !== UNKNOWN) span.setAttribute("rpc.method_original", cut(this.#method));
     }
-    const method = isUnknown ? "_OTHER" : this.#method;
+    const method = isUnknown ? UNKNOWN : this.#method;
     span.setAttributes({ ...failure, "rpc.method": method });
     span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) });
     if (error instanceof Error && !(error instanceof RpcError)) span.recordException(error);
@@ -178,6 +186,12 @@ function messageOf(error: unknown): string {
 }
 
 const NO_TRACER_PROVIDER = new ProxyTracerProvider().getDelegate();
+/** Cuts a text that the other side has chosen: spans wait in memory until they are exported. */
+export function cut(text: string): string {
+  return text.slice(0, 256);
+}
+
+const UNKNOWN = "_OTHER";
 const METHOD_NOT_FOUND = -32601;
 const SCOPE = "@x/jsonrpc";
 const SCHEMA = "https://opentelemetry.io/schemas/1.45.0";

@@ -120,6 +120,11 @@ export class MethodRegistry {
     return this.#ready.get(name) ?? this.#prepare(name);
   }
 
+  /** Whether there is a method of this name. */
+  has(name: string): boolean {
+    return this.#entries.has(name);
+  }
+
   /** Finds a method for an HTTP POST. */
   findOverPost(name: string): Method {
     return this.#entries.get(name)?.socketOnly ? this.#notFound() : this.find(name);

@@ -135,6 +135,11 @@ export class ServerCore {
     return { ...requests.stats(), memoryBytes: this.#budget.bytes, ...topics.stats() };
   }
 
+  /** Whether a method of this name is registered. */
+  hasMethod(name: string): boolean {
+    return this.#methods.has(name);
+  }
+
   #unmount(plugin: Plugin): void | Promise<void> {
     this.#plugins.splice(this.#plugins.lastIndexOf(plugin), 1);
     if (plugin.middleware !== undefined) this.#methods.unuse(plugin.middleware);

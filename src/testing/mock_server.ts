@@ -164,10 +164,20 @@ class MockMethod {
       examples.find((each) => canonical(this.#exampleParams(each.params)) === asked) ??
         examples[0];
     if (example?.result !== undefined) return this.#schemas.resolve(example.result).value ?? null;
-    const value = this.#schemas.sample(this.#result);
-    if (this.#schemas.fits(this.#result, value)) return value;
+    const value = this.#sample();
+    if (value !== undefined && this.#schemas.fits(this.#result, value)) return value;
     const reason = "no value for its result can be made";
     throw new RpcError(-32000, `Give "${this.name}" an example or a handler: ${reason}`);
+  }
+
+  /** A value for the result; `undefined`, which fits nothing, if the document asks for too much. */
+  #sample(): unknown {
+    try {
+      return this.#schemas.sample(this.#result);
+    } catch (error) {
+      if (error instanceof RangeError) return undefined;
+      throw error;
+    }
   }
 
   #exampleParams(

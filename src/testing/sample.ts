@@ -21,6 +21,8 @@ export function sample(
   resolve: (ref: string) => SampleSchema,
   depth = 0,
 ): unknown {
+  if (depth === 0) valuesLeft = MAX_VALUES;
+  if (--valuesLeft < 0) throw new RangeError(`A value for the schema has over ${MAX_VALUES} parts`);
   if (typeof schema === "boolean") return null;
   const { $ref, examples, anyOf, oneOf, allOf } = schema;
   if (typeof $ref === "string") return depth > MAX_DEPTH ? null : again(resolve($ref), 1);
@@ -28,7 +30,9 @@ export function sample(
   if ("default" in schema) return schema.default;
   if (Array.isArray(examples) && examples.length > 0) return examples[0];
   if (Array.isArray(schema.enum) && schema.enum.length > 0) return schema.enum[0];
-  if (Array.isArray(allOf)) return again(merged(schema, allOf as SampleSchema[], resolve));
+  if (Array.isArray(allOf)) {
+    return depth > MAX_DEPTH ? null : again(merged(schema, allOf as SampleSchema[], resolve), 1);
+  }
   const [first] = [anyOf, oneOf].flatMap((each) => each ?? []) as SampleSchema[];
   if (first !== undefined) return again(first);
   return ofType(schema, again, depth);
@@ -87,6 +91,7 @@ function ofArray(schema: Members, again: Again, depth: number): unknown[] {
 
 function ofString({ format, minLength = 0, maxLength = Infinity }: Members): string {
   const text = FORMATS[String(format)] ?? "text";
+  if (Number(minLength) > MAX_LENGTH) throw new RangeError(`Over ${MAX_LENGTH} characters`);
   return text.padEnd(Number(minLength), "x").slice(0, Number(maxLength));
 }
 
@@ -126,6 +131,11 @@ function merged(
 }
 
 const MAX_DEPTH = 4;
+// A document may come from anywhere, and ask for more than the memory holds.
+const MAX_VALUES = 100_000;
+const MAX_LENGTH = 1_000_000;
+// Not an argument: making a value is synchronous.
+let valuesLeft = 0;
 
 const FORMATS: Readonly<Record<string, string>> = {
   "date": "2000-01-01",

@@ -6,12 +6,20 @@ import { createInterface } from "node:readline";
 import { exitWithParent } from "../helpers/exit_with_parent.ts";
 import { runCalls } from "./load_calls.ts";
 import { runFanOut } from "./load_fan_out.ts";
+import { runHostile } from "./load_hostile.ts";
 import { runIdle } from "./load_idle.ts";
 import { runMany } from "./load_many.ts";
 import { runPosts } from "./load_posts.ts";
 import type { Job } from "./measure.ts";
 
-const kinds = { calls: runCalls, fanOut: runFanOut, idle: runIdle, many: runMany, posts: runPosts };
+const kinds = {
+  calls: runCalls,
+  fanOut: runFanOut,
+  hostile: runHostile,
+  idle: runIdle,
+  many: runMany,
+  posts: runPosts,
+};
 
 if (import.meta.main) {
   exitWithParent();

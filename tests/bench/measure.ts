@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 
 /** One job: what to do with which server. */
 export interface Job {
-  readonly kind: "calls" | "fanOut" | "idle" | "many" | "posts";
+  readonly kind: "calls" | "fanOut" | "hostile" | "idle" | "many" | "posts";
   readonly port: number;
   readonly pid: number;
   /** How long to measure, after the warm-up. */
@@ -29,6 +29,10 @@ export interface Outcome {
   readonly p50Ms: number;
   /** Memory of the server for each connection. */
   readonly bytes: number;
+  /** The 99th percentile of latencies of a client that is alone. */
+  readonly quietP99Ms?: number;
+  /** The same among strangers that send anything. */
+  readonly hostileP99Ms?: number;
 }
 
 /** A stop-watch that also reads the CPU time of the server. */

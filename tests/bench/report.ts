@@ -23,9 +23,8 @@ export function lines({ workload, runtime, contenders, outcomes }: Result): stri
     const cells = workload.figures.map((name) => {
       const figure: Figure = FIGURES[name];
       const value = middle(own.map(figure.of));
-      return `${figure.title} ${short(value)} ${figure.unit} (${
-        short(ratio(own, first, figure))
-      }×)`;
+      const shown = `${figure.title} ${short(value)} ${figure.unit}`;
+      return figure.absolute ? shown : `${shown} (${short(ratio(own, first, figure))}×)`;
     });
     return `  ${runtime.padEnd(5)} ${title.padEnd(26)} ${cells.join("   ")}`;
   });
@@ -49,7 +48,10 @@ export function markdown(results: readonly Result[]): string {
         const index = result?.contenders.findIndex((each) => each.title === contender) ?? -1;
         if (result === undefined || index === -1) return "–";
         const [first = []] = result.outcomes;
-        return short(ratio(result.outcomes[index] ?? [], first, FIGURES[name]));
+        const outcomes = result.outcomes[index] ?? [];
+        const figure: Figure = FIGURES[name];
+        if (figure.absolute) return short(middle(outcomes.map(figure.of)));
+        return short(ratio(outcomes, first, figure));
       });
       return [`${title}: ${FIGURES[name].title}`, ...cells];
     });

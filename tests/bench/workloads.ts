@@ -32,6 +32,8 @@ export interface Figure {
   /** Whether more is better. */
   readonly more: boolean;
   readonly of: (outcome: Outcome) => number;
+  /** Whether the table shows its value, and no ratio to the first contender. */
+  readonly absolute?: boolean;
 }
 
 /** By name. */
@@ -54,6 +56,27 @@ export const FIGURES = {
     unit: "KiB each",
     more: false,
     of: ({ bytes }) => bytes / 1024,
+  },
+  hostile: {
+    title: "p99 among strangers / p99 alone",
+    unit: "×",
+    more: false,
+    of: ({ quietP99Ms = NaN, hostileP99Ms = NaN }) => hostileP99Ms / quietP99Ms,
+    absolute: true,
+  },
+  quietP99: {
+    title: "p99 alone",
+    unit: "ms",
+    more: false,
+    of: ({ quietP99Ms = NaN }) => quietP99Ms,
+    absolute: true,
+  },
+  hostileP99: {
+    title: "p99 among strangers",
+    unit: "ms",
+    more: false,
+    of: ({ hostileP99Ms = NaN }) => hostileP99Ms,
+    absolute: true,
   },
 } as const satisfies Record<string, Figure>;
 
@@ -154,6 +177,15 @@ export const WORKLOADS: readonly Workload[] = [
     job: { kind: "many", method: "publish", connections: 9999, window: 10 },
     contenders: [],
     figures: ["rate", "memory", "p50"],
+    fresh: true,
+    optional: true,
+  },
+  {
+    name: "hostile",
+    title: "calls of one client, among 50 strangers that send anything",
+    job: { kind: "hostile", method: "add", connections: 1, window: 1 },
+    contenders: [],
+    figures: ["hostile", "quietP99", "hostileP99"],
     fresh: true,
     optional: true,
   },

@@ -298,7 +298,7 @@ test("a server that is closed is observed no more", async () => {
   const plugin = otel(recorder.options);
   await using rpc = new JsonRpc({ logger: silentLog() });
   let asked = 0;
-  plugin.onMount?.({ stats: () => (asked++, rpc.stats()) });
+  plugin.onMount?.({ stats: () => (asked++, rpc.stats()), hasMethod: () => true });
   await recorder.metrics();
   await plugin.dispose?.();
   await recorder.metrics();

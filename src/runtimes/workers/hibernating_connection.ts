@@ -97,9 +97,12 @@ export class HibernatingConnection {
   answered({ method, params }: RpcRequest): void {
     if (method === "subscribe") {
       const { topics, topic = topics, recover } = (params ?? {}) as Record<string, unknown>;
+      const subscribed = this.#connection?.subscriptions;
       for (const name of [topic].flat()) {
-        if (recover === true) this.#recovering.add(String(name));
-        else this.#recovering.delete(String(name));
+        if (typeof name !== "string") continue;
+        // Not those that were refused: a client can name as many of them as it likes.
+        if (recover === true && subscribed?.has(name)) this.#recovering.add(name);
+        else this.#recovering.delete(name);
       }
       this.save();
     } else if (Object.keys(this.#connection?.state ?? {}).length > 0) this.save();
