@@ -10,6 +10,8 @@ import { stepsOf } from "./helpers/guide.ts";
 import type { GuideStep } from "./helpers/guide.ts";
 import { needs } from "./helpers/needs.ts";
 import { freePort } from "./helpers/ports.ts";
+import { startEngine } from "./helpers/brokers/engine.ts";
+import { proxy } from "./helpers/proxy.ts";
 import { newProject } from "./helpers/project.ts";
 import type { Project } from "./helpers/project.ts";
 import { findNode, runtime } from "./helpers/runtimes.ts";
@@ -19,6 +21,8 @@ const ADA = ["chat.ts", "ada", "correct horse"];
 const BOB = ["chat.ts", "bob", "battery staple"];
 // Beside the tutorial: what an editor has.
 const FOR_TYPES = ["typescript", "@types/node"];
+
+const redis = await needs("redis-server");
 
 /** Somebody who follows a guide on ports of their own. */
 class Reader {
@@ -49,6 +53,18 @@ class Reader {
         whole.replace(/\b(?:8080|5173)\b/g, (port) => this.#port(port)),
       );
     }
+  }
+
+  /** Gives the server a broker, so that the history outlives it, as the tutorial suggests. */
+  async keepHistory(url: string): Promise<void> {
+    await this.project.run("npm", "install", "--silent", "redis");
+    const server = await this.project.read("server.ts");
+    const broker = `new JsonRpc({ broker: redisBroker({ url: ${JSON.stringify(url)} }) })`;
+    assertStringIncludes(server, "new JsonRpc()");
+    await this.project.write(
+      "server.ts",
+      `import { redisBroker } from "@x/jsonrpc/redis";\n${server.replace("new JsonRpc()", broker)}`,
+    );
   }
 
   /** Starts a file of the project, on Node unless another program is given. */
@@ -101,7 +117,7 @@ async function startServer(reader: Reader): Promise<Terminal> {
 }
 
 test(
-  "docs/tutorial.md does in each step what it says",
+  "docs/tutorial.md does in each step what it says, and its chat lives through cuts, sleep and a restart",
   await needs("on deno", "node@22", "bun", "chromium", "npx"),
   () =>
     withReader(async (reader) => {
@@ -119,6 +135,7 @@ test(
           throw new Error(`${title}: ${(error as Error).message}`, { cause: error });
         }
       }
+      if (redis.skip === false) await livesOn(reader);
     }),
 );
 
@@ -223,6 +240,92 @@ async function showsThePage(reader: Reader): Promise<void> {
   });
   await reader.project.run("npx", "vite", "build", "--logLevel", "warn");
   assertStringIncludes(await reader.project.read("dist/index.html"), "<script");
+}
+
+const BOTH = /ada, bob|bob, ada/;
+
+/**
+ * Logins, rooms, history and presence outlive what happens to a chat in a day. That a login outlives it shows in
+ * each step: without one the room would not exist for the client.
+ */
+async function livesOn(reader: Reader): Promise<void> {
+  await using engine = await startEngine("redis");
+  await reader.keepHistory(engine.url);
+  let server = await startServer(reader);
+  // As it is deployed: Vite's own server for development loads a page anew after each cut.
+  await reader.project.run("npx", "vite", "build", "--logLevel", "warn");
+  await using vite = reader.start(["preview", "--port", reader.vitePort, "--strictPort"], [
+    reader.node,
+    "node_modules/vite/bin/vite.js",
+  ]);
+  await vite.prints(`http://localhost:${reader.vitePort}/`);
+  await using network = await proxy(`http://localhost:${reader.vitePort}`);
+  await using bob = reader.start(BOB);
+  await bob.prints("You are ");
+  await withChromium(async (visit) => {
+    const tabs = [await visit("about:blank"), await visit("about:blank")];
+    for (const tab of tabs) {
+      await tab.clock.install();
+      await tab.goto(network.url);
+      await login(tab, "ada", "correct horse");
+      await tab.getByText("Connected").waitFor();
+    }
+    const [tab, other] = tabs as [Page, Page];
+    async function says(text: string): Promise<void> {
+      bob.type(text);
+      await bob.prints(`bob: ${text}\n`);
+    }
+    /** All that was said, once and in order, and both who are here. */
+    async function shows(pages: readonly Page[], ...texts: string[]): Promise<void> {
+      for (const page of pages) {
+        await page.getByText(`bob: ${texts.at(-1)}`).waitFor();
+        const shown = texts.map((text) => `bob: ${text}`);
+        assertEquals(await page.locator("#messages li").allTextContents(), shown);
+        await page.getByText(BOTH).waitFor();
+      }
+    }
+
+    await says("One");
+    await shows(tabs, "One");
+
+    // A network that is cut, and back at once.
+    for (const link of network.links) link.cut();
+    await says("Two");
+    await shows(tabs, "One", "Two");
+
+    // A sleep of ten minutes: the sockets look open, and nothing comes through them.
+    const wasLinked = network.links.length;
+    for (const link of network.links) {
+      link.up.become("lose");
+      link.down.become("lose");
+    }
+    await says("Three");
+    for (const page of tabs) await page.clock.fastForward(600_000);
+    await shows(tabs, "One", "Two", "Three");
+    assertEquals(network.links.length > wasLinked, true);
+
+    // One of two tabs goes: its user is still here.
+    await other.close();
+    await says("Four");
+    await shows([tab], "One", "Two", "Three", "Four");
+
+    // Ada was never away for longer than a reload takes.
+    assertEquals(bob.output.split(BOTH).slice(1).join().includes("Here: bob\n"), false, bob.output);
+
+    // A server that stops and starts again.
+    await server[Symbol.asyncDispose]();
+    await tab.getByText("The server is away").waitFor();
+    server = await startServer(reader);
+    await bob.prints("The server is back");
+    await says("Five");
+    await shows([tab], "One", "Two", "Three", "Four", "Five");
+    // Whoever comes now reads all of it.
+    const late = await visit(network.url);
+    await login(late, "ada", "correct horse");
+    await shows([late], "One", "Two", "Three", "Four", "Five");
+  });
+  assertEquals(bob.output.includes("Some messages are lost"), false, bob.output);
+  await server[Symbol.asyncDispose]();
 }
 
 async function login(page: Page, username: string, password: string): Promise<void> {
