@@ -32,6 +32,9 @@ export interface Running {
   interrupt(): void;
 }
 
+// What Deno says on stderr if several of its processes start at once.
+const LOCKED = /^Blocking waiting for file lock .*\n/gm;
+
 /** Starts the command line. Its standard input is `input`, or stays open for `null`. */
 export async function start(args: readonly string[], input: string | null = ""): Promise<Running> {
   const { command: [program, ...flags] } = await runtime(runtimeHere);
@@ -42,7 +45,9 @@ export async function start(args: readonly string[], input: string | null = ""):
   child.stderr.setEncoding("utf8").on("data", (text: string) => err += text);
   if (input !== null) child.stdin.end(input);
   return {
-    ended: new Promise((resolve) => child.once("close", (code) => resolve({ code, out, err }))),
+    ended: new Promise((resolve) =>
+      child.once("close", (code) => resolve({ code, out, err: err.replaceAll(LOCKED, "") }))
+    ),
     out: () => out,
     err: () => err,
     interrupt: () => void process.kill(child.pid as number, "SIGINT"),
