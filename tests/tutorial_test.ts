@@ -93,7 +93,7 @@ class Reader {
   /** The file as it was, with the text above its loop over what is typed. */
   async #adding(name: string, text: string): Promise<string> {
     const [start = "", ...rest] = (await this.project.read(name)).split(
-      /(?=^await client\.subscribe)/m,
+      /(?=^await (?:client\.subscribe|enter\())/m,
     );
     return [start, text, ...rest].join("\n");
   }
@@ -178,7 +178,7 @@ async function logsInAgain(reader: Reader): Promise<void> {
   {
     await using _server = await startServer(reader);
     await using stranger = reader.start(["chat.ts", "ada", "wrong"]);
-    assertStringIncludes(await stranger.end(), "prepare");
+    assertStringIncludes(await stranger.end(), "Wrong name or password");
     for (const each of [ADA, BOB]) clients.push(reader.start(each));
     for (const client of clients) await client.prints("You are ");
     clients[0]?.type("Hello");

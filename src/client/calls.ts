@@ -41,7 +41,7 @@ export interface CallBatch<A extends Api = UnknownApi> {
 /** The calls of one client. */
 export class Calls extends PendingCalls {
   /** The connection that calls are sent on. */
-  readonly connection: ReconnectingConnection;
+  declare readonly connection: ReconnectingConnection;
   readonly #host: ClientHost;
   // The ids of each batch that waits for its answer, by the first of them.
   readonly #batches = new Map<unknown, readonly number[]>();

@@ -35,8 +35,8 @@ export interface ClientConnectionEvents {
 
 /** One connection of a client. After it has ended it reports nothing more. */
 export class ClientConnection extends RpcSession<ClientHost> implements Receiver {
-  protected override readonly [DISPATCHER]: Dispatcher;
-  protected override readonly [PENDING]: PendingCalls;
+  declare protected readonly [DISPATCHER]: Dispatcher;
+  declare protected readonly [PENDING]: PendingCalls;
   readonly #events: ClientConnectionEvents;
   readonly #attempt = new AbortController();
   // For what is due next: the end of the attempt, a heartbeat, the end of the closing handshake.
@@ -129,14 +129,14 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   }
 
   /** Closes; `ended` is reported once the server has closed too, or has not done so in time. */
-  override close(code = 1000, reason = ""): void {
+  override close(code?: number, reason?: string): void {
     super.close(code, reason);
     // A server that is gone answers no close. One that lives has a second to do so.
     if (!this.#over) this.#timer.setUnref(1000, () => this.closed(1006, "No answer"));
   }
 
   /** Closes at once and reports nothing of it. */
-  drop(code = 1000): void {
+  drop(code?: number): void {
     this.#end();
     this.close(code);
     this.#attempt.abort();

@@ -4,15 +4,18 @@
  * @module
  */
 
+import type { Connection } from "../core/connection.ts";
 import type { RpcSession, SessionHost } from "../core/session.ts";
 import type { Transport } from "../core/transport.ts";
 import type { AllClientLimits, ClientOptions } from "./options.ts";
 
 /** A client, as its parts see it. */
-export interface ClientHost extends SessionHost, Pick<ClientOptions, "prepare" | "reconnect"> {
+export interface ClientHost extends SessionHost, Pick<ClientOptions, "reconnect" | "token"> {
   readonly limits: AllClientLimits;
   /** Leads to the server. */
   readonly transport: Transport;
+  /** Runs on each new connection; see {@linkcode ClientOptions.prepare}. */
+  prepare?: ((connection: Connection) => unknown) | undefined;
   /**
    * Called each time that calls can be sent, before any queued message is.
    *

@@ -30,11 +30,12 @@ export type HttpOptions = Pick<ClientOptions, "token" | "headers" | "fetch">;
  * @returns The transport. Its channel stays open until it is closed.
  */
 export function httpTransport(url: string | URL, options: HttpOptions = {}): Transport {
+  const name = String(url);
   return {
-    name: String(url),
+    name,
     canReconnect: true,
     isConnectionless: true,
-    open: (context) => openHttp(String(url), options, context),
+    open: (context) => openHttp(name, options, context),
   };
 }
 
@@ -93,11 +94,13 @@ async function post(
   const request = async () => {
     const bearer = typeof token === "function" ? await token() : token;
     const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
-    const type = { "content-type": "application/json" };
     // Without exactOptionalPropertyTypes a member may seem to be undefined.
     return await fetch(url, {
       ...init,
-      headers: { ...type, ...authorization, ...headers } as Record<string, string>,
+      headers: { "content-type": "application/json", ...authorization, ...headers } as Record<
+        string,
+        string
+      >,
     });
   };
   const response = await request().catch(failed(`Cannot reach ${url}`));

@@ -23,6 +23,7 @@ import { readQueue } from "./event_queue.ts";
 import type { ReadOptions } from "./event_queue.ts";
 import type { ClientEvents } from "./events.ts";
 import type { ClientHost } from "./host.ts";
+import { keepLogin } from "./login.ts";
 import { resolveClientLimits } from "./options.ts";
 import type { ClientOptions, ClientTarget } from "./options.ts";
 import type { ConnectionState } from "./reconnect.ts";
@@ -85,7 +86,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   /** Only a type. Never set. */
   declare readonly "~api": A;
   /** The server's methods as functions: `client.remote.math.add([1, 2])` calls `math.add`. */
-  readonly remote: Remote<A, CallOptions>;
+  declare readonly remote: Remote<A, CallOptions>;
   readonly #calls: Calls;
   readonly #methods = new Map<string, Method>();
   readonly #subscriptions: TopicSubscriptions;
@@ -125,6 +126,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
       A,
       CallOptions
     >;
+    this.#methods.set("rpc.login", keepLogin(host));
     this.#calls = new Calls(host);
     this.#subscriptions = new TopicSubscriptions(host, this.#calls);
   }
@@ -245,12 +247,12 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     options: TopicReadOptions = {},
   ): AsyncGenerator<Json<A["topics"][Name]>, void, void> {
     return readQueue(async (queue) => {
-      const { unsubscribe } = await this.#subscriptions.add(topic, {
+      const subscription = await this.#subscriptions.add(topic, {
         ...options,
         handle: queue.push,
         ended: queue.end,
       });
-      return unsubscribe;
+      return subscription.unsubscribe;
     }, options) as AsyncGenerator<Json<A["topics"][Name]>, void, void>;
   }
 
@@ -302,17 +304,17 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
 
   /** @returns The names of the methods that this client may call. */
   getMethods(): Promise<string[]> {
-    return this.#names("get_methods");
+    return this.#names("methods");
   }
 
   /** @returns The names of the topics that this client may subscribe to. */
   getTopics(): Promise<string[]> {
-    return this.#names("get_topics");
+    return this.#names("topics");
   }
 
   /** @returns The topics that this client is subscribed to, as the server knows it. */
   getSubscriptions(): Promise<string[]> {
-    return this.#names("get_subscriptions");
+    return this.#names("subscriptions");
   }
 
   /**
@@ -332,8 +334,8 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
     return this.close();
   }
 
-  #names(method: string): Promise<string[]> {
-    return this.#calls.call({ method }) as Promise<string[]>;
+  #names(of: string): Promise<string[]> {
+    return this.#calls.call({ method: `get_${of}` }) as Promise<string[]>;
   }
 
   async #restore(session: RpcSession): Promise<void> {

@@ -83,7 +83,8 @@ export interface ClientOptions extends Partial<SessionLimits>, Partial<ClientLim
   /**
    * A token that proves who the client is. A POST sends it as `Authorization: Bearer` (RFC 6750). A
    * WebSocket offers it as the subprotocol `bearer.TOKEN`, since a browser cannot set a header there.
-   * A function is called before each attempt to connect, and before each POST.
+   * A function is called before each attempt to connect, before each POST, and when the server asks
+   * for a new token because the one of an open WebSocket is about to expire.
    *
    * @default {no token}
    */
@@ -151,16 +152,4 @@ export function resolveClientLimits(options: ClientOptions): AllClientLimits {
     heartbeatMs: 0,
     connectMs: 20_000,
   });
-}
-
-/**
- * The value of an option that may be a function.
- *
- * @param option The value, or a function that gives it.
- * @returns The value of now, or a promise of it.
- */
-export function currentValue<T extends string | URL | undefined>(
-  option: T | (() => T | Promise<T>),
-): T | Promise<T> {
-  return typeof option === "function" ? option() : option;
 }

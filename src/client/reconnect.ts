@@ -19,9 +19,6 @@ import type { ReconnectOptions } from "./options.ts";
 import { SendQueue } from "./send_queue.ts";
 import type { QueuedMessage } from "./send_queue.ts";
 
-// A server that is hostile, or counts wrongly, must not send its clients away for days.
-const MAX_RETRY_AFTER_MS = 3_600_000;
-
 /**
  * The state of a client: `idle` before the first call, then `connecting` and `open`; `waiting` between
  * two attempts to reconnect; `closed` at last.
@@ -65,10 +62,10 @@ export class ReconnectingConnection {
     this.#repeatsFirst = this.#canReconnect && backoff.first === true;
     this.#backoff = checkLimits(backoff, DEFAULT_BACKOFF);
     this.#pending = pending;
-    this.#host = isConnectionless
-      ? { ...host, limits: { ...limits, ...CONNECTIONLESS }, prepare() {} }
-      : host;
-    this.#sendQueue = new SendQueue(this.#host.limits, (message) => {
+    this.#host = host;
+    // A carrier without connections is never away, so nothing has to wait for it.
+    const queueLimits = isConnectionless ? { maxQueued: Infinity, maxQueuedMs: Infinity } : limits;
+    this.#sendQueue = new SendQueue(queueLimits, (message) => {
       this.#drop(message, `waited ${limits.maxQueuedMs} ms (maxQueuedMs)`);
     });
   }
@@ -214,9 +211,7 @@ export class ReconnectingConnection {
     }
     if (waitsOn || this.#wasOpen) {
       // A network that is away comes back, but a login that is refused has to be seen.
-      if (why.startsWith("(prepare")) {
-        this.#host.logger.warn(message);
-      }
+      if (why.startsWith("(prepare")) this.#host.logger.warn(message);
       return this.#wait(0);
     }
     if (canReconnect) {
@@ -313,16 +308,13 @@ export class ReconnectingConnection {
   }
 }
 
-// A carrier without connections is never away, so nothing has to wait for it or look after it.
-const CONNECTIONLESS = { heartbeatMs: 0, maxQueued: Infinity, maxQueuedMs: Infinity };
-
 /** Which calls that were sent and not answered may be sent again on the next session. */
 function resendable(code: number, reason: string): (call: PendingCall) => boolean {
-  // A message that was too long for the server or, with 4009, for this client, would be so again.
-  if (code % 3000 === 1009) return () => false;
   const isAsked = reason.startsWith("retry-after=");
-  // The calls may be what the server, or this client, could not keep up with.
-  if (code % 3000 === 1013 && !isAsked) return () => false;
+  // A message that was too long for the server or, with 4009, for this client, would be so again. The
+  // calls may also be what the server, or this client, could not keep up with.
+  const isOurs = code % 3000 === 1009 || (code % 3000 === 1013 && !isAsked);
+  if (isOurs) return () => false;
   // A server that drains closes so after it has answered all that it ran: the rest has not run.
   if (code === 1012 && isAsked) return () => true;
   return (call) => {
@@ -331,10 +323,13 @@ function resendable(code: number, reason: string): (call: PendingCall) => boolea
   };
 }
 
-/** How many milliseconds a server that goes away asks its clients to stay away. */
+/**
+ * How many milliseconds a server that goes away asks its clients to stay away: an hour at most, since a
+ * server that is hostile, or counts wrongly, must not send its clients away for days.
+ */
 function retryAfter(code: number, reason: string): number {
   if (code !== 1012 && code !== 1013) return 0;
-  return Math.min(Number(/retry-after=(\d+)/.exec(reason)?.[1] ?? 0), MAX_RETRY_AFTER_MS);
+  return Math.min(Number(/retry-after=(\d+)/.exec(reason)?.[1] ?? 0), 3_600_000);
 }
 
 function closedError(action: string): RpcConnectionError {

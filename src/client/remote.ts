@@ -35,12 +35,10 @@ export function remoteProxy(call: RemoteCall, separator: string, name = ""): unk
     get(target, property) {
       if (typeof property !== "string" || MISSING.test(property)) return undefined;
       if (property in target && !PLAIN.test(property)) return Reflect.get(target, property);
-      let remote = known.get(property);
-      if (!remote) {
-        remote = remoteProxy(call, separator, start + property);
-        known.set(property, remote);
+      if (!known.has(property)) {
+        known.set(property, remoteProxy(call, separator, start + property));
       }
-      return remote;
+      return known.get(property);
     },
   });
 }

@@ -9,6 +9,8 @@ import { RpcConnectionError } from "../protocol/errors.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import type { ClientLimits } from "./options.ts";
 
+type QueueLimits = Pick<ClientLimits, "maxQueued" | "maxQueuedMs">;
+
 /** One message that waits. */
 export interface QueuedMessage {
   /** The message. */
@@ -25,7 +27,7 @@ interface WaitingMessage extends QueuedMessage {
 
 /** Messages in the order in which they will be sent, bounded by number and age. */
 export class SendQueue {
-  readonly #limits: ClientLimits;
+  readonly #limits: QueueLimits;
   readonly #expired: (message: QueuedMessage) => void;
   readonly #timer = new OneShotTimer();
   #waiting: WaitingMessage[] = [];
@@ -34,7 +36,7 @@ export class SendQueue {
    * @param limits How many messages may wait, and how long.
    * @param expired Called with each message that has waited too long.
    */
-  constructor(limits: ClientLimits, expired: (message: QueuedMessage) => void) {
+  constructor(limits: QueueLimits, expired: (message: QueuedMessage) => void) {
     this.#limits = limits;
     this.#expired = expired;
   }

@@ -79,7 +79,7 @@ export interface TopicMessage {
 /** One topic that the client is subscribed to, or is about to be. */
 export class TopicSubscription {
   /** The topic's name. */
-  readonly topic: string;
+  declare readonly topic: string;
   // Records instead of functions, since a program may subscribe one function twice.
   readonly listeners: Set<Listener> = new Set();
   /** Handles plain notifications. They tell nothing but the data. */
@@ -87,13 +87,13 @@ export class TopicSubscription {
     invoke: (data) => this.#deliver(data, { topic: this.topic } as EventInfo),
   };
   /** The call that subscribes; `undefined` if the next handler has to make one. */
-  ready: Promise<unknown> | undefined;
+  declare ready: Promise<unknown> | undefined;
   /** Whether the server has granted it. */
   live = false;
   /** Whether its events carry positions. */
   recover = false;
   /** With `recover`: the position of the last event. */
-  position: unknown;
+  declare position: unknown;
   readonly #logger: Logger;
   // Positions of the last events, to recognize one that the server sends twice.
   readonly #seen = new Set<unknown>();
@@ -184,7 +184,7 @@ export class TopicSubscription {
    * @param error Why; `undefined` if the program ended it.
    * @param isTold Whether `onError` gets the error too.
    */
-  end(error?: Error, isTold = false): void {
+  end(error?: Error, isTold?: boolean): void {
     for (const { ended, onError } of [...this.listeners]) {
       ended?.(error);
       if (error && isTold) this.#run(() => onError?.(error));

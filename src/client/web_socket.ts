@@ -6,9 +6,7 @@
 
 import type { Transport } from "../core/transport.ts";
 import { connectSocket } from "../core/web_socket_channel.ts";
-import { mapMaybe } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
-import { currentValue } from "./options.ts";
 import type { ClientOptions } from "./options.ts";
 
 /**
@@ -26,16 +24,17 @@ export function webSocketTransport(
   return {
     ...typeof target !== "function" && { name: String(target) },
     canReconnect: true,
-    hasFreshCredentials: [target, token].some((each) => typeof each === "function"),
-    open: (context) =>
-      mapMaybe(currentValue(target), (url) =>
-        mapMaybe(currentValue(token), (bearer) => {
-          if (context.signal.aborted) return;
-          const { WebSocket = globalThis.WebSocket } = options;
-          const offered = [...protocols ?? (bearer === undefined ? [] : ["jsonrpc"])];
-          if (bearer !== undefined) offered.push(`bearer.${bearer}`);
-          connectSocket(new WebSocket(toUrl(url).href, offered), context);
-        })),
+    hasFreshCredentials: typeof target === "function" || typeof token === "function",
+    async open(context) {
+      // Not awaited otherwise: the socket is then made before `open` returns.
+      const url = typeof target === "function" ? await target() : target;
+      const bearer = typeof token === "function" ? await token() : token;
+      if (context.signal.aborted) return;
+      const { WebSocket = globalThis.WebSocket } = options;
+      const offered = [...protocols ?? (bearer === undefined ? [] : ["jsonrpc"])];
+      if (bearer !== undefined) offered.push(`bearer.${bearer}`);
+      connectSocket(new WebSocket(toUrl(url).href, offered), context);
+    },
   };
 }
 
@@ -48,8 +47,8 @@ export function webSocketTransport(
  */
 export function toUrl(target: string | URL): URL {
   const text = String(target);
-  const { location } = globalThis as { location?: { readonly href: string } };
-  const base = location?.href.replace(/^http/, "ws");
+  const page = globalThis as { readonly location?: { readonly href: string } };
+  const base = page.location?.href.replace(/^http/, "ws");
   if (URL.canParse(text, base)) {
     const url = new URL(text, base);
     if (/^(?:ws|http)s?:/.test(url.protocol)) return url;

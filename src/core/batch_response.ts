@@ -18,7 +18,7 @@ export class BatchResponse implements ResponseSink {
   readonly #maxBytes: number;
   readonly #sink: ResponseSink;
   /** How many entries are not answered yet. */
-  protected left: number;
+  declare protected left: number;
   #length = 0;
 
   /**

@@ -160,8 +160,9 @@ export interface BaseConnection
 
 /** What all kinds of connections have in common. */
 export abstract class BaseConnection implements Connection {
-  readonly handshake: Handshake;
-  readonly logger: Logger;
+  // Declared, as other fields that only a constructor sets: a page then loads no code for them.
+  declare readonly handshake: Handshake;
+  declare readonly logger: Logger;
   #user: unknown;
   // These are made on first use: most connections never need them.
   #id: string | undefined;
@@ -199,11 +200,9 @@ export abstract class BaseConnection implements Connection {
   }
 
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-    }
-    if (!this.isOpen) this.#controller.abort();
-    return this.#controller.signal;
+    const controller = this.#controller ??= new AbortController();
+    if (!this.isOpen) controller.abort();
+    return controller.signal;
   }
 
   login(user: NonNullable<unknown>): void {

@@ -69,9 +69,9 @@ export interface ResponseHandler {
 /** Runs the messages of one connection. */
 export class Dispatcher {
   /** The side whose methods are called. */
-  protected readonly host: DispatcherHost;
+  declare protected readonly host: DispatcherHost;
   /** The caller, as handlers see it. */
-  protected readonly connection: BaseConnection;
+  declare protected readonly connection: BaseConnection;
   readonly #responses: () => ResponseHandler | undefined;
   // Calls whose handler has returned a promise. Not by id, since calls may share one, and cancels are rare.
   #running: Set<IncomingRequest> | undefined;

@@ -56,7 +56,7 @@ export interface PendingCall {
   /** The options of the call. */
   readonly options: CallOptions;
   /** Whether the call belongs to one connection, so that it must not be sent on another. */
-  readonly connectionOnly: boolean;
+  readonly connectionOnly: boolean | undefined;
   /** Set if the call was sent on a connection that has ended: whether it may have run there. */
   outcome?: RpcConnectionError["outcome"] | undefined;
 }
@@ -99,7 +99,7 @@ interface SentCall extends PendingCall {
   readonly resolve: (result: unknown) => void;
   readonly reject: (reason: unknown) => void;
   readonly deadline: number;
-  readonly stopListening: (() => void) | undefined;
+  readonly unlisten: (() => void) | undefined;
 }
 
 /** The calls of one side that wait for their answers. */
@@ -137,7 +137,7 @@ export class PendingCalls {
    * with what kept the call from being sent.
    */
   call(
-    { method, params, options = {}, connectionOnly = false, onResult }: CallRequest,
+    { method, params, options = {}, connectionOnly, onResult }: CallRequest,
     send: SendCall,
   ): Promise<unknown> {
     const { signal, timeoutMs = this.#host.limits.timeoutMs } = options;
@@ -147,7 +147,7 @@ export class PendingCalls {
       const id = ++this.#lastId;
       const text = outgoingText({ id, method, params }, this.#host.limits.maxMessageBytes);
       const deadline = timeoutMs === 0 ? Infinity : performance.now() + timeoutMs;
-      const stopListening = signal && this.#listen(id, signal);
+      const unlisten = signal && this.#listen(id, signal);
       const call = {
         method,
         text,
@@ -157,7 +157,7 @@ export class PendingCalls {
         resolve,
         reject,
         deadline,
-        stopListening,
+        unlisten,
       };
       this.#calls.set(id, call);
       if (deadline < this.#timerAt) this.#setTimer(deadline);
@@ -230,7 +230,7 @@ export class PendingCalls {
   #take(id: unknown): SentCall | undefined {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
-    call?.stopListening?.();
+    call?.unlisten?.();
     return call;
   }
 

@@ -152,10 +152,10 @@ export interface ResponseSink {
 
 /** The implementation of {@linkcode RpcRequest}. Only the dispatcher answers it. */
 export class IncomingRequest implements RpcRequest {
-  readonly connection: BaseConnection;
-  readonly method: string;
-  readonly id: Id | undefined;
-  params: unknown;
+  declare readonly connection: BaseConnection;
+  declare readonly method: string;
+  declare readonly id: Id | undefined;
+  declare params: unknown;
   readonly #sink: ResponseSink;
   readonly #index: number;
   #controller: AbortController | undefined;
@@ -186,11 +186,9 @@ export class IncomingRequest implements RpcRequest {
   }
 
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
-    }
-    return this.#controller.signal;
+    const controller = this.#controller ??= new AbortController();
+    if (this.#abortReason !== undefined) controller.abort(this.#abortReason);
+    return controller.signal;
   }
 
   get aborted(): boolean {

@@ -35,7 +35,7 @@ export interface SessionHost extends DispatcherHost {
 export abstract class RpcSession<Host extends SessionHost = SessionHost> extends BaseConnection
   implements ResponseSink {
   /** The side that the session belongs to. */
-  protected readonly [HOST]: Host;
+  declare protected readonly [HOST]: Host;
   /** The outgoing direction. */
   protected [CHANNEL]: Channel = NOT_CONNECTED;
   /** Calls that wait for answers of the other end; set by the time that `call` is called. */

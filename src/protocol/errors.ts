@@ -88,9 +88,9 @@ export class RpcError extends RpcFailure {
   override readonly name: string = "RpcError";
   override readonly kind = "error";
   /** The error's number: one of your own, of the specification, or of {@linkcode ErrorCode}. */
-  readonly code: number;
+  declare readonly code: number;
   /** More about the error, or `undefined`. */
-  readonly data: unknown;
+  declare readonly data: unknown;
 
   /**
    * @param code Any integer. The specification reserves `-32768` to `-32000`.
@@ -98,20 +98,20 @@ export class RpcError extends RpcFailure {
    * @param options Data for the caller, and a cause for the log.
    * @throws {RangeError} If the code is not an integer.
    */
-  constructor(code: number, message: string, options: RpcErrorOptions = {}) {
+  constructor(code: number, message: string, options?: RpcErrorOptions) {
     super(message, options);
     if (!Number.isSafeInteger(code)) {
       throw new RangeError(`Expected the error code to be an integer, got ${code}`);
     }
     this.code = code;
-    this.data = options.data;
+    this.data = options?.data;
   }
 }
 
 /** One of the five errors that the specification defines. */
 abstract class RpcStandardError extends RpcError {
-  constructor(code: number, message: string, options: RpcStandardErrorOptions = {}) {
-    super(code, options.message ?? message, options);
+  constructor(code: number, message: string, options?: RpcStandardErrorOptions) {
+    super(code, options?.message ?? message, options);
   }
 }
 
@@ -172,7 +172,7 @@ export class RpcServerError extends RpcError {
    * @param options Data for the caller, and a cause for the log.
    * @throws {RangeError} If the code is out of that range.
    */
-  constructor(code: number, message: string, options: RpcErrorOptions = {}) {
+  constructor(code: number, message: string, options?: RpcErrorOptions) {
     super(code, message, options);
     if (!isServerCode(code)) {
       throw new RangeError(`Expected the code from -32099 to -32000, got ${code}`);
@@ -195,7 +195,7 @@ export class RpcConnectionError extends RpcFailure {
   override readonly name = "RpcConnectionError";
   override readonly kind = "connection";
   /** `"unsent"`: the call never reached the other side. `"unknown"`: it may have run there. */
-  readonly outcome: "unsent" | "unknown";
+  declare readonly outcome: "unsent" | "unknown";
   /**
    * @param message What could not be done, and why.
    * @param outcome Whether the call may have run on the other side.
@@ -204,7 +204,7 @@ export class RpcConnectionError extends RpcFailure {
   constructor(
     message: string,
     outcome: "unsent" | "unknown" = "unsent",
-    options: { readonly cause?: unknown } = {},
+    options?: { readonly cause?: unknown },
   ) {
     super(message, options);
     this.outcome = outcome;
@@ -247,9 +247,7 @@ export type ErrorClasses = Readonly<
 export function errorFrom(code: number, message: string, data?: unknown): RpcError {
   const Standard = STANDARD[code];
   if (Standard) return new Standard({ message, data });
-  return isServerCode(code)
-    ? new RpcServerError(code, message, { data })
-    : new RpcError(code, message, { data });
+  return new (isServerCode(code) ? RpcServerError : RpcError)(code, message, { data });
 }
 
 /** Describes anything thrown for a log, falsy values too: its stack and its chain of causes. */

@@ -40,7 +40,7 @@ export interface RequestMessage extends Message {
 /** A JSON text that is sent as it is. Made with {@linkcode rawJson}. */
 export class RawJson {
   /** The text. */
-  readonly text: string;
+  declare readonly text: string;
 
   /** @param text One complete JSON value. */
   constructor(text: string) {
@@ -198,7 +198,7 @@ export function outgoingText(
   { id, method, params }: { readonly id?: Id; readonly method: string; readonly params?: unknown },
   maxMessageBytes: number,
 ): string {
-  const text = requestText(id, method, checkParams(params));
+  const text = JSON.stringify({ jsonrpc: "2.0", method, params: checkParams(params), id });
   return checkLength(text, maxMessageBytes, `send "${method}"`);
 }
 

@@ -20,9 +20,8 @@ export type Timer = ReturnType<typeof setTimeout>;
  */
 export function unref<T extends Timer>(timer: T): T {
   const handle = timer as unknown as number & { unref?(): void };
-  const { Deno } = globalThis as { Deno?: { unrefTimer?(id: number): void } };
   if (handle.unref) handle.unref();
-  else Deno?.unrefTimer?.(handle);
+  else (globalThis as { Deno?: { unrefTimer?(id: number): void } }).Deno?.unrefTimer?.(handle);
   return timer;
 }
 

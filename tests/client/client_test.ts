@@ -143,6 +143,7 @@ test("notify() is logged when it is not sent: nobody is reached, or the client i
   const refused = scripted();
   refused.refuse = 1;
   refused.client.notify("first");
+  await quietMoment();
   assertEquals(refused.client.state, "idle");
   assertStringIncludes(refused.log.text, '"method":"first"');
   const url = deferred<string>();

@@ -3,8 +3,9 @@
  *
  * A client proves who it is with its option `token`, or by calling `login` with `{ token }` on a
  * WebSocket. A bad token is refused with 401, and by `login` with -32602; nothing of a token is logged
- * or sent back. When a token expires, its connection is closed with 4401 unless `login` has brought a
- * new one before.
+ * or sent back. Before a token expires, the server asks the client for a new one; a client whose option
+ * `token` is a function answers by itself, on the open connection. Without a new token the connection is
+ * closed with 4401.
  *
  * ```ts ignore
  * import { JsonRpc, loginRequired } from "@x/jsonrpc";
@@ -24,10 +25,10 @@ import type { JWTPayload } from "jose";
 import { RpcInvalidParamsError } from "../../protocol/errors.ts";
 import type { Plugin } from "../../core/plugin.ts";
 import type { RpcRequest } from "../../core/request.ts";
-import type { Connection, Handshake } from "../../core/connection.ts";
-import { ConnectionTimers } from "../connection_timers.ts";
+import type { Handshake } from "../../core/connection.ts";
 import { bearerToken, TokenError, unauthorized } from "../bearer.ts";
-import { guard } from "../guards.ts";
+import { guard, loginRequired } from "../guards.ts";
+import { RENEW, TokenExpiry } from "./expiry.ts";
 import { createVerifier } from "./verify.ts";
 import type { Identity, JwtRules, ToUser } from "./verify.ts";
 import { checkMs } from "../../util/check_option.ts";
@@ -74,6 +75,11 @@ export interface JwtUser {
 export interface JwtMethods {
   /** Sets the user of the connection. Answers `true`, or fails if the token is rejected. */
   readonly login: (params: { token: string } | [token: string]) => true;
+  /**
+   * Replaces the token of the connection by a new one of the same user. Answers `true`, or fails if the
+   * token is rejected; the old one then goes on. Clients of this module call it by themselves.
+   */
+  readonly renew_token: (params: { token: string } | [token: string]) => true;
 }
 
 /**
@@ -85,8 +91,11 @@ export interface JwtMethods {
  * - or by calling `login` with `{ token }` on a WebSocket.
  *
  * The server answers a bad token with 401, and `login` answers it with -32602. No log and no answer
- * contains any part of a token. When a token expires, the server closes the WebSocket with 4401,
- * unless `login` brought a new token before. A `login` that fails changes nothing.
+ * contains any part of a token. A `login` that fails changes nothing.
+ *
+ * Before the token of a WebSocket expires, the server asks its client for a new one, and a client whose
+ * option `token` is a function calls `renew_token` with it. The server accepts only a token with the same
+ * `iss` and `sub`. When a token expires, the server closes the WebSocket with 4401.
  *
  * @typeParam User The type of users.
  * @param options The keys, and which tokens are accepted.
@@ -158,12 +167,24 @@ export function jwt<User extends object = JwtUser>(
   }
 
   async function login(params: unknown, { connection }: RpcRequest): Promise<true> {
+    return await withToken(params, (identity) => expiry.login(connection, identity));
+  }
+
+  async function renew(params: unknown, { connection }: RpcRequest): Promise<true> {
+    return await withToken(params, (identity) => expiry.renew(connection, identity));
+  }
+
+  async function withToken(
+    params: unknown,
+    use: (identity: Identity<User>) => void,
+  ): Promise<true> {
     try {
-      expiry.login(connection, await verify(tokenIn(params)));
+      use(await verify(tokenIn(params)));
       return true;
     } catch (error) {
       if (!(error instanceof TokenError)) throw error;
-      throw new RpcInvalidParamsError({ data: `Token rejected: ${error.message}` });
+      const why = `Token rejected: ${error.message}`;
+      throw new RpcInvalidParamsError({ message: why, data: why });
     }
   }
 
@@ -174,78 +195,16 @@ export function jwt<User extends object = JwtUser>(
     middleware: guard(({ connection, name }) =>
       !expiry.isExpired(connection) && (!required || name === "login" || connection.user !== null)
     ),
-    methods: { login: { handler: login, names: ["token"], socketOnly: true } },
+    methods: {
+      login: { handler: login, names: ["token"], socketOnly: true },
+      [RENEW]: { handler: renew, names: ["token"], use: [loginRequired], socketOnly: true },
+    },
     onOpen: (connection) => expiry.opened(connection),
     onClose: (connection) => expiry.closed(connection),
     onUserChange(connection) {
       if (connection.user === null) expiry.awaitLogin(connection);
     },
   };
-}
-
-/** Closes connections when their token expires, or when they have not logged in in time. */
-class TokenExpiry {
-  readonly #loginDeadlineMs: number;
-  readonly #handshakes = new WeakMap<Handshake, number>();
-  readonly #connections = new WeakMap<Connection, number>();
-  readonly #timers = new ConnectionTimers();
-
-  /** @param loginDeadlineMs Milliseconds that a connection without a user has to log in. */
-  constructor(loginDeadlineMs: number) {
-    this.#loginDeadlineMs = loginDeadlineMs;
-  }
-
-  /** Sets the user of a handshake, and notes when the token expires. */
-  authenticate(handshake: Handshake, { user, expiresAt }: Identity<object>): void {
-    handshake.user = user;
-    this.#handshakes.set(handshake, expiresAt);
-  }
-
-  /** Starts the timer of a connection that has opened. */
-  opened(connection: Connection): void {
-    const expiresAt = this.#handshakes.get(connection.handshake);
-    if (expiresAt !== undefined) this.#expireAt(expiresAt, connection);
-    else if (connection.user === null) this.awaitLogin(connection);
-  }
-
-  /** Sets the user of an open connection; the new token's expiry replaces that of the old one. */
-  login(connection: Connection, { user, expiresAt }: Identity<object>): void {
-    if (!connection.isOpen) return;
-    this.#expireAt(expiresAt, connection);
-    connection.login(user);
-  }
-
-  /** Starts the time that a connection without a user has to log in. */
-  awaitLogin(connection: Connection): void {
-    if (!connection.isOpen) return;
-    this.#connections.delete(connection);
-    this.#timers.set(connection, Date.now() + this.#loginDeadlineMs, () => {
-      if (connection.user === null) connection.close(1008, "Login required");
-    });
-  }
-
-  /** Whether the token has expired. Asked before each call, since a timer may fire late. */
-  isExpired(connection: Connection): boolean {
-    const expired = Date.now() >= (this.#connections.get(connection) ?? Infinity);
-    if (expired) this.#expire(connection);
-    return expired;
-  }
-
-  /** Removes the timer of a connection that has ended. */
-  closed(connection: Connection): void {
-    this.#timers.clear(connection);
-  }
-
-  #expireAt(expiresAt: number, connection: Connection): void {
-    this.#connections.set(connection, expiresAt);
-    this.#timers.set(connection, expiresAt, () => this.#expire(connection));
-  }
-
-  #expire(connection: Connection): void {
-    if (!connection.isOpen) return;
-    connection.close(4401, "Token expired");
-    connection.logout(); // handlers that still run must not act for the user
-  }
 }
 
 function toJwtUser({ ...claims }: JWTPayload): JwtUser | null {

@@ -40,6 +40,10 @@ export interface Identity<User extends object> {
   readonly user: User;
   /** When the token expires, leeway included, in milliseconds of the epoch. */
   readonly expiresAt: number;
+  /** The token's `exp`, without leeway, in milliseconds of the epoch. */
+  readonly renewBy: number;
+  /** Whom the token is about: its `iss` and `sub` as one text; `undefined` without a `sub`. */
+  readonly subject: string | undefined;
 }
 
 /**
@@ -72,7 +76,8 @@ export function createVerifier<User extends object>(
 
   return async function verify(token) {
     const claims = await claimsOf(token);
-    const expiresAt = claims.exp * 1000 + leewayMs;
+    const renewBy = claims.exp * 1000;
+    const expiresAt = renewBy + leewayMs;
     // jose compares seconds; this compares milliseconds.
     if (Date.now() >= expiresAt) throw new TokenError("expired");
     if (claims.aud !== undefined && options.audience === undefined) {
@@ -80,9 +85,14 @@ export function createVerifier<User extends object>(
     }
     const user = await toUser(claims);
     if (user === null) throw new TokenError("unknown user");
-    if (typeof user === "object") return { user, expiresAt };
+    if (typeof user === "object") return { user, expiresAt, renewBy, subject: subjectOf(claims) };
     throw new TypeError(`Expected \`toUser\` to give an object or null, got a ${typeof user}`);
   };
+}
+
+/** Two issuers may give the same name to different people. */
+function subjectOf({ iss, sub }: JWTPayload): string | undefined {
+  return sub === undefined ? undefined : JSON.stringify([iss, sub]);
 }
 
 // As much as common proxies accept in one header.

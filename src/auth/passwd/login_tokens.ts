@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Connection } from "../../core/connection.ts";
+import { ConnectionTimers } from "../connection_timers.ts";
 import type { PasswdRecord } from "./table.ts";
 
 /** How tokens are made. */
@@ -24,6 +25,9 @@ export class LoginTokens {
   // The login that each connection belongs to: a logout ends all tokens of it.
   readonly #logins = new WeakMap<Connection, string>();
   readonly #revoked = new Map<string, number>();
+  // The connections whose clients keep a token, with the timer for the next one.
+  readonly #kept = new WeakSet<Connection>();
+  readonly #timers = new ConnectionTimers();
 
   /** @param options The secret and the age, checked. */
   constructor({ secret, maxAgeMs }: Required<LoginTokenOptions>) {
@@ -36,14 +40,43 @@ export class LoginTokens {
    *
    * @param connection The connection.
    * @param record Its user.
-   * @returns The token.
+   * @returns The token; `undefined` if another connection with the same login has logged out.
    */
-  make(connection: Connection, record: PasswdRecord): string {
+  make(connection: Connection, record: PasswdRecord): string | undefined {
     const login = this.#logins.get(connection) ?? crypto.randomUUID();
     this.#logins.set(connection, login);
-    const claims = [record.name, Date.now() + this.#maxAgeMs, login];
+    const expiresAt = Date.now() + this.#maxAgeMs;
+    if (this.#revoked.has(login)) {
+      // Remembered for longer: this connection may ask again when all tokens of before have expired.
+      this.#revoked.set(login, expiresAt);
+      return undefined;
+    }
+    const claims = [record.name, expiresAt, login];
     const payload = Buffer.from(JSON.stringify(claims)).toString("base64url");
     return `${payload}.${this.#sign(payload, record).toString("base64url")}`;
+  }
+
+  /**
+   * Gives the client of a connection a token to log in with on its next connection, and another one each
+   * time that half of its life is over.
+   *
+   * @param connection The connection.
+   * @param current Gives its user as of now.
+   */
+  keep(connection: Connection, current: () => PasswdRecord | undefined): void {
+    const record = current();
+    const token = record && this.make(connection, record);
+    if (token === undefined) return this.drop(connection);
+    this.#kept.add(connection);
+    connection.notify("rpc.login", { method: "login_with_token", params: { token } });
+    const at = Date.now() + this.#maxAgeMs / 2;
+    this.#timers.set(connection, at, () => this.keep(connection, current));
+  }
+
+  /** Makes the client of a connection forget its token: the user has logged out, or the connection ended. */
+  drop(connection: Connection): void {
+    this.#timers.clear(connection);
+    if (this.#kept.delete(connection)) connection.notify("rpc.login", {});
   }
 
   /**

@@ -170,7 +170,7 @@ export class PasswdLogins {
         handler: (_: unknown, { connection }: RpcRequest) => {
           const record = this.#recordOf(connection);
           // The user of another backend has no password here that could end the token.
-          return record === undefined ? null : tokens.make(connection, record);
+          return record === undefined ? null : tokens.make(connection, record) ?? null;
         },
         use: [loginRequired],
         socketOnly: true,
@@ -183,6 +183,7 @@ export class PasswdLogins {
           if (found === undefined || signal.aborted) return false;
           this.#setUser(connection, found.record);
           tokens.resume(connection, found.login);
+          this.#keep(connection);
           return true;
         },
         names: ["token"],
@@ -205,6 +206,7 @@ export class PasswdLogins {
   /** Forgets a connection that has ended. */
   closed(connection: Connection): void {
     this.#logins.delete(connection);
+    this.#tokens?.drop(connection);
   }
 
   /** Gives each connection the current rights of its user; logs it out if the user has gone. */
@@ -237,7 +239,16 @@ export class PasswdLogins {
     this.#tokens?.forget(connection);
     this.#setUser(connection, record);
     await this.#renew(record, password, connection.logger);
+    this.#keep(connection);
     return true;
+  }
+
+  /** Gives the client a token for its next connection. A new password ends the token of before. */
+  #keep(connection: Connection): void {
+    this.#tokens?.keep(connection, () => {
+      const record = this.#recordOf(connection);
+      return record && this.#current(record);
+    });
   }
 
   async #renew(record: PasswdRecord, password: string, logger: Logger): Promise<void> {
@@ -289,7 +300,9 @@ export class PasswdLogins {
       permits: isStillLoggedIn,
       written: () => {
         const record = this.#accounts.get(name);
-        if (record !== undefined && isStillLoggedIn()) this.#setUser(connection, record);
+        if (record === undefined || !isStillLoggedIn()) return;
+        this.#setUser(connection, record);
+        this.#keep(connection);
       },
     });
   }

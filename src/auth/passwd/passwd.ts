@@ -110,9 +110,10 @@ export interface PasswdOptions {
    */
   readonly addressOf?: (handshake: Handshake) => string | undefined;
   /**
-   * Adds the methods `login_token` and `login_with_token`: with the token of the first, a client logs
-   * in again with the second after a reconnect, also to a server that has restarted. A token ends
-   * after a while, with `logout`, with a new password, and with the account.
+   * Gives each client that logs in a token, with which it logs in again by itself after a reconnect,
+   * also to a server that has restarted. A token ends after a while, with `logout`, with a new
+   * password, and with the account. For clients that others wrote, `login_token` gives a token too, and
+   * `login_with_token` logs in with it.
    *
    * @default {no tokens}
    */
