@@ -30,12 +30,11 @@ export type HttpOptions = Pick<ClientOptions, "token" | "headers" | "fetch">;
  * @returns The transport. Its channel stays open until it is closed.
  */
 export function httpTransport(url: string | URL, options: HttpOptions = {}): Transport {
-  const name = String(url);
   return {
-    name,
+    name: String(url),
     canReconnect: true,
     isConnectionless: true,
-    open: (context) => openHttp(name, options, context),
+    open: (context) => openHttp(String(url), options, context),
   };
 }
 
@@ -93,15 +92,13 @@ async function post(
   };
   const request = async () => {
     const bearer = typeof token === "function" ? await token() : token;
-    const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+    const sent = {
+      "content-type": "application/json",
+      ...bearer !== undefined && { authorization: `Bearer ${bearer}` },
+      ...headers,
+    };
     // Without exactOptionalPropertyTypes a member may seem to be undefined.
-    return await fetch(url, {
-      ...init,
-      headers: { "content-type": "application/json", ...authorization, ...headers } as Record<
-        string,
-        string
-      >,
-    });
+    return await fetch(url, { ...init, headers: sent as Record<string, string> });
   };
   const response = await request().catch(failed(`Cannot reach ${url}`));
   const { body } = response;
