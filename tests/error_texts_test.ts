@@ -26,6 +26,8 @@ const NOT_ALONE: Readonly<Record<string, string>> = {
   "What was stored of it is gone": "stands after `Cannot restore the connection`",
   "subscribe: …": "stands after `Cannot restore the connection`",
   "Cannot …: ……": "has entries as `Cannot publish to …`",
+  "A value for the schema has over … parts": "of mockServer's samples, and says what is too large",
+  "Over … characters": "of mockServer's samples, and says what is too large",
   "retry: …nn": "what an event stream ends with",
   "No WebSockets here": "the answer to an upgrade, of a server that only shows a trace",
   "Expected `…`": "the name of a param of passwd's methods: -32602",
