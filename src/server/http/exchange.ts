@@ -7,6 +7,8 @@
 import { MEMORY_FULL, refuseFull } from "../acceptor.ts";
 import type { BodyFailure, BodyReader, BodyResult } from "./body_reader.ts";
 import { answerBody } from "./answer_body.ts";
+import type { AnswerBody } from "./answer_body.ts";
+import { AnswerStream, EVENT_HEADERS } from "./answer_stream.ts";
 import { afterBody } from "./discard_body.ts";
 import type { MemoryBudget } from "../memory_budget.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
@@ -15,7 +17,7 @@ import { ErrorCode } from "../../protocol/error_code.ts";
 import { RpcConnectionError, RpcError } from "../../protocol/errors.ts";
 import { responseClass } from "../handshake.ts";
 import { exceedsBytes } from "../../util/utf8.ts";
-import { errorText, isId } from "../../protocol/message.ts";
+import { errorText, isId, outgoingText } from "../../protocol/message.ts";
 import { parseUntrusted } from "../../protocol/untrusted.ts";
 import type { Id } from "../../protocol/message.ts";
 import { BaseConnection } from "../../core/connection.ts";
@@ -32,6 +34,10 @@ export interface ExchangeHost extends ServerDispatcherHost {
   readonly explainRefusals: boolean;
   /** The exchanges that wait for their handlers. */
   readonly pending: Set<Exchange>;
+  /** The exchanges whose answer is a stream that is not read to its end. */
+  readonly streams: Set<Exchange>;
+  /** Milliseconds between signs of life in an answer that is a stream. */
+  readonly heartbeatMs: number;
   /** The status of an answer that has no body. */
   readonly notificationStatus: number;
 }
@@ -49,6 +55,8 @@ export interface Caller {
   readonly keepOpen: () => void;
   /** The parsed query of a GET; `undefined` for other requests. */
   readonly search: URLSearchParams | undefined;
+  /** If the answer is a stream: resolves when it has been read, or its reader is gone. */
+  streamEnd: Promise<void> | undefined;
 }
 
 /**
@@ -139,6 +147,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
   #stopWatching: (() => void) | undefined;
   #open = true;
   #answerOptions: HttpAnswer | undefined;
+  #stream: AnswerStream | undefined;
 
   constructor(caller: Caller, host: ExchangeHost) {
     super(caller.handshake, host.logger);
@@ -152,7 +161,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
   }
 
   get bufferedAmount(): number {
-    return 0;
+    return this.#stream?.bufferedAmount ?? 0;
   }
 
   /**
@@ -180,15 +189,23 @@ export class Exchange extends BaseConnection implements ResponseSink {
   }
 
   [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
+    if (this.#stream !== undefined) {
+      if (text !== undefined) this.#stream.send(text);
+      this.#endStream(this.#stream);
+      return markAnswered(request);
+    }
     const response = text === undefined
       ? new Response(null, { status: this.#host.notificationStatus })
       : responseTo(text, responseClass(this.handshake), this.#host.budget);
-    this.#answer(this.#answerOptions === undefined ? response : this.#completed(response, text));
+    this.#answer(
+      this.#answerOptions === undefined ? response : this.#completed(response, this.#bodyOf(text)),
+    );
     markAnswered(request);
   }
 
   /** Answers 503 although handlers still run, because the server closes. */
   [CANCEL](): void {
+    if (this.#stream !== undefined) this.#endStream(this.#stream);
     this.#answer(new Response("The server is closing", { status: 503 }));
     this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
   }
@@ -207,7 +224,11 @@ export class Exchange extends BaseConnection implements ResponseSink {
     return this.subscribe;
   }
 
-  notify(method: string): void {
+  notify(method: string, params?: unknown): void {
+    if (this.#open && this.#acceptsEvents) {
+      const text = outgoingText({ method, params }, this.#host.limits.maxMessageBytes);
+      return (this.#stream ??= this.#openStream()).send(text);
+    }
     this.logger.debug(`Notification "${method}" dropped: a caller over HTTP cannot be notified`);
   }
 
@@ -228,14 +249,61 @@ export class Exchange extends BaseConnection implements ResponseSink {
 
   override [WATCH](): void {
     if (!this.#open || this.#stopWatching !== undefined) return;
-    this.#stopWatching = this.#caller.onLeave?.(() => {
-      this.close();
-      this.#dispatcher.abort(new RpcConnectionError("The caller is gone", "unknown"));
+    this.#stopWatching = this.#caller.onLeave?.(() => this.#leave());
+  }
+
+  #leave(): void {
+    this.#host.pending.delete(this);
+    this.close();
+    this.#dispatcher.abort(new RpcConnectionError("The caller is gone", "unknown"));
+  }
+
+  /** Whether the caller reads an answer that is a stream of events. */
+  get #acceptsEvents(): boolean {
+    const { search, handshake } = this.#caller;
+    if (search !== undefined || this.#response !== undefined && this.#stream === undefined) {
+      return false;
+    }
+    return acceptsEvents(handshake.headers.get("accept"));
+  }
+
+  /** Answers with a stream, because there is something to say before the answer to the call. */
+  #openStream(): AnswerStream {
+    const { budget, heartbeatMs, limits: { maxBufferedBytes }, streams, pending } = this.#host;
+    const stream = new AnswerStream({
+      budget,
+      maxBufferedBytes,
+      heartbeatMs,
+      gone: () => this.#leave(),
     });
+    // From now on the stream tells whether the caller leaves.
+    this.#stopWatching?.();
+    this.#stopWatching = () => {};
+    this.#caller.keepOpen();
+    this.#caller.streamEnd = stream.ended;
+    pending.add(this);
+    streams.add(this);
+    void stream.ended.then(() => streams.delete(this));
+    const response = new Response(stream.body, { headers: EVENT_HEADERS });
+    this.#response = this.#answerOptions === undefined
+      ? response
+      : this.#completed(response, stream.body);
+    this.#whenAnswered?.(this.#response);
+    return stream;
+  }
+
+  #endStream(stream: AnswerStream): void {
+    this.#host.pending.delete(this);
+    stream.end();
+    this.close();
+  }
+
+  #bodyOf(text: string | undefined): AnswerBody["body"] | null {
+    return text === undefined ? null : answerBody(text, this.#host.budget).body;
   }
 
   /** The response with what handlers have set. */
-  #completed(response: Response, text: string | undefined): Response {
+  #completed(response: Response, body: AnswerBody["body"] | null): Response {
     const { status, headers: added } = this.response;
     const headers = new Headers(response.headers);
     for (const [name, value] of added) {
@@ -244,12 +312,11 @@ export class Exchange extends BaseConnection implements ResponseSink {
     }
     // Some runtimes would send such a response without its body.
     const isValid = status === undefined || (Number.isInteger(status) && status >= 200 &&
-      status <= 599 && (text === undefined || ![204, 205, 304].includes(status)));
+      status <= 599 && (body === null || ![204, 205, 304].includes(status)));
     if (!isValid) {
       this.logger.error(`Cannot answer with status ${status}: it has no body, or is none`);
     }
     const { status: usual } = response;
-    const body = text === undefined ? null : answerBody(text, this.#host.budget).body;
     return new Response(body, { status: isValid ? status ?? usual : usual, headers });
   }
 
@@ -279,6 +346,13 @@ function isJson(contentType: string | null): boolean {
   const type = (end === -1 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
   return type === "application/json" || type === "application/json-rpc" ||
     type === "application/jsonrequest";
+}
+
+/** Whether an `Accept` header names event streams. Its wildcards do not count: most callers send them. */
+function acceptsEvents(accept: string | null): boolean {
+  return (accept ?? "").split(",").some((range) =>
+    /^\s*text\/event-stream\s*(?:;|$)/i.test(range) && !/;\s*q=0(?:\.0*)?\s*(?:;|$)/i.test(range)
+  );
 }
 
 function tooBig(maxBytes: number): Response {

@@ -41,6 +41,7 @@ export class HttpHandler {
   readonly #postHost: ExchangeHost;
   readonly #getHost: ExchangeHost;
   readonly #pending = new Set<Exchange>();
+  readonly #streams = new Set<Exchange>();
   #underWay = 0;
   #cancelled = false;
 
@@ -67,6 +68,8 @@ export class HttpHandler {
       budget,
       bodies,
       pending: this.#pending,
+      streams: this.#streams,
+      heartbeatMs: limits.heartbeatMs,
       notificationStatus,
     };
     const find = (method: Method | undefined) => this.#cancelled ? shutdown.method : method;
@@ -76,7 +79,7 @@ export class HttpHandler {
 
   /** How many requests have not been answered yet. */
   get underWay(): number {
-    return this.#underWay;
+    return this.#underWay + this.#streams.size;
   }
 
   /**
@@ -102,7 +105,7 @@ export class HttpHandler {
     const search = request.method === "GET" ? searchOf(request) : undefined;
     if (this.#context.shutdown.started) return this.#rejectClosing(request, host, search);
     const { maxConnections } = this.#context.limits;
-    if (this.#underWay >= maxConnections && !isEventRequest(request, search)) {
+    if (this.underWay >= maxConnections && !isEventRequest(request, search)) {
       return refuseFull(`${maxConnections} requests are under way (maxConnections)`);
     }
     const response = this.#answer(request, host, search);
@@ -130,6 +133,7 @@ export class HttpHandler {
       onLeave: runtime && ((left) => runtime.onLeave(request, host, left)),
       keepOpen: () => runtime?.keepOpen?.(request, host),
       search,
+      streamEnd: undefined,
     };
     const origin = handshake.headers.get("origin");
     // Before the other checks: a preflight request has no credentials that could pass them.
@@ -219,7 +223,9 @@ export class HttpHandler {
     try {
       return await this.#answerIfAccepted(request, caller);
     } finally {
-      release();
+      // A stream counts until it is read.
+      if (caller.streamEnd === undefined) release();
+      else void caller.streamEnd.then(release);
     }
   }
 
@@ -281,12 +287,31 @@ async function tracePost(
   // The body was read within its limit by now, unless it was refused.
   if (request.bodyUsed && response.status === 200) trace.frame("in", number, await copy.text());
   else await copy.body?.cancel();
+  if (response.headers.get("content-type") === "text/event-stream") {
+    return traceStream(response, (text) => trace.frame("out", number, text));
+  }
   const text = response.body === null ? "" : await response.text();
   if (text === "") return response;
   trace.frame("out", number, text);
   const { status, headers } = response;
   // Not a clone of the response: its runtime would keep what its caller has not read.
   return new Response(answerBody(text, budget).body, { status, headers });
+}
+
+/** Traces the events of an answer as they are read. */
+function traceStream({ body, status, headers }: Response, frame: (text: string) => void): Response {
+  const decoder = new TextDecoder();
+  const traced = body?.pipeThrough(
+    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform(bytes, controller) {
+        // Each chunk is one event, or a sign of life.
+        const [, data] = /^data: (.*)$/m.exec(decoder.decode(bytes)) ?? [];
+        if (data !== undefined) frame(data);
+        controller.enqueue(bytes);
+      },
+    }),
+  );
+  return new Response(traced ?? null, { status, headers });
 }
 
 // When an event stream that was refused for now may come back; each peer at a time of its own.
