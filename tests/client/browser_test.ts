@@ -93,8 +93,9 @@ test(
 
 /** What a browser does to a page that becomes of use again; none of it loads the page anew. */
 const RETURNS: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
+  // HTML says that it bubbles.
   visibilitychange: (page) =>
-    page.evaluate('document.dispatchEvent(new Event("visibilitychange"))'),
+    page.evaluate('document.dispatchEvent(new Event("visibilitychange", { bubbles: true }))'),
   pageshow: (page) => page.evaluate('dispatchEvent(new PageTransitionEvent("pageshow"))'),
   async online(page) {
     await page.context().setOffline(true);
