@@ -111,9 +111,8 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     }
     // A notification needs no answer, and a cancelled call no error.
     if (ids.length > 0 ? !ids.some((id) => pending.awaits(id)) : answer === "") return;
-    const message = typeof answer === "string"
-      ? `${this.handshake.url} did not answer the call: ${status} ${answer.slice(0, 200)}`
-      : answer.message;
+    const why = typeof answer === "string" ? `${status} ${answer.slice(0, 200)}` : answer.message;
+    const message = `${this.handshake.url} did not answer the call: ${why}`;
     // The carrier cannot tell whether the message had arrived before the exchange failed.
     const error = new RpcConnectionError(message, "unknown", { cause });
     for (const id of ids) pending.fail(id, error);

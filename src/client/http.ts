@@ -31,7 +31,6 @@ export type HttpOptions = Pick<ClientOptions, "token" | "headers" | "fetch">;
  */
 export function httpTransport(url: string | URL, options: HttpOptions = {}): Transport {
   return {
-    name: String(url),
     canReconnect: true,
     isConnectionless: true,
     open: (context) => openHttp(String(url), options, context),
@@ -87,30 +86,30 @@ async function post(
   init: RequestInit,
   maxBytes: number,
 ): Promise<[text: string, status: string]> {
-  const failed = (what: string) => (cause: unknown) => {
-    throw new Error(what, { cause });
+  const failed = (what: string) => (error: Error) => {
+    // Runtimes quote the URL, or the header that is wrong: either may hold secrets.
+    throw new Error(what, { cause: `${error.cause ?? error}`.replace(/".*"|:\/\S+/s, "") });
   };
   const request = async () => {
     const bearer = typeof token === "function" ? await token() : token;
-    const sent = {
-      "content-type": "application/json",
-      ...bearer !== undefined && { authorization: `Bearer ${bearer}` },
-      ...headers,
-    };
-    // Without exactOptionalPropertyTypes a member may seem to be undefined.
-    return await fetch(url, { ...init, headers: sent as Record<string, string> });
+    return await fetch(url, {
+      ...init,
+      // Without exactOptionalPropertyTypes a member may seem to be undefined.
+      headers: {
+        "content-type": "application/json",
+        ...bearer !== undefined && { authorization: `Bearer ${bearer}` },
+        ...headers,
+      } as Record<string, string>,
+    });
   };
-  const response = await request().catch(failed(`Cannot reach ${url}`));
+  const response = await request().catch(failed("cannot reach it"));
   const { body } = response;
-  const length = Number(response.headers.get("content-length"));
-  const text = length > maxBytes
-    ? undefined
-    : await readChunks(body, maxBytes).catch(failed(`The answer of ${url} broke off`));
+  const text = await readChunks(body, maxBytes).catch(failed("it broke off"));
   if (text === undefined) {
     body?.cancel().catch(() => {});
-    throw new Error(`The answer of ${url} is over ${maxBytes} bytes (maxMessageBytes)`);
+    throw new Error(`it is over ${maxBytes} bytes (maxMessageBytes)`);
   }
   const status = `${response.status} ${response.statusText}`.trim();
-  if (text === "" && !response.ok) throw new Error(`${url} answered ${status}`);
+  if (text === "" && !response.ok) throw new Error(`it answered ${status}`);
   return [text, status];
 }

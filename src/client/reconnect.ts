@@ -207,7 +207,7 @@ export class ReconnectingConnection {
     const message = `Cannot connect to ${name} ${why}`;
     const waitsOn = this.#repeatsFirst && !this.#wasOpen;
     if (!waitsOn) {
-      this.#connecting?.reject(new RpcConnectionError(message, "unsent", { cause }));
+      this.#connecting?.reject(new RpcConnectionError(message, undefined, { cause }));
     }
     if (waitsOn || this.#wasOpen) {
       // A network that is away comes back, but a login that is refused has to be seen.

@@ -27,10 +27,11 @@ function chooseTransport(target: ClientTarget, options: ClientOptions): Transpor
   if (typeof target === "object" && !(target instanceof URL)) {
     return "open" in target ? target : socketTransport(target);
   }
-  const { href, protocol } = toUrl(target);
-  if (!protocol.startsWith("http")) return webSocketTransport(target, options);
+  // Errors and logs name the origin alone: user, password and query of a URL may be secrets.
+  const { href, origin: name, protocol } = toUrl(target);
+  if (!protocol.startsWith("http")) return { ...webSocketTransport(target, options), name };
   return {
-    name: href,
+    name,
     canReconnect: true,
     isConnectionless: true,
     // Loaded with the first call: a page that uses a WebSocket never needs it.

@@ -14,7 +14,7 @@ import type { ClientOptions } from "./options.ts";
  *
  * @param target The URL, or a function that gives it.
  * @param options The client's options.
- * @returns The transport.
+ * @returns The transport. It has no name: that of the URL may hold secrets.
  */
 export function webSocketTransport(
   target: string | URL | (() => MaybePromise<string | URL>),
@@ -22,7 +22,6 @@ export function webSocketTransport(
 ): Transport {
   const { token, protocols } = options;
   return {
-    ...typeof target !== "function" && { name: String(target) },
     canReconnect: true,
     hasFreshCredentials: typeof target === "function" || typeof token === "function",
     async open(context) {
@@ -46,12 +45,12 @@ export function webSocketTransport(
  * @throws {TypeError} If it is not a URL, or has another scheme.
  */
 export function toUrl(target: string | URL): URL {
-  const text = String(target);
-  const page = globalThis as { readonly location?: { readonly href: string } };
-  const base = page.location?.href.replace(/^http/, "ws");
-  if (URL.canParse(text, base)) {
-    const url = new URL(text, base);
+  const { location } = globalThis as { location?: { readonly href: string } };
+  const base = location?.href.replace(/^http/, "ws");
+  if (URL.canParse(target, base)) {
+    const url = new URL(target, base);
     if (/^(?:ws|http)s?:/.test(url.protocol)) return url;
   }
-  throw new TypeError(`Cannot connect: expected a ws:, wss:, http: or https: URL, got "${text}"`);
+  // Without the text, which may hold a password.
+  throw new TypeError("Cannot connect: expected a ws: or http: URL");
 }

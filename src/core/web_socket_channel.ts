@@ -92,7 +92,8 @@ export function openSocket(socket: StandardSocket, opening: SocketContext): void
   });
   socket.addEventListener("error", ({ message }) => {
     // Node 22 fires no `close` for a socket that never opened, only this `error`.
-    if (!receiver) end(1006, message);
+    // Bun quotes the URL, which may hold secrets.
+    if (!receiver) end(1006, message?.replace(/'.+'/, ""));
   });
   socket.addEventListener("close", ({ code, reason }) => end(code, reason));
   if (closed) opening.refused(1006, "The socket is closed");

@@ -397,15 +397,15 @@ test("JsonRpcClient goes on trying when a function for its token fails later", a
 
 test("client.connect() rejects with the cause when a function for the URL or token fails", async () => {
   for (
-    const [options, target] of [
-      [{ token: () => Promise.reject(new Error("mine")) }, "ws://scripted.example"],
-      [{}, () => Promise.reject(new Error("mine"))],
-      [{}, () => "ftp://mine"],
+    const [options, target, cause] of [
+      [{ token: () => Promise.reject(new Error("mine")) }, "ws://scripted.example", "mine"],
+      [{}, () => Promise.reject(new Error("mine")), "mine"],
+      [{}, () => "ftp://mine", "expected a ws: or http: URL"],
     ] as const
   ) {
     const { client } = scripted(options, target);
     const error = await assertRejects(() => client.connect(), RpcConnectionError);
-    assertStringIncludes((error.cause as Error).message, "mine");
+    assertStringIncludes((error.cause as Error).message, cause);
     assertEquals(client.state, "idle");
   }
 });
