@@ -56,7 +56,7 @@ class Engine {
 }
 
 /** A sink that writes down what it is given. */
-export class Heard implements BrokerSink {
+export class Recorder implements BrokerSink {
   readonly events: BrokerEvent[] = [];
   readonly gaps: Position[] = [];
 
@@ -68,12 +68,12 @@ export class Heard implements BrokerSink {
     this.gaps.push(position);
   }
 
-  /** The data of what was heard. */
+  /** The data of what was received. */
   get data(): unknown[] {
     return dataOf(this.events);
   }
 
-  /** Waits until so many events were heard. */
+  /** Waits until so many events were received. */
   async some(count: number): Promise<void> {
     await until(() => this.events.length >= count);
   }
@@ -141,49 +141,49 @@ holds(
   "each event reaches a sink once, in order, with the position that publish gave",
   async (engine) => {
     const broker = await engine.node();
-    const [topic, heard, start] = [newTopic(), new Heard(), Date.now()];
-    await broker.subscribe(topic, KEEP, heard);
+    const [topic, recorder, start] = [newTopic(), new Recorder(), Date.now()];
+    await broker.subscribe(topic, KEEP, recorder);
     const positions = await publishAll(broker, topic, range(0, 200));
-    await heard.some(200);
-    assertEquals(heard.data, range(0, 200));
-    assertEquals(heard.events.map(({ position }) => position), positions);
-    assertGrows(offsetsOf(heard.events));
-    assertEquals([new Set(positions.map(({ epoch }) => epoch)).size, heard.gaps], [1, []]);
-    for (const { at } of heard.events) assert(at >= start - 1000 && at <= Date.now() + 1000);
+    await recorder.some(200);
+    assertEquals(recorder.data, range(0, 200));
+    assertEquals(recorder.events.map(({ position }) => position), positions);
+    assertGrows(offsetsOf(recorder.events));
+    assertEquals([new Set(positions.map(({ epoch }) => epoch)).size, recorder.gaps], [1, []]);
+    for (const { at } of recorder.events) assert(at >= start - 1000 && at <= Date.now() + 1000);
   },
 );
 
 holds("events that are published without waiting keep their order", async (engine) => {
   const broker = await engine.node();
-  const [topic, heard] = [newTopic(), new Heard()];
-  await broker.subscribe(topic, KEEP, heard);
+  const [topic, recorder] = [newTopic(), new Recorder()];
+  await broker.subscribe(topic, KEEP, recorder);
   await Promise.all(range(0, 500).map((n) => broker.publish(topic, `${n}`, KEEP)));
-  await heard.some(500);
-  assertEquals(heard.data, range(0, 500));
+  await recorder.some(500);
+  assertEquals(recorder.data, range(0, 500));
 });
 
 holds("all nodes hear the events of all nodes in one order, each once", async (engine) => {
   const nodes = [await engine.node(), await engine.node(), await engine.node()];
-  const [topic, ears] = [newTopic(), nodes.map(() => new Heard())];
-  await Promise.all(nodes.map((node, n) => node.subscribe(topic, KEEP, ears[n] as Heard)));
+  const [topic, recorders] = [newTopic(), nodes.map(() => new Recorder())];
+  await Promise.all(nodes.map((node, n) => node.subscribe(topic, KEEP, recorders[n] as Recorder)));
   await Promise.all(
     nodes.map((node, n) => publishAll(node, topic, range(0, 100).map((each) => [n, each]))),
   );
-  await Promise.all(ears.map((heard) => heard.some(300)));
-  for (const heard of ears) {
-    assertEquals(heard.events.length, 300);
-    assertEquals(heard.events, ears[0]?.events);
+  await Promise.all(recorders.map((recorder) => recorder.some(300)));
+  for (const recorder of recorders) {
+    assertEquals(recorder.events.length, 300);
+    assertEquals(recorder.events, recorders[0]?.events);
   }
   for (const n of nodes.keys()) {
-    const own = (ears[0] as Heard).data.filter((each) => (each as number[])[0] === n);
+    const own = (recorders[0] as Recorder).data.filter((each) => (each as number[])[0] === n);
     assertEquals(own, range(0, 100).map((each) => [n, each]));
   }
-  assertGrows(offsetsOf((ears[0] as Heard).events));
+  assertGrows(offsetsOf((recorders[0] as Recorder).events));
 });
 
 holds("several sinks of one broker hear a topic, and each ends by itself", async (engine) => {
   const broker = await engine.node();
-  const [topic, one, two] = [newTopic(), new Heard(), new Heard()];
+  const [topic, one, two] = [newTopic(), new Recorder(), new Recorder()];
   const first = await broker.subscribe(topic, KEEP, one);
   await broker.subscribe(topic, KEEP, two);
   await publishAll(broker, topic, [1, 2]);
@@ -195,34 +195,34 @@ holds("several sinks of one broker hear a topic, and each ends by itself", async
 });
 
 holds(
-  "nothing is heard after unsubscribe, and only what is new after the next subscribe",
+  "nothing is received after unsubscribe, and only what is new after the next subscribe",
   async (engine) => {
     const broker = await engine.node();
     const other = await engine.node();
-    const [topic, heard, again] = [newTopic(), new Heard(), new Heard()];
+    const [topic, recorder, again] = [newTopic(), new Recorder(), new Recorder()];
     for (let round = 0; round < 5; round++) {
-      const ear = await broker.subscribe(topic, KEEP, heard);
-      await publishAll(other, topic, [`heard ${round}`]);
-      await heard.some(round + 1);
-      await ear.unsubscribe();
+      const subscription = await broker.subscribe(topic, KEEP, recorder);
+      await publishAll(other, topic, [`received ${round}`]);
+      await recorder.some(round + 1);
+      await subscription.unsubscribe();
       await publishAll(other, topic, [`missed ${round}`]);
     }
-    const ear = await broker.subscribe(topic, KEEP, again);
+    const subscription = await broker.subscribe(topic, KEEP, again);
     const [position] = await publishAll(other, topic, ["new"]);
     await again.some(1);
-    assertEquals(heard.data, range(0, 5).map((round) => `heard ${round}`));
-    assertEquals([again.data, ear.position.epoch], [["new"], position?.epoch]);
+    assertEquals(recorder.data, range(0, 5).map((round) => `received ${round}`));
+    assertEquals([again.data, subscription.position.epoch], [["new"], position?.epoch]);
   },
 );
 
 holds("unsubscribe may come at once, and again", async (engine) => {
   const broker = await engine.node();
-  const [topic, early, late] = [newTopic(), new Heard(), new Heard()];
-  const ear = await broker.subscribe(topic, KEEP, early);
-  const ending = ear.unsubscribe();
+  const [topic, early, late] = [newTopic(), new Recorder(), new Recorder()];
+  const subscription = await broker.subscribe(topic, KEEP, early);
+  const ending = subscription.unsubscribe();
   const next = broker.subscribe(topic, KEEP, late);
   await Promise.all([ending, next]);
-  await ear.unsubscribe();
+  await subscription.unsubscribe();
   await publishAll(broker, topic, [1]);
   await late.some(1);
   assertEquals([early.data, late.data], [[], [1]]);
@@ -230,11 +230,11 @@ holds("unsubscribe may come at once, and again", async (engine) => {
 
 holds("a topic that keeps nothing brings its events round all the same", async (engine) => {
   const broker = await engine.node();
-  const [topic, heard] = [newTopic(), new Heard()];
-  const { position } = await broker.subscribe(topic, NOTHING, heard);
+  const [topic, recorder] = [newTopic(), new Recorder()];
+  const { position } = await broker.subscribe(topic, NOTHING, recorder);
   await publishAll(broker, topic, range(0, 50), NOTHING);
-  await heard.some(50);
-  assertEquals(heard.data, range(0, 50));
+  await recorder.some(50);
+  assertEquals(recorder.data, range(0, 50));
   const { events, complete } = await broker.history(topic, NOTHING, { since: position });
   assertEquals([events, complete], [[], false]);
 });
@@ -254,12 +254,12 @@ const TEXTS = [
 
 holds("data arrives and is kept as it was sent, to the letter", async (engine) => {
   const broker = await engine.node();
-  const [topic, heard] = [newTopic(), new Heard()];
-  await broker.subscribe(topic, KEEP, heard);
+  const [topic, recorder] = [newTopic(), new Recorder()];
+  await broker.subscribe(topic, KEEP, recorder);
   for (const text of TEXTS) await broker.publish(topic, text, KEEP);
-  await heard.some(TEXTS.length);
-  assertEquals(heard.events.map(({ data }) => data), TEXTS);
-  assertEquals((await broker.history(topic, KEEP, {})).events, heard.events);
+  await recorder.some(TEXTS.length);
+  assertEquals(recorder.events.map(({ data }) => data), TEXTS);
+  assertEquals((await broker.history(topic, KEEP, {})).events, recorder.events);
 });
 
 /** Ends of topics that an engine, its client or a careless program might take for something else. */
@@ -305,11 +305,11 @@ holds("topics are data: none is taken for a pattern, or for another", async (eng
   const start = newTopic();
   const names = ODD.map((end) => start + end);
   assertEquals(new Set(names).size, names.length);
-  const ears = names.map(() => new Heard());
-  await Promise.all(names.map((name, n) => broker.subscribe(name, KEEP, ears[n] as Heard)));
+  const recorders = names.map(() => new Recorder());
+  await Promise.all(names.map((name, n) => broker.subscribe(name, KEEP, recorders[n] as Recorder)));
   await Promise.all(names.map((name, n) => publishAll(broker, name, [n])));
-  await Promise.all(ears.map((heard) => heard.some(1)));
-  assertEquals(ears.map(({ data }) => data), names.map((_, n) => [n]));
+  await Promise.all(recorders.map((recorder) => recorder.some(1)));
+  assertEquals(recorders.map(({ data }) => data), names.map((_, n) => [n]));
   for (const [n, name] of names.entries()) {
     const { events, complete } = await broker.history(name, KEEP, {});
     assertEquals([dataOf(events), complete], [[n], true]);
@@ -321,22 +321,22 @@ holds("topics are data: none is taken for a pattern, or for another", async (eng
 holds("a quiet topic has a position, the same until an event comes", async (engine) => {
   const broker = await engine.node();
   const topic = newTopic();
-  const first = await broker.subscribe(topic, KEEP, new Heard());
-  const second = await broker.subscribe(topic, KEEP, new Heard());
+  const first = await broker.subscribe(topic, KEEP, new Recorder());
+  const second = await broker.subscribe(topic, KEEP, new Recorder());
   const asked = await broker.history(topic, KEEP, { since: first.position });
   assertEquals([second.position, asked.position], [first.position, first.position]);
   assertEquals([asked.events, asked.complete], [[], true]);
   const [position] = await publishAll(broker, topic, [1]) as [Position];
   assertEquals(position.epoch, first.position.epoch);
   assert(position.offset > first.position.offset);
-  const third = await broker.subscribe(topic, KEEP, new Heard());
+  const third = await broker.subscribe(topic, KEEP, new Recorder());
   assertEquals(third.position, position);
 });
 
 holds("history gives what comes after a position, from any node", async (engine) => {
   const [broker, other] = [await engine.node(), await engine.node()];
   const topic = newTopic();
-  const start = (await broker.subscribe(topic, KEEP, new Heard())).position;
+  const start = (await broker.subscribe(topic, KEEP, new Recorder())).position;
   const positions = [start, ...await publishAll(broker, topic, range(0, 20))];
   for (const node of [broker, other]) {
     for (const [n, since] of positions.entries()) {
@@ -376,7 +376,7 @@ holds("the newest events are read in pages too", async (engine) => {
 holds("a long history is read in pages, without a hole", async (engine) => {
   const broker = await engine.node();
   const topic = newTopic();
-  const { position } = await broker.subscribe(topic, KEEP, new Heard());
+  const { position } = await broker.subscribe(topic, KEEP, new Recorder());
   await publishAll(broker, topic, range(0, 25));
   const read: unknown[] = [];
   let since = position;
@@ -424,7 +424,7 @@ holds("history reaches back to just before the oldest event that is kept", async
 holds("an event that is too old is history no more", async (engine) => {
   const broker = await engine.node();
   const [topic, keep] = [newTopic(), { size: 100, ageMs: 1 }];
-  const { position } = await broker.subscribe(topic, keep, new Heard());
+  const { position } = await broker.subscribe(topic, keep, new Recorder());
   const [since] = await publishAll(broker, topic, [1], keep);
   await until(async () => (await broker.history(topic, keep, {})).events.length === 0);
   const { complete } = await broker.history(topic, keep, { since: position });
@@ -461,58 +461,62 @@ holds("an event that replaced another at its offset is not mistaken for it", asy
 });
 
 holds(
-  "between history and what is heard nothing is lost, doubled or out of order",
+  "between history and what is received nothing is lost, doubled or out of order",
   async (engine) => {
     const [broker, other] = [await engine.node(), await engine.node()];
     const topic = newTopic();
-    const { position: start } = await broker.subscribe(topic, KEEP, new Heard());
+    const { position: start } = await broker.subscribe(topic, KEEP, new Recorder());
     let published = 0;
     const publishing = (async () => {
       while (published < 300) await other.publish(topic, `${published++}`, KEEP);
     })();
     for (let round = 1; round <= 10; round++) {
       await until(() => published >= round * 20);
-      const heard = new Heard();
-      const ear = await broker.subscribe(topic, KEEP, heard);
+      const recorder = new Recorder();
+      const subscription = await broker.subscribe(topic, KEEP, recorder);
       const history = await broker.history(topic, KEEP, { since: start });
-      assert(history.complete && history.position.offset >= ear.position.offset);
-      await until(() => heard.events.length > 10 || published === 300);
-      const after = heard.events.filter(({ position }) =>
+      assert(history.complete && history.position.offset >= subscription.position.offset);
+      await until(() => recorder.events.length > 10 || published === 300);
+      const after = recorder.events.filter(({ position }) =>
         position.offset > history.position.offset
       );
       const all = dataOf([...history.events, ...after]);
       assertEquals(all, range(0, all.length));
-      // What is in both was heard from the position on that subscribe gave.
-      const both = history.events.filter(({ position }) => position.offset > ear.position.offset);
-      assertEquals(heard.events.slice(0, both.length), both.slice(0, heard.events.length));
-      await ear.unsubscribe();
+      // What is in both was received from the position on that subscribe gave.
+      const both = history.events.filter(({ position }) =>
+        position.offset > subscription.position.offset
+      );
+      assertEquals(recorder.events.slice(0, both.length), both.slice(0, recorder.events.length));
+      await subscription.unsubscribe();
     }
     await publishing;
   },
 );
 
-holds("close() ends what is heard, and may be called again", async (engine) => {
+holds("close() ends what is recorder, and may be called again", async (engine) => {
   const [broker, other] = [await engine.node(), await engine.node()];
-  const [topic, heard, rest] = [newTopic(), new Heard(), new Heard()];
-  await broker.subscribe(topic, KEEP, heard);
+  const [topic, recorder, rest] = [newTopic(), new Recorder(), new Recorder()];
+  await broker.subscribe(topic, KEEP, recorder);
   await publishAll(broker, topic, [1]);
-  await heard.some(1);
+  await recorder.some(1);
   await broker.close();
   await broker.close();
   await other.subscribe(topic, KEEP, rest);
   await publishAll(other, topic, [2]);
   await rest.some(1);
-  assertEquals(heard.data, [1]);
+  assertEquals(recorder.data, [1]);
 });
 
 holds("brokers at once keep many topics apart", async (engine) => {
   const nodes = [await engine.node(), await engine.node()] as const;
   const names = range(0, 200).map(() => newTopic());
-  const ears = names.map(() => new Heard());
-  await Promise.all(names.map((name, n) => nodes[1].subscribe(name, KEEP, ears[n] as Heard)));
+  const recorders = names.map(() => new Recorder());
+  await Promise.all(
+    names.map((name, n) => nodes[1].subscribe(name, KEEP, recorders[n] as Recorder)),
+  );
   await Promise.all(names.map((name, n) => publishAll(nodes[0], name, [n, n + 1])));
-  await Promise.all(ears.map((heard) => heard.some(2)));
-  assertEquals(ears.map(({ data }) => data), names.map((_, n) => [n, n + 1]));
+  await Promise.all(recorders.map((recorder) => recorder.some(2)));
+  assertEquals(recorders.map(({ data }) => data), names.map((_, n) => [n, n + 1]));
 });
 
 holds("late joiners at two servers get the newest events, and then what is new", async (engine) => {

@@ -15,7 +15,7 @@ import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { needs } from "../helpers/needs.ts";
 import { serveHere } from "../helpers/server.ts";
-import { dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { dataOf, publishAll, Recorder } from "./broker_cases.ts";
 
 const redis = await needs("redis-server");
 const nats = await needs("nats-server");
@@ -83,7 +83,11 @@ test("redisBroker() lets the names of strangers expire within minutes", redis, a
 test("redisBroker() keeps the position of a topic whose name comes from code", redis, async () => {
   await withRedis(async ({ raw, another }) => {
     const broker = another({ maxIdleTopics: 0 });
-    const { unsubscribe } = await broker.subscribe("news", { ...KEEP, fixed: true }, new Heard());
+    const { unsubscribe } = await broker.subscribe(
+      "news",
+      { ...KEEP, fixed: true },
+      new Recorder(),
+    );
     await unsubscribe();
     await broker.history("elsewhere", KEEP, {});
     await until(async () => `${await raw("KEYS", "*")}` === "jsonrpc:{news}:place");
@@ -108,7 +112,7 @@ async function stateOf(raw: NatsConnection): Promise<{ messages: number; subject
 
 /** Subscribes to a name without events, leaves, and gives the position. */
 async function visit(broker: Broker, topic: string, keep = KEEP) {
-  const { position, unsubscribe } = await broker.subscribe(topic, keep, new Heard());
+  const { position, unsubscribe } = await broker.subscribe(topic, keep, new Recorder());
   await unsubscribe();
   return position;
 }
@@ -174,8 +178,8 @@ test(
   redis,
   async () => {
     await withRedis(async ({ broker, raw, another }) => {
-      const heard = new Heard();
-      const { position } = await broker.subscribe("news", KEEP, heard);
+      const recorder = new Recorder();
+      const { position } = await broker.subscribe("news", KEEP, recorder);
       const other = another({ maxIdleTopics: 0 });
       assertEquals(await visit(other, "news"), position);
       await visit(other, "elsewhere");
@@ -183,8 +187,8 @@ test(
       const fields = await raw("HKEYS", "jsonrpc:{news}:place") as string[];
       assertEquals(fields.filter((field) => field.startsWith("l:")).length, 1);
       const [first] = await publishAll(other, "news", [1], KEEP);
-      await heard.some(1);
-      assertEquals([heard.data, heard.gaps, first?.epoch], [[1], [], position.epoch]);
+      await recorder.some(1);
+      assertEquals([recorder.data, recorder.gaps, first?.epoch], [[1], [], position.epoch]);
       assertEquals((await raw("HKEYS", "jsonrpc:{news}:place") as string[]).toSorted(), [
         "epoch",
         "id",
@@ -227,8 +231,8 @@ test(
   nats,
   async () => {
     await withNats(async ({ broker, raw }) => {
-      const heard = new Heard();
-      const { position } = await broker.subscribe("news", KEEP, heard);
+      const recorder = new Recorder();
+      const { position } = await broker.subscribe("news", KEEP, recorder);
       const since = await visit(broker, "other");
       await (await jetstreamManager(raw)).streams.purge("jsonrpc");
       await publishAll(broker, "other", [1], KEEP);
@@ -241,7 +245,7 @@ test(
       await publishAll(broker, "news", [2], KEEP);
       const { complete, events } = await broker.history("news", KEEP, { since: again });
       assertEquals([dataOf(events), complete], [[2], true]);
-      await until(() => heard.gaps.length + heard.events.length > 0);
+      await until(() => recorder.gaps.length + recorder.events.length > 0);
     });
   },
 );

@@ -11,7 +11,7 @@ import type { Log } from "../helpers/log.ts";
 import { freePort } from "../helpers/ports.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import type { EngineName, RunningEngine } from "../helpers/brokers/engine.ts";
-import { dataOf, Heard, newTopic, publishAll } from "./broker_cases.ts";
+import { dataOf, newTopic, publishAll, Recorder } from "./broker_cases.ts";
 import { engineProxy } from "../helpers/brokers/engine_proxy.ts";
 
 /** How the cases make a broker. */
@@ -86,7 +86,7 @@ holds("an engine that is not there: all reject within their time, and say why", 
   const broker = scene.broker(SHORT_MS, await freePort());
   const attempts = {
     'Cannot publish to "a b"': () => broker.publish("a b", "1", KEEP),
-    'Cannot subscribe to "a b"': () => broker.subscribe("a b", KEEP, new Heard()),
+    'Cannot subscribe to "a b"': () => broker.subscribe("a b", KEEP, new Recorder()),
     'Cannot read the history of "a b"': () => broker.history("a b", KEEP, {}),
   };
   for (const [start, attempt] of Object.entries(attempts)) {
@@ -107,41 +107,45 @@ holds("close() ends what waits for an engine that is not there", async (scene) =
   await broker.close();
   await publishing;
   await assertRejects(async () => await broker.publish("a", "1", KEEP), Error, "closed");
-  await assertRejects(async () => await broker.subscribe("a", KEEP, new Heard()), Error, "closed");
+  await assertRejects(
+    async () => await broker.subscribe("a", KEEP, new Recorder()),
+    Error,
+    "closed",
+  );
 });
 
 holds("killed and started with its data: publishing waits, and nothing is lost", async (scene) => {
-  const [broker, topic, heard] = [scene.broker(), newTopic(), new Heard()];
-  const { position } = await broker.subscribe(topic, KEEP, heard);
+  const [broker, topic, recorder] = [scene.broker(), newTopic(), new Recorder()];
+  const { position } = await broker.subscribe(topic, KEEP, recorder);
   await publishAll(broker, topic, range(0, 10));
-  await heard.some(10);
+  await recorder.some(10);
   await scene.engine.kill();
   await until(() => levels(scene.log) === "warn");
   const waiting = range(10, 20).map((n) => broker.publish(topic, `${n}`, KEEP));
   await scene.engine.start("with its data");
   await Promise.all(waiting);
   await publishAll(broker, topic, range(20, 30));
-  await heard.some(30);
-  assertEquals([heard.data, heard.gaps], [range(0, 30), []]);
+  await recorder.some(30);
+  assertEquals([recorder.data, recorder.gaps], [range(0, 30), []]);
   const history = await broker.history(topic, KEEP, { since: position });
   assertEquals([dataOf(history.events), history.complete], [range(0, 30), true]);
   assertEquals(levels(scene.log), "warn info");
 });
 
 holds("killed and started with its data: no gap in a topic without events", async (scene) => {
-  const [broker, other, heard] = [scene.broker(), scene.broker(), new Heard()];
+  const [broker, other, recorder] = [scene.broker(), scene.broker(), new Recorder()];
   const [topic, quiet] = [newTopic(), newTopic()];
-  await broker.subscribe(topic, KEEP, heard);
-  const { position: since, unsubscribe } = await broker.subscribe(quiet, KEEP, new Heard());
+  await broker.subscribe(topic, KEEP, recorder);
+  const { position: since, unsubscribe } = await broker.subscribe(quiet, KEEP, new Recorder());
   await unsubscribe();
   await scene.engine.kill();
   await until(() => levels(scene.log).startsWith("warn"));
   await scene.engine.start("with its data");
   await publishAll(other, quiet, [1, 2]);
   await publishAll(other, topic, [1]);
-  await heard.some(1);
+  await recorder.some(1);
   const { complete, events } = await broker.history(quiet, KEEP, { since });
-  assertEquals([heard.data, heard.gaps], [[1], []]);
+  assertEquals([recorder.data, recorder.gaps], [[1], []]);
   assertEquals([dataOf(events), complete], [[1, 2], true]);
 });
 
@@ -167,120 +171,132 @@ holds("killed and started with its data: a late joiner gets the newest events", 
 });
 
 holds("killed and started without its data: a gap, then all that is new", async (scene) => {
-  const [broker, other, topic, heard] = [scene.broker(), scene.broker(), newTopic(), new Heard()];
-  await broker.subscribe(topic, KEEP, heard);
+  const [broker, other, topic, recorder] = [
+    scene.broker(),
+    scene.broker(),
+    newTopic(),
+    new Recorder(),
+  ];
+  await broker.subscribe(topic, KEEP, recorder);
   const positions = await publishAll(broker, topic, range(0, 10));
-  await heard.some(10);
+  await recorder.some(10);
   await scene.engine.kill();
   await scene.engine.start("without its data");
-  await until(() => heard.gaps.length > 0);
+  await until(() => recorder.gaps.length > 0);
   await publishAll(other, topic, range(10, 20));
-  await heard.some(20);
-  assertEquals([heard.data, heard.gaps.length], [range(0, 20), 1]);
-  assertNotEquals(heard.gaps[0]?.epoch, positions[0]?.epoch);
+  await recorder.some(20);
+  assertEquals([recorder.data, recorder.gaps.length], [range(0, 20), 1]);
+  assertNotEquals(recorder.gaps[0]?.epoch, positions[0]?.epoch);
   const since = positions.at(-1) as Position;
   assertEquals((await other.history(topic, KEEP, { since })).complete, false);
-  const after = await other.history(topic, KEEP, { since: heard.gaps[0] as Position });
+  const after = await other.history(topic, KEEP, { since: recorder.gaps[0] as Position });
   assertEquals([dataOf(after.events), after.complete], [range(10, 20), true]);
 });
 
-holds("stopped for a while: publishing fails in time, and what is heard goes on", async (scene) => {
-  const [broker, hasty, topic] = [scene.broker(), scene.broker(HASTY_MS), newTopic()];
-  const heard = new Heard();
-  await broker.subscribe(topic, KEEP, heard);
-  await publishAll(hasty, topic, range(0, 10));
-  await heard.some(10);
-  await scene.engine.freeze();
-  try {
-    const publish = async () => await hasty.publish(topic, '"late"', KEEP);
-    const { message } = await assertRejects(publish, Error);
-    assertMatch(
-      message,
-      new RegExp(`did not answer within ${HASTY_MS} ms; it may have been published$`),
-    );
-    // Nothing is sent from then on.
-    assertMatch((await assertRejects(publish, Error)).message, /is out of reach \(.*\)$/);
-    const patient = broker.publish(topic, "10", KEEP);
-    scene.engine.thaw();
-    await patient;
-  } finally {
-    scene.engine.thaw();
-  }
-  await until(() => levels(scene.log) === "warn info");
-  await publishAll(hasty, topic, range(11, 20));
-  await until(() => heard.data.at(-1) === 19);
-  // The first that was not answered may have been taken all the same, once.
-  assert(heard.data.filter((data) => data === "late").length <= 1);
-  assertEquals(heard.data.filter((data) => data !== "late"), range(0, 20));
-  assertEquals(heard.gaps, []);
-});
+holds(
+  "stopped for a while: publishing fails in time, and what is recorder goes on",
+  async (scene) => {
+    const [broker, hasty, topic] = [scene.broker(), scene.broker(HASTY_MS), newTopic()];
+    const recorder = new Recorder();
+    await broker.subscribe(topic, KEEP, recorder);
+    await publishAll(hasty, topic, range(0, 10));
+    await recorder.some(10);
+    await scene.engine.freeze();
+    try {
+      const publish = async () => await hasty.publish(topic, '"late"', KEEP);
+      const { message } = await assertRejects(publish, Error);
+      assertMatch(
+        message,
+        new RegExp(`did not answer within ${HASTY_MS} ms; it may have been published$`),
+      );
+      // Nothing is sent from then on.
+      assertMatch((await assertRejects(publish, Error)).message, /is out of reach \(.*\)$/);
+      const patient = broker.publish(topic, "10", KEEP);
+      scene.engine.thaw();
+      await patient;
+    } finally {
+      scene.engine.thaw();
+    }
+    await until(() => levels(scene.log) === "warn info");
+    await publishAll(hasty, topic, range(11, 20));
+    await until(() => recorder.data.at(-1) === 19);
+    // The first that was not answered may have been taken all the same, once.
+    assert(recorder.data.filter((data) => data === "late").length <= 1);
+    assertEquals(recorder.data.filter((data) => data !== "late"), range(0, 20));
+    assertEquals(recorder.gaps, []);
+  },
+);
 
 holds("a process that was cut off catches up from history, in order", async (scene) => {
   await using wire = await engineProxy(scene.engine.port);
   const [broker, other] = [scene.broker(LONG_MS, wire.port), scene.broker()];
   const topics = [newTopic(), newTopic()];
-  const ears = [new Heard(), new Heard()] as const;
-  for (const [n, topic] of topics.entries()) await broker.subscribe(topic, KEEP, ears[n] as Heard);
+  const recorders = [new Recorder(), new Recorder()] as const;
+  for (const [n, topic] of topics.entries()) {
+    await broker.subscribe(topic, KEEP, recorders[n] as Recorder);
+  }
   for (const topic of topics) await publishAll(other, topic, range(0, 5));
-  for (const heard of ears) await heard.some(5);
+  for (const recorder of recorders) await recorder.some(5);
   for (let round = 1; round <= 3; round++) {
     await wire.break();
     // More than one page of history.
-    const numbers = range(ears[0].events.length, ears[0].events.length + 300);
+    const numbers = range(recorders[0].events.length, recorders[0].events.length + 300);
     for (const topic of topics) {
       await Promise.all(numbers.map((n) => other.publish(topic, `${n}`, KEEP)));
     }
     await wire.mend();
-    for (const heard of ears) await heard.some(numbers.length * round + 5);
-    for (const heard of ears) assertEquals(heard.data, range(0, numbers.length * round + 5));
+    for (const recorder of recorders) await recorder.some(numbers.length * round + 5);
+    for (const recorder of recorders) {
+      assertEquals(recorder.data, range(0, numbers.length * round + 5));
+    }
   }
-  for (const heard of ears) assertEquals(heard.gaps, []);
+  for (const recorder of recorders) assertEquals(recorder.gaps, []);
 });
 
 holds("a process that was cut off for longer than history has a gap, no hole", async (scene) => {
   await using wire = await engineProxy(scene.engine.port);
   const [broker, other, topic] = [scene.broker(LONG_MS, wire.port), scene.broker(), newTopic()];
-  const heard = new Heard();
-  await broker.subscribe(topic, SHORT, heard);
+  const recorder = new Recorder();
+  await broker.subscribe(topic, SHORT, recorder);
   await publishAll(other, topic, range(0, 5), SHORT);
-  await heard.some(5);
+  await recorder.some(5);
   await wire.break();
   const positions = await publishAll(other, topic, range(5, 500), SHORT);
   await wire.mend();
-  await until(() => heard.gaps.length > 0);
+  await until(() => recorder.gaps.length > 0);
   await publishAll(other, topic, range(500, 510), SHORT);
-  await heard.some(15);
-  assertEquals(heard.data, [...range(0, 5), ...range(500, 510)]);
-  assertEquals(heard.gaps, positions.slice(-1));
+  await recorder.some(15);
+  assertEquals(recorder.data, [...range(0, 5), ...range(500, 510)]);
+  assertEquals(recorder.gaps, positions.slice(-1));
 });
 
 holds("a process that was cut off publishes each event once, in order", async (scene) => {
   await using wire = await engineProxy(scene.engine.port);
   const [broker, other, topic] = [scene.broker(), scene.broker(LONG_MS, wire.port), newTopic()];
-  const heard = new Heard();
-  await broker.subscribe(topic, KEEP, heard);
+  const recorder = new Recorder();
+  await broker.subscribe(topic, KEEP, recorder);
   await publishAll(other, topic, [0]);
   await wire.break();
   await until(() => levels(scene.log) === "warn");
   const waiting = range(1, 200).map((n) => other.publish(topic, `${n}`, KEEP));
   await wire.mend();
   const positions = await Promise.all(waiting);
-  await heard.some(200);
-  assertEquals(heard.data, range(0, 200));
-  assertEquals(heard.events.slice(1).map(({ position }) => position), positions);
+  await recorder.some(200);
+  assertEquals(recorder.data, range(0, 200));
+  assertEquals(recorder.events.slice(1).map(({ position }) => position), positions);
 });
 
 holds("unsubscribing while the engine is away leaves nothing behind", async (scene) => {
-  const [broker, topic, heard] = [scene.broker(), newTopic(), new Heard()];
-  const ear = await broker.subscribe(topic, KEEP, heard);
+  const [broker, topic, recorder] = [scene.broker(), newTopic(), new Recorder()];
+  const subscription = await broker.subscribe(topic, KEEP, recorder);
   await scene.engine.kill();
   await until(() => scene.log.lines.length > 0);
-  await ear.unsubscribe();
+  await subscription.unsubscribe();
   await scene.engine.start("with its data");
   await publishAll(broker, topic, range(0, 5));
-  const again = new Heard();
+  const again = new Recorder();
   await broker.subscribe(topic, KEEP, again);
   await publishAll(broker, topic, range(5, 10));
   await again.some(5);
-  assertEquals([heard.data, heard.gaps, again.data], [[], [], range(5, 10)]);
+  assertEquals([recorder.data, recorder.gaps, again.data], [[], [], range(5, 10)]);
 });

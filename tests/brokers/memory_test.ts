@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { memoryBroker } from "../../src/brokers/memory.ts";
 import type { Broker, BrokerEvent, BrokerHistory, Position } from "../../src/brokers/broker.ts";
 import { parsePosition, positionText } from "../../src/brokers/broker.ts";
-import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { brokerCases, dataOf, publishAll, Recorder } from "./broker_cases.ts";
 
 for (const { name, run } of brokerCases) {
   test(`memoryBroker: ${name}`, async () => {
@@ -22,10 +22,10 @@ function history(broker: Broker, topic: string, since?: Position): BrokerHistory
 
 test("memoryBroker() answers at once, and its sinks hear before publish returns", () => {
   const broker = memoryBroker();
-  const heard = new Heard();
-  assert(!(broker.subscribe("a", KEEP, heard) instanceof Promise));
+  const recorder = new Recorder();
+  assert(!(broker.subscribe("a", KEEP, recorder) instanceof Promise));
   assert(!(broker.publish("a", "1", KEEP) instanceof Promise));
-  assertEquals(heard.data, [1]);
+  assertEquals(recorder.data, [1]);
   assertEquals(dataOf(history(broker, "a").events), [1]);
 });
 
@@ -44,7 +44,7 @@ test("memoryBroker() keeps what any of those who share a topic asks for", async 
   assertEquals(dataOf(history(broker, "a").events), [1, 2, 3]);
 });
 
-test("memoryBroker() brings an event that a sink publishes round after the one it heard", () => {
+test("memoryBroker() brings an event that a sink publishes round after the one it received", () => {
   const broker = memoryBroker();
   const order: string[][] = [[], []];
   for (const own of order) {
@@ -62,7 +62,7 @@ test("memoryBroker() brings an event that a sink publishes round after the one i
 
 test("memoryBroker() gives a sink that begins to hear within an event only later ones", () => {
   const broker = memoryBroker();
-  const late = new Heard();
+  const late = new Recorder();
   broker.subscribe("a", KEEP, {
     event({ data }: BrokerEvent) {
       if (data === "1") broker.subscribe("a", KEEP, late);
@@ -89,25 +89,29 @@ test("memoryBroker() forgets nothing that it keeps for names that were only aske
   const first = history(broker, "asked").position;
   for (let n = 0; n < 1000; n++) {
     history(broker, `asked ${n}`);
-    const ear = broker.subscribe(`heard ${n}`, KEEP, new Heard()) as { unsubscribe(): void };
-    ear.unsubscribe();
+    const subscription = broker.subscribe(`received ${n}`, KEEP, new Recorder()) as {
+      unsubscribe(): void;
+    };
+    subscription.unsubscribe();
   }
   assertEquals(dataOf(history(broker, "kept").events), [1]);
   assertEquals(history(broker, "kept", kept).complete, true);
   assertEquals(history(broker, "asked", first).complete, false);
 });
 
-test("memoryBroker() does not count topics that are heard or fixed, and counts those no more heard", () => {
+test("memoryBroker() does not count topics that are subscribed to or fixed, and counts those no longer subscribed to", () => {
   const broker = memoryBroker({ maxIdleTopics: 1 });
   const fixed = { ...KEEP, fixed: true };
   const start = broker.publish("fixed", "1", fixed) as Position;
-  const ear = broker.subscribe("heard", KEEP, new Heard()) as { unsubscribe(): void };
-  const heard = broker.publish("heard", "1", KEEP) as Position;
+  const subscription = broker.subscribe("received", KEEP, new Recorder()) as {
+    unsubscribe(): void;
+  };
+  const recorder = broker.publish("received", "1", KEEP) as Position;
   for (const topic of ["a", "b", "c"]) broker.publish(topic, "1", KEEP);
-  assertEquals(history(broker, "heard", heard).complete, true);
-  ear.unsubscribe();
+  assertEquals(history(broker, "received", recorder).complete, true);
+  subscription.unsubscribe();
   broker.publish("d", "1", KEEP);
-  assertEquals(history(broker, "heard", heard).complete, false);
+  assertEquals(history(broker, "received", recorder).complete, false);
   const kept = broker.history("fixed", fixed, { since: start }) as BrokerHistory;
   assertEquals(kept.complete, true);
   broker.forget?.("fixed");

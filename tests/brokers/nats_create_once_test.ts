@@ -89,10 +89,10 @@ test(
     await withConnections(2, async (connection, other) => {
       if (!connection.info?.version.startsWith("2.9.")) return; // newer ones need none of it
       let [claims, asked] = [0, 0];
-      const ear = other.subscribe(subject, {
+      const subscription = other.subscribe(subject, {
         callback: (_error, message) => {
           if (message.string() === "") return; // its own
-          if (++claims === 3) ear.unsubscribe();
+          if (++claims === 3) subscription.unsubscribe();
           else other.publish(subject, "");
         },
       });

@@ -8,7 +8,7 @@ import { startEngine } from "../helpers/brokers/engine.ts";
 import { engineProxy } from "../helpers/brokers/engine_proxy.ts";
 import { withNats } from "../helpers/brokers/with_engine.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
-import { dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { dataOf, publishAll, Recorder } from "./broker_cases.ts";
 import { assertRefused, assertWorks, testRemoteBroker } from "./remote_cases.ts";
 import { selfSigned } from "../helpers/certificate.ts";
 import { until } from "../helpers/deferred.ts";
@@ -36,8 +36,8 @@ test(
     await using wire = await engineProxy(engine.port);
     // Much longer than this test may take.
     const broker = maker.make(wire.port, silentLog(), 600_000);
-    const heard = new Heard();
-    await broker.subscribe("news", KEEP, heard);
+    const recorder = new Recorder();
+    await broker.subscribe("news", KEEP, recorder);
     await publishAll(broker, "news", [1], KEEP);
     wire.drop(" jsonrpc.keep.news ");
     let isAcked = false;
@@ -45,20 +45,22 @@ test(
     publishing.catch(() => {}); // if the test fails before
     await until(() => isAcked);
     await publishAll(broker, "news", [3], KEEP);
-    await heard.some(3);
-    assertEquals([heard.data, heard.gaps], [[1, 2, 3], []]);
+    await recorder.some(3);
+    assertEquals([recorder.data, recorder.gaps], [[1, 2, 3], []]);
     await broker.close();
   },
 );
 
 test(
-  "natsBroker() has one connection, however many topics are heard, and listens to no others",
+  "natsBroker() has one connection, however many topics are subscribed to, and listens to no others",
   nats,
   async () => {
     await withNats(async ({ broker, raw, monitor }) => {
       const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
-      const heard = new Heard();
-      const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
+      const recorder = new Recorder();
+      const subscriptions = await Promise.all(
+        names.map((name) => broker.subscribe(name, KEEP, recorder)),
+      );
       const others = async () => {
         const { connections } = await (await fetch(`${monitor}/connz?subs=1`)).json();
         return (connections as { name?: string; subscriptions_list?: string[] }[])
@@ -73,8 +75,8 @@ test(
       assertEquals([streams, consumers], [1, 0]);
       const some = names.filter((_, n) => n % 100 === 0);
       await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
-      await heard.some(some.length);
-      await Promise.all(ears.map((ear) => ear.unsubscribe()));
+      await recorder.some(some.length);
+      await Promise.all(subscriptions.map((subscription) => subscription.unsubscribe()));
       await until(async () => await live() === 0);
       await raw.flush();
     });
@@ -86,16 +88,16 @@ test(
   nats,
   async () => {
     await withNats(async ({ broker, raw }) => {
-      const heard = new Heard();
-      const { position } = await broker.subscribe("news", KEEP, heard);
+      const recorder = new Recorder();
+      const { position } = await broker.subscribe("news", KEEP, recorder);
       await publishAll(broker, "news", [1, 2, 3], KEEP);
-      await heard.some(3);
+      await recorder.some(3);
       await (await jetstreamManager(raw)).streams.delete("jsonrpc");
       await publishAll(broker, "news", [4, 5], KEEP);
-      await until(() => heard.gaps.length === 1);
+      await until(() => recorder.gaps.length === 1);
       assertEquals((await broker.history("news", KEEP, { since: position })).complete, false);
       await publishAll(broker, "news", [6], KEEP);
-      await until(() => heard.data.at(-1) === 6);
+      await until(() => recorder.data.at(-1) === 6);
     });
   },
 );
@@ -105,23 +107,23 @@ test(
   nats,
   async () => {
     await withNats(async ({ broker, raw }) => {
-      const heard = new Heard();
-      await broker.subscribe("news", KEEP, heard);
+      const recorder = new Recorder();
+      await broker.subscribe("news", KEEP, recorder);
       const before = await publishAll(broker, "news", [1, 2, 3, 4, 5], KEEP);
-      await heard.some(5);
+      await recorder.some(5);
       await (await jetstreamManager(raw)).streams.delete("jsonrpc");
       const { port } = raw.info as { port: number };
       const other = natsBroker({ servers: `127.0.0.1:${port}`, logger: silentLog() });
       try {
         const elsewhere = await other.publish("other", "1", KEEP);
-        // Its sequences begin anew, below those that were heard: none may pass for an old one.
+        // Its sequences begin anew, below those that were received: none may pass for an old one.
         const [first] = await publishAll(broker, "news", [6], KEEP);
         assertEquals([first?.epoch, first?.offset], [elsewhere.epoch, 2]);
-        await until(() => heard.gaps.length === 1);
-        assertEquals(heard.gaps, [first]);
+        await until(() => recorder.gaps.length === 1);
+        assertEquals(recorder.gaps, [first]);
         await publishAll(broker, "news", [7, 8], KEEP);
-        await heard.some(7);
-        assertEquals([heard.data, heard.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
+        await recorder.some(7);
+        assertEquals([recorder.data, recorder.gaps.length], [[1, 2, 3, 4, 5, 7, 8], 1]);
         await publishAll(other, "news", [9, 10, 11, 12], KEEP);
         const since = before[2] as Position;
         assertEquals((await broker.history("news", KEEP, { since })).complete, false);
@@ -249,15 +251,15 @@ test("natsBroker() reads little more than the newest events that are asked for",
 
 test("natsBroker() hears and keeps what others publish to a topic's subject", nats, async () => {
   await withNats(async ({ broker, raw }) => {
-    const heard = new Heard();
-    await broker.subscribe("news", KEEP, heard);
+    const recorder = new Recorder();
+    await broker.subscribe("news", KEEP, recorder);
     raw.publish("jsonrpc.keep.news", '"by hand"');
-    await heard.some(1);
+    await recorder.some(1);
     await publishAll(broker, "news", ["by broker"], KEEP);
-    await heard.some(2);
-    assertEquals(heard.data, ["by hand", "by broker"]);
+    await recorder.some(2);
+    assertEquals(recorder.data, ["by hand", "by broker"]);
     const { events } = await broker.history("news", KEEP, {});
-    assertEquals(dataOf(events), heard.data);
+    assertEquals(dataOf(events), recorder.data);
     for (const { at } of events) assertEquals(Math.abs(at - Date.now()) < 60_000, true);
   });
 });

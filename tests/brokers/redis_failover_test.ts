@@ -9,7 +9,7 @@ import type { Broker } from "../../src/brokers/broker.ts";
 import type { RunningEngine } from "../helpers/brokers/engine.ts";
 import { sendCommand, startRedisCluster, startSentinels } from "../helpers/brokers/groups.ts";
 import type { RedisCluster, SentinelGroup } from "../helpers/brokers/groups.ts";
-import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { brokerCases, dataOf, publishAll, Recorder } from "./broker_cases.ts";
 import { engineProxy } from "../helpers/brokers/engine_proxy.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
@@ -79,9 +79,13 @@ async function assertSurvives(
   { broker, log }: Scene<unknown>,
   victim: () => Promise<RunningEngine>,
 ): Promise<void> {
-  const [publisher, other, heard] = [broker(), broker(), [new Heard(), new Heard()] as const];
-  const { position } = await publisher.subscribe("news", KEEP, heard[0]);
-  await other.subscribe("news", KEEP, heard[1]);
+  const [publisher, other, recorder] = [
+    broker(),
+    broker(),
+    [new Recorder(), new Recorder()] as const,
+  ];
+  const { position } = await publisher.subscribe("news", KEEP, recorder[0]);
+  await other.subscribe("news", KEEP, recorder[1]);
   await publishAll(publisher, "news", range(0, 50), KEEP);
   const master = await victim();
   await replicated(master);
@@ -91,12 +95,12 @@ async function assertSurvives(
   const publishing: Promise<unknown>[] = [];
   for (let [n, rest] = [50, 50]; rest > 0; n++) {
     publishing.push(Promise.resolve(publisher.publish("news", `${n}`, KEEP)));
-    if (heard[0].events.length > 50) rest--;
+    if (recorder[0].events.length > 50) rest--;
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   await Promise.all(publishing);
   const all = range(0, 50 + publishing.length);
-  for (const each of heard) {
+  for (const each of recorder) {
     await each.some(all.length);
     assertEquals([each.data, each.gaps], [all, []]);
   }
@@ -104,20 +108,20 @@ async function assertSurvives(
   assertEquals([dataOf(events), complete], [all, true]);
 }
 
-/** Makes sure that all is heard where the servers cut the connections that listen, and nothing else. */
+/** Makes sure that all is received where the servers cut the connections that listen, and nothing else. */
 async function assertHears(
   { broker }: Scene<unknown>,
   servers: readonly RunningEngine[],
 ): Promise<void> {
-  const [listener, publisher, heard] = [broker(), broker(), new Heard()];
+  const [listener, publisher, recorder] = [broker(), broker(), new Recorder()];
   const topics = range(0, 600).map((n) => `room.${n}`);
-  await Promise.all(topics.map((topic) => listener.subscribe(topic, KEEP, heard)));
+  await Promise.all(topics.map((topic) => listener.subscribe(topic, KEEP, recorder)));
   for (const round of [1, 2, 3]) {
     for (const server of servers) await sendCommand(server, "CLIENT", "KILL", "TYPE", "pubsub");
     await Promise.all(topics.map((topic) => publisher.publish(topic, `${round}`, KEEP)));
-    await heard.some(round * topics.length);
+    await recorder.some(round * topics.length);
   }
-  assertEquals([heard.events.length, heard.gaps], [3 * topics.length, []]);
+  assertEquals([recorder.events.length, recorder.gaps], [3 * topics.length, []]);
 }
 
 test("redisBroker() does behind sentinels what it does with one server", redis, async () => {
@@ -138,8 +142,8 @@ test(
   redis,
   async () => {
     await withSentinels(async ({ broker, group }) => {
-      const [publisher, heard] = [broker({}, 8_000), new Heard()];
-      await publisher.subscribe("news", KEEP, heard);
+      const [publisher, recorder] = [broker({}, 8_000), new Recorder()];
+      await publisher.subscribe("news", KEEP, recorder);
       const before = await group.master();
       const failures: string[] = [];
       const publish = async (data: string) => {
@@ -159,7 +163,7 @@ test(
       });
       for (let n = 0; n < 20; n++) await publish("2");
       await publish("3");
-      await until(() => heard.data.at(-1) === 3);
+      await until(() => recorder.data.at(-1) === 3);
       // Only what was under way may have failed.
       assertEquals(failures.filter((why) => !why.includes("may have been published")), []);
     });
@@ -174,8 +178,8 @@ test(
       const { port } = await group.master();
       await using wire = await engineProxy(port);
       const nodeAddressMap = { [`127.0.0.1:${port}`]: { host: "127.0.0.1", port: wire.port } };
-      const [publisher, other, heard] = [broker({ nodeAddressMap }), broker(), new Heard()];
-      await other.subscribe("news", KEEP, heard);
+      const [publisher, other, recorder] = [broker({ nodeAddressMap }), broker(), new Recorder()];
+      await other.subscribe("news", KEEP, recorder);
       await publishAll(publisher, "news", [1], KEEP);
       wire.mute();
       const failure = assertRejects(
@@ -183,13 +187,13 @@ test(
         Error,
         "may have been published",
       );
-      await heard.some(2);
+      await recorder.some(2);
       await wire.break();
       await wire.mend();
       await failure;
       await publishAll(publisher, "news", [3], KEEP);
-      await heard.some(3);
-      assertEquals(heard.data, [1, 2, 3]);
+      await recorder.some(3);
+      assertEquals(recorder.data, [1, 2, 3]);
     });
   },
 );
@@ -217,23 +221,28 @@ test(
   redis,
   async () => {
     await withCluster(async ({ broker, group }) => {
-      const [publisher, other, heard] = [broker(), broker(), new Heard()];
-      const { position } = await other.subscribe("news", KEEP, heard);
+      const [publisher, other, recorder] = [broker(), broker(), new Recorder()];
+      const { position } = await other.subscribe("news", KEEP, recorder);
       let wanted = true;
       const publishing = (async () => {
         for (let n = 0; wanted; n++) await publishAll(publisher, "news", [n], KEEP);
       })();
-      await heard.some(50);
+      await recorder.some(50);
       await moveSlot(group, "jsonrpc:{news}");
-      const { length } = heard.events;
-      await heard.some(length + 50);
+      const { length } = recorder.events;
+      await recorder.some(length + 50);
       wanted = false;
       await publishing;
       await publishAll(publisher, "news", ["last"], KEEP);
-      await until(() => heard.data.at(-1) === "last");
+      await until(() => recorder.data.at(-1) === "last");
       const { complete, events } = await publisher.history("news", KEEP, { since: position });
-      const whole = [...range(0, heard.events.length - 1), "last"];
-      assertEquals([heard.data, heard.gaps, dataOf(events), complete], [whole, [], whole, true]);
+      const whole = [...range(0, recorder.events.length - 1), "last"];
+      assertEquals([recorder.data, recorder.gaps, dataOf(events), complete], [
+        whole,
+        [],
+        whole,
+        true,
+      ]);
     });
   },
 );

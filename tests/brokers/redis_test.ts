@@ -5,7 +5,7 @@ import type { BrokerSubscription, Position } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import { withRedis } from "../helpers/brokers/with_engine.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
-import { dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { dataOf, publishAll, Recorder } from "./broker_cases.ts";
 import { assertRefused, assertWorks, testRemoteBroker } from "./remote_cases.ts";
 import { selfSigned } from "../helpers/certificate.ts";
 import { until } from "../helpers/deferred.ts";
@@ -27,26 +27,30 @@ testRemoteBroker(maker, redis);
 const KEEP = { size: 100, ageMs: Infinity };
 
 test(
-  "redisBroker() has two connections, however many topics are heard, and listens to no others",
+  "redisBroker() has two connections, however many topics are subscribed to, and listens to no others",
   redis,
   async () => {
     await withRedis(async ({ broker, raw }) => {
       const names = Array.from({ length: 10_000 }, (_, n) => `room.${n}`);
-      const heard = new Heard();
-      const ears = await Promise.all(names.map((name) => broker.subscribe(name, KEEP, heard)));
+      const recorder = new Recorder();
+      const subscriptions = await Promise.all(
+        names.map((name) => broker.subscribe(name, KEEP, recorder)),
+      );
       const channels = async () => (await raw("PUBSUB", "CHANNELS") as string[]).length;
       assertEquals(await channels(), names.length);
       const clients = String(await raw("CLIENT", "LIST")).trim().split("\n");
       assertEquals(clients.length, 3, "one of them is the test's");
       const some = names.filter((_, n) => n % 100 === 0);
       await Promise.all(some.map((name) => broker.publish(name, "0", KEEP)));
-      await heard.some(some.length);
-      // All of them catch up after an outage, what was not heard meanwhile included.
+      await recorder.some(some.length);
+      // All of them catch up after an outage, what was not received meanwhile included.
       await raw("CLIENT", "KILL", "TYPE", "pubsub");
       await publishAll(broker, "room.77", [1, 2, 3], KEEP);
-      await heard.some(some.length + 3);
-      assertEquals([heard.data.slice(-3), heard.gaps], [[1, 2, 3], []]);
-      await Promise.all(ears.map((ear: BrokerSubscription) => ear.unsubscribe()));
+      await recorder.some(some.length + 3);
+      assertEquals([recorder.data.slice(-3), recorder.gaps], [[1, 2, 3], []]);
+      await Promise.all(
+        subscriptions.map((subscription: BrokerSubscription) => subscription.unsubscribe()),
+      );
       await until(async () => await channels() === 0);
     });
   },
@@ -57,25 +61,25 @@ test(
   redis,
   async () => {
     await withRedis(async ({ broker, raw }) => {
-      const heard = new Heard();
-      await broker.subscribe("news", KEEP, heard);
+      const recorder = new Recorder();
+      await broker.subscribe("news", KEEP, recorder);
       const positions = await publishAll(broker, "news", [1, 2, 3, 4], KEEP);
-      await heard.some(4);
+      await recorder.some(4);
       // As after a crash, or where a replica takes over that was behind.
       const [, kept, ...lost] = positions as [Position, Position, ...Position[]];
       const { id, offset } = kept as Required<Position>;
       await raw("HSET", "jsonrpc:{news}:place", "offset", `${offset}`, "id", id);
       for (const { offset } of lost) await raw("XDEL", "jsonrpc:{news}:events", `${offset}-0`);
       await publishAll(broker, "news", [5, 6], KEEP);
-      await until(() => heard.gaps.length === 1);
+      await until(() => recorder.gaps.length === 1);
       for (const [n, since] of positions.entries()) {
         const { complete, events } = await broker.history("news", KEEP, { since });
         assertEquals(complete, n < 2);
         if (complete) assertEquals(dataOf(events), [2, 5, 6].slice(n));
       }
       await publishAll(broker, "news", [7], KEEP);
-      await until(() => heard.data.at(-1) === 7);
-      assertEquals(heard.gaps.length, 1);
+      await until(() => recorder.data.at(-1) === 7);
+      assertEquals(recorder.gaps.length, 1);
     });
   },
 );
@@ -86,14 +90,14 @@ test(
   async () => {
     await withRedis(async ({ broker, raw }) => {
       const [place, events] = ["jsonrpc:{news}:place", "jsonrpc:{news}:events"];
-      const heard = new Heard();
+      const recorder = new Recorder();
       await publishAll(broker, "news", [0], KEEP);
       // The master's clock is an hour ahead: its offsets grow by one.
       await raw("HSET", place, "offset", `${(Date.now() + 3_600_000) * 1000}`);
       await raw("DEL", events);
-      await broker.subscribe("news", KEEP, heard);
+      await broker.subscribe("news", KEEP, recorder);
       const positions = await publishAll(broker, "news", [1, 2, 3, 4], KEEP);
-      await heard.some(4);
+      await recorder.some(4);
       const [kept, ...lost] = positions as [Required<Position>, ...Position[]];
       // The replica has the first of them only.
       const [[, fields]] = await raw("XRANGE", events, "-", "+") as [[string, string[]]];
@@ -102,18 +106,18 @@ test(
       await raw("HSET", place, "offset", `${kept.offset}`, "id", kept.id);
       const again = await publishAll(broker, "news", [5, 6, 7], KEEP);
       assertEquals(again.map(({ offset }) => offset), lost.map(({ offset }) => offset));
-      await until(() => heard.gaps.length === 1);
-      const told = again.findIndex(({ offset }) => offset === heard.gaps[0]?.offset);
-      assertEquals(heard.gaps, [again[told]]);
+      await until(() => recorder.gaps.length === 1);
+      const told = again.findIndex(({ offset }) => offset === recorder.gaps[0]?.offset);
+      assertEquals(recorder.gaps, [again[told]]);
       for (const since of lost) {
         assertEquals((await broker.history("news", KEEP, { since })).complete, false);
       }
       const { complete, events: rest } = await broker.history("news", KEEP, { since: kept });
       assertEquals([dataOf(rest), complete], [[5, 6, 7], true]);
       await publishAll(broker, "news", [8], KEEP);
-      await until(() => heard.data.at(-1) === 8);
-      assertEquals(heard.data, [1, 2, 3, 4, ...[5, 6, 7].slice(told + 1), 8]);
-      assertEquals(heard.gaps.length, 1);
+      await until(() => recorder.data.at(-1) === 8);
+      assertEquals(recorder.data, [1, 2, 3, 4, ...[5, 6, 7].slice(told + 1), 8]);
+      assertEquals(recorder.gaps.length, 1);
     });
   },
 );
@@ -131,16 +135,16 @@ test("redisBroker() begins anew with what an older version has kept", redis, asy
 
 test("redisBroker() tells of a gap when Redis is emptied under it", redis, async () => {
   await withRedis(async ({ broker, raw }) => {
-    const heard = new Heard();
-    await broker.subscribe("news", KEEP, heard);
+    const recorder = new Recorder();
+    await broker.subscribe("news", KEEP, recorder);
     await publishAll(broker, "news", [1, 2], KEEP);
-    await heard.some(2);
+    await recorder.some(2);
     await raw("FLUSHALL");
     await raw("SCRIPT", "FLUSH");
     await publishAll(broker, "news", [3, 4], KEEP);
-    await until(() => heard.gaps.length === 1);
+    await until(() => recorder.gaps.length === 1);
     await publishAll(broker, "news", [5], KEEP);
-    await until(() => heard.data.at(-1) === 5);
+    await until(() => recorder.data.at(-1) === 5);
   });
 });
 
@@ -235,17 +239,17 @@ test("redisBroker() works with a cluster of Redis", redis, async () => {
     await assertWorks(another());
     const cluster = { rootNodes: [{ url }] };
     const broker = redisBroker({ cluster, logger: silentLog(), publishTimeoutMs: 20_000 });
-    const heard = new Heard();
+    const recorder = new Recorder();
     const topics = Array.from({ length: 20 }, (_, n) => `room.${n}`);
-    await Promise.all(topics.map((topic) => broker.subscribe(topic, KEEP, heard)));
+    await Promise.all(topics.map((topic) => broker.subscribe(topic, KEEP, recorder)));
     for (const topic of topics) await broker.publish(topic, "1", KEEP);
-    await heard.some(topics.length);
-    // What was not heard meanwhile is caught up with.
+    await recorder.some(topics.length);
+    // What was not received meanwhile is caught up with.
     await raw("CLIENT", "KILL", "TYPE", "pubsub");
     for (const topic of topics) await broker.publish(topic, "2", KEEP);
-    await heard.some(2 * topics.length);
+    await recorder.some(2 * topics.length);
     await broker.close();
-    assertEquals([heard.events.length, heard.gaps], [2 * topics.length, []]);
+    assertEquals([recorder.events.length, recorder.gaps], [2 * topics.length, []]);
   }, "cluster");
 });
 

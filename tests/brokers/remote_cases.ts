@@ -8,7 +8,7 @@ import { startEngine } from "../helpers/brokers/engine.ts";
 import { silentLog } from "../helpers/log.ts";
 import type { Log } from "../helpers/log.ts";
 import type { needs } from "../helpers/needs.ts";
-import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { brokerCases, dataOf, publishAll, Recorder } from "./broker_cases.ts";
 import { faultCases } from "./fault_cases.ts";
 import type { BrokerMaker } from "./fault_cases.ts";
 
@@ -32,12 +32,12 @@ export function testRemoteBroker(maker: BrokerMaker, need: Awaited<ReturnType<ty
 /** Makes sure that a broker publishes, hears and reads; ends it. */
 export async function assertWorks(broker: Broker): Promise<void> {
   try {
-    const heard = new Heard();
-    const { position } = await broker.subscribe("news", KEEP, heard);
+    const recorder = new Recorder();
+    const { position } = await broker.subscribe("news", KEEP, recorder);
     await publishAll(broker, "news", [1, 2], KEEP);
-    await heard.some(2);
+    await recorder.some(2);
     const history = await broker.history("news", KEEP, { since: position });
-    assertEquals([heard.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
+    assertEquals([recorder.data, dataOf(history.events), history.complete], [[1, 2], [1, 2], true]);
   } finally {
     await broker.close();
   }

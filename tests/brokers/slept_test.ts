@@ -10,7 +10,7 @@ import { redisBroker } from "@x/jsonrpc/redis";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { answeringFirst } from "../../src/brokers/nats/probe.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
-import { Heard } from "./broker_cases.ts";
+import { Recorder } from "./broker_cases.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import type { Log } from "../helpers/log.ts";
@@ -36,9 +36,9 @@ for (const [name, make] of Object.entries(BROKERS) as [keyof typeof BROKERS, Mak
       await using engine = await startEngine(name);
       const logger = silentLog();
       const broker = make(engine.port, logger);
-      const heard = new Heard();
+      const recorder = new Recorder();
       await untilItWorks(async () => await broker.publish("news", "0", KEEP));
-      await broker.subscribe("news", KEEP, heard);
+      await broker.subscribe("news", KEEP, recorder);
       for (const pause of [0, 1, 2]) {
         const published = broker.publish("news", `${pause + 1}`, KEEP);
         const read = broker.history("news", KEEP, { limit: 10 });
@@ -49,8 +49,8 @@ for (const [name, make] of Object.entries(BROKERS) as [keyof typeof BROKERS, Mak
         await published;
         await read;
       }
-      await until(() => heard.data.length === 3);
-      assertEquals([heard.data, heard.gaps, logger.lines], [[1, 2, 3], [], []]);
+      await until(() => recorder.data.length === 3);
+      assertEquals([recorder.data, recorder.gaps, logger.lines], [[1, 2, 3], [], []]);
       await broker.close();
     },
   );

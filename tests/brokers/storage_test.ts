@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { DatabaseSync } from "node:sqlite";
 import { storageBroker } from "../../src/runtimes/workers/storage_broker.ts";
 import type { BrokerHistory } from "../../src/brokers/broker.ts";
-import { brokerCases, dataOf, Heard, publishAll } from "./broker_cases.ts";
+import { brokerCases, dataOf, publishAll, Recorder } from "./broker_cases.ts";
 
 const KEEP = { size: 3, ageMs: Infinity };
 const NOTHING = { size: 0, ageMs: 0 };
@@ -40,14 +40,14 @@ test("storageBroker() has its events and positions when its object is back in me
   const database = new DatabaseSync(":memory:");
   const early = storageBroker(storage(database));
   const positions = await publishAll(early, "a", [1, 2, 3, 4], KEEP);
-  const quiet = await early.subscribe("quiet", KEEP, new Heard());
+  const quiet = await early.subscribe("quiet", KEEP, new Recorder());
   const late = storageBroker(storage(database));
   const since = late.history("a", KEEP, { since: positions[1]! }) as BrokerHistory;
   assertEquals([dataOf(since.events), since.complete], [[3, 4], true]);
   assertEquals((late.history("a", KEEP, { since: positions[0]! }) as BrokerHistory).complete, true);
   const fromStart = late.history("a", KEEP, { since: { ...positions[0]!, offset: 0 } });
   assertEquals((fromStart as BrokerHistory).complete, false);
-  assertEquals((await late.subscribe("quiet", KEEP, new Heard())).position, quiet.position);
+  assertEquals((await late.subscribe("quiet", KEEP, new Recorder())).position, quiet.position);
   const [next] = await publishAll(late, "a", [5], KEEP);
   assertEquals(next, { ...positions[3]!, offset: 5 });
 });
@@ -62,13 +62,13 @@ test("storageBroker() writes nothing for topics that keep nothing", async () => 
 
 test("storageBroker() brings the events of a topic that is declared anew", async () => {
   const broker = storageBroker(storage(new DatabaseSync(":memory:")));
-  const heard = new Heard();
-  await broker.subscribe("a", NOTHING, new Heard());
+  const recorder = new Recorder();
+  await broker.subscribe("a", NOTHING, new Recorder());
   await publishAll(broker, "a", [-1, 0], NOTHING);
-  await broker.subscribe("a", NOTHING, heard);
+  await broker.subscribe("a", NOTHING, recorder);
   await publishAll(broker, "a", [1], NOTHING);
   await publishAll(broker, "a", [2, 3], KEEP);
   await publishAll(broker, "a", [4], NOTHING);
   await publishAll(broker, "a", [5], KEEP);
-  assertEquals(heard.data, [1, 2, 3, 4, 5]);
+  assertEquals(recorder.data, [1, 2, 3, 4, 5]);
 });

@@ -4,7 +4,7 @@ import type { BrokerEvent, BrokerHistory, HistoryQuery } from "../../src/brokers
 import { TopicReader } from "../../src/brokers/remote/topic_reader.ts";
 import type { LiveEvent } from "../../src/brokers/remote/topic_reader.ts";
 import { escapeTopic } from "../../src/brokers/remote/topic_name.ts";
-import { Heard } from "./broker_cases.ts";
+import { Recorder } from "./broker_cases.ts";
 import { deferred, until } from "../helpers/deferred.ts";
 
 const EPOCH = "one";
@@ -16,11 +16,11 @@ class Past {
   last = 0;
   readonly asked: HistoryQuery[] = [];
   /** Where reading waits. */
-  door: Promise<void> | undefined;
+  entry: Promise<void> | undefined;
 
   readonly read = async (query: HistoryQuery): Promise<BrokerHistory> => {
     this.asked.push(query);
-    await this.door;
+    await this.entry;
     const { first = Infinity, since } = query;
     const from = since?.offset ?? 0;
     const events: BrokerEvent[] = [];
@@ -57,69 +57,69 @@ function range(from: number, to: number): number[] {
 }
 
 async function newReader(past: Past, from = 0) {
-  const heard = new Heard();
-  const reader = new TopicReader(heard, past.read);
+  const recorder = new Recorder();
+  const reader = new TopicReader(recorder, past.read);
   reader.begin({ epoch: EPOCH, offset: from });
   await new Promise((resolve) => setTimeout(resolve));
-  return { reader, heard };
+  return { reader, recorder };
 }
 
 test("TopicReader brings what comes in order, and asks for nothing", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   for (const n of range(1, 10)) reader.take(live(n));
-  assertEquals([heard.data, past.asked], [range(1, 10), []]);
+  assertEquals([recorder.data, past.asked], [range(1, 10), []]);
 });
 
 test("TopicReader keeps back what comes before its position is known", async () => {
-  const [past, heard] = [new Past(), new Heard()];
-  const reader = new TopicReader(heard, past.read);
+  const [past, recorder] = [new Past(), new Recorder()];
+  const reader = new TopicReader(recorder, past.read);
   for (const n of range(1, 6)) reader.take(live(n));
   reader.begin({ epoch: EPOCH, offset: 3 });
   reader.take(live(6));
-  assertEquals(heard.data, []);
-  await until(() => heard.events.length === 3);
-  assertEquals([heard.data, past.asked], [[4, 5, 6], []]);
+  assertEquals(recorder.data, []);
+  await until(() => recorder.events.length === 3);
+  assertEquals([recorder.data, past.asked], [[4, 5, 6], []]);
 });
 
 test("TopicReader drops what it has had", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past, 5);
+  const { reader, recorder } = await newReader(past, 5);
   for (const n of [5, 6, 6, 7]) reader.take(live(n));
-  assertEquals([heard.data, past.asked], [[6, 7], []]);
+  assertEquals([recorder.data, past.asked], [[6, 7], []]);
 });
 
 test("TopicReader looks whether the store still has the last event when a lower offset comes", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past, 5);
+  const { reader, recorder } = await newReader(past, 5);
   past.last = 7;
   for (const n of [6, 7, 3]) reader.take(live(n));
   assertEquals(past.asked, [{ since: { epoch: EPOCH, offset: 7 }, first: 1 }]);
   await new Promise((resolve) => setTimeout(resolve));
   reader.take(live(8));
-  assertEquals([heard.data, heard.gaps], [[6, 7, 8], []]);
+  assertEquals([recorder.data, recorder.gaps], [[6, 7, 8], []]);
 });
 
 test("TopicReader tells of a gap if another event has the offset of the last one", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   reader.take(named(1, "a"));
   reader.take(named(2, "b", "a"));
   [past.oldest, past.last] = [4, 2];
   reader.take(named(2, "c", "a"));
-  await until(() => heard.gaps.length === 1);
+  await until(() => recorder.gaps.length === 1);
   reader.take(named(3, "d", "c"));
   [past.oldest, past.last] = [6, 4];
   reader.take(named(4, "f", "e"));
-  await until(() => heard.gaps.length === 2);
-  assertEquals(heard.data, [1, 2, 3]);
+  await until(() => recorder.gaps.length === 2);
+  assertEquals(recorder.data, [1, 2, 3]);
 });
 
 test("TopicReader brings an event once that the store had lost and is given again", async () => {
-  const heard = new Heard();
+  const recorder = new Recorder();
   const [epoch, other] = [EPOCH, named(2, "other", "a").position];
   let replaced = true;
-  const reader = new TopicReader(heard, ({ since }) => {
+  const reader = new TopicReader(recorder, ({ since }) => {
     const position = replaced ? other : since as typeof other;
     return Promise.resolve({
       events: [],
@@ -136,114 +136,114 @@ test("TopicReader brings an event once that the store had lost and is given agai
   reader.take(named(2, "other", "a"));
   reader.take(named(3, "b", "other"));
   reader.take(named(4, "c", "b"));
-  await until(() => heard.gaps.length === 1);
+  await until(() => recorder.gaps.length === 1);
   replaced = false;
-  await until(() => heard.events.length === 3);
-  assertEquals([heard.data, heard.gaps], [[1, 2, 4], [other]]);
+  await until(() => recorder.events.length === 3);
+  assertEquals([recorder.data, recorder.gaps], [[1, 2, 4], [other]]);
   // Only that one time: ids are short.
   reader.take(named(5, "b", "c"));
-  await until(() => heard.events.length === 4);
+  await until(() => recorder.events.length === 4);
 });
 
 test("TopicReader asks again before it believes that the store has lost what it delivered", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   for (const n of [1, 2, 3]) reader.take(live(n));
   past.last = 2; // a server that has not caught up answers
   reader.check();
   await until(() => past.asked.length === 2);
   past.last = 4;
-  await until(() => heard.events.length === 4);
-  assertEquals([heard.data, heard.gaps], [[1, 2, 3, 4], []]);
+  await until(() => recorder.events.length === 4);
+  assertEquals([recorder.data, recorder.gaps], [[1, 2, 3, 4], []]);
   // It goes back once the store keeps saying so.
   past.last = 2;
   reader.check();
-  await until(() => heard.gaps.length === 1);
+  await until(() => recorder.gaps.length === 1);
   reader.take(live(3));
-  assertEquals([heard.data.at(-1), heard.gaps], [3, [{ epoch: EPOCH, offset: 2 }]]);
+  assertEquals([recorder.data.at(-1), recorder.gaps], [3, [{ epoch: EPOCH, offset: 2 }]]);
 });
 
 test("TopicReader fills a hole from history, and then goes on with what came meanwhile", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   const held = deferred();
-  past.door = held.promise;
+  past.entry = held.promise;
   past.last = 5;
   for (const n of [1, 2, 5, 6, 7]) reader.take(live(n));
-  assertEquals(heard.data, [1, 2]);
+  assertEquals(recorder.data, [1, 2]);
   held.resolve();
-  await until(() => heard.events.length === 7);
+  await until(() => recorder.events.length === 7);
   reader.take(live(8));
-  assertEquals([heard.data, heard.gaps], [range(1, 9), []]);
+  assertEquals([recorder.data, recorder.gaps], [range(1, 9), []]);
   assertEquals(past.asked.map(({ since }) => since?.offset), [2]);
 });
 
 test("TopicReader reads again where something is missing in what came meanwhile", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   const held = deferred();
-  past.door = held.promise;
+  past.entry = held.promise;
   reader.take(live(3));
   for (const n of [4, 7]) reader.take(live(n));
   past.last = 9;
   held.resolve();
-  await until(() => heard.events.length === 9);
-  assertEquals([heard.data, heard.gaps], [range(1, 10), []]);
+  await until(() => recorder.events.length === 9);
+  assertEquals([recorder.data, recorder.gaps], [range(1, 10), []]);
 });
 
 test("TopicReader tells of a gap where history does not reach, and goes on behind it", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   reader.take(live(1));
   [past.oldest, past.last] = [5, 9];
   reader.take(live(9));
-  await until(() => heard.gaps.length === 1);
+  await until(() => recorder.gaps.length === 1);
   reader.take(live(10));
-  assertEquals([heard.data, heard.gaps], [[1, 10], [{ epoch: EPOCH, offset: 9 }]]);
+  assertEquals([recorder.data, recorder.gaps], [[1, 10], [{ epoch: EPOCH, offset: 9 }]]);
 });
 
 test("TopicReader takes nothing for lost that may be on its way, where no history is kept", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   [past.oldest, past.last] = [4, 3];
   reader.take(live(1));
   reader.check();
   reader.take(live(2));
-  await until(() => heard.events.length === 2);
+  await until(() => recorder.events.length === 2);
   reader.take(live(3));
   reader.check();
   reader.take(live(4));
-  await until(() => heard.events.length === 4);
-  assertEquals([heard.data, heard.gaps], [range(1, 5), []]);
+  await until(() => recorder.events.length === 4);
+  assertEquals([recorder.data, recorder.gaps], [range(1, 5), []]);
 });
 
 test("TopicReader tells of a gap where what may be on its way does not come", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   [past.oldest, past.last] = [4, 3];
   reader.check();
   reader.take(live(1));
-  await until(() => heard.gaps.length === 1);
+  await until(() => recorder.gaps.length === 1);
   reader.take(live(4));
-  assertEquals([heard.data, heard.gaps], [[1, 4], [{ epoch: EPOCH, offset: 3 }]]);
+  assertEquals([recorder.data, recorder.gaps], [[1, 4], [{ epoch: EPOCH, offset: 3 }]]);
 });
 
 test("TopicReader brings what follows on that which was on its way and is lost", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   [past.oldest, past.last] = [4, 3];
   reader.check();
   await until(() => past.asked.length === 1);
   await new Promise((resolve) => setTimeout(resolve));
   past.last = 4;
   for (const n of [4, 5]) reader.take(live(n));
-  assertEquals([heard.data, heard.gaps], [[4, 5], [{ epoch: EPOCH, offset: 3 }]]);
+  assertEquals([recorder.data, recorder.gaps], [[4, 5], [{ epoch: EPOCH, offset: 3 }]]);
   assertEquals(past.asked.length, 1);
 });
 
 test("TopicReader tells of a gap where what came is not all that may be on its way", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   for (const [index, last] of [3, 5].entries()) {
     [past.oldest, past.last] = [last + 1, last];
     reader.check();
@@ -251,81 +251,81 @@ test("TopicReader tells of a gap where what came is not all that may be on its w
     await new Promise((resolve) => setTimeout(resolve));
     if (index === 0) { for (const n of range(1, 4)) reader.take(live(n)); }
   }
-  await until(() => heard.gaps.length === 1);
-  assertEquals([heard.data, heard.gaps], [[1, 2, 3], [{ epoch: EPOCH, offset: 5 }]]);
+  await until(() => recorder.gaps.length === 1);
+  assertEquals([recorder.data, recorder.gaps], [[1, 2, 3], [{ epoch: EPOCH, offset: 5 }]]);
 });
 
 test("TopicReader tells of a gap where an epoch begins, and goes on in it", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past, 70);
+  const { reader, recorder } = await newReader(past, 70);
   [past.epoch, past.last] = ["two", 1];
   reader.take(live(1, 0, "two"));
   reader.take(live(2, 1, "two"));
-  await until(() => heard.events.length === 1);
+  await until(() => recorder.events.length === 1);
   reader.take(live(3, 2, "two"));
-  assertEquals([heard.data, heard.gaps], [[2, 3], [{ epoch: "two", offset: 1 }]]);
+  assertEquals([recorder.data, recorder.gaps], [[2, 3], [{ epoch: "two", offset: 1 }]]);
 });
 
 test("TopicReader goes on where the engine has nothing left of what was before", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past, 5);
+  const { reader, recorder } = await newReader(past, 5);
   reader.take({ ...live(90), previous: undefined });
   reader.take(live(95, 90));
   reader.take({ ...live(96), event: undefined });
   reader.take(live(97));
-  assertEquals([heard.data, past.asked], [[90, 95, 97], []]);
+  assertEquals([recorder.data, past.asked], [[90, 95, 97], []]);
 });
 
 test("TopicReader catches up when it is told to, page by page", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   past.last = 2500;
   reader.check();
   reader.check();
-  await until(() => heard.events.length === 2500);
-  assertEquals(heard.data, range(1, 2501));
+  await until(() => recorder.events.length === 2500);
+  assertEquals(recorder.data, range(1, 2501));
   reader.take(live(2501));
-  await until(() => heard.events.length === 2501);
-  assertEquals(heard.gaps, []);
+  await until(() => recorder.events.length === 2501);
+  assertEquals(recorder.gaps, []);
 });
 
 /** Lets a reader look at the store, and gives it live events while the store takes its time. */
 async function readDuring(past: Past, events: number, kept: number) {
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   const held = deferred();
-  past.door = held.promise;
+  past.entry = held.promise;
   reader.check();
   for (const n of range(1, events + 1)) {
     [past.oldest, past.last] = [Math.max(1, n + 1 - kept), n];
     reader.take(live(n));
   }
   held.resolve();
-  await until(() => heard.data.at(-1) === events || heard.gaps.length > 0);
+  await until(() => recorder.data.at(-1) === events || recorder.gaps.length > 0);
   reader.take(live(events + 1));
-  await until(() => heard.data.at(-1) === events + 1);
-  return heard;
+  await until(() => recorder.data.at(-1) === events + 1);
+  return recorder;
 }
 
 test("TopicReader keeps only so much in memory while it reads, and loses nothing", async () => {
-  const heard = await readDuring(new Past(), 25_000, Infinity);
-  assertEquals([heard.data, heard.gaps], [range(1, 25_002), []]);
+  const recorder = await readDuring(new Past(), 25_000, Infinity);
+  assertEquals([recorder.data, recorder.gaps], [range(1, 25_002), []]);
 });
 
 test("TopicReader tells of no gap if the store drops what live events bring while it reads", async () => {
-  const heard = await readDuring(new Past(), 3_000, 1_000);
-  assertEquals([heard.data, heard.gaps], [range(1, 3_002), []]);
+  const recorder = await readDuring(new Past(), 3_000, 1_000);
+  assertEquals([recorder.data, recorder.gaps], [range(1, 3_002), []]);
 });
 
 test("TopicReader is live again after a gap, however fast events come while it reads", async () => {
-  const heard = await readDuring(new Past(), 25_000, 1_000);
-  assertEquals([heard.data, heard.gaps], [[25_001], [{ epoch: EPOCH, offset: 25_000 }]]);
+  const recorder = await readDuring(new Past(), 25_000, 1_000);
+  assertEquals([recorder.data, recorder.gaps], [[25_001], [{ epoch: EPOCH, offset: 25_000 }]]);
 });
 
 test("TopicReader says nothing any more once it has ended", async () => {
   const past = new Past();
-  const { reader, heard } = await newReader(past);
+  const { reader, recorder } = await newReader(past);
   const held = deferred();
-  past.door = held.promise;
+  past.entry = held.promise;
   past.last = 3;
   reader.check();
   reader.take(live(4));
@@ -335,7 +335,7 @@ test("TopicReader says nothing any more once it has ended", async () => {
   reader.check();
   await until(() => past.asked.length === 1);
   await new Promise((resolve) => setTimeout(resolve));
-  assertEquals([heard.data, heard.gaps, past.asked.length], [[], [], 1]);
+  assertEquals([recorder.data, recorder.gaps, past.asked.length], [[], [], 1]);
 });
 
 test("escapeTopic() leaves simple names as they are, and gives each of the others its own", () => {
