@@ -917,10 +917,10 @@ for (const name of ["deno", "bun", "node"] as const) {
       try {
         await until(() => server.output().includes("over POST"));
         assertEquals(server.output().split("\n").slice(1, 5), [
-          "over WebSocket: ada",
+          "over WebSocket: hello, ada",
           "restart: Method not found",
           "restart: restarting",
-          "over POST: ada",
+          "over POST: hello, ada",
         ]);
       } finally {
         await server.stop();
