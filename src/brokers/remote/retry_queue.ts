@@ -322,9 +322,9 @@ class Job {
   }
 }
 
-/** Why something failed, without the user and the password of a URL. */
+/** Why something failed, without the user, the password and the query of a URL. */
 export function reasonOf(error: unknown): string {
   const { code, errors, message } = error as Partial<AggregateError> & { code?: unknown };
   const text = message || (errors?.[0] as Error | undefined)?.message || String(code ?? error);
-  return text.replace(/\/\/[^/\s]*@/g, "//***@");
+  return text.replace(/\/\/[^/\s]*@/g, "//***@").replace(/(\/\/[^\s?"']*\?)[^\s"']*/g, "$1***");
 }
