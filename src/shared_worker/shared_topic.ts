@@ -34,6 +34,8 @@ export class SharedTopic {
   readonly name: string;
   /** The position of the last event that all tabs have; `undefined` before the server has answered. */
   position: unknown;
+  // Whether the server has sent what it kept for an earlier tab.
+  #isSubscribed = false;
   // Whether the events of each tab carry positions.
   readonly #tabs = new Map<Tab, boolean>();
   // The tab that has joined last and gets kept events.
@@ -76,8 +78,10 @@ export class SharedTopic {
     this.#tabs.set(tab, recover);
     // The server has sent what it kept for those before it: what comes now is for this tab.
     this.#joining = undefined;
-    if (since === undefined || !recovered) this.#joining = tab;
+    // Kept events for the first tab are new to all: another tab may join before they are here.
+    if (since === undefined || !recovered) this.#joining = this.#isSubscribed ? tab : undefined;
     else if (others !== undefined && since !== others) this.#behind = { tab, until: others };
+    this.#isSubscribed = true;
   }
 
   /** Adds a tab that has everything up to where the topic stands. */
