@@ -17,6 +17,8 @@ import { targets } from "../helpers/targets.ts";
 export interface Attacked extends SpawnedServer {
   /** Whether it is Deno's own server, which cannot terminate a connection. */
   readonly isDenoServe: boolean;
+  /** Whether it is Bun's `node:http`. */
+  readonly isBunNode: boolean;
 }
 
 /**
@@ -37,7 +39,8 @@ export async function attack(
       const env = { ...NO_SLACK, RPC_OPTIONS: JSON.stringify(options) };
       const server = await spawnServer(runtime, "tests/programs/hostile_server.ts", args, env);
       try {
-        await run({ ...server, isDenoServe: label === "deno" });
+        const isBunNode = label === "bun through ./node";
+        await run({ ...server, isDenoServe: label === "deno", isBunNode });
       } finally {
         await server.stop();
       }

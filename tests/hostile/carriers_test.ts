@@ -3,7 +3,6 @@
  * They must neither throw into the event loop, where nothing catches, nor cost memory without bound.
  */
 import { assert, assertEquals } from "@std/assert";
-import process from "node:process";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
@@ -16,6 +15,7 @@ import { linkedSockets } from "@x/jsonrpc/testing";
 import { socketTransport } from "../../src/core/web_socket_channel.ts";
 import { FrameReader } from "../../src/transports/framing.ts";
 import { postedJson } from "../../src/transports/posted_json.ts";
+import { heldMemory } from "../helpers/held_memory.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { call, result } from "../helpers/messages.ts";
@@ -29,11 +29,6 @@ function serverOf(options: JsonRpcOptions = {}) {
   return new JsonRpc({ logger: silentLog(), ...options }).method("ping", () => "pong");
 }
 
-/** MiB of memory that this process has. */
-function memory(): number {
-  return process.memoryUsage().rss / 1024 / 1024;
-}
-
 /** Bytes that the test writes one after the other, and a server that reads them. */
 function pipeTo(rpc: JsonRpc, options: Parameters<typeof byteStream>[1] = {}) {
   const there = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
@@ -45,9 +40,9 @@ function pipeTo(rpc: JsonRpc, options: Parameters<typeof byteStream>[1] = {}) {
 test("a reader of byte streams keeps one buffer, however many bytes come one by one", () => {
   const reader = new FrameReader({ framing: "newline", maxMessageBytes: 1024 * 1024 });
   const byte = encoder.encode(" ");
-  const before = memory();
+  const before = heldMemory();
   for (let count = 0; count < 400_000; count++) for (const _ of reader.read(byte));
-  const growth = memory() - before;
+  const growth = heldMemory() - before;
   assert(growth < 64, `grew by ${growth.toFixed(0)} MiB`);
   const [frame] = reader.read(encoder.encode('\n{"a":1}\n'));
   assertEquals(frame, { kind: "message", text: '{"a":1}' });
@@ -239,13 +234,13 @@ for (const [name, dialect] of Object.entries({ lsp, mcp, acp })) {
     rpc.attach(far);
     const token = "x".repeat(900_000);
     const params = name === "lsp" ? { workDoneToken: token } : { _meta: { progressToken: token } };
-    const before = memory();
+    const before = heldMemory();
     // A call whose id is an object is answered with id null.
     for (let index = 0; index < 150; index++) {
       peer.send(JSON.stringify({ ...call("ping", {}), params }).replace("xxx", `${index}`));
       assertEquals((await peer.next()).error?.code, -32600);
     }
-    const growth = memory() - before;
+    const growth = heldMemory() - before;
     assert(growth < 100, `grew by ${growth.toFixed(0)} MiB`);
     await rpc.close();
   });
