@@ -162,13 +162,14 @@ export function formatFrame({ direction, connection, text, bytes }: TraceFrame):
 
 /**
  * Replaces the secrets in a JSON text: strings of members with names such as `password` and `token`, all
- * positional params of methods with such names, and everything that looks like a JSON Web Token.
+ * positional params of methods with such names, and everything that looks like a JSON Web Token or a token
+ * of passwd. In the notification `rpc.login`, all that a client is to log in with.
  *
  * @param text The text.
  * @returns The text as it was if it holds no secret, or is not JSON.
  */
 export function maskSecrets(text: string): string {
-  if (!SECRET.test(text) && !text.includes(JWT)) return text;
+  if (!SECRET.test(text) && !TOKENS.some((start) => text.includes(start))) return text;
   try {
     return JSON.stringify(JSON.parse(text, mask));
   } catch {
@@ -179,14 +180,22 @@ export function maskSecrets(text: string): string {
 
 function mask(name: string, value: unknown): unknown {
   if (typeof value === "string") {
-    return SECRET.test(name) || value.startsWith(JWT) ? MASK : value;
+    const isToken = TOKENS.some((start) => value.startsWith(start));
+    return SECRET.test(name) || isToken ? MASK : value;
   }
   const { method, params } = (value ?? {}) as { method?: unknown; params?: unknown };
+  if (method === "rpc.login") return { ...value as object, params: maskLogin(params) };
   const isSecret = typeof method === "string" && SECRET.test(method) && Array.isArray(params);
   return isSecret ? { ...value as object, params: params.map(() => MASK) } : value;
 }
 
+/** The params of `rpc.login`: what the client is to call, and with what. */
+function maskLogin(login: unknown): unknown {
+  const hasParams = typeof login === "object" && login !== null && "params" in login;
+  return hasParams ? { ...login, params: MASK } : login;
+}
+
 const SECRET = /pass|secret|token|credential|cookie|authoriz|login|api_?key/i;
 const MASK = "***";
-// How the base64 of every header of a token begins: {"
-const JWT = "eyJ";
+// How the base64 of every header of a JSON Web Token begins, {", and that of every token of passwd, ["
+const TOKENS = ["eyJ", "WyJ"] as const;

@@ -117,6 +117,12 @@ test("maskSecrets() masks by name, by method and by the look of a token, and not
     ['{"method":"login","params":["ada","a"]}', '{"method":"login","params":["***","***"]}'],
     ['[{"method":"set_password","params":["a"]}]', '[{"method":"set_password","params":["***"]}]'],
     ['{"result":"eyJhbGciOiJub25lIn0.e30."}', '{"result":"***"}'],
+    ['{"result":"WyJhbm4iLDEsIngiXQ.c2ln"}', '{"result":"***"}'],
+    [
+      '{"method":"rpc.login","params":{"method":"enter","params":["ada",{"pin":1}]}}',
+      '{"method":"rpc.login","params":{"method":"enter","params":"***"}}',
+    ],
+    ['{"method":"rpc.login","params":{}}', '{"method":"rpc.login","params":{}}'],
     ['{"password":"a"', "(not JSON, and may hold a secret)"],
   ] as const;
   for (const [text, expected] of masked) assertEquals(maskSecrets(text), expected);
