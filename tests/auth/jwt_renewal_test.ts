@@ -26,7 +26,7 @@ function expiryOf(token: string): number {
   return (decodeJwt(token).exp ?? 0) * 1000;
 }
 
-async function started() {
+async function started(leewayMs = 0) {
   const logger = silentLog();
   // What each call of `renew_token` brought.
   const renewals: [token: string][] = [];
@@ -39,7 +39,7 @@ async function started() {
       }
       return next();
     })
-    .use(jwt({ secret, algorithms: ["HS256"] }))
+    .use(jwt({ secret, algorithms: ["HS256"], leewayMs }))
     .method("whoami", (_: unknown, { user }) => user?.name ?? null)
     .topic("clock", { guards: [loginRequired], history: { size: 1000 } });
   const server = await serveHere(rpc);
@@ -224,4 +224,32 @@ test("a user that the program has put in place of the token's stays after a rene
   await client.call("rename");
   await client.call("renew_token", [await tokenFor("ada", 90)]);
   assertEquals(await client.call("whoami"), "Ada L.");
+});
+
+test("a token that counts only by the leeway is not asked for all the time", async () => {
+  await using place = await started(60_000);
+  const kept = await tokenFor("ada", -1);
+  for (const token of [() => Promise.resolve(kept), () => tokenFor("ada", -1)]) {
+    await using client = await connect(place.server.ws, { token, logger: silentLog() });
+    // Time enough for many renewals.
+    for (let call = 0; call < 50; call++) await client.call("whoami");
+    await quietMoment();
+    assertEquals([place.renewals, client.state], [[], "open"]);
+  }
+});
+
+test("a client that brings the same token again is asked a few times, not ever more often", async () => {
+  await using place = await started();
+  const token = await tokenFor("ada", 2);
+  const { client, closes } = await reader(
+    place.server.ws,
+    () =>
+      place.renewals.length > 0 && expiryOf(token) <= Date.now()
+        ? tokenFor("ada", 60)
+        : Promise.resolve(token),
+  );
+  await using _client = client;
+  await until(() => closes.length > 0);
+  assertEquals(closes, [4401]);
+  assert(place.renewals.length <= 5, `${place.renewals.length}`);
 });

@@ -253,3 +253,20 @@ test("with cacheMs 0 each request checks its password, and 1,000 logins are reme
   await get("right", { account: "0" });
   assertEquals(count(), 1002);
 });
+
+test("a new password over POST answers without a login for the next connection", async () => {
+  const tokens = { secret: "a secret of the server that has 32 bytes and more" };
+  await using server = await started({ basic: true, tokens });
+  const params = { password: "new", old_password: "correct:horse" };
+  const response = await fetch(server.url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      authorization: ANN,
+    },
+    body: JSON.stringify({ jsonrpc: "2.0", method: "set_password", params, id: 1 }),
+  });
+  assertEquals(await response.text(), '{"jsonrpc":"2.0","result":true,"id":1}');
+  assertEquals(await server.call(basic("ann", "new")), "ann");
+});

@@ -15,6 +15,7 @@ export const RENEW = "renew_token";
 // How long before its expiry a token is asked for at the earliest; half of its life if that is less.
 const MARGIN_MS = 60_000;
 // A client that has not answered is asked again when half of the rest is over, while that is so long.
+// No client is asked sooner than this after it has brought a token.
 const LEAST_WAIT_MS = 100;
 
 /**
@@ -73,7 +74,9 @@ export class TokenExpiry {
     }
     // The program may have put its own user in place of the token's: that one stays.
     const { user } = connection.user === before.user ? identity : before;
-    this.#begin(connection, { ...identity, user });
+    // Asking anew after each answer would ask a client that keeps its token more and more often.
+    const isNewer = identity.renewBy > before.renewBy;
+    this.#begin(connection, { ...identity, user }, isNewer);
     if (connection.user === before.user) connection.login(user as object);
   }
 
@@ -100,15 +103,19 @@ export class TokenExpiry {
     this.#renewals.clear(connection);
   }
 
-  #begin(connection: Connection, identity: Identity<object>): void {
+  #begin(connection: Connection, identity: Identity<object>, isNewer = true): void {
     this.#connections.set(connection, identity);
     this.#timers.set(connection, identity.expiresAt, () => this.#expire(connection));
+    if (!isNewer) return;
     this.#renewals.clear(connection);
     if (identity.subject === undefined) return;
-    const lifeMs = Math.max(0, identity.renewBy - Date.now());
+    const now = Date.now();
+    const lifeMs = Math.max(0, identity.renewBy - now);
     // Not all at the same moment: many clients may have connected at the same moment.
     const marginMs = Math.min(lifeMs / 2, MARGIN_MS) * (1 - Math.random() / 4);
-    this.#renewals.set(connection, identity.renewBy - marginMs, () => {
+    // A token that counts only by the leeway has no life left: the next one may be of that kind, too.
+    const leastMs = Math.max(LEAST_WAIT_MS, (identity.expiresAt - now) / 10);
+    this.#renewals.set(connection, Math.max(identity.renewBy - marginMs, now + leastMs), () => {
       this.#ask(connection, identity);
     });
   }

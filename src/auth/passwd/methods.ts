@@ -301,6 +301,8 @@ export class PasswdLogins {
       written: () => {
         const record = this.#accounts.get(name);
         if (record === undefined || !isStillLoggedIn()) return;
+        // A request with HTTP Basic has no next connection, and ends with its answer.
+        if (!this.#logins.has(connection)) return;
         this.#setUser(connection, record);
         this.#keep(connection);
       },
