@@ -27,9 +27,10 @@ function chooseTransport(target: ClientTarget, options: ClientOptions): Transpor
   if (typeof target === "object" && !(target instanceof URL)) {
     return "open" in target ? target : socketTransport(target);
   }
-  // Errors and logs name the origin alone: user, password and query of a URL may be secrets.
+  // Errors and logs name the origin alone: user, password and query of a URL may be secrets. The URL is
+  // that of now: neither a page that moves nor a `URL` that is changed may lead a login elsewhere.
   const { href, origin: name, protocol } = toUrl(target);
-  if (!protocol.startsWith("http")) return { ...webSocketTransport(target, options), name };
+  if (!protocol.startsWith("http")) return { ...webSocketTransport(href, options), name };
   return {
     name,
     canReconnect: true,

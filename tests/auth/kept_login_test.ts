@@ -274,3 +274,47 @@ test("a login that goes on comes before the program's own prepare, and both over
   assertEquals(await whoami(poster), null);
   assertEquals(seen.length, 2);
 });
+
+test("a URL that the program changes later leads no login to another server", async () => {
+  await using place = await home();
+  await using server = await started(place.path, {});
+  await using other = await started(place.path, {});
+  const url = new URL(server.ws);
+  await using client = await connect(url, { logger: silentLog(), reconnect: RECONNECT });
+  await client.call("login", ["ann", "ann"]);
+  url.port = `${other.port}`;
+  server.cut();
+  assertEquals(await whoami(client), "ann");
+  assertEquals([server.called.at(-1), other.called], ["whoami", []]);
+});
+
+test("a logout that waits for a connection ends the login that goes on there", async () => {
+  await using place = await home();
+  await using server = await started(place.path, {});
+  const { client, reopened } = await loggedIn(server.ws);
+  await using _client = client;
+  const closed = new Promise((resolve) => client.addEventListener("close", resolve));
+  server.cut();
+  await closed;
+  const logout = client.call("logout");
+  await reopened();
+  assertEquals([await logout, await whoami(client)], [true, null]);
+  server.cut();
+  assertEquals(await whoami(client), null);
+  assertEquals(server.called.filter((name) => name === "login_with_token").length, 1);
+});
+
+test("a token is refused for another account of the same name", async () => {
+  await using place = await home();
+  await using server = await started(place.path, {});
+  await using client = await connect(server.ws, { logger: silentLog() });
+  await client.call("login", ["ann", "ann"]);
+  const token = await client.call("login_token");
+  await server.users.deleteUser("ann");
+  await server.users.createUser("ann", "ann");
+  assertEquals(await client.call("login_with_token", { token }), false);
+  const [, signature] = `${token}`.split(".");
+  const forged = btoa(JSON.stringify(["ann", Date.now() + 1e6, "x"])).replace(/=+$/, "");
+  assertEquals(await client.call("login_with_token", [`${forged}.${signature}`]), false);
+  assertEquals(await whoami(client), null);
+});
