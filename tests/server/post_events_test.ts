@@ -5,8 +5,9 @@ import { assertEquals } from "@std/assert";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { JsonRpc } from "@x/jsonrpc";
+import { JsonRpc, rawJson } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
+import { trace } from "@x/jsonrpc/trace";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { skipUnless } from "../helpers/needs.ts";
@@ -192,6 +193,41 @@ test("a silent answer has signs of life, and pages of other origins can read it"
   const response = await post(server.url, call("slow", []), BOTH, { headers });
   assertEquals(response.headers.get("access-control-allow-origin"), "https://app.example");
   assertEquals((await response.text()).includes("\n\n:\n\n"), true);
+});
+
+test("an answer that is longer than maxBufferedBytes reaches a caller that reads", async () => {
+  const { rpc } = serverOf({ maxBufferedBytes: 10_000 });
+  rpc.method("long", (_params: unknown, request) => {
+    request.progress(1);
+    return "x".repeat(50_000);
+  });
+  await using server = await serveHere(rpc);
+  const messages = await messagesOf(await post(server.url, call("long", [])));
+  assertEquals(messages.length, 2);
+  assertEquals((messages[1] as { result: string }).result.length, 50_000);
+});
+
+test("no text of a handler can make an event of its own, and a trace has each text whole", async () => {
+  const traced: string[] = [];
+  const { rpc } = serverOf({
+    trace: trace(({ direction, text }) => direction === "out" && traced.push(text)),
+  });
+  const evil = "a\r\n\r\nevent: evil\ndata: {}\n\n\u2028b";
+  rpc.method("inject", (_params: unknown, request) => {
+    request.progress(evil);
+    return rawJson('{\n\n"event":\r"raw"\r\n}');
+  });
+  await using server = await serveHere(rpc);
+  const text = await (await post(server.url, call("inject", []))).text();
+  const events = text.split("\n\n").filter((event) => event !== "").map((event) => {
+    const [name, ...data] = event.split("\n");
+    assertEquals(name, "event: message");
+    return JSON.parse(data.map((line) => line.slice("data: ".length)).join("\n"));
+  });
+  const expected = [progress(evil), { jsonrpc: "2.0", result: { event: "raw" }, id: 1 }];
+  assertEquals(events, expected);
+  await until(() => traced.length === 2);
+  assertEquals(traced.map((text) => JSON.parse(text)), expected);
 });
 
 const run = promisify(execFile);

@@ -59,12 +59,17 @@ export class AnswerStream implements SlowPeer {
 
   /** Sends a message as an event. */
   send(message: string): void {
-    const lines = message.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`).join("");
-    this.#write(`event: message\n${lines}\n`);
+    this.#write(toEvent(message));
+    if (this.#queuedBytes > this.#options.maxBufferedBytes) this.drop();
   }
 
-  /** Ends the stream after what was sent. */
-  end(): void {
+  /**
+   * Ends the stream after what was sent.
+   *
+   * @param answer The last message. Its length alone does not make a caller slow.
+   */
+  end(answer?: string): void {
+    if (answer !== undefined) this.#write(toEvent(answer));
     this.#isComplete = true;
     clearInterval(this.#timer);
     this.#whenWritten?.();
@@ -85,8 +90,7 @@ export class AnswerStream implements SlowPeer {
     const bytes = encoder.encode(text);
     this.#queue.push(bytes);
     this.#count(bytes.length);
-    if (this.#queuedBytes > this.#options.maxBufferedBytes) this.drop();
-    else this.#whenWritten?.();
+    this.#whenWritten?.();
   }
 
   #count(bytes: number): void {
@@ -129,6 +133,11 @@ export class AnswerStream implements SlowPeer {
     this.#whenWritten?.();
     this.#resolveEnded();
   }
+}
+
+function toEvent(message: string): string {
+  const lines = message.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`).join("");
+  return `event: message\n${lines}\n`;
 }
 
 /** The headers of such an answer. */

@@ -190,8 +190,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
 
   [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
     if (this.#stream !== undefined) {
-      if (text !== undefined) this.#stream.send(text);
-      this.#endStream(this.#stream);
+      this.#endStream(this.#stream, text);
       return markAnswered(request);
     }
     const response = text === undefined
@@ -292,9 +291,9 @@ export class Exchange extends BaseConnection implements ResponseSink {
     return stream;
   }
 
-  #endStream(stream: AnswerStream): void {
+  #endStream(stream: AnswerStream, answer?: string): void {
     this.#host.pending.delete(this);
-    stream.end();
+    stream.end(answer);
     this.close();
   }
 

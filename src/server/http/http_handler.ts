@@ -305,8 +305,8 @@ function traceStream({ body, status, headers }: Response, frame: (text: string) 
     new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
       transform(bytes, controller) {
         // Each chunk is one event, or a sign of life.
-        const [, data] = /^data: (.*)$/m.exec(decoder.decode(bytes)) ?? [];
-        if (data !== undefined) frame(data);
+        const lines = decoder.decode(bytes).split("\n").filter((line) => line.startsWith("data: "));
+        if (lines.length > 0) frame(lines.map((line) => line.slice(6)).join("\n"));
         controller.enqueue(bytes);
       },
     }),
