@@ -300,9 +300,8 @@ export class PasswdLogins {
       permits: isStillLoggedIn,
       written: () => {
         const record = this.#accounts.get(name);
-        if (record === undefined || !isStillLoggedIn()) return;
         // A request with HTTP Basic has no next connection, and ends with its answer.
-        if (!this.#logins.has(connection)) return;
+        if (record === undefined || !isStillLoggedIn() || !this.#logins.has(connection)) return;
         this.#setUser(connection, record);
         this.#keep(connection);
       },
