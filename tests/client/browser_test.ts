@@ -2,7 +2,7 @@
  * The client in a real browser: in a service worker, which may not use `import()`, with an address that is
  * relative to the page, and in a page that comes back after a while.
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
 import { bundle } from "../helpers/bundle.ts";
@@ -90,6 +90,19 @@ test(
     assertEquals(urls, ["GET /shop/rpc?from=page"]);
   },
 );
+
+test("a page whose prepare fails is told with which error", chromium, async () => {
+  const files = await bundle("tests/programs/refused_page.ts");
+  const { server } = await site(files, '<script type="module" src="/refused_page.js"></script>');
+  await using _ = server;
+  await withChromium(async (visit) => {
+    const page = await visit(`${server.url}/`);
+    await page.waitForFunction('document.title.startsWith("[")');
+    const [name, message, cause] = JSON.parse(await page.title());
+    assertEquals([name, cause], ["RpcConnectionError", "RangeError: three is too many"]);
+    assertStringIncludes(message, "(prepare failed: RangeError: three is too many)");
+  });
+});
 
 /** What a browser does to a page that becomes of use again; none of it loads the page anew. */
 const RETURNS: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
