@@ -6,13 +6,14 @@ const frames = { all: [], shown: [], paused: false, chosen: undefined, drawing: 
 
 wire.on("frame", (frame) => {
   if (frames.paused) return;
-  frame.label = `${time(frame.at)} ${frame.out ? "→" : "←"} ${frame.text.length} ${
-    frame.text.slice(0, 300)
-  }`;
   frames.all.push(frame);
   if (frames.all.length > MAX_FRAMES) frames.all.splice(0, frames.all.length - MAX_FRAMES);
   drawSoon(true);
 });
+
+function labelOf({ at, out, text }) {
+  return `${time(at)} ${out ? "→" : "←"} ${text.length} ${text.slice(0, 300)}`;
+}
 
 /** Draws once per picture, however many frames have come. */
 function drawSoon(changed) {
@@ -50,7 +51,7 @@ function drawFrames() {
       tabIndex: -1,
       className: frame.out ? "out" : "in",
       "aria-current": String(frame === frames.chosen),
-    }, frame.label);
+    }, labelOf(frame));
     row.onclick = () => chooseFrame(frame);
     return element("li", {}, row);
   });

@@ -59,16 +59,27 @@ function showSubscriptions() {
   }));
 }
 
+/** Events that came since the last picture: a flood of them is drawn once per picture, not one by one. */
+const newEvents = [];
+
 function addEvent(topic, data, note) {
+  newEvents.push({ at: new Date(), topic, data, note });
+  if (newEvents.length > MAX_EVENTS) newEvents.shift();
+  if (newEvents.length === 1) requestAnimationFrame(drawEvents);
+}
+
+function drawEvents() {
   const list = byId("events");
-  const what = note ?? JSON.stringify(data) ?? "null";
-  const item = element("li", { className: note === undefined ? "" : "gap" });
-  item.append(
-    element("span", { className: "quiet" }, `${time(new Date())} `),
-    element("strong", { className: "mono" }, topic),
-    element("span", { className: "mono" }, ` ${what}`),
+  const items = newEvents.splice(0).map(({ at, topic, data, note }) =>
+    element(
+      "li",
+      { className: note === undefined ? "" : "gap" },
+      element("span", { className: "quiet" }, `${time(at)} `),
+      element("strong", { className: "mono" }, topic),
+      element("span", { className: "mono" }, ` ${note ?? JSON.stringify(data) ?? "null"}`),
+    )
   );
-  list.prepend(item);
+  list.prepend(...items.reverse());
   while (list.children.length > MAX_EVENTS) list.lastChild.remove();
 }
 
