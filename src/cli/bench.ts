@@ -81,7 +81,7 @@ class Load {
    * @throws {RpcFailure} The last error, if no call had a result.
    */
   check(): void {
-    const failed = this.#errors.values().reduce((sum, count) => sum + count, 0);
+    const failed = [...this.#errors.values()].reduce((sum, count) => sum + count, 0);
     if (this.#failure !== undefined && failed === this.#latencies.count) throw this.#failure;
   }
 
