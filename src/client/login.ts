@@ -32,8 +32,9 @@ export function keepLogin(host: ClientHost): Method {
     if (login) {
       const isKnown = await connection.call(login.method, login.params)
         .catch((error: RpcError) => {
-          // A server without the method has no logins to go on with. Other failures may pass.
-          if (error.code !== -32601) throw error;
+          // A server without the method, or for other params, has no logins to go on with. Other
+          // failures may pass.
+          if (![-32601, -32602].includes(error.code)) throw error;
         });
       // The topics that need it then tell that they are lost.
       if (!isKnown) login = undefined;

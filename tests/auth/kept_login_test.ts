@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { connect, JsonRpc, loginRequired, RpcServerError } from "@x/jsonrpc";
+import { connect, JsonRpc, loginRequired, RpcInvalidParamsError, RpcServerError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
 import { passwd } from "@x/jsonrpc/passwd";
 import type { LoginTokenOptions } from "@x/jsonrpc/passwd";
@@ -317,4 +317,21 @@ test("a token is refused for another account of the same name", async () => {
   const forged = btoa(JSON.stringify(["ann", Date.now() + 1e6, "x"])).replace(/=+$/, "");
   assertEquals(await client.call("login_with_token", [`${forged}.${signature}`]), false);
   assertEquals(await whoami(client), null);
+});
+
+test("a login whose params the server refuses is forgotten, and the client connects without it", async () => {
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("enter", (_: unknown, { connection }) => {
+      connection.notify("rpc.login", { method: "resume", params: ["old"] });
+    })
+    // As jwt's `login` refuses a token that has expired.
+    .method("resume", () => {
+      throw new RpcInvalidParamsError({ data: "expired" });
+    })
+    .method("whoami", (_: unknown, { user }) => user ?? null);
+  await using server = await serveHere(rpc);
+  await using client = await connect(server.ws, { logger: silentLog(), reconnect: RECONNECT });
+  await client.call("enter");
+  for (const connection of rpc.connections) connection.close(1012);
+  assertEquals(await client.call("whoami", undefined, { idempotent: true, timeoutMs: 5000 }), null);
 });
