@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 
 const folder = new URL("../src/inspector/", import.meta.url);
-const SCRIPTS = ["dom", "wire", "fields", "methods", "topics", "frames", "main"];
+const SCRIPTS = ["dom", "wire", "fields", "methods", "topics", "secrets", "frames", "main"];
 
 function read(name: string): string {
   return readFileSync(new URL(`page/${name}`, folder), "utf8");

@@ -1,7 +1,7 @@
 /**
  * How a person becomes a user in the inspector: with each backend, in a real browser.
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { SignJWT } from "jose";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -96,6 +96,28 @@ test("a person logs in to passwd in the inspector, and out", chromium, async () 
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("the frames of the inspector, and what it copies, show no password", chromium, async () => {
+  await inspect({ name: "none" }, async (page) => {
+    await openLogin(page);
+    await logIn(page, "ann", "correct horse", "This server has no method login");
+    await page.getByRole("navigation").getByRole("button", { name: "Frames" }).click();
+    const frames = page.locator("#frames");
+    await frames.getByLabel("Filter").fill("ann");
+    const row = page.locator("#frame-rows button").filter({ hasText: '"password":"***"' });
+    await row.click();
+    assertMatch(await page.locator("#frame-text").textContent() ?? "", /"username": "ann"/);
+    await frames.getByLabel("Filter").fill("correct horse");
+    await page.getByRole("status").filter({ hasText: /^0 frames/ }).waitFor();
+    await frames.getByLabel("Filter").fill("");
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Copy" }).click();
+    await page.waitForFunction("navigator.clipboard.readText().then((text) => text !== '')");
+    const copied = String(await page.evaluate("navigator.clipboard.readText()"));
+    assertMatch(copied, /"username":"ann","password":"\*\*\*"/);
+    assert(!copied.includes("correct horse"), copied);
+  });
 });
 
 /** Keys, and a token of ada. */

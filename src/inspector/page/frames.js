@@ -4,15 +4,17 @@ const ROW_HEIGHT = 24;
 const MAX_FRAMES = 10000;
 const frames = { all: [], shown: [], paused: false, chosen: undefined, drawing: false };
 
-wire.on("frame", (frame) => {
+const utf8 = new TextEncoder();
+
+wire.on("frame", ({ out, text, at }) => {
   if (frames.paused) return;
-  frames.all.push(frame);
+  frames.all.push({ out, at, bytes: utf8.encode(text).length, text: maskSecrets(text) });
   if (frames.all.length > MAX_FRAMES) frames.all.splice(0, frames.all.length - MAX_FRAMES);
   drawSoon(true);
 });
 
-function labelOf({ at, out, text }) {
-  return `${time(at)} ${out ? "→" : "←"} ${text.length} ${text.slice(0, 300)}`;
+function labelOf({ at, out, bytes, text }) {
+  return `${time(at)} ${out ? "→" : "←"} ${bytes} ${text.slice(0, 300)}`;
 }
 
 /** Draws once per picture, however many frames have come. */
@@ -62,7 +64,7 @@ function drawFrames() {
 function chooseFrame(frame) {
   frames.chosen = frame;
   byId("frame-title").textContent = `${frame.out ? "Sent" : "Received"} at ${time(frame.at)}, ` +
-    `${new TextEncoder().encode(frame.text).length} bytes`;
+    `${frame.bytes} bytes`;
   byId("frame-text").textContent = pretty(parsedOr(frame.text, frame.text));
   drawSoon(false);
 }
