@@ -69,8 +69,7 @@ export function aroundCalls<Call extends object>(
 
 function promised(run: () => unknown): Promise<unknown> {
   try {
-    const result = run();
-    return result instanceof Promise ? result : Promise.resolve(result);
+    return Promise.resolve(run());
   } catch (error) {
     return Promise.reject(error);
   }

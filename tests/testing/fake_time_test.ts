@@ -3,25 +3,12 @@
  */
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import FakeTimers from "@sinonjs/fake-timers";
-import type { Clock } from "@sinonjs/fake-timers";
 import { connect, JsonRpc, RpcTimeoutError } from "@x/jsonrpc";
 import { jwt } from "@x/jsonrpc/jwt";
 import { linkedSockets, testClient } from "@x/jsonrpc/testing";
 import { SignJWT } from "jose";
 import { silentLog } from "../helpers/log.ts";
-
-async function withClock(use: (clock: Clock) => Promise<void>): Promise<void> {
-  const clock = FakeTimers.install({
-    now: new Date("2026-01-01"),
-    toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date", "performance"],
-  });
-  try {
-    await use(clock);
-  } finally {
-    clock.uninstall();
-  }
-}
+import { withClock } from "../helpers/sleep.ts";
 
 test("a fake clock moves the deadline of calls", () =>
   withClock(async (clock) => {

@@ -75,10 +75,7 @@ class UnreadAnswer implements SlowPeer, UnderlyingDefaultSource<Uint8Array<Array
 
   drop(): boolean {
     this.#release();
-    const error = new Error("Dropped an answer that its caller does not read (maxTotalBytes)");
-    // Runtimes print it. Where it was made tells nothing.
-    delete error.stack;
-    this.#controller.error(error);
+    this.#controller.error(unreadError("maxTotalBytes"));
     return true;
   }
 
@@ -86,6 +83,18 @@ class UnreadAnswer implements SlowPeer, UnderlyingDefaultSource<Uint8Array<Array
     this.#bytes = NOTHING;
     this.#budget.note(this, 0);
   }
+}
+
+/**
+ * Makes the error with which an answer ends that its caller does not read.
+ *
+ * @param limit The limit that it passed.
+ */
+export function unreadError(limit: "maxTotalBytes" | "maxBufferedBytes"): Error {
+  const error = new Error(`Dropped an answer that its caller does not read (${limit})`);
+  // Runtimes print it. Where it was made tells nothing.
+  delete error.stack;
+  return error;
 }
 
 const JSON_TYPE = { "content-type": "application/json" };

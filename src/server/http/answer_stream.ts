@@ -9,6 +9,7 @@
 import type { MemoryBudget, SlowPeer } from "../memory_budget.ts";
 import { MAX_TIMER_MS, unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
+import { unreadError } from "./answer_body.ts";
 
 /** What an answer as events needs. */
 export interface AnswerStreamOptions {
@@ -60,7 +61,7 @@ export class AnswerStream implements SlowPeer {
   /** Sends a message as an event. */
   send(message: string): void {
     this.#write(toEvent(message));
-    if (this.#queuedBytes > this.#options.maxBufferedBytes) this.drop();
+    if (this.#queuedBytes > this.#options.maxBufferedBytes) this.#fail("maxBufferedBytes");
   }
 
   /**
@@ -76,11 +77,12 @@ export class AnswerStream implements SlowPeer {
   }
 
   drop(): boolean {
+    return this.#fail("maxTotalBytes");
+  }
+
+  #fail(limit: Parameters<typeof unreadError>[0]): boolean {
     if (this.#isOver) return false;
-    const error = new Error("Dropped an answer that its caller does not read (maxTotalBytes)");
-    // Runtimes print it. Where it was made tells nothing.
-    delete error.stack;
-    this.#controller.error(error);
+    this.#controller.error(unreadError(limit));
     this.#leave();
     return true;
   }
