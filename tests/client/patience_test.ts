@@ -11,16 +11,12 @@ import { silentLog } from "../helpers/log.ts";
 import { skipUnless } from "../helpers/needs.ts";
 import { eventsOf, scripted } from "../helpers/scripted_server.ts";
 import { serveHere } from "../helpers/server.ts";
+import { block } from "../helpers/sleep.ts";
 
 const dispatches = skipUnless(
   typeof globalThis.dispatchEvent === "function",
   "this runtime has no global events",
 );
-
-/** Keeps this process from doing anything else. */
-function block(ms: number): void {
-  for (const end = performance.now() + ms; performance.now() < end;);
-}
 
 for (const type of ["online", "pageshow"]) {
   test(
