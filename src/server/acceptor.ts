@@ -18,7 +18,7 @@ import type { ServerContext } from "./context.ts";
 import { releaseRequest, toUpgrade } from "./handshake.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
-import { PluginHooks } from "./plugin_hooks.ts";
+import type { PluginHooks } from "./plugin_hooks.ts";
 
 /** Opens connections, and knows those that are open. */
 export class WebSocketAcceptor {
@@ -44,8 +44,8 @@ export class WebSocketAcceptor {
   constructor(context: ServerContext, protocols: readonly string[] = []) {
     this.#context = context;
     this.#protocols = protocols;
-    const { errors, explainRefusals, limits, logger, budget, methods, plugins, shutdown } = context;
-    const hooks = this.#hooks = new PluginHooks(plugins, logger);
+    const { errors, explainRefusals, limits, logger, budget, methods, hooks, shutdown } = context;
+    this.#hooks = hooks;
     this.connections = new Connections(limits);
     this.#peerHost = {
       errors,
@@ -65,7 +65,9 @@ export class WebSocketAcceptor {
         this.connections.delete(peer);
       },
       userChanged: (peer) => void hooks.call("onUserChange", peer),
-      outgoing: () => hooks.outgoing(),
+      get outgoing() {
+        return hooks.outgoing;
+      },
     };
   }
 
@@ -186,13 +188,14 @@ export class WebSocketAcceptor {
    *
    * @param code A close code of RFC 6455, section 7.4.
    * @param reason A text for the peers.
+   * @param graceMs Milliseconds that peers have to answer the close.
    * @returns Resolves when all connections are gone.
    */
-  async close(code: number, reason: string): Promise<void> {
+  async close(code: number, reason: string, graceMs: number): Promise<void> {
     this.#closing = true;
     for (const attempt of this.#attaching) attempt.abort();
     for (const peer of this.connections) peer.close(code, reason);
-    await this.connections.empty(CLOSE_MS);
+    await this.connections.empty(graceMs);
   }
 
   #finishUpgrade(
@@ -273,9 +276,6 @@ export const MEMORY_FULL = "all peers together use too much memory (maxTotalByte
 
 /** Why a peer is refused if its address has too many connections. */
 export const ADDRESS_FULL = "your address has too many connections (maxPerAddress)";
-
-// How long peers may take to answer a close.
-const CLOSE_MS = 2000;
 
 type Predicate = (connection: Connection) => boolean;
 

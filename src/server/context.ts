@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Plugin } from "../core/plugin.ts";
 import type { Dialect } from "../core/dialect.ts";
 import type { Trace } from "../core/trace.ts";
 import type { ErrorClasses } from "../protocol/errors.ts";
@@ -14,6 +13,7 @@ import type { AddressCounts } from "./address_counts.ts";
 import type { HandshakeChecks } from "./handshake_checks.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 import type { MethodRegistry } from "./methods.ts";
+import type { PluginHooks } from "./plugin_hooks.ts";
 import type { Shutdown } from "./shutdown.ts";
 
 /** What a server is made of before it answers requests. */
@@ -35,7 +35,7 @@ export interface ServerParts {
   /** The methods that can be called. */
   readonly methods: MethodRegistry;
   /** The plugins that are mounted; more may be mounted later. */
-  readonly plugins: readonly Plugin[];
+  readonly hooks: PluginHooks;
 }
 
 /** What everything that accepts requests shares: over WebSocket and over HTTP the same. */

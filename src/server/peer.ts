@@ -20,8 +20,7 @@ import {
   SEND,
   TOPICS,
 } from "../core/internal.ts";
-import { aroundCalls } from "../core/outgoing.ts";
-import type { OutgoingCall, OutgoingMiddleware } from "../core/outgoing.ts";
+import type { OutgoingCall, RunOutgoing } from "../core/outgoing.ts";
 import { PendingCalls } from "../core/pending_calls.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
 import type { IncomingRequest } from "../core/request.ts";
@@ -56,8 +55,8 @@ export interface PeerHost extends SessionHost, ServerDispatcherHost {
   closed?(peer: Peer, code: number, reason: string): void;
   /** Called when the user of the connection has changed. */
   userChanged?(peer: Peer): void;
-  /** Gives the middleware around calls to clients, or `undefined` if there is none. */
-  outgoing?(): readonly OutgoingMiddleware[] | undefined;
+  /** Runs the middleware around calls to clients; `undefined` if there is none. */
+  readonly outgoing?: RunOutgoing<OutgoingCall> | undefined;
 }
 
 /** One client, as its server sees it. */
@@ -180,11 +179,11 @@ export class Peer extends RpcSession<PeerHost>
       errors: this[HOST].errors,
       cancel: (id) => this.notify("$/cancelRequest", { id }),
     });
-    const layers = this[HOST].outgoing?.();
-    if (layers === undefined) return super.call<Result>(method, params, options);
+    const { outgoing } = this[HOST];
+    if (outgoing === undefined) return super.call<Result>(method, params, options);
     const call: OutgoingCall = { connection: this, method, params, options: options ?? {} };
     const send = (each: OutgoingCall) => super.call(each.method, each.params, each.options);
-    return aroundCalls(layers)(call, send) as Promise<Result>;
+    return outgoing(call, send) as Promise<Result>;
   }
 
   override [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {

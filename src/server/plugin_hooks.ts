@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { OutgoingMiddleware } from "../core/outgoing.ts";
+import { aroundCalls } from "../core/outgoing.ts";
+import type { OutgoingCall, RunOutgoing } from "../core/outgoing.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Plugin } from "../core/plugin.ts";
 import { describeError, quoted } from "../protocol/errors.ts";
@@ -22,16 +23,31 @@ type HookName =
 
 /** The hooks of one server's plugins. If one throws, the others are called all the same. */
 export class PluginHooks {
-  readonly #plugins: readonly Plugin[];
+  readonly #plugins: Plugin[] = [];
   readonly #logger: Logger;
+  // Made once for all calls to clients, until the plugins change.
+  #outgoing: { readonly run: RunOutgoing<OutgoingCall> | undefined } | undefined;
 
-  /**
-   * @param plugins The plugins that are mounted; more may be mounted later.
-   * @param logger Where a hook that fails is written.
-   */
-  constructor(plugins: readonly Plugin[], logger: Logger) {
-    this.#plugins = plugins;
+  /** @param logger Where a hook that fails is written. */
+  constructor(logger: Logger) {
     this.#logger = logger;
+  }
+
+  /** The plugins that are mounted, in their order. */
+  get plugins(): readonly Plugin[] {
+    return this.#plugins;
+  }
+
+  /** Mounts a plugin. */
+  add(plugin: Plugin): void {
+    this.#plugins.push(plugin);
+    this.#outgoing = undefined;
+  }
+
+  /** Takes back what was mounted last of a plugin that may be mounted twice. */
+  remove(plugin: Plugin): void {
+    this.#plugins.splice(this.#plugins.lastIndexOf(plugin), 1);
+    this.#outgoing = undefined;
   }
 
   /**
@@ -85,10 +101,12 @@ export class PluginHooks {
     return succeeded;
   }
 
-  /** Gives the middleware around calls to clients, outermost first; `undefined` if there is none. */
-  outgoing(): OutgoingMiddleware[] | undefined {
-    let layers: OutgoingMiddleware[] | undefined;
-    for (const { outgoing } of this.#plugins) if (outgoing) (layers ??= []).push(outgoing);
-    return layers;
+  /** What runs the middleware around calls to clients; `undefined` if there is none. */
+  get outgoing(): RunOutgoing<OutgoingCall> | undefined {
+    if (this.#outgoing === undefined) {
+      const layers = this.#plugins.flatMap(({ outgoing }) => outgoing ?? []);
+      this.#outgoing = { run: layers.length === 0 ? undefined : aroundCalls(layers) };
+    }
+    return this.#outgoing.run;
   }
 }

@@ -23,6 +23,9 @@ import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { Origins } from "./origin.ts";
 import { Shutdown } from "./shutdown.ts";
 
+// How long peers may take to answer a close, and to read what they were answered.
+const CLOSE_MS = 2000;
+
 /** Accepts requests until the server closes. */
 export class RequestHandler {
   /** The checks that run before the first message of a peer. */
@@ -143,7 +146,9 @@ export class RequestHandler {
       connections: this.connections,
       requests: () => this.#http.underWay,
     });
-    this.#http.cancelAll();
-    await this.#acceptor.close(1001, "The server is closing");
+    await Promise.all([
+      this.#http.close(CLOSE_MS),
+      this.#acceptor.close(1001, "The server is closing", CLOSE_MS),
+    ]);
   }
 }

@@ -41,7 +41,6 @@ export class ServerCore {
   readonly requests: RequestHandler;
   readonly #methods: MethodRegistry;
   readonly #streams: IdSubscriptions;
-  readonly #plugins: Plugin[] = [];
   readonly #hooks: PluginHooks;
   readonly #separator: string;
   readonly #clientMethods = new Map<string, ClientMethodInfo>();
@@ -59,8 +58,7 @@ export class ServerCore {
     const limits = this.limits = resolveLimits(options);
     const logger = options.logger ?? console;
     const methods = this.#methods = new MethodRegistry(options.scalarParams);
-    const plugins = this.#plugins;
-    const hooks = this.#hooks = new PluginHooks(plugins, logger);
+    const hooks = this.#hooks = new PluginHooks(logger);
     this.#separator = options.separator ?? ".";
     const { explainRefusals = false, trace, dialect } = options;
     if (explainRefusals) {
@@ -74,7 +72,7 @@ export class ServerCore {
       logger,
       budget,
       methods,
-      plugins,
+      hooks,
       trace,
       dialect,
       explainRefusals,
@@ -121,7 +119,7 @@ export class ServerCore {
       ? { name: brought.name || "middleware", middleware: brought }
       : brought;
     const { middleware, handshake, methods = {} } = plugin;
-    this.#plugins.push(plugin);
+    this.#hooks.add(plugin);
     this.#registrations.note(() => this.#unmount(plugin));
     if (middleware !== undefined) this.#methods.use(middleware);
     if (handshake !== undefined) this.requests.checks.add(handshake);
@@ -141,7 +139,7 @@ export class ServerCore {
   }
 
   #unmount(plugin: Plugin): void | Promise<void> {
-    this.#plugins.splice(this.#plugins.lastIndexOf(plugin), 1);
+    this.#hooks.remove(plugin);
     if (plugin.middleware !== undefined) this.#methods.unuse(plugin.middleware);
     if (plugin.handshake !== undefined) this.requests.checks.remove(plugin.handshake);
     this.#hooks.leave(plugin, this.requests.connections);
@@ -241,7 +239,7 @@ export class ServerCore {
 
   async #dispose(gone: Promise<void>): Promise<void> {
     await gone;
-    const disposals = this.#plugins.map(async (plugin) => await plugin.dispose?.());
+    const disposals = this.#hooks.plugins.map(async (plugin) => await plugin.dispose?.());
     // Wait for all of them first: one that fails must not keep the others from ending.
     await Promise.allSettled(disposals);
     await Promise.all(disposals);

@@ -286,18 +286,19 @@ test("outgoing runs around each call to a client, outermost first, and may chang
   assertEquals(notes, [seen("double"), "= 4", seen("cached"), "= kept", seen("fail")]);
 });
 
-test("outgoing of a plugin that was taken back runs no more", async () => {
+test("outgoing of a plugin runs from the mounting of the plugin until it is taken back", async () => {
   let calls = 0;
   const rpc = new JsonRpc({ logger: silentLog() })
     .method("ask", (_params, request) => request.call("ping"));
-  const remove = rpc.register((rpc) =>
-    rpc.use({ name: "counter", outgoing: (_call, next) => (calls++, next()) })
-  );
   const [near, far] = linkedSockets();
   rpc.attach(far);
   await using client = await connect(near);
   client.method("ping", () => "pong");
   assertEquals(await client.call("ask"), "pong");
+  const remove = rpc.register((rpc) =>
+    rpc.use({ name: "counter", outgoing: (_call, next) => (calls++, next()) })
+  );
+  assertEquals([await client.call("ask"), calls], ["pong", 1]);
   remove();
   assertEquals(await client.call("ask"), "pong");
   assertEquals(calls, 1);

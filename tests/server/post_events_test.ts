@@ -1,7 +1,7 @@
 /**
  * Answers to POSTs as server-sent events: progress and notifications of one call, then its answer.
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -176,6 +176,23 @@ test("a server that waits no longer ends such an answer", async () => {
   assertEquals(await messagesOf(response), [progress("begun")]);
   await closed;
   assertEquals(aborted, ["wait"]);
+});
+
+test("an answer that nobody reads counts no more once the server is closed", async () => {
+  for (const method of ["tell", "wait"]) {
+    const { rpc } = serverOf();
+    const response = await rpc.fetch(
+      new Request("http://localhost", {
+        method: "POST",
+        headers: { "content-type": "application/json", accept: BOTH },
+        body: JSON.stringify(call(method, [])),
+      }),
+    );
+    assertEquals(rpc.stats().requests, 1);
+    await rpc.close();
+    assertEquals([rpc.stats().requests, rpc.stats().memoryBytes], [0, 0]);
+    await assertRejects(() => response.text(), Error, "does not read (closing)");
+  }
 });
 
 test("a silent answer has signs of life, and pages of other origins can read it", async () => {

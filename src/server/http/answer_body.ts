@@ -88,10 +88,10 @@ class UnreadAnswer implements SlowPeer, UnderlyingDefaultSource<Uint8Array<Array
 /**
  * Makes the error with which an answer ends that its caller does not read.
  *
- * @param limit The limit that it passed.
+ * @param why The limit that it passed, or that its server closes.
  */
-export function unreadError(limit: "maxTotalBytes" | "maxBufferedBytes"): Error {
-  const error = new Error(`Dropped an answer that its caller does not read (${limit})`);
+export function unreadError(why: "maxTotalBytes" | "maxBufferedBytes" | "closing"): Error {
+  const error = new Error(`Dropped an answer that its caller does not read (${why})`);
   // Runtimes print it. Where it was made tells nothing.
   delete error.stack;
   return error;

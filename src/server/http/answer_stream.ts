@@ -80,9 +80,14 @@ export class AnswerStream implements SlowPeer {
     return this.#fail("maxTotalBytes");
   }
 
-  #fail(limit: Parameters<typeof unreadError>[0]): boolean {
+  /** Ends the stream although its caller has not read it, because the server closes. */
+  cut(): void {
+    this.#fail("closing");
+  }
+
+  #fail(why: Parameters<typeof unreadError>[0]): boolean {
     if (this.#isOver) return false;
-    this.#controller.error(unreadError(limit));
+    this.#controller.error(unreadError(why));
     this.#leave();
     return true;
   }

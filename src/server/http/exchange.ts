@@ -16,6 +16,7 @@ import type { ServerDispatcherHost } from "../server_dispatcher.ts";
 import { ErrorCode } from "../../protocol/error_code.ts";
 import { RpcConnectionError, RpcError } from "../../protocol/errors.ts";
 import { responseClass } from "../handshake.ts";
+import { startDeadline } from "../../util/deadline.ts";
 import { exceedsBytes } from "../../util/utf8.ts";
 import { errorText, isId, outgoingText } from "../../protocol/message.ts";
 import { parseUntrusted } from "../../protocol/untrusted.ts";
@@ -207,6 +208,14 @@ export class Exchange extends BaseConnection implements ResponseSink {
     if (this.#stream !== undefined) this.#endStream(this.#stream);
     this.#answer(new Response("The server is closing", { status: 503 }));
     this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
+  }
+
+  /** Ends an answer that is a stream. Resolves once it was read, or was cut because nobody did in time. */
+  async endStream(graceMs: number): Promise<void> {
+    const stream = this.#stream;
+    const stop = startDeadline(graceMs, () => stream?.cut());
+    await stream?.ended;
+    stop();
   }
 
   call<Result>(method: string): Promise<Result> {

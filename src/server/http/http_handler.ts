@@ -85,10 +85,14 @@ export class HttpHandler {
   /**
    * Answers all requests whose handlers still run with 503, and aborts their signals. Requests whose
    * body is still being read will run nothing.
+   *
+   * @param graceMs Milliseconds that callers have to read answers that are streams.
+   * @returns Resolves once they have, or these answers were cut.
    */
-  cancelAll(): void {
+  async close(graceMs: number): Promise<void> {
     this.#cancelled = true;
     for (const exchange of this.#pending) exchange[CANCEL]();
+    await Promise.all([...this.#streams].map((exchange) => exchange.endStream(graceMs)));
   }
 
   /**
@@ -258,9 +262,9 @@ export class HttpHandler {
   }
 
   async #askPlugins(request: Request): Promise<Response> {
-    const { plugins, logger } = this.#context;
+    const { hooks, logger } = this.#context;
     // A copy, since a plugin may be removed meanwhile.
-    for (const plugin of [...plugins]) {
+    for (const plugin of [...hooks.plugins]) {
       try {
         const response = await plugin.fetch?.(request);
         if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
