@@ -16,6 +16,8 @@ import {
   RpcServerError,
 } from "../protocol/errors.ts";
 import type { Limits } from "../protocol/limits.ts";
+import { sourceOf } from "./item_reader.ts";
+import type { Source } from "./item_reader.ts";
 import type { MethodRegistry } from "./methods.ts";
 import type { Context } from "../core/api.ts";
 import type { Sendable } from "../core/json.ts";
@@ -88,7 +90,7 @@ interface IdSubscription {
   readonly id: string | number;
   readonly form: StreamForm;
   readonly request: RpcRequest;
-  readonly items: AsyncIterator<unknown> | Iterator<unknown>;
+  readonly items: Source | Iterator<unknown>;
 }
 
 /** How the subscriptions of one method are told to clients. */
@@ -118,14 +120,12 @@ export class IdSubscriptions {
       this.#checkLimit(request.connection);
       // First too: if this throws, nothing was started.
       const id = this.#newId(form, request.connection);
-      const items = (source as Source)(params, request);
+      const items = (source as AnySource)(params, request);
       return this.#begin({
         id,
         form,
         request,
-        items: Symbol.asyncIterator in items
-          ? items[Symbol.asyncIterator]()
-          : items[Symbol.iterator](),
+        items: Symbol.asyncIterator in items ? sourceOf(items) : items[Symbol.iterator](),
       });
     };
     const end = (params: unknown, { connection }: RpcRequest) => {
@@ -275,7 +275,7 @@ export class IdSubscriptions {
 
 const REMOVED = new RpcError(ErrorCode.requestCancelled, "The server has removed the method");
 
-type Source = (
+type AnySource = (
   params: unknown,
   request: RpcRequest,
 ) => AsyncIterable<unknown> | Iterable<unknown>;

@@ -80,12 +80,21 @@ export class ItemReader {
   readonly #aborted = (): void => this.#reject?.(this.#signal.reason);
 }
 
-interface Source {
+/** What gives items one by one. */
+export interface Source {
+  /** Gives the next item. */
   next(): Promise<IteratorResult<unknown, unknown>>;
+  /** Ends it. */
   return?(): unknown;
 }
 
-function sourceOf(stream: AsyncIterable<unknown>): Source {
+/**
+ * Gives the items of a stream one by one.
+ *
+ * @param stream The stream.
+ * @returns Its items.
+ */
+export function sourceOf(stream: AsyncIterable<unknown>): Source {
   if (!(stream instanceof ReadableStream)) return stream[Symbol.asyncIterator]() as Source;
   // Its iterator would end it only after the read under way; a reader does so at once.
   const reader = stream.getReader();

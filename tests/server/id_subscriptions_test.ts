@@ -131,6 +131,23 @@ test("rpc.stream() ends its generators when the connection is gone", async () =>
   assertEquals(await promise, "ended");
 });
 
+test("rpc.stream() cancels a ReadableStream that has nothing to give when its subscriber leaves", async () => {
+  const cancelled: string[] = [];
+  const rpc = new JsonRpc().stream("count", NAMES, ([name]: [string]) => {
+    return new ReadableStream<number>({ cancel: () => void cancelled.push(name) });
+  });
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  const client = await connect(near, { logger: silentLog() });
+  const id = await client.call("count", ["left"]);
+  assertEquals(await client.call("count_end", [id]), true);
+  await until(() => cancelled.length === 1);
+  await client.call("count", ["closed"]);
+  await client.close();
+  await until(() => cancelled.length === 2);
+  assertEquals(cancelled, ["left", "closed"]);
+});
+
 test("rpc.stream() ends its generator and its signal when an item cannot be sent", async () => {
   const ended: unknown[] = [];
   const logger = silentLog();
