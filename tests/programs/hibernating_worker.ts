@@ -2,6 +2,7 @@
  * A Worker with a Durable Object whose connections hibernate; and one without any object, at `/plain`.
  */
 import { JsonRpc, loginRequired } from "@x/jsonrpc";
+import type { RpcRequest } from "@x/jsonrpc";
 import { durableObject, storageBroker } from "@x/jsonrpc/workers";
 import type { HibernatingHandlers, ObjectState } from "@x/jsonrpc/workers";
 
@@ -9,7 +10,8 @@ import type { HibernatingHandlers, ObjectState } from "@x/jsonrpc/workers";
 export const Room = durableObject((state: ObjectState) => {
   const born = crypto.randomUUID();
   let joined = 0;
-  const rpc = new JsonRpc({ broker: storageBroker(state.storage) })
+  const rpc = new JsonRpc({ broker: storageBroker(state.storage), heartbeatMs: 200 })
+    .addMethods(told())
     .use({
       name: "names",
       handshake: (handshake) => {
@@ -46,8 +48,30 @@ export const Room = durableObject((state: ObjectState) => {
   return rpc;
 });
 
+/** Methods that tell their caller something before they answer. */
+function told() {
+  let left = 0;
+  return {
+    async report([steps]: [number], request: RpcRequest) {
+      for (let step = 1; step <= steps; step++) {
+        request.progress(step);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      request.notify("told", [steps]);
+      return "done";
+    },
+    async wait(_params: unknown, request: RpcRequest) {
+      request.progress("begun");
+      await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+      left++;
+    },
+    left: () => left,
+  };
+}
+
 let refused: Response | undefined;
 const plain = new JsonRpc({ heartbeatMs: 200 })
+  .addMethods(told())
   .use({
     name: "refusal",
     // One response for all requests.

@@ -148,6 +148,49 @@ test("a Worker's event reaches the sockets and streams of other requests", here,
   assertEquals([await one.call("ping"), await two.call("ping")], ["pong", "pong"]);
 });
 
+for (const [where, path] of [["a Worker", "/plain"], ["a Durable Object", "/?name=ann"]] as const) {
+  test(
+    `${where} answers a POST with events, and notices that its reader has left`,
+    here,
+    async () => {
+      const url = await urlOf(path);
+      const body = (method: string, params: unknown) =>
+        JSON.stringify({ jsonrpc: "2.0", method, params, id: 1 });
+      const headers = {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+      };
+      const post = (body: string) => fetch(url, { method: "POST", headers, body });
+      const progress = (value: unknown) =>
+        `event: message\ndata: {"jsonrpc":"2.0","method":"$/progress","params":{"token":1,"value":${
+          JSON.stringify(value)
+        }}}\n\n`;
+
+      const response = await post(body("report", [2]));
+      assertEquals(response.headers.get("content-type"), "text/event-stream");
+      assertEquals(
+        await response.text(),
+        progress(1) + progress(2) +
+          'event: message\ndata: {"jsonrpc":"2.0","method":"told","params":[2]}\n\n' +
+          'event: message\ndata: {"jsonrpc":"2.0","result":"done","id":1}\n\n',
+      );
+      const many = await Promise.all(Array.from({ length: 10 }, () => post(body("report", [50]))));
+      const texts = await Promise.all(many.map((response) => response.text()));
+      assertEquals(new Set(texts).size, 1);
+
+      const { body: waiting } = await post(body("wait", []));
+      const reader = waiting!.pipeThrough(new TextDecoderStream()).getReader();
+      let read = "";
+      // Signs of life come while there is nothing to tell.
+      while (!read.endsWith("\n\n:\n\n:\n\n")) read += (await reader.read()).value;
+      assertEquals(read.replace(/(?::\n\n)+$/, ""), progress("begun"));
+      await reader.cancel();
+      const left = async () => (await (await post(body("left", []))).json()).result;
+      await eventually(async () => await left() === 1);
+    },
+  );
+}
+
 async function openEvents(
   url: string,
 ): Promise<{ read(): Promise<string>; cancel(): Promise<void> }> {
