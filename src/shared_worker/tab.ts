@@ -59,6 +59,7 @@ export class Tab extends RpcSession {
     });
     this[DISPATCHER] = new TabDispatcher({ limits, logger, find }, this, () => this[PENDING]);
     this[OPEN](port);
+    port.maxUnread = limits.maxBufferedBytes;
     port.receiver = this;
   }
 

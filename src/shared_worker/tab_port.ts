@@ -42,6 +42,7 @@ export class TabPort implements Channel {
   #sent = 0;
   #read = 0;
   #asked = 0;
+  #askEvery = ASK_EVERY;
   #open = true;
 
   /**
@@ -62,6 +63,11 @@ export class TabPort implements Channel {
     return this.#sent - this.#read;
   }
 
+  /** Asks often enough to tell a reader from one that leaves this much unread. */
+  set maxUnread(characters: number) {
+    this.#askEvery = Math.min(ASK_EVERY, characters / 4);
+  }
+
   /** Sets where the texts of the other end go. */
   set receiver(receiver: Receiver) {
     this.#receiver = receiver;
@@ -71,7 +77,7 @@ export class TabPort implements Channel {
     const text = textOf(message);
     this.#post(text);
     this.#sent += text.length;
-    if (this.#sent - this.#asked >= ASK_EVERY) this.ask();
+    if (this.#sent - this.#asked >= this.#askEvery) this.ask();
   }
 
   /** Tells the other end something. */
@@ -126,5 +132,5 @@ export class TabPort implements Channel {
 }
 
 const KEY = "@x/jsonrpc shared";
-// How many characters may be sent before the other end is asked whether it reads.
+// How many characters may be sent at most before the other end is asked whether it reads.
 const ASK_EVERY = 256 * 1024;

@@ -8,6 +8,7 @@ import type { ClientOptions } from "../client/options.ts";
 import { toTransport } from "../client/transport.ts";
 import type { Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
+import { workerFailed } from "../transports/port_events.ts";
 import type { Port } from "../transports/port_events.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 import { holdLock, ownLocks, watchLock } from "./locks.ts";
@@ -86,9 +87,10 @@ class TabConnection {
       signal: (signal) => this.#take(signal),
       ended: (code, reason) => this.#ended(code, reason),
     });
-    worker.addEventListener?.("error", ({ message = "" }) => {
-      this.#port.end(1006, `The shared worker failed ${message}`.trim());
-    });
+    worker.addEventListener?.(
+      "error",
+      ({ message }) => this.#port.end(1006, workerFailed(message)),
+    );
     context.signal.addEventListener("abort", () => this.#port.close(1000, ""), { once: true });
   }
 

@@ -79,9 +79,12 @@ export function listen(port: Port, events: PortEvents): void {
 function listenStandard(port: StandardPort, events: PortEvents): void {
   port.addEventListener("message", ({ data }) => events.message(data));
   port.addEventListener("close", () => events.closed("The port was closed"));
-  port.addEventListener("error", ({ message = "" }) => {
-    events.closed(`The worker failed ${message}`.trim());
-  });
+  port.addEventListener("error", ({ message }) => events.closed(workerFailed(message)));
+}
+
+/** Says why a worker failed. Browsers give no message if they could not load its script. */
+export function workerFailed(message: string | undefined): string {
+  return `The worker failed: ${message || "its script cannot be loaded, or has a syntax error"}`;
 }
 
 function listenNode(port: NodePort, events: PortEvents): void {
@@ -91,7 +94,7 @@ function listenNode(port: NodePort, events: PortEvents): void {
   );
   port.on("close", () => events.closed("The port was closed"));
   port.on("exit", (code: unknown) => events.closed(`The worker ended with code ${code}`));
-  port.on("error", (error: unknown) => events.closed(`The worker failed: ${error}`));
+  port.on("error", (error: unknown) => events.closed(workerFailed(`${error}`)));
 }
 
 /** Electron wraps what was posted; Node does not. */

@@ -5,17 +5,25 @@ import { connect } from "@x/jsonrpc/client";
 import { sharedWorker } from "@x/jsonrpc/shared_worker";
 import type { SharedWorkerLike } from "@x/jsonrpc/shared_worker";
 
-declare const SharedWorker: new (url: string, options: { type: "module" }) => SharedWorkerLike;
+declare const SharedWorker: new (
+  url: string,
+  options: { type: "module"; name: string },
+) => SharedWorkerLike;
 declare const document: { title: string };
 
-const transport = sharedWorker(() =>
-  new SharedWorker("/shared_connection_worker.js", { type: "module" })
-);
+const query = new URL(location.href).searchParams;
+const script = query.get("worker") ?? "/shared_connection_worker.js";
+const version = query.get("version") ?? "";
+const transport = sharedWorker(() => new SharedWorker(script, { type: "module", name: version }));
 const client = await connect(transport, {
   maxMessageBytes: 2 ** 24,
   reconnect: { minMs: 20, maxMs: 100 },
+}).catch((error: Error) => {
+  document.title = error.message;
+  // The page goes no further, and the test has seen why.
+  return new Promise<never>(() => {});
 });
-const name = new URL(location.href).searchParams.get("name");
+const name = query.get("name");
 const heard: unknown[] = [];
 const closes: number[] = [];
 

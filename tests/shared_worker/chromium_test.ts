@@ -3,72 +3,14 @@
  */
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { JsonRpc } from "@x/jsonrpc";
 import type { Page } from "playwright-core";
-import { bundle } from "../helpers/bundle.ts";
 import { withChromium } from "../helpers/chromium.ts";
 import { until } from "../helpers/deferred.ts";
-import { silentLog } from "../helpers/log.ts";
 import { needs } from "../helpers/needs.ts";
-import { serveHere } from "../helpers/server.ts";
+import { ready, run, site } from "../helpers/tabs_site.ts";
 
 // Deno bundles.
 const chromium = await needs("chromium", "deno");
-
-interface Tab {
-  readonly client: {
-    readonly state: string;
-    call(method: string, params?: unknown): Promise<unknown>;
-  };
-  readonly heard: unknown[];
-  readonly closes: number[];
-}
-
-const html = '<!DOCTYPE html><script type="module" src="/shared_connection_tab.js"></script>';
-
-async function site() {
-  const worker = await bundle("tests/programs/shared_connection_worker.ts");
-  const page = await bundle("tests/programs/shared_connection_tab.ts");
-  const topics = new Map<string, number>();
-  const count = (topic: string, by: number): void => {
-    topics.set(topic, (topics.get(topic) ?? 0) + by);
-    if (topics.get(topic) === 0) topics.delete(topic);
-  };
-  const aborted: unknown[] = [];
-  const rpc = new JsonRpc({ logger: silentLog(), maxMessageBytes: 2 ** 24 })
-    .topic("news", { history: { size: 100 } })
-    .topic("own.*")
-    .method("echo", (params: unknown) => params)
-    .method("large", () => "x".repeat(8_000_000))
-    .method("ask", (_params: unknown, request) => request.call("who"))
-    .method("wait", async ([name]: [string], { signal }) => {
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
-      aborted.push(name);
-    })
-    .use({
-      name: "count",
-      onSubscribe: (_, topic) => count(topic, 1),
-      onUnsubscribe: (_, topic) => count(topic, -1),
-    });
-  const server = await serveHere({
-    fetch(request, host) {
-      const { pathname } = new URL(request.url);
-      if (pathname === "/rpc") return rpc.fetch(request, host);
-      const name = pathname.slice(1);
-      const script = worker.get(name) ?? page.get(name);
-      const type = script === undefined ? "text/html" : "text/javascript";
-      return new Response(script ?? html, { headers: { "content-type": type } });
-    },
-    websocket: rpc.websocket,
-    close: () => rpc.close(),
-  });
-  return { rpc, server, topics, aborted };
-}
-
-/** Runs a function in a tab. */
-function run<T>(page: Page, code: (tab: Tab) => T | Promise<T>): Promise<T> {
-  return page.evaluate(`(${code})(globalThis.tab)`) as Promise<T>;
-}
 
 /** Ends the shared worker of a page, as the browser's own tools do. */
 async function endWorker(page: Page): Promise<void> {
@@ -76,11 +18,6 @@ async function endWorker(page: Page): Promise<void> {
   const { targetInfos = [] } = await session?.send("Target.getTargets") ?? {};
   const { targetId } = targetInfos.find(({ type }) => type === "shared_worker") ?? {};
   await session?.send("Target.closeTarget", { targetId: targetId as string });
-}
-
-async function ready(page: Page): Promise<Page> {
-  await page.waitForFunction('document.title === "ready"');
-  return page;
 }
 
 test("ten tabs of a browser share one WebSocket", chromium, async () => {

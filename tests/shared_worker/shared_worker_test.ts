@@ -366,6 +366,21 @@ test("a server that cannot be reached is named in the error of each tab", async 
   await shared.close();
 });
 
+test("a tab that reads all it gets is not let go, however little may be unread", async () => {
+  const rpc = quiet().topic("news");
+  await using here = await site(rpc, { maxBufferedBytes: 10_000 });
+  const tab = await here.tab();
+  const closes: number[] = [];
+  tab.addEventListener("close", ({ code }) => closes.push(code));
+  let heard = 0;
+  await tab.subscribe("news", () => heard++);
+  for (let n = 1; n <= 30; n++) {
+    rpc.publish("news", "x".repeat(10_000));
+    await until(() => heard === n || closes.length > 0);
+  }
+  assertEquals([closes, heard], [[], 30]);
+});
+
 test("a tab that gives no sign of life is given up", async () => {
   const rpc = quiet().topic("news");
   await using here = await site(rpc, { tabHeartbeatMs: 20 });
