@@ -232,7 +232,8 @@ export class TabConnections implements SharedConnection {
 
   /** Finds what answers a call of a tab. */
   #find(tab: Tab, method: string): Method {
-    const own = OWN[method];
+    // Not the members of every object, such as "toString".
+    const own = Object.hasOwn(OWN, method) ? OWN[method] : undefined;
     return {
       invoke: (params, received) => {
         const request = received as IncomingRequest;

@@ -153,14 +153,14 @@ export class SharedTopics {
       await this.#host.call({
         ...subscribeCall(toAsk, params),
         onResult: (result) => {
+          const given = paramsOf(result) as SubscribeAnswer;
           // The tab has cancelled, or is gone: then nothing may be left of it.
           if (!request.aborted && tab.isOpen) {
-            answer = this.#granted(asked, result as SubscribeAnswer, toAsk);
+            answer = this.#granted(asked, given, toAsk);
             tab.answerNow(request, answer);
           }
-          const { subscriptions } = result as SubscribeAnswer;
           // If the tab is gone, these have no tab and are released.
-          for (const name of toAsk) if (includes(subscriptions, name)) this.#topicOf(name);
+          for (const name of toAsk) if (includes(given.subscriptions, name)) this.#topicOf(name);
         },
       });
       await this.#release();
@@ -254,6 +254,7 @@ function subscribeCall(topics: readonly string[], params: SubscribeParams): Call
   };
 }
 
+/** Params, or an answer, whose members can be read; empty if the other side has sent something else. */
 function paramsOf(params: unknown): SubscribeParams {
   return typeof params === "object" && params !== null && !Array.isArray(params) ? params : {};
 }

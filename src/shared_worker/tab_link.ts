@@ -32,6 +32,7 @@ export class TabLink {
   #stopWatching: (() => void) | undefined;
   #timer: Timer | undefined;
   #heardAt = performance.now();
+  #isGreeted = false;
 
   /**
    * @param port The port.
@@ -67,6 +68,9 @@ export class TabLink {
   #take(signal: Signal): void {
     this.#heardAt = performance.now();
     if (signal.kind === "hello") {
+      // A second session on the same port would leave the first one open for ever.
+      if (this.#isGreeted) return;
+      this.#isGreeted = true;
       this.#watch(signal.lock);
       this.#events.ready();
     } else if (signal.kind === "active" && this.#tab !== undefined) {

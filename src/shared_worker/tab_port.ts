@@ -125,9 +125,14 @@ export class TabPort implements Channel {
     const signal = (data as { [KEY]?: Signal | null } | null)?.[KEY];
     if (typeof signal !== "object" || signal === null) return;
     if (signal.kind === "ping") this.tell({ kind: "pong", read: signal.read });
-    else if (signal.kind === "pong") this.#read = Math.max(this.#read, signal.read);
+    else if (signal.kind === "pong") this.#noteRead(signal.read);
     else if (signal.kind === "closed") return this.end(signal.code, signal.reason);
     this.#events.signal(signal);
+  }
+
+  /** Notes how much was read. A wrong number must not make the other end look as if it read everything. */
+  #noteRead(read: unknown): void {
+    if (typeof read === "number" && read <= this.#sent) this.#read = Math.max(this.#read, read);
   }
 }
 

@@ -70,3 +70,8 @@ export function idsOf(answers: unknown): unknown[] {
 export function codesOf(answers: unknown): (number | undefined)[] {
   return (answers as Message[]).map(({ error }) => error?.code);
 }
+
+/** Gives names of 250 characters, none twice. */
+export function namesOf(count: number, start: string): string[] {
+  return Array.from({ length: count }, (_, index) => `${start}x${index}`.padEnd(250, "x"));
+}

@@ -2,7 +2,7 @@
  * workerd, the runtime of Cloudflare Workers, with a program of ours.
  */
 import { execFile, spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +16,8 @@ import { runtime } from "./runtimes.ts";
 /** A Worker that listens. */
 export interface Worker {
   readonly url: string;
+  /** Its process. */
+  readonly pid: number;
   /** What it has written so far. */
   output(): string;
   /** Ends it, and removes what it wrote. */
@@ -56,7 +58,9 @@ export async function startWorker(file: string, objects: readonly string[] = [])
     await stop();
     throw new Error(`Cannot start ${file} in workerd: ${written}`, { cause: error });
   }
-  return { url, output: () => written, stop };
+  // The only child of the shell.
+  const children = await readFile(`/proc/${shell.pid}/task/${shell.pid}/children`, "utf8");
+  return { url, pid: parseInt(children), output: () => written, stop };
 }
 
 async function bundle(file: string, to: string): Promise<void> {

@@ -66,7 +66,7 @@ export async function answersAgain(server: SpawnedServer): Promise<void> {
 }
 
 /** MiB of memory that a server holds; 0 on systems without /proc. */
-export function memoryOf({ pid }: SpawnedServer): number {
+export function memoryOf({ pid }: Pick<SpawnedServer, "pid">): number {
   try {
     const [, kib] = /VmRSS:\s*(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
     return Number(kib) / 1024;
@@ -83,7 +83,7 @@ export function memoryOf({ pid }: SpawnedServer): number {
  * @param run The attack.
  */
 export async function assertBounded(
-  server: SpawnedServer,
+  server: Pick<SpawnedServer, "pid">,
   mib: number,
   run: () => Promise<void>,
 ): Promise<void> {

@@ -134,3 +134,31 @@ await attack(
     assertEquals([code, reason], [1008, "Over 100 messages in a row are no JSON"]);
   },
 );
+
+test("an event stream looks into the positions of a request once, however many topics it names", async () => {
+  const rpc = new JsonRpc({ logger: silentLog() }).topic("news");
+  const names = Array.from({ length: 2000 }, (_, index) => index.toString(36));
+  const headers = { accept: "text/event-stream", "last-event-id": names.join("&") };
+  const { get, has } = URLSearchParams.prototype;
+  let looks = 0;
+  // Each of them reads all positions.
+  Object.assign(URLSearchParams.prototype, {
+    get(this: URLSearchParams, name: string) {
+      looks++;
+      return get.call(this, name);
+    },
+    has(this: URLSearchParams, name: string) {
+      looks++;
+      return has.call(this, name);
+    },
+  });
+  try {
+    const url = `http://127.0.0.1/?topics=${names}`;
+    const response = await rpc.fetch(new Request(url, { headers }));
+    assertEquals(response.status, 400);
+  } finally {
+    Object.assign(URLSearchParams.prototype, { get, has });
+  }
+  assert(looks < 20, `${looks} looks`);
+  await rpc.close({ drainMs: 0 });
+});

@@ -4,7 +4,10 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { after, test } from "node:test";
 import { connect } from "@x/jsonrpc";
+import { call, namesOf } from "../helpers/messages.ts";
 import { needs } from "../helpers/needs.ts";
+import { assertBounded } from "../hostile/attack.ts";
+import { RawSocket } from "../helpers/raw_client.ts";
 import { startWorker } from "../helpers/workerd.ts";
 import type { Worker } from "../helpers/workerd.ts";
 
@@ -99,6 +102,24 @@ test("connections of a Durable Object outlive its time in memory", here, async (
     last: { log: 2 },
   }) as { positions: Record<string, string> };
   assert(positions.log?.endsWith(":0"), positions.log);
+});
+
+test("a Durable Object keeps no names of topics that a client is refused", here, async () => {
+  const worker = await startWorker("tests/programs/hibernating_worker.ts", ["Room"]);
+  try {
+    const line = await RawSocket.open(worker.url);
+    // The names alone have 250 MB.
+    await assertBounded(worker, 125, async () => {
+      for (let round = 0; round < 1000; round++) {
+        const topics = namesOf(1000, `missing.${round}`);
+        const answer = await line.ask(call("subscribe", 1, { topics, recover: true }));
+        assertEquals((answer.result as { subscriptions: unknown }).subscriptions, []);
+      }
+    });
+    line.disconnect();
+  } finally {
+    await worker.stop();
+  }
 });
 
 test("a Worker without objects answers each request on its own", here, async () => {

@@ -114,7 +114,7 @@ export class HibernatingConnection {
     this.#saving = true;
     queueMicrotask(() => {
       this.#saving = false;
-      if (this.#connection?.isOpen) this.#save(snapshotOf(this.#connection, this.#recovering));
+      if (this.#connection?.isOpen) this.#save(this.#snapshotOf(this.#connection));
     });
   }
 
@@ -153,6 +153,13 @@ export class HibernatingConnection {
     this.channel.receiver?.receive(JSON.stringify(message));
     const { error } = JSON.parse(await answer) as { error?: { message: string } };
     if (error !== undefined) throw new Error(`subscribe: ${error.message}`);
+  }
+
+  #snapshotOf(connection: Connection): Snapshot {
+    const names = connection.subscriptions;
+    // Those that have ended: a client can begin and end as many as it likes.
+    for (const name of this.#recovering) if (!names.has(name)) this.#recovering.delete(name);
+    return snapshotOf(connection, this.#recovering);
   }
 
   #save(snapshot: Snapshot): void {

@@ -112,8 +112,10 @@ class EventChannel implements Channel {
     const topics = this.#topics;
     // The call refuses -1.
     const count = /^\d+$/.test(lastText) ? Number(lastText) : -1;
+    // A map, since each look into `URLSearchParams` reads all of them, and both lists may be long.
+    const positions = new Map(lastEventId);
     const since = Object.fromEntries(
-      topics.flatMap((topic) => lastEventId.has(topic) ? [[topic, lastEventId.get(topic)]] : []),
+      topics.flatMap((topic) => positions.has(topic) ? [[topic, positions.get(topic)]] : []),
     );
     const receiver = this.#receiver = context.opened(this);
     const { heartbeatMs } = context;
