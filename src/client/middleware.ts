@@ -165,14 +165,38 @@ export function withMiddleware<T, A extends Api>(
         return results;
       }),
   };
-  // A proxy, since the methods of a class with private members run on its own instances alone.
-  return new Proxy(client, {
-    get(target, key) {
-      if (Object.hasOwn(own, key)) return own[key];
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+  return withMembers(client, own);
+}
+
+/**
+ * Gives an object with the members given, and else those of the client. Functions are bound to the client: the
+ * methods of a class with private members run on its own instances alone. A `Proxy` would be shorter, and would
+ * cost each call as much as a layer does.
+ */
+function withMembers<Client extends object>(
+  client: Client,
+  own: Readonly<Record<string, unknown>>,
+): Client {
+  const made: Client = Object.create(Object.getPrototypeOf(client));
+  const add = (key: PropertyKey, descriptor: PropertyDescriptor): void => {
+    if (!Object.hasOwn(made, key)) Object.defineProperty(made, key, descriptor);
+  };
+  for (const [key, value] of Object.entries(own)) add(key, { value });
+  let level: object = client;
+  while (level !== Object.prototype) {
+    for (const key of Reflect.ownKeys(level)) {
+      if (key === "constructor") continue;
+      const value: unknown = Object.getOwnPropertyDescriptor(level, key)?.value;
+      add(
+        key,
+        typeof value === "function"
+          ? { value: value.bind(client) }
+          : { get: () => Reflect.get(client, key) },
+      );
+    }
+    level = Object.getPrototypeOf(level);
+  }
+  return made;
 }
 
 type CallFunction = (method: string, params?: unknown, options?: CallOptions) => Promise<unknown>;

@@ -48,3 +48,5 @@ export const PENDING: unique symbol = /* @__PURE__ */ Symbol();
 export const DISPATCHER: unique symbol = /* @__PURE__ */ Symbol();
 /** Request: sets what makes the errors that its method declares. */
 export const DECLARE_ERRORS: unique symbol = /* @__PURE__ */ Symbol();
+/** Layer of middleware: tells whether it has nothing to do for a call, which then goes on without it. */
+export const SKIPS: unique symbol = /* @__PURE__ */ Symbol();

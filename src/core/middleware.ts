@@ -6,6 +6,7 @@
  */
 
 import { isThenable } from "../util/maybe_promise.ts";
+import { SKIPS } from "./internal.ts";
 
 /** Runs the next layer inwards and returns its result: a value, or a promise of one. */
 export type Next = () => unknown;
@@ -20,6 +21,11 @@ export type Next = () => unknown;
  * @typeParam Context The value that all layers get.
  */
 export type Middleware<Context> = (context: Context, next: Next) => unknown;
+
+/** A layer that can tell before it runs whether it has nothing to do: it then costs one call of a function. */
+export interface SkippedLayer<Context> {
+  readonly [SKIPS]?: (context: Context) => boolean;
+}
 
 /** The function inside all layers. With layers around it, it is again a function of this type. */
 export type Core<Context> = (context: Context) => unknown;
@@ -43,7 +49,11 @@ export function compose<Context>(
   layers: readonly Middleware<Context>[],
   core: Core<Context>,
 ): Core<Context> {
-  return layers.reduceRight<Core<Context>>((inner, layer) => wrap(layer, inner), core);
+  return layers.reduceRight<Core<Context>>((inner, layer) => {
+    const run = wrap(layer, inner);
+    const skips = (layer as SkippedLayer<Context>)[SKIPS];
+    return skips === undefined ? run : (context) => (skips(context) ? inner : run)(context);
+  }, core);
 }
 
 /** How far one run of a layer has come. */
@@ -71,7 +81,7 @@ function wrap<Context>(
         state.passed = error;
         throw error;
       }
-      if (!isThenable(state.passed)) return state.passed;
+      if (!hasThen(state.passed)) return state.passed;
       // Call `then` once: a thenable such as a query builder may do its work on each call of it.
       const promise = Promise.resolve(state.passed);
       // A layer may ignore this promise; its rejection must not end the process.
@@ -79,10 +89,16 @@ function wrap<Context>(
       return state.passed = promise;
     });
     if (result === undefined) return settle(layer, state);
-    return isThenable(result)
+    return hasThen(result)
       ? result.then((value) => value === undefined ? settle(layer, state) : value)
       : result;
   };
+}
+
+/** Whether a value is a promise. Numbers and the like are not asked: in Bun that takes as long as all else here. */
+function hasThen(value: unknown): value is PromiseLike<unknown> {
+  const type = typeof value;
+  return (type === "object" || type === "function") && isThenable(value);
 }
 
 /** Gives the result of a layer that has returned nothing. */

@@ -5,6 +5,8 @@
  */
 
 import type { Connection } from "./connection.ts";
+import { SKIPS } from "./internal.ts";
+import type { SkippedLayer } from "./middleware.ts";
 import type { CallOptions } from "./pending_calls.ts";
 
 /** A call of the server to one of its clients, as {@linkcode Plugin.outgoing} sees it. */
@@ -54,23 +56,27 @@ export type RunOutgoing<Call> = (call: Call, send: SendOutgoing<Call>) => Promis
 export function aroundCalls<Call extends object>(
   layers: readonly OutgoingMiddleware<Call>[],
 ): RunOutgoing<Call> {
-  return layers.reduceRight<RunOutgoing<Call>>(
-    (inner, layer) => (call, send) =>
-      // The layer runs at once; what it throws becomes a rejection.
-      promised(() =>
-        layer(
-          call,
-          (changes) => inner(changes === undefined ? call : { ...call, ...changes }, send),
-        )
-      ),
-    (call, send) => send(call),
-  );
+  return layers.reduceRight<RunOutgoing<Call>>((inner, layer) => {
+    const run = around(layer, inner);
+    const skips = (layer as SkippedLayer<Call>)[SKIPS];
+    return skips === undefined ? run : (call, send) => (skips(call) ? inner : run)(call, send);
+  }, (call, send) => send(call));
 }
 
-function promised(run: () => unknown): Promise<unknown> {
-  try {
-    return Promise.resolve(run());
-  } catch (error) {
-    return Promise.reject(error);
-  }
+function around<Call extends object>(
+  layer: OutgoingMiddleware<Call>,
+  inner: RunOutgoing<Call>,
+): RunOutgoing<Call> {
+  return (call, send) => {
+    try {
+      // The layer runs at once; what it throws becomes a rejection.
+      const result = layer(
+        call,
+        (changes) => inner(changes === undefined ? call : { ...call, ...changes }, send),
+      );
+      return result instanceof Promise ? result : Promise.resolve(result);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  };
 }

@@ -7,6 +7,7 @@
 import { context, trace } from "@opentelemetry/api";
 import type { Attributes } from "@opentelemetry/api";
 import type { ClientMiddleware } from "../client/middleware.ts";
+import { SKIPS } from "../core/internal.ts";
 import type { OutgoingChanges } from "../core/outgoing.ts";
 import { RpcError } from "../protocol/errors.ts";
 import { withTrace } from "./carrier.ts";
@@ -52,10 +53,9 @@ export function otelClient(options: OtelClientOptions = {}): ClientMiddleware {
   const { propagate = true, url } = options;
   const telemetry = new Telemetry("client", options);
   const attributes = url === undefined ? {} : addressOf(url);
-  return ({ method, params }, next) => {
-    if (telemetry.isOff) return next();
-    return recordOutgoing(telemetry, { method, params, attributes, propagate }, next);
-  };
+  const record: ClientMiddleware = ({ method, params }, next) =>
+    recordOutgoing(telemetry, { method, params, attributes, propagate }, next);
+  return Object.assign(record, { [SKIPS]: () => telemetry.isOff });
 }
 
 /** A call that this side makes, and how it is recorded. */

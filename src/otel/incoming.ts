@@ -6,6 +6,7 @@
 
 import { context, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import type { Attributes, Context, Link } from "@opentelemetry/api";
+import { SKIPS } from "../core/internal.ts";
 import type { CallMiddleware, RpcRequest } from "../core/request.ts";
 import { RpcError, RpcFailure } from "../protocol/errors.ts";
 import { isThenable } from "../util/maybe_promise.ts";
@@ -63,11 +64,12 @@ export interface IncomingOptions {
 /** Makes middleware that records a span for each call that it runs around. */
 export function recordIncoming(telemetry: Telemetry, options: IncomingOptions): CallMiddleware {
   const { trustCallers, attributesOf, isKnown } = options;
-  return function otel(request, next) {
-    if (telemetry.isOff) {
-      dropTrace(request, telemetry.propagator);
-      return next();
-    }
+  const skips = (request: RpcRequest): boolean => {
+    if (!telemetry.isOff) return false;
+    dropTrace(request, telemetry.propagator);
+    return true;
+  };
+  const otel: CallMiddleware = (request, next) => {
     const caller = callerContext(request, telemetry.propagator);
     const [parent, links] = trustCallers ? [caller, []] : [ROOT_CONTEXT, linksTo(caller)];
     const attributes = attributesOf(request);
@@ -88,6 +90,7 @@ export function recordIncoming(telemetry: Telemetry, options: IncomingOptions): 
     call.succeed();
     return result;
   };
+  return Object.assign(otel, { [SKIPS]: skips });
 }
 
 /** The attribute of a call that has an id. */

@@ -1,7 +1,7 @@
 /**
  * Spans and metrics of OpenTelemetry for both ends of a connection, by its conventions for JSON-RPC. Needs
- * the package `@opentelemetry/api`, and an SDK that your program registers before it makes the server or
- * client; without an SDK nothing is recorded.
+ * the package `@opentelemetry/api`, and an SDK that your program registers, best before it makes the server
+ * or client; without an SDK nothing is recorded.
  *
  * A call carries its trace in `params._meta`, so that each call over one long socket belongs to the trace
  * that it was made in.

@@ -6,6 +6,7 @@
 
 import type { Attributes } from "@opentelemetry/api";
 import type { Connection } from "../core/connection.ts";
+import { SKIPS } from "../core/internal.ts";
 import type { OutgoingCall, OutgoingMiddleware } from "../core/outgoing.ts";
 import type { MountedServer, Plugin } from "../core/plugin.ts";
 import type { RpcRequest } from "../core/request.ts";
@@ -74,7 +75,6 @@ export function otel(options: OtelServerOptions = {}): Plugin {
     { connection, method, params }: OutgoingCall,
     next: Parameters<OutgoingMiddleware>[1],
   ): Promise<unknown> {
-    if (calling.isOff) return next();
     const attributes = peerAttributes(connection);
     return recordOutgoing(calling, { method, params, attributes, propagate }, next);
   }
@@ -86,11 +86,13 @@ export function otel(options: OtelServerOptions = {}): Plugin {
       attributesOf,
       isKnown: (method) => mounted?.hasMethod(method) ?? false,
     }),
-    outgoing,
+    outgoing: Object.assign(outgoing, { [SKIPS]: () => calling.isOff }),
     onMount: (server) => {
       mounted = server;
       stop = observeStats(telemetry, () => server.stats());
     },
+    // A server that is not called yet is observed too, if its program registers an SDK late.
+    onOpen: () => telemetry.findSdk(),
     dispose: () => stop?.(),
   };
 }

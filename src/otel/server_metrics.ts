@@ -34,24 +34,24 @@ const COUNTERS: readonly (readonly [keyof EventStats, unit: string, description:
  * @param stats Gives the numbers.
  * @returns Stops it.
  */
-export function observeStats(
-  { attributes, meter }: Telemetry,
-  stats: () => ServerStats,
-): () => void {
-  const gauges = GAUGES.map(([key, name, unit, description]) => {
-    const options = { unit, description };
-    return [key, meter.createObservableUpDownCounter(`jsonrpc.server.${name}`, options)] as const;
+export function observeStats(telemetry: Telemetry, stats: () => ServerStats): () => void {
+  const { attributes } = telemetry;
+  return telemetry.observe((meter) => {
+    const gauges = GAUGES.map(([key, name, unit, description]) => {
+      const options = { unit, description };
+      return [key, meter.createObservableUpDownCounter(`jsonrpc.server.${name}`, options)] as const;
+    });
+    const counters = COUNTERS.map(([key, unit, description]) => {
+      const options = { unit, description };
+      return [key, meter.createObservableCounter(`jsonrpc.server.events.${key}`, options)] as const;
+    });
+    const observe = (result: BatchObservableResult): void => {
+      const { events, ...now } = stats();
+      for (const [key, gauge] of gauges) result.observe(gauge, now[key], attributes);
+      for (const [key, counter] of counters) result.observe(counter, events[key], attributes);
+    };
+    const all: Observable[] = [...gauges, ...counters].map(([, instrument]) => instrument);
+    meter.addBatchObservableCallback(observe, all);
+    return () => meter.removeBatchObservableCallback(observe, all);
   });
-  const counters = COUNTERS.map(([key, unit, description]) => {
-    const options = { unit, description };
-    return [key, meter.createObservableCounter(`jsonrpc.server.events.${key}`, options)] as const;
-  });
-  const observe = (result: BatchObservableResult): void => {
-    const { events, ...now } = stats();
-    for (const [key, gauge] of gauges) result.observe(gauge, now[key], attributes);
-    for (const [key, counter] of counters) result.observe(counter, events[key], attributes);
-  };
-  const all: Observable[] = [...gauges, ...counters].map(([, instrument]) => instrument);
-  meter.addBatchObservableCallback(observe, all);
-  return () => meter.removeBatchObservableCallback(observe, all);
 }

@@ -43,43 +43,89 @@ export interface OtelOptions {
 export class Telemetry {
   /** Writes traces into calls, and reads them. */
   readonly propagator: Pick<TextMapPropagator, "inject" | "extract" | "fields">;
-  readonly meter: Meter;
   /** Attributes for all spans and metrics. */
   readonly attributes: Attributes;
-  readonly #hasMeter: boolean;
-  readonly #hasTracer: boolean;
+  readonly #side: "server" | "client";
+  readonly #options: OtelOptions;
   readonly #kind: SpanKind;
-  readonly #tracer: Tracer;
-  readonly #duration: Histogram;
+  #tracerProvider: TracerProvider;
+  #tracer: Tracer;
+  #meterProvider: MeterProvider | undefined;
+  // `undefined` while nothing takes metrics.
+  #meter: Meter | undefined;
+  #duration: Histogram | undefined;
+  readonly #observers = new Set<(meter: Meter) => void>();
+  #asked = 0;
 
   /**
    * @param side Which end this is.
    * @param options Where spans and metrics go.
    */
   constructor(side: "server" | "client", options: OtelOptions) {
-    const { attributes = {}, meterProvider = metrics, propagator = globalPropagation } = options;
-    const { tracerProvider = trace } = options;
+    const { attributes = {}, propagator = globalPropagation } = options;
     this.propagator = propagator;
     this.attributes = attributes;
-    this.meter = meterProvider.getMeter(SCOPE, undefined, { schemaUrl: SCHEMA });
-    this.#tracer = tracerProvider.getTracer(SCOPE, undefined, { schemaUrl: SCHEMA });
-    this.#hasMeter = this.meter.constructor !== createNoopMeter().constructor;
-    this.#hasTracer = options.tracerProvider !== undefined;
+    this.#side = side;
+    this.#options = options;
     this.#kind = side === "server" ? SpanKind.SERVER : SpanKind.CLIENT;
-    const direction = side === "server" ? "incoming" : "outgoing";
-    this.#duration = this.meter.createHistogram(`rpc.${side}.call.duration`, {
+    this.#tracerProvider = options.tracerProvider ?? trace.getTracerProvider();
+    this.#tracer = tracerOf(this.#tracerProvider);
+    this.#findMeter();
+  }
+
+  /**
+   * Whether nothing is recorded, because the program has registered no SDK. It may register one later: the next
+   * call is recorded then, or one of the next {@linkcode LOOK_EVERY} if it only takes metrics. This is asked for
+   * each call, so it asks the API itself seldom.
+   */
+  get isOff(): boolean {
+    if (this.#meter !== undefined) return false;
+    if (isEmpty(this.#tracerProvider) && ++this.#asked % LOOK_EVERY !== 0) return true;
+    this.findSdk();
+    return this.#meter === undefined && isEmpty(this.#tracerProvider);
+  }
+
+  /** Looks for the SDK that the program may have registered since. */
+  findSdk(): void {
+    if (this.#meter === undefined) this.#findMeter();
+    const provider = this.#options.tracerProvider ?? trace.getTracerProvider();
+    // Only another copy of the API has another provider: the tracers of ours get the SDK by themselves.
+    if (provider === this.#tracerProvider) return;
+    this.#tracerProvider = provider;
+    this.#tracer = tracerOf(provider);
+  }
+
+  /**
+   * Observes numbers: with the meter that there is, or with the one that the program registers later.
+   *
+   * @param observe Is given the meter, once. It returns what stops it.
+   * @returns Stops it.
+   */
+  observe(observe: (meter: Meter) => () => void): () => void {
+    let stop = (): void => void this.#observers.delete(observer);
+    const observer = (meter: Meter): void => {
+      stop = observe(meter);
+    };
+    if (this.#meter === undefined) this.#observers.add(observer);
+    else observer(this.#meter);
+    return () => stop();
+  }
+
+  #findMeter(): void {
+    const provider = this.#options.meterProvider ?? metrics.getMeterProvider();
+    if (provider === this.#meterProvider) return;
+    this.#meterProvider = provider;
+    const meter = provider.getMeter(SCOPE, undefined, { schemaUrl: SCHEMA });
+    if (meter.constructor === NO_METER) return;
+    this.#meter = meter;
+    const direction = this.#side === "server" ? "incoming" : "outgoing";
+    this.#duration = meter.createHistogram(`rpc.${this.#side}.call.duration`, {
       description: `Measures the duration of an ${direction} Remote Procedure Call (RPC).`,
       unit: "s",
       advice: { explicitBucketBoundaries: SECONDS },
     });
-  }
-
-  /** Whether nothing is recorded, because the program has registered no SDK. */
-  get isOff(): boolean {
-    if (this.#hasMeter || this.#hasTracer) return false;
-    const provider = trace.getTracerProvider();
-    // Programs may register theirs later.
-    return provider instanceof ProxyTracerProvider && provider.getDelegate() === NO_TRACER_PROVIDER;
+    for (const observer of this.#observers) observer(meter);
+    this.#observers.clear();
   }
 
   /**
@@ -109,7 +155,7 @@ export class Telemetry {
       parent,
     );
     return new RecordedCall(method, span, (seconds, attributes) =>
-      this.#duration.record(
+      this.#duration?.record(
         seconds,
         { "rpc.system.name": "jsonrpc", ...this.attributes, ...attributes },
         trace.setSpan(parent, span),
@@ -185,12 +231,24 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-const NO_TRACER_PROVIDER = new ProxyTracerProvider().getDelegate();
+function tracerOf(provider: TracerProvider): Tracer {
+  return provider.getTracer(SCOPE, undefined, { schemaUrl: SCHEMA });
+}
+
+/** Whether a provider is the API's own, and no SDK is behind it. */
+function isEmpty(provider: TracerProvider): boolean {
+  return provider instanceof ProxyTracerProvider && provider.getDelegate() === NO_TRACER_PROVIDER;
+}
+
 /** Cuts a text that the other side has chosen: spans wait in memory until they are exported. */
 export function cut(text: string): string {
   return text.slice(0, 256);
 }
 
+/** How many calls are made, while nothing is recorded, until the API is asked whether a meter is there. */
+const LOOK_EVERY = 16;
+const NO_TRACER_PROVIDER = new ProxyTracerProvider().getDelegate();
+const NO_METER = createNoopMeter().constructor;
 const UNKNOWN = "_OTHER";
 const METHOD_NOT_FOUND = -32601;
 const SCOPE = "@x/jsonrpc";

@@ -11,6 +11,7 @@ import {
 import { connect, guard, JsonRpc, RpcError, RpcInternalError } from "@x/jsonrpc";
 import type { CallMiddleware, Connection } from "@x/jsonrpc";
 import type { HandshakeCheck, Plugin } from "@x/jsonrpc/plugin";
+import { SKIPS } from "../../src/core/internal.ts";
 import { compose } from "../../src/core/middleware.ts";
 import type { Middleware } from "../../src/core/middleware.ts";
 import { EventReader } from "../helpers/event_reader.ts";
@@ -45,6 +46,13 @@ test("compose() runs layers from the first inwards, and values return through th
 test("compose() gives the core itself when there are no layers", () => {
   const core = () => 1;
   assertStrictEquals(compose([], core), core);
+});
+
+test("compose() leaves out a layer for the contexts that it has nothing to do for", () => {
+  const odd: Middleware<number> = (_context, next) => `odd ${next()}`;
+  const layer = Object.assign(odd, { [SKIPS]: (context: number) => context % 2 === 0 });
+  const run = compose<number>([layer, (_context, next) => `(${next()})`], (context) => context);
+  assertEquals([run(1), run(2), run(3)], ["odd (1)", "(2)", "odd (3)"]);
 });
 
 test("compose() stays synchronous where all layers are", () => {
