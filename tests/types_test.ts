@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { connect, guard, JsonRpc, loginRequired, type } from "@x/jsonrpc";
 import type { ApiOf, JsonRpcClient, RpcRequest, Schema } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc/plugin";
+import { mockServer, testClient } from "@x/jsonrpc/testing";
 import { pair } from "./helpers/client.ts";
 
 // Most of this file is checked by the compiler alone: what stands here compiles, and what stands
@@ -297,6 +298,40 @@ async function streams(url: string): Promise<void> {
   await client.call("leave", ["id"]);
 }
 
+/** Never called, either. */
+async function servers(): Promise<void> {
+  const mock = await mockServer<ByHand>({ methods: [] });
+  const client = await testClient(mock.method("more", () => 1));
+  is<number>()(await client.call("add", [1, 2]));
+  is<number>()(await client.remote.math.double([1]));
+  is<number>()(await client.call("more"));
+  mock.publish("clock", "12:00");
+  // @ts-expect-error -- no such method
+  await client.call("subtract", [1, 2]);
+  // @ts-expect-error -- no such topic
+  mock.publish("clocks", "12:00");
+  const unknown = await mockServer({ methods: [] });
+  is<unknown>()(await (await testClient(unknown)).call("any", { thing: 1 }));
+
+  const withUsers = new JsonRpc().use(backend());
+  for (const rpc of [new JsonRpc(), withUsers, withUsers.client<object>(), example()]) anyOf(rpc);
+  const small: JsonRpc = new JsonRpc().method("ping", () => "pong").topic("clock");
+  const large = new JsonRpc().method("ping", () => "pong").method("pong", () => "ping");
+  const ping: ReturnType<typeof pings> = large;
+  // @ts-expect-error -- a method is missing
+  const pong: typeof large = pings();
+  assertEquals([small, ping, pong].length, 3);
+}
+
+// deno-lint-ignore no-explicit-any -- a function that takes each server
+function anyOf(rpc: JsonRpc<any>): void {
+  rpc.method("any", () => 1);
+}
+
+function pings() {
+  return new JsonRpc().method("ping", () => "pong");
+}
+
 test("is() distinguishes types that can be assigned to each other", () => {
   is<number>()(1 as number);
   // @ts-expect-error -- a narrower one
@@ -308,7 +343,7 @@ test("is() distinguishes types that can be assigned to each other", () => {
 });
 
 test("connect<typeof rpc>() gives a client that does what its types say", async () => {
-  for (const checked of [calls, remotes, batches, topics, byHand, guards, streams]) {
+  for (const checked of [calls, remotes, batches, topics, byHand, guards, streams, servers]) {
     assertEquals(typeof checked, "function");
   }
   const rpc = example();

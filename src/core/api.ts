@@ -53,8 +53,10 @@ export type AnyContext = ContextOf<unknown, UnknownMethods, AnyState>;
 /** Methods whose types are not known: every name is allowed, nothing is checked. */
 export type UnknownMethods = Readonly<Record<string, (params?: unknown) => unknown>>;
 
-/** The {@linkcode Api} of a server that has no methods, topics or users yet. */
-export type EmptyApi = Offer<never, ContextOf<null, UnknownMethods, AnyState>>;
+/** What handlers see of a server that nothing was said of yet. `JsonRpc<any>` takes every server. */
+// deno-lint-ignore no-explicit-any -- for `any` alone
+export type ContextFor<Parts> = 0 extends 1 & Parts ? any
+  : ContextOf<null, UnknownMethods, AnyState>;
 
 /** The {@linkcode Api} of a server whose type is not known: every name is allowed, nothing is checked. */
 export interface UnknownApi extends Api {
@@ -88,7 +90,7 @@ export interface Offer<Parts, C extends Context> extends Api {
   readonly client: C["client"];
   readonly state: C["state"];
   /** Never set. */
-  readonly "~parts": (part: Parts) => void;
+  readonly "~parts": (part: Parts | undefined) => void;
   /** Never set. */
   readonly "~context": C;
 }
@@ -159,11 +161,6 @@ export interface TopicPart<Name extends string, Payload> {
   readonly payload: Payload;
 }
 
-/** An {@linkcode Api} with one more part. */
-export type With<A extends Api, Part> = A extends Offer<infer Parts, infer C>
-  ? Offer<Parts | Part, C>
-  : never;
-
 /** A method with its options, made by `method()`, for a record that `addMethods` takes. */
 export interface MethodDefinition<Params, Result, Errors = never> {
   /** Never set. */
@@ -226,7 +223,8 @@ type MethodAt<Group, Name extends string> = Name extends keyof Group ? Group[Nam
     ? Head extends keyof Group ? MethodAt<Group[Head], Rest> : never
   : never;
 
-type TopicsOf<Parts> = {
+/** Payloads by topic name. */
+export type TopicsOf<Parts> = {
   readonly [P in Parts as P extends TopicPart<infer Name, unknown> ? Name : never]: P extends
     TopicPart<string, infer Payload> ? Payload : never;
 };
@@ -266,23 +264,23 @@ export type CallArguments<M, Options> = undefined extends ParamsOf<M>
 export type ContextIn<A extends Api> = A extends Offer<infer _P, infer C> ? C
   : ContextOf<A["user"], A["client"], A["state"]>;
 
-/** An {@linkcode Api} with the methods of a plugin, and with its users if it has any. */
-export type WithPlugin<A extends Api, User, Methods extends object> = A extends
-  Offer<infer Parts, infer C> ? Offer<
-    [keyof Methods] extends [never] ? Parts : Parts | GroupPart<"", Methods>,
-    unknown extends User ? C : ContextOf<User, C["client"], C["state"]>
-  >
-  : never;
+/** The parts of an {@linkcode Offer} with the methods of a plugin, if it has any. */
+export type WithMethods<Parts, Methods extends object> = [keyof Methods] extends [never] ? Parts
+  : Parts | GroupPart<"", Methods>;
 
-/** An {@linkcode Api} of a server that knows what its clients offer. */
-export type WithClient<A extends Api, Client extends object> = A extends Offer<infer Parts, infer C>
-  ? Offer<Parts, ContextOf<C["user"], Client, C["state"]>>
-  : never;
+/** The parts of an {@linkcode Api}, also of one that is written by hand. */
+export type PartsOf<A extends Api> = A extends Offer<infer Parts, infer _C> ? Parts
+  :
+    | { [Name in NameOf<A["methods"]>]: NamedPart<Name, A["methods"][Name]> }[NameOf<A["methods"]>]
+    | { [Name in NameOf<A["topics"]>]: TopicPart<Name, A["topics"][Name]> }[NameOf<A["topics"]>];
 
-/** An {@linkcode Api} of a server whose connections have a typed `state`. */
-export type WithState<A extends Api, State extends object> = A extends Offer<infer Parts, infer C>
-  ? Offer<Parts, ContextOf<C["user"], C["client"], Partial<State>>>
-  : never;
+type NamedPart<Name extends string, M> =
+  & MethodDefinition<ParamsOf<M>, RawResultOf<M>, ErrorsOf<M>>
+  & { readonly name: Name };
+
+/** A {@linkcode Context} with the users of a plugin, if it has any. */
+export type WithUser<C extends Context, User> = unknown extends User ? C
+  : ContextOf<User, C["client"], C["state"]>;
 
 /**
  * The arguments of a call to one of these methods by its name. The name is inferred anew so that the compiler does

@@ -5,18 +5,19 @@
  */
 
 import type {
-  Api,
-  ContextIn,
-  EmptyApi,
+  Context,
+  ContextFor,
+  ContextOf,
   GroupPart,
   MethodPart,
+  NameOf,
+  Offer,
   StreamParts,
   TopicNames,
   TopicPart,
-  With,
-  WithClient,
-  WithPlugin,
-  WithState,
+  TopicsOf,
+  WithMethods,
+  WithUser,
 } from "../core/api.ts";
 import type { Connection } from "../core/connection.ts";
 import type { Plugin } from "../core/plugin.ts";
@@ -47,7 +48,8 @@ import type { Registration } from "../util/registration.ts";
  * Clients call its methods over WebSocket and over HTTP POST. On a WebSocket the server can also call
  * its clients, and send them the events of topics.
  *
- * @typeParam A What the server offers: `method`, `addMethods`, `topic` and `use` add to it.
+ * @typeParam Parts What the server offers, as a union: `method`, `addMethods`, `stream`, `topic` and `use` add to it.
+ * @typeParam C What handlers see: `use`, `client` and `state` change it.
  *
  * @example A server on Deno
  * ```ts ignore
@@ -55,9 +57,9 @@ import type { Registration } from "../util/registration.ts";
  * Deno.serve(rpc.fetch);
  * ```
  */
-export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
+export class JsonRpc<Parts = never, C extends Context = ContextFor<Parts>> extends RequestServer {
   /** Only a type, which `connect<typeof rpc>()` reads. Never set. */
-  declare readonly "~api": A;
+  declare readonly "~api": Offer<Parts, C>;
   readonly #core: ServerCore;
 
   /**
@@ -72,7 +74,7 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   }
 
   /** The connections that are open. */
-  get connections(): Iterable<Connection<A["user"], ContextIn<A>>> & { readonly size: number } {
+  get connections(): Iterable<Connection<C["user"], C>> & { readonly size: number } {
     return this.#core.requests.connections as unknown as this["connections"];
   }
 
@@ -90,14 +92,14 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    * const rpc = new JsonRpc().use((request, next) => (console.log(request.method), next()));
    * ```
    */
-  use(brought: CallMiddleware): JsonRpc<A>;
+  use(brought: CallMiddleware): JsonRpc<Parts, C>;
   // deno-lint-ignore ban-types -- the default of Plugin
   use<User, Methods extends object = {}>(
     brought: Plugin<User, Methods>,
-  ): JsonRpc<WithPlugin<A, User, Methods>>;
-  use(brought: CallMiddleware | Plugin): JsonRpc<never> {
+  ): JsonRpc<WithMethods<Parts, Methods>, WithUser<C, User>>;
+  use(brought: CallMiddleware | Plugin): unknown {
     this.#core.mount(brought);
-    return this as unknown as JsonRpc<never>;
+    return this;
   }
 
   /**
@@ -122,8 +124,8 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    */
   method<const Name extends string, Params extends Structured = undefined, Result = unknown>(
     name: Name,
-    handler: PlainHandler<ContextIn<A>, Params, Result>,
-  ): JsonRpc<With<A, MethodPart<Name, unknown, Params, Result>>>;
+    handler: PlainHandler<C, Params, Result>,
+  ): JsonRpc<Parts | MethodPart<Name, unknown, Params, Result>, C>;
   method<
     const Name extends string,
     const Options extends MethodOptions,
@@ -132,12 +134,12 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   >(
     name: Name,
     options: Options & CheckedOptions<Options>,
-    handler: HandlerOf<ContextIn<A>, Options, Params, Result>,
-  ): JsonRpc<With<A, MethodPart<Name, Options, Params, Result>>>;
-  method(name: string, ...rest: [Handler] | [MethodOptions, Handler]): JsonRpc<never> {
+    handler: HandlerOf<C, Options, Params, Result>,
+  ): JsonRpc<Parts | MethodPart<Name, Options, Params, Result>, C>;
+  method(name: string, ...rest: [Handler] | [MethodOptions, Handler]): unknown {
     const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
     this.#core.addMethod(name, handler, options);
-    return this as unknown as JsonRpc<never>;
+    return this;
   }
 
   /**
@@ -158,7 +160,7 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   addMethods<Group extends object, const Options extends MethodOptions = MethodOptions>(
     group: Group & SendableGroup<Group>,
     options?: Options,
-  ): JsonRpc<With<A, GroupPart<"", Group, Options>>>;
+  ): JsonRpc<Parts | GroupPart<"", Group, Options>, C>;
   addMethods<
     const Prefix extends string,
     Group extends object,
@@ -167,10 +169,10 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
     prefix: Prefix,
     group: Group & SendableGroup<Group>,
     options?: Options,
-  ): JsonRpc<With<A, GroupPart<Prefix, Group, Options>>>;
-  addMethods(...args: GroupArguments): JsonRpc<never> {
+  ): JsonRpc<Parts | GroupPart<Prefix, Group, Options>, C>;
+  addMethods(...args: GroupArguments): unknown {
     this.#core.addGroup(...args);
-    return this as unknown as JsonRpc<never>;
+    return this;
   }
 
   /**
@@ -194,10 +196,10 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   >(
     name: Name,
     options: Options & CheckedOptions<Options>,
-    source: SourceOf<ContextIn<A>, Options, Params, Item>,
-  ): JsonRpc<With<A, StreamParts<Name, Options, Params, Item>>> {
+    source: SourceOf<C, Options, Params, Item>,
+  ): JsonRpc<Parts | StreamParts<Name, Options, Params, Item>, C> {
     this.#core.addStream(name, options, source as StreamSource);
-    return this as unknown as JsonRpc<With<A, StreamParts<Name, Options, Params, Item>>>;
+    return this as unknown as JsonRpc<Parts | StreamParts<Name, Options, Params, Item>, C>;
   }
 
   /**
@@ -211,9 +213,9 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
   topic<const Name extends string, Payload = unknown>(
     name: Name,
     options: TopicOptions<Payload & Sendable<Payload>> = {},
-  ): JsonRpc<With<A, TopicPart<TopicNames<Name>, Payload>>> {
+  ): JsonRpc<Parts | TopicPart<TopicNames<Name>, Payload>, C> {
     this.#core.addTopic(name, options);
-    return this as unknown as JsonRpc<With<A, TopicPart<TopicNames<Name>, Payload>>>;
+    return this as unknown as JsonRpc<Parts | TopicPart<TopicNames<Name>, Payload>, C>;
   }
 
   /**
@@ -248,9 +250,9 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    */
   client<Methods extends object>(
     described: { readonly [Name in keyof Methods & string]?: ClientMethodInfo } = {},
-  ): JsonRpc<WithClient<A, Methods>> {
+  ): JsonRpc<Parts, ContextOf<C["user"], Methods, C["state"]>> {
     this.#core.addClientMethods(described as Readonly<Record<string, ClientMethodInfo>>);
-    return this as unknown as JsonRpc<WithClient<A, Methods>>;
+    return this as unknown as JsonRpc<Parts, ContextOf<C["user"], Methods, C["state"]>>;
   }
 
   /**
@@ -260,8 +262,8 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    * @typeParam State The members.
    * @returns The same server.
    */
-  state<State extends object>(): JsonRpc<WithState<A, State>> {
-    return this as unknown as JsonRpc<WithState<A, State>>;
+  state<State extends object>(): JsonRpc<Parts, ContextOf<C["user"], C["client"], Partial<State>>> {
+    return this as unknown as JsonRpc<Parts, ContextOf<C["user"], C["client"], Partial<State>>>;
   }
 
   /**
@@ -280,9 +282,9 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    * rpc.publish("room.kitchen", { temperature: 21 });
    * ```
    */
-  publish<Topic extends keyof A["topics"] & string>(
+  publish<Topic extends NameOf<TopicsOf<Parts>>>(
     topic: Topic,
-    data?: A["topics"][Topic],
+    data?: TopicsOf<Parts>[Topic],
   ): PublishResult {
     return this.#core.topics.publish(topic, data);
   }
@@ -294,7 +296,7 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    * @param name The name or pattern that was given to `topic`.
    * @returns Whether it was declared.
    */
-  removeTopic(name: keyof A["topics"] & string): boolean {
+  removeTopic(name: NameOf<TopicsOf<Parts>>): boolean {
     return this.#core.topics.remove(name);
   }
 
@@ -309,8 +311,8 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    * @param topics The names of topics.
    * @returns The connections that are subscribed to any of them, each once.
    */
-  subscribers(topics: Iterable<string>): Iterable<Connection<A["user"], ContextIn<A>>> {
-    return this.#core.topics.subscribers(topics) as Iterable<Connection<A["user"], ContextIn<A>>>;
+  subscribers(topics: Iterable<string>): Iterable<Connection<C["user"], C>> {
+    return this.#core.topics.subscribers(topics) as Iterable<Connection<C["user"], C>>;
   }
 
   /**
@@ -321,7 +323,7 @@ export class JsonRpc<A extends Api = EmptyApi> extends RequestServer {
    * way are checked when they open.
    * @returns How many open connections were closed.
    */
-  revoke(predicate: (connection: Connection<A["user"], ContextIn<A>>) => boolean): number {
+  revoke(predicate: (connection: Connection<C["user"], C>) => boolean): number {
     return this.#core.requests.revoke(predicate as (connection: Connection) => boolean);
   }
 }

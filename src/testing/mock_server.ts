@@ -11,7 +11,7 @@ import type {
   OpenRpcMethod,
   Reference,
 } from "../codegen/open_rpc_document.ts";
-import type { ApiOf } from "../core/api.ts";
+import type { ApiOf, ContextIn, PartsOf } from "../core/api.ts";
 import type { RpcRequest } from "../core/request.ts";
 import type { Schema } from "../core/schema.ts";
 import { RpcError } from "../protocol/errors.ts";
@@ -70,7 +70,7 @@ export type MockHandler = (params: never, request: RpcRequest) => unknown;
 export async function mockServer<T = unknown>(
   document: OpenRpcDocument,
   options: MockServerOptions = {},
-): Promise<JsonRpc<ApiOf<T>>> {
+): Promise<MockServer<T>> {
   const { handlers = {}, ...rest } = options;
   const { title = "A server that is not there yet", version = "0.0.0" } = document.info ?? {};
   const rpc = new JsonRpc({ info: { title, version }, ...rest });
@@ -88,9 +88,11 @@ export async function mockServer<T = unknown>(
     rpc.topic(name, { schema: schemas.schema(schema) });
   }
   const unknown = Object.keys(handlers).find((name) => !taken.has(name));
-  if (unknown === undefined) return rpc as unknown as JsonRpc<ApiOf<T>>;
+  if (unknown === undefined) return rpc as unknown as MockServer<T>;
   throw new TypeError(`The document has no method "${unknown}", for which there is a handler`);
 }
+
+type MockServer<T> = JsonRpc<PartsOf<ApiOf<T>>, ContextIn<ApiOf<T>>>;
 
 const BUILT_IN = new Set([
   "get_methods",

@@ -6,7 +6,7 @@
 
 import { connect } from "../client/client.ts";
 import type { ClientOptions, JsonRpcClient } from "../client/client.ts";
-import type { Api } from "../core/api.ts";
+import type { Context, Offer } from "../core/api.ts";
 import type { UpgradeContext } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { openSocket, socketTransport } from "../core/web_socket_channel.ts";
@@ -41,7 +41,8 @@ export interface TestClientOptions<User = unknown> extends ClientOptions {
  *
  * @param rpc The server.
  * @param options What the server knows of the client, and any option of a client.
- * @typeParam A What the server offers: the compiler checks calls.
+ * @typeParam Parts What the server offers: the compiler checks calls.
+ * @typeParam C What its handlers see.
  * @returns The client. Rejects with {@linkcode RpcConnectionError} if the server refuses it.
  *
  * @example Calls of a user
@@ -63,13 +64,13 @@ export interface TestClientOptions<User = unknown> extends ClientOptions {
  * console.assert(rpc.connections.size === 2);
  * ```
  */
-export async function testClient<A extends Api>(
-  rpc: JsonRpc<A>,
-  options: TestClientOptions<A["user"]> = {},
-): Promise<JsonRpcClient<A>> {
+export async function testClient<Parts, C extends Context>(
+  rpc: JsonRpc<Parts, C>,
+  options: TestClientOptions<C["user"]> = {},
+): Promise<JsonRpcClient<Offer<Parts, C>>> {
   const transport = testTransport(rpc as unknown as JsonRpc, options);
-  const client = await connect<JsonRpc<A>>(transport, { reconnect: AT_ONCE, ...options });
-  return client as unknown as JsonRpcClient<A>;
+  const client = await connect(transport, { reconnect: AT_ONCE, ...options });
+  return client as unknown as JsonRpcClient<Offer<Parts, C>>;
 }
 
 const AT_ONCE = { minMs: 0, maxMs: 0 };

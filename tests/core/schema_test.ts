@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { z } from "zod";
 import { connect, JsonRpc, RpcInvalidParamsError, type } from "@x/jsonrpc";
 import type { JsonRpcClient, RpcError, Schema } from "@x/jsonrpc";
-import type { Api } from "../../src/core/api.ts";
+import type { Context } from "../../src/core/api.ts";
 import { linkedSockets } from "@x/jsonrpc/testing";
 
 /** The same description in each library: a text, and a number that is read from one. */
@@ -114,7 +114,7 @@ test("publish() refuses data that does not fit the topic's schema, or cannot be 
   assertThrows(() => rpc.publish("slow", 1), TypeError, "asynchronous");
 });
 
-async function linked<A extends Api>(rpc: JsonRpc<A>): Promise<JsonRpcClient> {
+async function linked<Parts, C extends Context>(rpc: JsonRpc<Parts, C>): Promise<JsonRpcClient> {
   const [near, far] = linkedSockets();
   rpc.attach(far);
   return await connect(near);

@@ -4,14 +4,14 @@
 import { connect } from "@x/jsonrpc";
 import type { ClientOptions, JsonRpc, JsonRpcClient } from "@x/jsonrpc";
 import { linkedSockets } from "@x/jsonrpc/testing";
-import type { Api } from "../../src/core/api.ts";
+import type { Context, Offer } from "../../src/core/api.ts";
 
 /** Connects a client to a server without a network, over linked sockets. */
-export function pair<A extends Api>(
-  rpc: JsonRpc<A>,
+export function pair<Parts, C extends Context>(
+  rpc: JsonRpc<Parts, C>,
   options: ClientOptions = {},
-): Promise<JsonRpcClient<A>> {
+): Promise<JsonRpcClient<Offer<Parts, C>>> {
   const [near, far] = linkedSockets();
   rpc.attach(far);
-  return connect<JsonRpc<A>>(near, options) as unknown as Promise<JsonRpcClient<A>>;
+  return connect(near, options) as unknown as Promise<JsonRpcClient<Offer<Parts, C>>>;
 }

@@ -63,7 +63,8 @@ function shop(options: JsonRpcOptions = {}) {
     .topic("secret", { guards: [nobody] });
 }
 
-async function discover(rpc: Parameters<typeof pair>[0]): Promise<Document> {
+// deno-lint-ignore no-explicit-any -- any server
+async function discover(rpc: JsonRpc<any>): Promise<Document> {
   await using client = await pair(rpc);
   return await (client as unknown as JsonRpcClient).call("rpc.discover") as Document;
 }

@@ -3,7 +3,7 @@
  * programs are texts, since half of their lines are wrong: a comment `// ERROR: text` says which error the next line
  * has, and every other line must have none.
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
@@ -204,3 +204,35 @@ test(
     await project.run(process.execPath, "check", "--no-config", "--quiet", "by_path.ts");
   },
 );
+
+test("a chain of 400 methods needs at most 3 million instantiations", onDeno, async () => {
+  await using project = await typedProject();
+  const links = Array.from(
+    { length: 400 },
+    (_, i) =>
+      `.method("m${i}", { params: z.object({ id: z.string(), n: z.literal(${i}) }) }, (params) => ({ ...params }))`,
+  );
+  await project.write(
+    "chain.ts",
+    `import { JsonRpc } from "@x/jsonrpc";
+import { z } from "zod";
+export const rpc = new JsonRpc()
+${links.join("\n")};
+`,
+  );
+  // In a file of its own, which TypeScript 7 gives to another of its checkers: each works out the whole chain.
+  await project.write(
+    "calls.ts",
+    `import { connect } from "@x/jsonrpc";
+import type { rpc } from "./chain.js";
+const client = await connect<typeof rpc>("ws://127.0.0.1");
+(await client.call("m399", { id: "", n: 399 })).n satisfies 399;
+`,
+  );
+  for (const compiler of COMPILERS) {
+    const args = [...BUNDLER, ...LIBS, "--noEmit", "--extendedDiagnostics", "calls.ts"];
+    const said = await compile(project, compiler, ...args);
+    const needed = Number(/^Instantiations:\s+(\d+)$/m.exec(said)?.[1]);
+    assert(needed <= 3_000_000, `${compiler}: ${said}`);
+  }
+});
