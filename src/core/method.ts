@@ -121,10 +121,15 @@ export type HandlerParams<Options, Params> = Options extends { readonly params: 
   ? SchemaTypes<S>["output"]
   : Params;
 
-/** What a handler returns: what the `result` schema takes, or else what has JSON. */
+/** What a handler returns: what the `result` schema takes, or a stream of its items, or else what has JSON. */
 export type HandlerResult<Options, Result> = Options extends { readonly result: infer S }
-  ? SchemaTypes<S>["input"] | Promise<SchemaTypes<S>["input"]>
+  ? ArrayOrStream<SchemaTypes<S>["input"]> | Promise<ArrayOrStream<SchemaTypes<S>["input"]>>
   : (Result & Sendable<Result>) | Promise<Result & Sendable<Result>>;
+
+/** What a schema takes; an array may be a stream, whose items the schema does not check. */
+type ArrayOrStream<T> = T extends readonly (infer Item)[]
+  ? T | AsyncIterable<Item> | ReadableStream<Item>
+  : T;
 
 /** The params that a handler may say: no scalars without `scalarParams`. */
 export type ParamsBound<Options> = Options extends { readonly scalarParams: true } ? unknown

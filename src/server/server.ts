@@ -267,6 +267,30 @@ export class JsonRpc<Parts = never, C extends Context = ContextFor<Parts>> exten
   }
 
   /**
+   * Declares who the users are, for a server whose handlers or plugins call `connection.login(user)` themselves.
+   * It only gives types. Backends such as `passwd` and `jwt` declare theirs.
+   *
+   * @typeParam User A user. A connection without one has `null`.
+   * @returns The same server.
+   *
+   * @example
+   * ```ts
+   * import { JsonRpc } from "@x/jsonrpc";
+   *
+   * const rpc = new JsonRpc()
+   *   .user<{ name: string }>()
+   *   .method("enter", ([name]: [string], { connection }) => connection.login({ name }))
+   *   .method("whoami", (_params, { user }) => user?.name ?? "nobody");
+   * ```
+   */
+  user<User extends NonNullable<unknown>>(): JsonRpc<
+    Parts,
+    ContextOf<User | null, C["client"], C["state"]>
+  > {
+    return this as unknown as JsonRpc<Parts, ContextOf<User | null, C["client"], C["state"]>>;
+  }
+
+  /**
    * Sends an event to all subscribers of a topic. It is encoded once, however many there are.
    *
    * @param topic The topic's name.

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { JsonRpc, loginRequired, RpcError, RpcInvalidParamsError } from "@x/jsonrpc";
+import { connect, JsonRpc, loginRequired, RpcError, RpcInvalidParamsError } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
 import { z } from "zod";
 import { stream } from "@x/jsonrpc/stream";
-import { testClient } from "@x/jsonrpc/testing";
+import { linkedSockets, testClient } from "@x/jsonrpc/testing";
 import { quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { scripted } from "../helpers/scripted_server.ts";
@@ -13,6 +13,7 @@ import { scripted } from "../helpers/scripted_server.ts";
 function streaming(options: JsonRpcOptions = {}) {
   const log: unknown[] = [];
   const rpc = new JsonRpc({ logger: silentLog(), ...options })
+    .user<{ readonly name: string }>()
     .method("count", async function* ([to]: [number | null]) {
       try {
         for (let i = 1; i <= (to ?? Infinity); i++) {
@@ -44,10 +45,7 @@ function streaming(options: JsonRpcOptions = {}) {
       throw how === "rpc" ? new RpcInvalidParamsError({ data: "the reason" }) : new Error("secret");
     })
     .method("plain", ([value]: [unknown]) => value)
-    .method(
-      "login",
-      (_params: unknown, { connection }) => connection.login({ name: "ann" } as never),
-    )
+    .method("login", (_params: unknown, { connection }) => connection.login({ name: "ann" }))
     .method("logout", (_params: unknown, { connection }) => connection.logout())
     .method("private", { use: [loginRequired] }, async function* (_params: unknown, request) {
       yield request.method;
@@ -63,8 +61,8 @@ test("stream() reads the items of a generator, and call() gets them as an array"
     await Array.fromAsync(stream(client, "count", [1000])),
     [...Array(1001).keys()].slice(1),
   );
-  assertEquals(await client.call("count", [3]) as unknown, [1, 2, 3]);
-  assertEquals(await client.call("count", [0]) as unknown, []);
+  assertEquals(await client.call("count", [3]), [1, 2, 3]);
+  assertEquals(await client.call("count", [0]), []);
   assertEquals(log.filter((each) => each === "ended").length, 3);
 });
 
@@ -130,7 +128,7 @@ test("a batch and a POST collect streams too", async () => {
   const { rpc } = streaming();
   await using client = await testClient(rpc);
   const results = await client.batch(({ call }) => [call("count", [2]), call("plain", ["b"])]);
-  assertEquals(results as unknown, [[1, 2], "b"]);
+  assertEquals(results, [[1, 2], "b"]);
   const answer = await rpc.fetch(
     new Request("http://localhost/", {
       method: "POST",
@@ -161,18 +159,17 @@ test("stream() yields the items of an array, and any other result as one item", 
   await using client = await testClient(rpc);
   assertEquals(await Array.fromAsync(stream(client, "plain", [[1, 2]])), [1, 2]);
   assertEquals(await Array.fromAsync(stream(client, "plain", ["one"])), ["one"]);
-  assertEquals(await Array.fromAsync(stream(client, "plain", [] as never)), [null]);
+  assertEquals(await Array.fromAsync(stream(client, "plain", [undefined])), [null]);
 });
 
 test("stream() runs guards under the method's own name, and ends when the user loses the right", async () => {
   const { rpc } = streaming();
   await using client = await testClient(rpc);
   await assertRejects(() => stream(client, "private").next(), RpcError, "Method not found");
-  await assertRejects(
-    () => stream(client, "nothing" as never).next(),
-    RpcError,
-    "Method not found",
-  );
+  const [near, far] = linkedSockets();
+  rpc.attach(far);
+  await using stranger = await connect(near);
+  await assertRejects(() => stream(stranger, "nothing").next(), RpcError, "Method not found");
   await client.call("login");
   const items = stream(client, "private");
   assertEquals((await items.next()).value, "private");
@@ -238,9 +235,13 @@ test("a thousand streams at once each get their own items", async () => {
 test("a result schema is for plain results, and lets streams pass", async () => {
   const { rpc } = streaming();
   const schema = z.array(z.number());
-  rpc.method("checked", { result: schema }, async function* () {
-    yield* [1, 2];
-  } as never);
-  await using client = await testClient(rpc);
-  assertEquals(await client.call("checked" as "plain", [1]) as unknown, [1, 2]);
+  const checked = rpc
+    .method("generated", { result: schema }, async function* () {
+      yield* [1, 2];
+    })
+    .method("read", { result: schema }, () => Promise.resolve(ReadableStream.from([3, 4])));
+  await using client = await testClient(checked);
+  assertEquals([...await client.call("generated"), ...await client.call("read")], [1, 2, 3, 4]);
+  const items: number[] = await Array.fromAsync(stream(client, "generated"));
+  assertEquals(items, [1, 2]);
 });

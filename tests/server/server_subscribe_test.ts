@@ -15,6 +15,7 @@ function serverOf() {
       onSubscribe: (_connection, topic) => void events.push(`+${topic}`),
       onUnsubscribe: (_connection, topic, reason) => void events.push(`-${topic} ${reason}`),
     })
+    .user<string>()
     .method("ping", () => "pong")
     .method("join", async ([topics, last]: [string | string[], number?], { connection }) => {
       await connection.subscribe(topics, last === undefined ? {} : { last });
@@ -24,7 +25,7 @@ function serverOf() {
       await connection.unsubscribe(topics);
       return [...connection.subscriptions];
     })
-    .method("log in", (_params, { connection }) => connection.login("ann" as never))
+    .method("log in", (_params, { connection }) => connection.login("ann"))
     .topic("news", { retain: true, history: { size: 10 } })
     .topic("secret", { guards: [guard(({ user }) => user === "ann")] })
     .topic("room.*");
