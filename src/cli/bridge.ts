@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { RpcConnectionError } from "../protocol/errors.ts";
+import { RpcConnectionError, RpcTimeoutError } from "../protocol/errors.ts";
 import { bridge as join } from "../transports/bridge.ts";
 import { byteStream } from "../transports/byte_stream.ts";
 import type { Arguments } from "./arguments.ts";
@@ -14,7 +14,7 @@ import { UsageError } from "./errors.ts";
 import { openTransport } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Passes messages between standard input and output and a server, until either ends. */
+/** Passes messages between standard input and output and a server, until either ends. Calls are answered first. */
 export async function bridge(args: Arguments, terminal: Terminal): Promise<void> {
   const [url] = required(args, "URL");
   if (/^https?:/i.test(url)) throw new UsageError("bridge needs a WebSocket: ws: or wss:");
@@ -24,7 +24,11 @@ export async function bridge(args: Arguments, terminal: Terminal): Promise<void>
     name: "standard input",
     logger: { debug() {}, info() {}, warn, error: warn },
   });
-  const { side, code, reason } = await join(near, openTransport(url, args));
+  const { timeoutMs: lastAnswersMs } = args;
+  const { side, code, reason } = await join(near, openTransport(url, args), { lastAnswersMs });
+  if (side === "near" && code === 4408) {
+    throw new RpcTimeoutError(`The input has ended, and after --timeout ${reason}`);
+  }
   if (side === "near") return;
   throw new RpcConnectionError(`The connection to ${url} has ended (${code} ${reason})`);
 }

@@ -143,14 +143,16 @@ Options:
 Joins standard input and output to a server: a program that speaks JSON-RPC on its standard output can
 then talk to a WebSocket. One message per line, or with Content-Length headers, as the first byte says.
 
-Ends when its input ends, also if calls are not answered yet, or with exit code 3 when the server has
-closed the connection. For a single call use "jsonrpc call".
+Ends when its input has ended and its calls are answered, or with exit code 3 when the server has closed
+the connection.
 
-Example:
+Examples:
   jsonrpc bridge wss://rpc.example/rpc --token "$TOKEN"
+  echo '{"jsonrpc":"2.0","method":"add","params":[1,2],"id":1}' | jsonrpc bridge localhost:8000
 
   -H, --header "name: value"   a header of the request (may be given again)
-  --token TOKEN                a bearer token`,
+  --token TOKEN                a bearer token
+  --timeout SECONDS            how long answers may take after the end of the input (default: 30)`,
   bench: `Usage: jsonrpc bench URL METHOD [PARAMS] [OPTIONS]
 
 Ends with exit code 1 if the server answered no call with a result.

@@ -111,6 +111,13 @@ export interface Channel {
    * @default {false}
    */
   readonly watchesPeer?: boolean;
+  /**
+   * Whether the other side can end what it sends and still read, as a program whose input comes from a pipe.
+   * The carrier then asks the receiver's `inputEnded`.
+   *
+   * @default {false}
+   */
+  readonly halfCloses?: boolean;
   /** Whether the peer can send nothing, so that it could not answer calls. @default {false} */
   readonly oneWay?: boolean;
 }
@@ -126,6 +133,13 @@ export interface Receiver {
   receive(text: string | undefined): void;
   /** Notes a sign of life other than a message, such as a pong. Does not throw. */
   markAlive(): void;
+  /**
+   * Asks what to do when the other side has ended what it sends, and may still read. Does not throw. Without
+   * this the connection ends.
+   *
+   * @returns Whether the connection stays open until this side closes it.
+   */
+  inputEnded?(): boolean;
   /**
    * Notes that the connection has ended. The carrier calls it exactly once, whichever side closed the
    * connection. Does not throw.

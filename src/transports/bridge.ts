@@ -1,6 +1,6 @@
 /**
- * Two connections joined to one: what arrives on either is sent on the other. Neither side's texts are
- * read, so that a bridge fits any JSON-RPC.
+ * Two connections joined to one: what arrives on either is sent on the other, as it is, so that a bridge fits
+ * any JSON-RPC. Of a side that can end its input and still read, it counts the calls that are not answered.
  *
  * @module
  */
@@ -9,7 +9,9 @@ import type { Channel } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
 import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
-import { unref } from "../util/timer.ts";
+import { checkMs } from "../util/check_option.ts";
+import { OneShotTimer, unref } from "../util/timer.ts";
+import { OpenCalls } from "./open_calls.ts";
 
 export type { StandardSocket } from "../core/web_socket_channel.ts";
 export type { Transport } from "../core/transport.ts";
@@ -26,6 +28,14 @@ export interface BridgeOptions {
    * @default {67108864}
    */
   readonly maxBufferedBytes?: number;
+  /**
+   * Milliseconds that the calls of a side have to be answered once that side has ended its input, as
+   * `echo '…' | program` does. Until then the bridge stays open; afterwards it ends with 4408. Only a stream of
+   * bytes can end its input and still read.
+   *
+   * @default {30000}
+   */
+  readonly lastAnswersMs?: number;
 }
 
 /** How a bridge has ended. */
@@ -39,13 +49,15 @@ export interface BridgeEnd {
 }
 
 /**
- * Joins two connections until one of them ends; the other is then closed with the same code and reason.
+ * Joins two connections until one of them ends; the other is then closed with the same code and reason. A side
+ * that only ends its input is first given the answers to its calls.
  *
  * @param near The side that has something to say, such as standard input and output.
  * @param far The side that it talks to, such as a WebSocket.
  * @param options How much may wait.
  * @returns How the bridge has ended, once both connections have. Rejects if a side cannot be opened.
  * @throws {TypeError} If a side is HTTP POST, which cannot send by itself.
+ * @throws {RangeError} If `lastAnswersMs` is not a number from 0.
  *
  * @example Standard input and output, and a WebSocket
  * ```ts ignore
@@ -78,6 +90,7 @@ function join(near: Transport, far: Transport, options: BridgeOptions): Promise<
 class Bridge {
   readonly #maxMessageBytes: number;
   readonly #maxBufferedBytes: number;
+  readonly #lastAnswersMs: number;
   readonly #sides: Readonly<Record<BridgeEnd["side"], Side>> = {
     near: new Side(),
     far: new Side(),
@@ -86,9 +99,11 @@ class Bridge {
   readonly #ended = Promise.withResolvers<BridgeEnd>();
   #end: BridgeEnd | undefined;
 
-  constructor({ maxMessageBytes = 16_777_216, maxBufferedBytes = 67_108_864 }: BridgeOptions) {
+  constructor(options: BridgeOptions) {
+    const { maxMessageBytes = 16_777_216, maxBufferedBytes = 67_108_864 } = options;
     this.#maxMessageBytes = maxMessageBytes;
     this.#maxBufferedBytes = maxBufferedBytes;
+    this.#lastAnswersMs = checkMs("lastAnswersMs", options.lastAnswersMs ?? 30_000, 0);
   }
 
   run(near: Transport, far: Transport): Promise<BridgeEnd> {
@@ -111,6 +126,7 @@ class Bridge {
     const other = this.#sides[name === "near" ? "far" : "near"];
     const closed = (code: number, reason: string): void => {
       own.isOpen = false;
+      own.waits.clear();
       this.#closed({ side: name, code, reason }, other);
     };
     return {
@@ -118,10 +134,12 @@ class Bridge {
       signal: this.#aborted.signal,
       opened: (channel) => {
         own.open(channel);
+        endIfAnswered(other, own);
         return {
           receive: (text) => {
             if (text !== undefined) this.#pass(text, own, other);
           },
+          inputEnded: () => this.#wait(own, other),
           markAlive() {},
           closed,
         };
@@ -130,8 +148,23 @@ class Bridge {
     };
   }
 
+  /** Keeps a side whose input has ended open until its calls are answered, and all it sent was passed on. */
+  #wait(own: Side, other: Side): boolean {
+    own.inputEnded = true;
+    own.waits.set(this.#lastAnswersMs, () => {
+      const { size = 0 } = own.calls ?? {};
+      const why = other.isOpen ? `${size} calls have no answer` : "the other side is not open";
+      own.close(4408, why);
+    });
+    endIfAnswered(own, other);
+    return true;
+  }
+
   #pass(text: string, from: Side, to: Side): void {
+    from.calls?.note(text);
+    to.calls?.settle(text);
     to.send(text);
+    endIfAnswered(to, from);
     const { bufferedAmount } = to;
     if (bufferedAmount > this.#maxBufferedBytes) {
       this.#close(1013, "The other side reads too slowly");
@@ -153,9 +186,20 @@ class Bridge {
   }
 }
 
+/** Closes a side that has ended its input once the other side has got all of it and has answered. */
+function endIfAnswered(own: Side, other: Side): void {
+  if (!own.inputEnded || !other.isOpen || own.calls?.size !== 0) return;
+  own.close(1000, "The stream ended");
+}
+
 /** One of the two connections. */
 class Side {
   isOpen = false;
+  inputEnded = false;
+  /** The calls of this side that are not answered, if it can end its input and still read. */
+  calls: OpenCalls | undefined;
+  /** Bounds how long it waits for the answers. */
+  readonly waits = new OneShotTimer();
   // What it was sent before it was open.
   readonly #waiting: string[] = [];
   #waitingLength = 0;
@@ -169,6 +213,7 @@ class Side {
   open(channel: Channel): void {
     this.isOpen = true;
     this.#channel = channel;
+    if (channel.halfCloses) this.calls = new OpenCalls();
     for (const text of this.#waiting.splice(0)) channel.send(text);
   }
 

@@ -89,6 +89,7 @@ export function byteStream(stream: ByteStream, options: ByteStreamOptions = {}):
 
 /** One connection over a stream of bytes. */
 class ByteConnection implements Channel {
+  readonly halfCloses: boolean;
   readonly #source: ByteSource;
   readonly #sink: ByteSink;
   readonly #reader: FrameReader;
@@ -101,17 +102,22 @@ class ByteConnection implements Channel {
   #early: string[] = [];
   #earlyLength = 0;
   #ended = false;
+  #inputEnded = false;
   // Settles when the session wants more messages; undefined unless it has asked for none.
   #paused: PromiseWithResolvers<void> | undefined;
   readonly #timer = new OneShotTimer();
 
   constructor(stream: ByteStream, options: ByteStreamOptions, context: TransportContext) {
     const { framing = "newline", logger = console } = options;
-    this.#source = toByteSource(stream.readable);
+    const { readable, writable } = stream;
+    // A socket of Node ends its own direction with the other one, unless it is told not to.
+    const isWhole = (writable as { readonly allowHalfOpen?: boolean }).allowHalfOpen === false;
+    this.halfCloses = !(isWhole && readable as unknown === writable);
+    this.#source = toByteSource(readable);
     this.#context = context;
     this.#logger = logger;
     this.#framing = framing === "detect" ? undefined : framing;
-    this.#sink = toByteSink(stream.writable, (error) => this.#fail("Cannot write", error));
+    this.#sink = toByteSink(writable, (error) => this.#fail("Cannot write", error));
     const { maxMessageBytes } = context;
     this.#reader = new FrameReader({ framing: this.#framing, maxMessageBytes });
   }
@@ -157,12 +163,17 @@ class ByteConnection implements Channel {
       for (let chunk; (chunk = await this.#source.next()) !== undefined;) {
         if (!this.#ended) await this.#take(chunk);
       }
+      this.#inputEnded = true;
       if (this.#reader.isInside) this.#end(1006, "The stream ended within a message");
-      else this.#end(1000, "The stream ended");
+      else if (!this.#staysOpen()) this.#end(1000, "The stream ended");
     } catch (error) {
       this.#fail("Cannot read", error);
     }
     this.#timer.clear();
+  }
+
+  #staysOpen(): boolean {
+    return this.halfCloses && !this.#ended && this.#receiver?.inputEnded?.() === true;
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
@@ -202,6 +213,7 @@ class ByteConnection implements Channel {
     this.resume();
     this.#receiver?.closed(code, reason);
     void this.#sink.end();
+    if (this.#inputEnded) return;
     // Read on until the other side has ended too: destroying a socket with unread bytes resets it,
     // and a reset can cost the other side what was sent last.
     this.#timer.setDeadline(END_MS, () => this.#source.cancel());

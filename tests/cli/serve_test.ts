@@ -46,6 +46,21 @@ test("jsonrpc bridge joins a program's standard input and output to a WebSocket"
   assertEquals([gone.code, posting.code], [3, 2]);
 });
 
+test("jsonrpc bridge answers calls that are piped into it, and ends with them", async () => {
+  await withServer(async (server) => {
+    const call = (method: string) =>
+      `{"jsonrpc":"2.0","method":"${method}","params":[2,3],"id":1}\n`;
+    const { ended } = await start(["bridge", hostOf(server)], call("add"));
+    assertEquals(await ended, { code: 0, out: '{"jsonrpc":"2.0","result":5,"id":1}\n', err: "" });
+    const waiting = await start(["bridge", hostOf(server), "--timeout", "0.5"], call("wait"));
+    const { code, err } = await waiting.ended;
+    assertEquals(code, 4, err);
+    assertEquals(err, "The input has ended, and after --timeout 1 calls have no answer\n");
+    const nothing = await start(["bridge", hostOf(server)], "");
+    assertEquals(await nothing.ended, { code: 0, out: "", err: "" });
+  });
+});
+
 test("jsonrpc serve offers the functions of a module, or the server that it exports", async () => {
   const functions = "export const add = ([a, b]) => a + b; export const one = 1;";
   const library = JSON.stringify(import.meta.resolve("../../mod.ts"));

@@ -121,3 +121,62 @@ test("bridge() ends while it is told to wait", async () => {
   leave();
   assertEquals(await joined, { side: "far", code: 1001, reason: "Going away" });
 });
+
+/** A program whose input is a text, and what it is sent. */
+function pipedInput(...lines: string[]) {
+  const said: string[] = [];
+  const decoder = new TextDecoderStream();
+  void decoder.readable.pipeTo(new WritableStream({ write: (text) => void said.push(text) }));
+  const near = byteStream({
+    readable: new Blob(lines.map((line) => `${line}\n`)).stream(),
+    writable: decoder.writable,
+  }, { logger: silentLog() });
+  return { near, text: () => said.join("") };
+}
+
+test("bridge() gives a side that has ended its input the answers to its calls", async () => {
+  const rpc = serverOf()
+    .method("later", async ([text]: [string]) => {
+      for (let turn = 0; turn < 3; turn++) await quietMoment();
+      return text;
+    });
+  const noted: unknown[] = [];
+  rpc.method("note", (params: unknown) => void noted.push(params));
+  await using server = await serveHere(rpc);
+  const calls = pipedInput(
+    '{"jsonrpc":"2.0","method":"later","params":["a"],"id":"x"}',
+    "no JSON",
+    '[{"jsonrpc":"2.0","method":"add","params":[1,2],"id":1},{"jsonrpc":"2.0","method":"later","params":["b"],"id":null}]',
+    '{"jsonrpc":"2.0","method":"note","params":[1]}',
+  );
+  const end = await bridge(calls.near, new WebSocket(server.ws));
+  assertEquals([end.side, end.code], ["near", 1000]);
+  const answers = calls.text().trim().split("\n").map((line) => JSON.parse(line)).flat();
+  assertEquals(answers.map(({ result }) => result).sort(), [3, "a", "b"]);
+  assertEquals(noted, [[1]]);
+  // What waits for no answer is passed on all the same.
+  const note = pipedInput('{"jsonrpc":"2.0","method":"note","params":[2]}');
+  assertEquals((await bridge(note.near, new WebSocket(server.ws))).code, 1000);
+  await until(() => noted.length === 2);
+});
+
+test("bridge() waits for answers after the end of an input only as long as it is told", async () => {
+  await using server = await serveHere(serverOf().method("never", () => new Promise(() => {})));
+  const { near } = pipedInput('{"jsonrpc":"2.0","method":"never","id":1}');
+  const end = await bridge(near, new WebSocket(server.ws), { lastAnswersMs: 50 });
+  assertEquals(end, { side: "near", code: 4408, reason: "1 calls have no answer" });
+  const unopened: Transport = { open: () => {} };
+  const { near: another } = pipedInput('{"jsonrpc":"2.0","method":"never"}');
+  const early = await bridge(another, unopened, { lastAnswersMs: 1 });
+  assertEquals(early, { side: "near", code: 4408, reason: "the other side is not open" });
+});
+
+test("bridge() ends when the other side does while calls wait for answers", async () => {
+  await using server = await serveHere(serverOf().method("wait", () => new Promise(() => {})));
+  const { near } = pipedInput(
+    '{"jsonrpc":"2.0","method":"wait","id":1}',
+    '{"jsonrpc":"2.0","method":"leave"}',
+  );
+  const end = await bridge(near, new WebSocket(server.ws));
+  assertEquals([end.side, end.code], ["far", 4000]);
+});
