@@ -12,6 +12,8 @@ export interface NodeWritable {
   end(done?: () => void): unknown;
   /** Listens for `error` and `close`. */
   on(event: string, listener: (error?: Error) => void): unknown;
+  /** Of a TCP socket: whether short writes go out at once. */
+  setNoDelay?(noDelay: boolean): unknown;
 }
 
 /** Where bytes can be written: a `WritableStream`, or one of Node's `Writable`. */
@@ -55,6 +57,8 @@ export function toByteSink(
   node?.on("error", fail);
   node?.on("close", () => fail(new Error("The stream was closed")));
   writer?.closed.catch(fail);
+  // TCP holds a short message back until the one before it was acknowledged, which can take 40 ms.
+  node?.setNoDelay?.(true);
   return {
     get pendingBytes(): number {
       return counter.bytes;

@@ -187,7 +187,10 @@ class ByteConnection implements Channel {
           (suffix) =>
             this.#logger.warn(`Skipped a line that is no JSON: ${quoted(frame.text)}${suffix}`),
         );
-      } else this.#end(frame.code, frame.text);
+      } else {
+        this.#logger.debug(`Cannot read on: ${frame.text}`);
+        this.#end(frame.code, frame.text);
+      }
       await this.#paused?.promise;
       // Further requests would only add answers to those that the other side does not read.
       while (this.#sink.pendingBytes > READ_PAUSE_BYTES && !this.#ended) await this.#sink.drained();

@@ -42,6 +42,8 @@ export class FrameReader {
   #headerBytes = 0;
   #bodyLength: number | undefined;
   #charset = "utf-8";
+  // Whether a line has been read that was not empty.
+  #hasBegun = false;
   #failure: Frame | undefined;
 
   /**
@@ -108,15 +110,24 @@ export class FrameReader {
     if (!isWhole) return undefined;
     const line = this.#take("utf-8").replace(/\r?\n$/, "");
     if (isHeader) return this.#header(line);
+    return line.trim() === "" ? undefined : this.#line(line);
+  }
+
+  #line(line: string): Frame {
+    const isFirst = !this.#hasBegun;
+    this.#hasBegun = true;
     if (/^\s*[{[]/.test(line)) return { kind: "message", text: line };
-    return line.trim() === "" ? undefined : { kind: "junk", text: line };
+    // A page can send requests to any port: what it puts into the body must not be read as messages.
+    if (isFirst && / HTTP\/\d\.\d$/.test(line)) return this.#fail(1002, HTTP_REQUEST);
+    if (isFirst && /^content-(length|type):/i.test(line)) return this.#fail(1002, OTHER_FRAMING);
+    return { kind: "junk", text: line };
   }
 
   #header(line: string): Frame | undefined {
     if (line === "") return this.#endOfHeaders();
     this.#headerBytes += line.length + 2;
-    const [, name = "", value = ""] = /^([^:]*):(.*)$/.exec(line) ?? [];
-    switch (name.trim().toLowerCase()) {
+    const [, name = "", value = ""] = /^\s*([\w-]+)\s*:(.*)$/.exec(line) ?? [];
+    switch (name.toLowerCase()) {
       case "content-length":
         if (!/^\s*\d{1,15}\s*$/.test(value)) {
           return this.#fail(1002, `Expected a number of bytes, got "Content-Length:${cut(value)}"`);
@@ -234,6 +245,9 @@ function cut(text: string): string {
   return text.slice(0, 100);
 }
 
+const HTTP_REQUEST = "Expected JSON-RPC, got an HTTP request";
+const OTHER_FRAMING =
+  'Expected a line of JSON, got a header: the other side has the framing "content-length"';
 const LETTER_C = 0x63;
 const LOWER_CASE = 0x20;
 const NEWLINE = 0x0a;

@@ -33,7 +33,8 @@ export interface NodePort {
   /** Posts a message. */
   postMessage(message: unknown): void;
   /** Listens for `message`, `close`, `exit` and `error`. */
-  on(type: string, listener: (value: never) => void): unknown;
+  // deno-lint-ignore no-explicit-any -- the declaration of Node's own Worker says so
+  on(type: string, listener: (value: any) => void): unknown;
   /** Lets messages come. */
   start?(): void;
   /** Closes the port. */

@@ -109,6 +109,49 @@ test("byteStream() carries calls over a Unix socket", async () => {
   await rm(path, { force: true });
 });
 
+test("byteStream() over TCP runs nothing that a page posts to its port, and ends the connection", async () => {
+  const called: unknown[] = [];
+  const rpc = new JsonRpc({ logger: silentLog() }).method(
+    "note",
+    (params: [string]) => void called.push(params),
+  );
+  const logger = silentLog();
+  const listener = await listening(createServer((socket) => {
+    rpc.attach(byteStream(both(socket), { logger }));
+  }));
+  const { port } = listener.address() as AddressInfo;
+  const body = '\n{"jsonrpc":"2.0","method":"note","params":["forged"]}\n';
+  for (const path of ["", ":"]) {
+    await assertRejects(() => fetch(`http://127.0.0.1:${port}/${path}`, { method: "POST", body }));
+  }
+  const client = await connect<typeof rpc>(byteStream(both(connectTcp(port, "127.0.0.1"))));
+  await client.call("note", ["honest"]);
+  assertEquals(called, [["honest"]]);
+  await client.close();
+  await rpc.close();
+  await new Promise((resolve) => listener.close(resolve));
+});
+
+test("byteStream() lets short messages over TCP go out at once", async () => {
+  const rpc = serverOf();
+  const set: boolean[] = [];
+  const listener = await listening(createServer((socket) => {
+    const setNoDelay = socket.setNoDelay.bind(socket);
+    socket.setNoDelay = (noDelay = true) => {
+      set.push(noDelay);
+      return setNoDelay(noDelay);
+    };
+    rpc.attach(byteStream(both(socket)));
+  }));
+  const { port } = listener.address() as AddressInfo;
+  const client = await connect<typeof rpc>(byteStream(both(connectTcp(port, "127.0.0.1"))));
+  assertEquals(await client.call("add", [1, 2]), 3);
+  assertEquals(set, [true]);
+  await client.close();
+  await rpc.close();
+  await new Promise((resolve) => listener.close(resolve));
+});
+
 test("byteStream() logs and skips lines that are no JSON, and answers invalid messages", async () => {
   const logger = silentLog();
   const rpc = serverOf();

@@ -96,6 +96,7 @@ test("FrameReader ends at what it cannot read on, and says why", () => {
     ["Content-Length: -1\r\n\r\n{}", 1002, "Content-Length: -1"],
     ["Content-Type: x\r\n\r\n{}", 1002, "Expected a Content-Length header"],
     ["Content-Length 2\r\n\r\n{}", 1002, "Expected a header"],
+    ['Content-Length: 2\r\n{"jsonrpc":"2.0"}\n', 1002, "Expected a header"],
     ["Content-Type: x; charset=klingon\r\n\r\n", 1002, 'Unknown charset "klingon"'],
     ["Content-Length: 1025\r\n\r\n", 1009, "1024 bytes (maxMessageBytes)"],
     [`{"a":"${"b".repeat(1024)}`, 1009, "1024 bytes (maxMessageBytes)"],
@@ -107,6 +108,33 @@ test("FrameReader ends at what it cannot read on, and says why", () => {
     assertEquals(others, []);
     assertEquals((failure as { code: number }).code, code, text.slice(0, 40));
     assert((failure as { why: string }).why.includes(why), JSON.stringify(failure));
+  }
+});
+
+test("FrameReader reads no messages out of an HTTP request", () => {
+  const call = '{"jsonrpc":"2.0","method":"add","id":1}\n';
+  const headers = `Host: localhost\r\nContent-Length: ${call.length}\r\n\r\n`;
+  for (const target of ["/", "/:", "http://localhost:1/"]) {
+    for (const line of [`POST ${target} HTTP/1.1`, `GET ${target} HTTP/1.0`]) {
+      for (const framing of [undefined, ...framings]) {
+        const { reported } = read([bytes(`${line}\r\n${headers}${call}`)], { framing });
+        assertEquals(reported.length, 1, `${line} ${framing}`);
+        assertEquals((reported[0] as { code: number }).code, 1002);
+      }
+    }
+  }
+  // A program may print one.
+  const { reported } = read([bytes(`${call}GET / HTTP/1.1\n${call}`)], { framing: "newline" });
+  assertEquals(reported, [call.trim(), { junk: "GET / HTTP/1.1" }, call.trim()]);
+});
+
+test("FrameReader ends at the other framing", () => {
+  const text = '{"jsonrpc":"2.0","method":"add","id":1}';
+  const pairs = [["newline", "content-length"], ["content-length", "newline"]] as const;
+  for (const [theirs, ours] of pairs) {
+    const { reported: [failure, ...others] } = read([frame(text, theirs)], { framing: ours });
+    assertEquals(others, []);
+    assertEquals((failure as { code: number }).code, 1002);
   }
 });
 

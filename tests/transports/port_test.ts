@@ -223,17 +223,17 @@ const hasWorker = skipUnless(typeof Worker === "function", "this runtime has no 
 
 test("messagePort() carries calls both ways to a Worker", hasWorker, async () => {
   const worker = new Worker(workerFile, { type: "module" });
-  await withWorker(worker as unknown as Port, () => worker.terminate());
+  await withWorker(worker, () => worker.terminate());
 });
 
 test("messagePort() carries calls both ways to a Worker of node:worker_threads", async () => {
   const worker = new NodeWorker(workerFile);
-  await withWorker(worker as unknown as NodePort, () => void worker.terminate());
+  await withWorker(worker, () => void worker.terminate());
 });
 
 test("messagePort() notices that a Worker of node:worker_threads has ended", async () => {
   const worker = new NodeWorker(workerFile);
-  const client = await connect(messagePort(worker as unknown as NodePort), { logger: silentLog() });
+  const client = await connect(messagePort(worker), { logger: silentLog() });
   const error = await assertRejects(() => client.call("exit"), RpcConnectionError);
   assertMatch(error.message, /The worker ended with code|The port was closed/);
   await client.close();
