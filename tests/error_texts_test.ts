@@ -25,7 +25,7 @@ const NOT_ALONE: Readonly<Record<string, string>> = {
   "Nothing was stored with its socket": "stands after `Cannot restore the connection`",
   "What was stored of it is gone": "stands after `Cannot restore the connection`",
   "subscribe: …": "stands after `Cannot restore the connection`",
-  "Cannot …: ……": "has entries as `Cannot publish to …`",
+  "Cannot … …: ……": "has entries as `Cannot publish to …`",
   "A value for the schema has over … parts": "of mockServer's samples, and says what is too large",
   "Over … characters": "of mockServer's samples, and says what is too large",
   "retry: …nn": "what an event stream ends with",

@@ -26,6 +26,17 @@ export function unref<T extends Timer>(timer: T): T {
 }
 
 /**
+ * Keeps the process alive again while the timer is set. Undoes {@linkcode unref}.
+ *
+ * @param timer The timer.
+ */
+export function ref(timer: Timer): void {
+  const handle = timer as unknown as number & { ref?(): void };
+  if (handle.ref) handle.ref();
+  else (globalThis as { Deno?: { refTimer?(id: number): void } }).Deno?.refTimer?.(handle);
+}
+
+/**
  * The longest delay that `setTimeout` accepts, in milliseconds. It would run a callback with a longer
  * delay at once.
  */

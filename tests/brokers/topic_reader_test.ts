@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { BrokerEvent, BrokerHistory, HistoryQuery } from "../../src/brokers/broker.ts";
+import { RecentEvents } from "../../src/brokers/remote/recent_events.ts";
 import { TopicReader } from "../../src/brokers/remote/topic_reader.ts";
 import type { LiveEvent } from "../../src/brokers/remote/topic_reader.ts";
 import { escapeTopic } from "../../src/brokers/remote/topic_name.ts";
@@ -143,6 +144,45 @@ test("TopicReader brings an event once that the store had lost and is given agai
   // Only that one time: ids are short.
   reader.take(named(5, "b", "c"));
   await until(() => recorder.events.length === 4);
+});
+
+test("TopicReader brings each of several events once that the store had lost and is given again", async () => {
+  const recorder = new Recorder();
+  const end = named(2, "b").position;
+  // The store loses c, d and e. Their publishers send them again, and others send f and g.
+  const after = ["d", "f", "e", "c", "g"].map((id, n) => named(n + 3, id).event as BrokerEvent);
+  let isLost = true;
+  const reader = new TopicReader(recorder, ({ since }) => {
+    const position = isLost ? end : after.at(-1)?.position ?? end;
+    const events = isLost
+      ? []
+      : after.filter(({ position: { offset } }) => offset > (since?.offset ?? 0));
+    return Promise.resolve({
+      ...{ events, complete: !isLost, replaced: isLost, position },
+      reached: position,
+    });
+  });
+  reader.begin({ epoch: EPOCH, offset: 0 });
+  await new Promise((resolve) => setTimeout(resolve));
+  for (const [n, id] of ["a", "b", "c", "d", "e"].entries()) reader.take(named(n + 1, id));
+  reader.check();
+  await until(() => recorder.gaps.length === 1);
+  isLost = false;
+  await until(() => recorder.events.length === 7);
+  assertEquals(
+    [recorder.events.map(({ position }) => position.id), recorder.gaps],
+    [["a", "b", "c", "d", "e", "f", "g"], [end]],
+  );
+});
+
+test("RecentEvents keeps so many ids for all readers together, the newest", () => {
+  const recent = new RecentEvents<object>();
+  const [quiet, busy] = [{}, {}];
+  recent.add(quiet, "first");
+  for (let n = 0; n < 1_023; n++) recent.add(busy, `${n}`);
+  assertEquals([[...recent.of(quiet)], recent.of(busy).size], [["first"], 1_023]);
+  recent.add(busy, "1023");
+  assertEquals([recent.of(quiet).size, recent.of(busy).size], [0, 1_024]);
 });
 
 test("TopicReader asks again before it believes that the store has lost what it delivered", async () => {

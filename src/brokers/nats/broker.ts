@@ -29,6 +29,8 @@ import type {
 } from "../broker.ts";
 import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { RetryQueue } from "../remote/retry_queue.ts";
+import { RecentEvents } from "../remote/recent_events.ts";
+import type { RemoteStore } from "../remote/subscribe.ts";
 import { subscribeTo } from "../remote/subscribe.ts";
 import type { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
@@ -76,7 +78,8 @@ class NatsBroker implements Broker {
   readonly #stream: StreamOptions;
   readonly #logger: Logger;
   readonly #queue: RetryQueue;
-  readonly #id: string = crypto.randomUUID();
+  // What the ids of its messages begin with: enough of it that no other broker has the same.
+  readonly #id: string = crypto.randomUUID().slice(-17);
   readonly #semaphore: Semaphore = new Semaphore({
     concurrency: TURNS_AT_ONCE,
     maxWaiting: Infinity,
@@ -84,7 +87,23 @@ class NatsBroker implements Broker {
   // One entry a reader, with the subscription that feeds it.
   readonly #listeners = new Map<TopicReader, NatsListener>();
   readonly #readers = new Set<TopicReader>();
+  readonly #store: RemoteStore = {
+    recent: new RecentEvents(),
+    join: ({ name, keep }, reader, isOver) =>
+      this.#turn(isOver, async () => {
+        const open = await this.#open();
+        if (!isOver()) this.#join(reader, escapeTopic(name), open);
+        // The server must know of the subscription before it is asked where the topic stands.
+        await this.#flush(open);
+        return (await this.#read(name, keep, { limit: 0 })).position;
+      }),
+    isListening: (reader) => this.#readers.has(reader),
+    history: ({ name, keep }, query) => this.history(name, keep, query),
+    leave: (_topic, reader) => this.#leave(reader),
+  };
   #opening: Promise<Open> | undefined;
+  // What #opening resolves to, once it has.
+  #opened: Open | undefined;
   #periodicCheck: PeriodicCheck<TopicReader> | undefined;
   #flushing: Promise<void> | undefined;
   #published = 0;
@@ -111,38 +130,26 @@ class NatsBroker implements Broker {
 
   publish(topic: string, data: string, keep: Retention): Promise<Position> {
     const name = escapeTopic(topic);
-    const id = `${this.#id}-${++this.#published}`;
+    const id = `${this.#id}-${(++this.#published).toString(36)}`;
     return this.#queue.run({
-      action: `publish to ${JSON.stringify(topic)}`,
+      action: "publish to",
+      topic,
       attempt: async (isOver, sent) => {
-        const { stream } = await this.#open();
+        const { stream } = this.#opened ?? await this.#open();
         return stream.append(stream.subject(name), { data, id, isOver, sent }, keep);
       },
       doing: "published",
     });
   }
 
-  subscribe(topic: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
-    const join = (reader: TopicReader, isOver: () => boolean) =>
-      this.#turn(isOver, async () => {
-        const open = await this.#open();
-        if (!isOver()) this.#join(reader, escapeTopic(topic), open);
-        // The server must know of the subscription before it is asked where the topic stands.
-        await this.#flush(open);
-        return (await this.#read(topic, keep, { limit: 0 })).position;
-      });
-    return subscribeTo(this.#queue, {
-      name: topic,
-      join,
-      isListening: (reader) => this.#readers.has(reader),
-      history: (query) => this.history(topic, keep, query),
-      leave: (reader) => this.#leave(reader),
-    }, sink);
+  subscribe(name: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
+    return subscribeTo(this.#queue, this.#store, { name, keep }, sink);
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     return this.#queue.run({
-      action: `read the history of ${JSON.stringify(topic)}`,
+      action: "read the history of",
+      topic,
       attempt: (isOver) => this.#turn(isOver, () => this.#read(topic, keep, query)),
       patient: true,
     });
@@ -194,13 +201,14 @@ class NatsBroker implements Broker {
     connection.closed().then((error) => {
       open.watch.end();
       if (this.#closed) return;
-      this.#opening = undefined;
+      this.#opening = this.#opened = undefined;
       this.#queue.interrupt(error ?? new Error("the connection was closed"));
     });
     for (const listener of this.#listeners.values()) {
       listener.subscription = this.#listen(listener, open);
     }
     this.#catchUp(); // after the loss of an earlier connection
+    this.#opened = open;
     return open;
   }
 

@@ -16,6 +16,9 @@ export const Header = {
   start: "Rpc-Start",
   /** The server drops a second message with the same id. */
   id: "Nats-Msg-Id",
+  /** Of a live message: its place in the stream, and that of the one before it in its subject. */
+  sequence: "Nats-Sequence",
+  previous: "Nats-Last-Sequence",
 } as const;
 
 /** A message of a topic. */
@@ -41,22 +44,52 @@ export interface RawMessage {
   string(): string;
 }
 
-/** When a message was published; `otherwise` if the broker did not publish it. */
-export function publishedAt(headers: MsgHdrs | undefined, otherwise: number): number {
-  return Number(headers?.get(Header.at)) || otherwise;
+/** What headers say of a message; empty texts for what they lack. */
+export interface MessageHeaders {
+  epoch: string;
+  at: string;
+  id: string;
+  sequence: string;
+  previous: string;
+  /** Whether it only gives a position. */
+  isStart: boolean;
 }
 
-/** Whether a message only gives a position. */
-export function isStart(headers: MsgHdrs | undefined): boolean {
-  return headers?.has(Header.start) ?? false;
+/** Reads all headers at once: the client would look through all of them for each. */
+export function readHeaders(headers: MsgHdrs | undefined): MessageHeaders {
+  const found = { epoch: "", at: "", id: "", sequence: "", previous: "", isStart: false };
+  for (const [name, values] of headers ?? []) {
+    const value = values[0] ?? "";
+    switch (name) {
+      case Header.epoch:
+        found.epoch = value;
+        break;
+      case Header.at:
+        found.at = value;
+        break;
+      case Header.id:
+        found.id = value;
+        break;
+      case Header.sequence:
+        found.sequence = value;
+        break;
+      case Header.previous:
+        found.previous = value;
+        break;
+      case Header.start:
+        found.isStart = true;
+        break;
+    }
+  }
+  return found;
 }
 
 /**
  * A short hash that tells a message from any other that is given its sequence after a loss of data:
  * FNV-1a of the message's id, or of its data if somebody else published it without an id.
  */
-export function identityOf(headers: MsgHdrs | undefined, data: string): string {
-  return shortHash(headers?.get(Header.id) || data);
+export function identityOf({ id }: MessageHeaders, data: string): string {
+  return shortHash(id || data);
 }
 
 /** The identity of a message with this id. */
@@ -67,12 +100,13 @@ export function shortHash(text: string): string {
 }
 
 /** What the broker needs of a message. */
-export function keptMessage({ headers, seq, timestamp, string }: RawMessage): KeptMessage {
-  const text = string();
+export function keptMessage(message: RawMessage): KeptMessage {
+  const headers = readHeaders(message.headers);
+  const text = message.string();
   return {
-    seq,
-    at: publishedAt(headers, Date.parse(timestamp)),
+    seq: message.seq,
+    at: Number(headers.at) || Date.parse(message.timestamp),
     id: identityOf(headers, text),
-    data: isStart(headers) ? undefined : text,
+    data: headers.isStart ? undefined : text,
   };
 }

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { jetstreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { MsgRequest, PubAck } from "@nats-io/jetstream";
 import { headers } from "@nats-io/transport-node";
@@ -17,7 +17,7 @@ import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Position, Retention } from "../broker.ts";
 import type { LiveEvent } from "../remote/topic_reader.ts";
 import type { SubjectLog } from "./history.ts";
-import { Header, identityOf, isStart, keptMessage, publishedAt, shortHash } from "./message.ts";
+import { Header, identityOf, keptMessage, readHeaders, shortHash } from "./message.ts";
 import type { KeptMessage } from "./message.ts";
 import { epochOf, StreamConfigurator } from "./stream_config.ts";
 import type { StreamOptions } from "./stream_config.ts";
@@ -144,7 +144,8 @@ export class NatsStream {
    * @returns Where it stands.
    */
   async append(subject: string, message: NewMessage, keep: Retention): Promise<Position> {
-    const epoch = await this.require(keep);
+    if (!this.#configurator.keeps(keep)) await this.require(keep);
+    const { epoch } = this;
     message.sent();
     const { duplicate, seq } = await this.#publishOnce(subject, message, headersOf(epoch));
     const isOther = !duplicate && this.#isBack("acknowledged", seq);
@@ -250,14 +251,11 @@ export class NatsStream {
   ): Promise<PubAck> {
     for (;;) {
       try {
-        const ack = await unless(
-          ApiCode.beingPublished,
-          this.#publish(subject, data, headers, { msgID: id }),
-        );
-        if (ack !== undefined) return ack;
-        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+        return await this.#publish(subject, data, headers, { msgID: id });
       } catch (error) {
-        if ((error as Error).name !== "TimeoutError") throw error;
+        if (error instanceof JetStreamApiError && error.code === ApiCode.beingPublished) {
+          await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+        } else if ((error as Error).name !== "TimeoutError") throw error;
       }
       if (isOver()) throw new Error("too late");
     }
@@ -278,25 +276,25 @@ export function liveEvent(
   message: { readonly headers?: MsgHdrs | undefined; string(): string },
   epoch: string,
 ): LiveEvent | undefined {
-  const { headers } = message;
-  if (headers === undefined) return undefined;
+  if (message.headers === undefined) return undefined;
+  const headers = readHeaders(message.headers);
   const data = message.string();
   const position = {
-    epoch: headers.get(Header.epoch) || epoch,
-    offset: Number(headers.get("Nats-Sequence")),
+    epoch: headers.epoch || epoch,
+    offset: Number(headers.sequence),
     id: identityOf(headers, data),
   };
-  const previous = Number(headers.get("Nats-Last-Sequence"));
+  const previous = Number(headers.previous);
   return {
     position,
     previous: previous === 0 ? undefined : { offset: previous },
-    event: isStart(headers) ? undefined : { position, data, at: publishedAt(headers, Date.now()) },
+    event: headers.isStart ? undefined : { position, data, at: Number(headers.at) || Date.now() },
   };
 }
 
 function headersOf(epoch: string): MsgHdrs {
   const made = headers();
-  made.set(Header.epoch, epoch);
-  made.set(Header.at, String(Date.now()));
+  made.append(Header.epoch, epoch);
+  made.append(Header.at, String(Date.now()));
   return made;
 }

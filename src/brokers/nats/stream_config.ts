@@ -67,9 +67,14 @@ export class StreamConfigurator {
     this.#kept = NOTHING;
   }
 
+  /** Whether the stream is there for certain, and keeps what a topic declares. */
+  keeps({ size, ageMs }: Retention): boolean {
+    return this.#kept.size >= size && (size === 0 || this.#kept.ageMs >= ageMs);
+  }
+
   /** Makes sure that the stream is there and keeps what a topic declares; returns its epoch. */
   async require(keep: Retention): Promise<string> {
-    while (this.#kept.size < keep.size || (keep.size > 0 && this.#kept.ageMs < keep.ageMs)) {
+    while (!this.keeps(keep)) {
       this.#widening ??= this.#widen(keep).finally(() => this.#widening = undefined);
       await this.#widening;
     }

@@ -25,11 +25,13 @@ import type {
 } from "../broker.ts";
 import { PeriodicCheck } from "../remote/periodic_check.ts";
 import { RetryQueue } from "../remote/retry_queue.ts";
+import { RecentEvents } from "../remote/recent_events.ts";
+import type { RemoteStore } from "../remote/subscribe.ts";
 import { subscribeTo } from "../remote/subscribe.ts";
 import type { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
 import { isAway, isUndone, RedisConnection } from "./connection.ts";
-import { historyOf, liveEvent, newId, NO_EVENT_ID } from "./events.ts";
+import { historyOf, liveEvent, NameMaker, NO_EVENT_ID } from "./events.ts";
 import type { ReadReply } from "./events.ts";
 import { checkOptions } from "./options.ts";
 import type { RedisBrokerOptions } from "./options.ts";
@@ -80,10 +82,22 @@ class RedisBroker implements Broker {
   readonly #replicas: ReplicaWait | undefined;
   readonly #reads: Semaphore = new Semaphore({ concurrency: READS_AT_ONCE, maxWaiting: Infinity });
   readonly #readers = new Set<TopicReader>();
+  readonly #store: RemoteStore = {
+    recent: new RecentEvents(),
+    join: async ({ name, keep }, reader, isOver) => {
+      await this.#join(this.#keysOf(name).channel, reader, isOver);
+      return (await this.#read(name, keep, { limit: 0 })).position;
+    },
+    isListening: (reader) => this.#readers.has(reader),
+    history: ({ name, keep }, query) =>
+      this.#reads.run(async () => await this.history(name, keep, query)),
+    leave: ({ name }, reader) => this.#leave(this.#keysOf(name).channel, reader),
+  };
   readonly #channels = new Map<string, Channel>();
   readonly #emptyTopics: EmptyTopics;
+  readonly #names: NameMaker = new NameMaker();
   // Names this broker in Redis, as a listener.
-  readonly #id: string = newId();
+  readonly #id: string = this.#names.next();
   #periodicCheck: PeriodicCheck<TopicReader> | undefined;
   #closed = false;
 
@@ -124,37 +138,31 @@ class RedisBroker implements Broker {
     });
   }
 
-  async publish(topic: string, data: string, keep: Retention): Promise<Position> {
-    const { keys, channel } = this.#names(topic);
-    const id = newId();
-    const args = [newEpoch(), placeMs(keep), channel, data, String(keep.size), age(keep), id];
-    const reply = await this.#queue.run({
-      action: `publish to ${JSON.stringify(topic)}`,
-      attempt: (_isOver, sent) => this.#append(keys, args, sent),
+  publish(topic: string, data: string, keep: Retention): Promise<Position> {
+    const { keys, channel } = this.#keysOf(topic);
+    const id = this.#names.next();
+    const epoch = this.#names.epoch(id);
+    const args = [epoch, placeMs(keep), channel, data, String(keep.size), age(keep), id];
+    return this.#queue.run({
+      action: "publish to",
+      topic,
+      attempt: (_isOver, sent) =>
+        this.#commands.isPrepared
+          ? this.#append(keys, args, sent)
+          : this.#commands.prepare().then(() => this.#append(keys, args, sent)),
       doing: "published",
       again: false,
     });
-    const [epoch, offset] = reply as [string, string];
-    return { epoch, offset: Number(offset), id };
   }
 
-  subscribe(topic: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
-    const { channel } = this.#names(topic);
-    return subscribeTo(this.#queue, {
-      name: topic,
-      join: async (reader, isOver) => {
-        await this.#join(channel, reader, isOver);
-        return (await this.#read(topic, keep, { limit: 0 })).position;
-      },
-      isListening: (reader) => this.#readers.has(reader),
-      history: (query) => this.#reads.run(async () => await this.history(topic, keep, query)),
-      leave: (reader) => this.#leave(channel, reader),
-    }, sink);
+  subscribe(name: string, keep: Retention, sink: BrokerSink): Promise<BrokerSubscription> {
+    return subscribeTo(this.#queue, this.#store, { name, keep }, sink);
   }
 
   history(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     return this.#queue.run({
-      action: `read the history of ${JSON.stringify(topic)}`,
+      action: "read the history of",
+      topic,
       attempt: () => this.#read(topic, keep, query),
       patient: true,
     });
@@ -182,7 +190,7 @@ class RedisBroker implements Broker {
     await this.#reading.run(FORGET, [`${channel}:place`], [this.#id]);
   }
 
-  #names(topic: string): { keys: [string, string]; channel: string } {
+  #keysOf(topic: string): { keys: [string, string]; channel: string } {
     const name = `${this.#prefix}{${escapeTopic(topic)}}`;
     return { keys: [`${name}:place`, `${name}:events`], channel: name };
   }
@@ -191,27 +199,32 @@ class RedisBroker implements Broker {
     keys: readonly [string, string],
     args: readonly string[],
     sent: () => void,
-  ): Promise<unknown> {
-    await this.#commands.prepare();
+  ): Promise<Position> {
     let confirmed: Promise<void> | undefined;
     const reply = await this.#commands.run(PUBLISH, keys, args, () => {
       sent();
       // The WAIT has to go out right behind the event, over the same connection.
       confirmed = this.#replicas?.confirm(keys[0]);
     });
-    await confirmed;
-    return reply;
+    if (confirmed !== undefined) await confirmed;
+    const [epoch = "", offset] = String(reply).split(" ");
+    return { epoch, offset: Number(offset), id: args.at(-1) as string };
   }
 
   async #read(topic: string, keep: Retention, query: HistoryQuery): Promise<BrokerHistory> {
     const { since, limit = Infinity, first = Infinity } = query;
     const order = limit === Infinity && first < Infinity ? "oldest" : "newest";
     const count = keep.size === 0 ? 0 : order === "oldest" ? first : Math.min(limit, keep.size);
-    const { keys, channel } = this.#names(topic);
+    const { keys, channel } = this.#keysOf(topic);
     await this.#reading.prepare();
     const isListening = this.#channels.has(channel);
     const reply = await this.#reading.run(READ, keys, [
-      ...[newEpoch(), placeMs(keep), since?.epoch ?? "", String(since?.offset ?? "0")],
+      ...[
+        this.#names.epoch(this.#names.next()),
+        placeMs(keep),
+        since?.epoch ?? "",
+        String(since?.offset ?? "0"),
+      ],
       ...[String(count), age(keep), order],
       ...[keep.fixed ? "" : String(this.#emptyMs), isListening ? this.#id : ""],
     ]) as ReadReply;
@@ -273,10 +286,6 @@ interface Channel {
   readonly readers: Set<TopicReader>;
   /** Whether the topic had no event when Redis was last asked. */
   isEmpty: boolean;
-}
-
-function newEpoch(): string {
-  return crypto.randomUUID().slice(0, 18);
 }
 
 /** How long a topic's position is kept: longer than its events, whose end must not begin a new epoch. */

@@ -76,6 +76,7 @@ export class RedisConnection {
   #isDemoted = false;
   #opening: Promise<unknown> | undefined;
   #prepared: Promise<void> | undefined;
+  #isPrepared = false;
   #generation = 0;
   #ending = new AbortController();
 
@@ -110,11 +111,17 @@ export class RedisConnection {
     }
   }
 
+  /** Whether it has connected and loaded the scripts once. */
+  get isPrepared(): boolean {
+    return this.#isPrepared;
+  }
+
   /** Connects and loads the scripts, once. */
   async prepare(): Promise<void> {
     this.#prepared ??= this.#load();
     try {
       await this.#prepared;
+      this.#isPrepared = true;
     } catch (error) {
       this.#prepared = undefined;
       throw error;
@@ -136,20 +143,18 @@ export class RedisConnection {
     args: readonly string[],
     sent?: () => void,
   ): Promise<unknown> {
-    const rest = [String(keys.length), ...keys, ...args];
-    const run = (...command: string[]) => {
-      const reply = this.#send(keys[0], [...command, ...rest]);
-      sent?.();
-      return reply;
-    };
+    const reply = this.#send(keys[0], ["EVALSHA", sha, `${keys.length}`, ...keys, ...args]);
+    sent?.();
     try {
-      return await run("EVALSHA", sha);
+      return await reply;
     } catch (error) {
       const why = String((error as Error).message);
       if (why.startsWith("READONLY")) this.#isDemoted = true;
       if (!why.startsWith("NOSCRIPT")) throw error;
-      return run("EVAL", text);
     }
+    const again = this.#send(keys[0], ["EVAL", text, `${keys.length}`, ...keys, ...args]);
+    sent?.();
+    return again;
   }
 
   /** Sends a command to the server that has a key. */
@@ -233,7 +238,7 @@ export class RedisConnection {
   #renew(): void {
     this.close();
     this.#ending = new AbortController();
-    this.#isDemoted = false;
+    this.#isDemoted = this.#isPrepared = false;
     this.#opening = this.#prepared = undefined;
     this.#generation++;
     [this.#client, this.#send] = this.#make();

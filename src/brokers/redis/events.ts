@@ -15,6 +15,15 @@ export type ReadReply = [
   entries: [id: string, fields: string[]][],
 ];
 
+type LiveHead = [
+  head: string,
+  epoch: string,
+  offset: string,
+  id: string,
+  before: string,
+  beforeId: string,
+];
+
 /** An event's place within its epoch. */
 interface Place {
   readonly offset: number;
@@ -24,18 +33,45 @@ interface Place {
 /** The id that stands for "no event yet". */
 export const NO_EVENT_ID = "0";
 
-/** A random id for an event, which tells it from another with the same offset. */
-export function newId(): string {
-  return Math.random().toString(36).slice(2, 10) || "1";
+/** Makes names that no other broker makes, in any process. */
+export class NameMaker {
+  readonly #own: string = randomText(8);
+  readonly #more: string = randomText(6);
+  #count = 0;
+
+  /** A name for an event, which tells it from another with the same offset. */
+  next(): string {
+    return this.#own + (++this.#count).toString(36);
+  }
+
+  /** A name for an epoch: longer, since it is compared with those of all time. */
+  epoch(next: string): string {
+    return `${this.#more}-${next}`;
+  }
 }
+
+function randomText(length: number): string {
+  let text = "";
+  for (const byte of crypto.getRandomValues(new Uint8Array(length))) {
+    text += (byte % 36).toString(36);
+  }
+  return text;
+}
+
+// Epoch, offset and id of the event, and the same two of the event before it.
+const LIVE = /^(\S+) (\d+)\.(\w+) (\d+)\.(\w+) /;
 
 /** Reads a message of a topic's channel; `undefined` if the script `PUBLISH` did not send it. */
 export function liveEvent(message: string): LiveEvent | undefined {
-  const [, epoch = "", place, previous = "", data = ""] =
-    /^(\S+) (\d+\.\w+) (\d+\.\w+) (.*)$/s.exec(message) ?? [];
-  if (place === undefined) return undefined;
-  const event = eventOf(epoch, placeOf(place), data);
-  return { position: event.position, previous: placeOf(previous), event };
+  const found = LIVE.exec(message);
+  if (found === null) return undefined;
+  const [head, epoch, offset, id, before, beforeId] = found as string[] as LiveHead;
+  const event = eventOf(epoch, { offset: Number(offset), id }, message.slice(head.length));
+  return {
+    position: event.position,
+    previous: { offset: Number(before), id: beforeId },
+    event,
+  };
 }
 
 /** Reads what `READ` returned for a query, in the order that was asked for. */

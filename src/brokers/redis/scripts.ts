@@ -20,62 +20,64 @@ export interface Script {
   readonly sha: string;
 }
 
-// KEYS: hash, stream. Begins a new epoch if there is none, or one whose events have no ids: an older
-// version made that. Not every user may DEL.
+// KEYS: hash, stream. ARGV: a fresh epoch. Begins a new epoch if there is none, or one whose events have no
+// ids: an older version made that. Not every user may DEL.
+// Redis would make functions anew with each call, which takes as long as two of its commands.
 const OPEN = `
-local function open(fresh)
-  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
-  local epoch, offset, id = meta[1], meta[2], meta[3]
-  if not id then
-    epoch, offset, id = fresh, '0', '0'
-    redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'id', id)
-    if type(redis.pcall('DEL', KEYS[2])) == 'table' then
-      redis.call('XTRIM', KEYS[2], 'MAXLEN', '0')
-    end
-  end
-  return epoch, offset, id
-end
-local function live(ttl)
-  if ttl == '' then
-    if redis.call('PTTL', KEYS[1]) ~= -1 then redis.call('PERSIST', KEYS[1]) end
-  else
-    redis.call('PEXPIRE', KEYS[1], ttl)
+local call = redis.call
+local meta = call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
+local epoch, last, lastId = meta[1], meta[2], meta[3]
+if not lastId then
+  epoch, last, lastId = ARGV[1], '0', '0'
+  call('HSET', KEYS[1], 'epoch', epoch, 'offset', last, 'id', lastId)
+  if type(redis.pcall('DEL', KEYS[2])) == 'table' then
+    call('XTRIM', KEYS[2], 'MAXLEN', '0')
   end
 end
-local function clock()
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
+`;
+
+// ARGV: the hash's time to live, as the second.
+const LIVE = `
+if ARGV[2] ~= '' then
+  call('PEXPIRE', KEYS[1], ARGV[2])
+elseif call('PTTL', KEYS[1]) ~= -1 then
+  call('PERSIST', KEYS[1])
 end
+`;
+
+const CLOCK = `
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
 `;
 
 /**
  * ARGV: a fresh epoch, the hash's time to live, channel, data, size, age, the event's id. Returns
- * epoch and offset.
+ * epoch and offset, with a space between them. Events that are too old are removed now and then: `READ` does
+ * not return them.
  */
-export const PUBLISH: Script = script(`${OPEN}
-local epoch, last, lastId = open(ARGV[1])
-live(ARGV[2])
+export const PUBLISH: Script = script(`${OPEN}${LIVE}${CLOCK}
 if lastId == '0' then
-  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if string.sub(field, 1, 2) == 'l:' then redis.call('HDEL', KEYS[1], field) end
+  for _, field in ipairs(call('HKEYS', KEYS[1])) do
+    if string.sub(field, 1, 2) == 'l:' then call('HDEL', KEYS[1], field) end
   end
 end
-local now = clock()
 local offset = string.format('%.0f', math.max(now, last + 1))
 local previous, id = last .. '.' .. lastId, ARGV[7]
-redis.call('HSET', KEYS[1], 'offset', offset, 'id', id)
+call('HSET', KEYS[1], 'offset', offset, 'id', id)
 local size, age = ARGV[5], ARGV[6]
 if size ~= '0' then
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', size, offset .. '-0',
+  call('XADD', KEYS[2], 'MAXLEN', '~', size, offset .. '-0',
     'p', previous, 'i', id, 'd', ARGV[4])
   if age ~= '' then
-    redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', now - age * 1000))
-    redis.call('PEXPIRE', KEYS[2], age)
+    if now % 16 == 0 then
+      call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', now - age * 1000))
+    end
+    call('PEXPIRE', KEYS[2], age)
   end
 end
-redis.call('PUBLISH', ARGV[3],
-  epoch .. ' ' .. offset .. '.' .. id .. ' ' .. previous .. ' ' .. ARGV[4])
-return {epoch, offset}
+local place = epoch .. ' ' .. offset
+call('PUBLISH', ARGV[3], place .. '.' .. id .. ' ' .. previous .. ' ' .. ARGV[4])
+return place
 `);
 
 /**
@@ -85,31 +87,28 @@ return {epoch, offset}
  * its id, and events: those after the position, or all if the topic has no such position; the newest
  * come first, or the oldest.
  */
-export const READ: Script = script(`${OPEN}
-local epoch, offset, id = open(ARGV[1])
-if id == '0' and ARGV[8] ~= '' then
-  local left = redis.call('PTTL', KEYS[1])
-  if left < tonumber(ARGV[8]) then redis.call('PEXPIRE', KEYS[1], ARGV[8]) end
+export const READ: Script = script(`${OPEN}${CLOCK}
+if lastId == '0' and ARGV[8] ~= '' then
+  local left = call('PTTL', KEYS[1])
+  if left < tonumber(ARGV[8]) then call('PEXPIRE', KEYS[1], ARGV[8]) end
   if ARGV[9] ~= '' then
-    local ends = string.format('%.0f', clock() / 1000 + ARGV[8])
-    redis.call('HSET', KEYS[1], 'l:' .. ARGV[9], ends)
+    local ends = string.format('%.0f', now / 1000 + ARGV[8])
+    call('HSET', KEYS[1], 'l:' .. ARGV[9], ends)
   end
-else
-  live(ARGV[2])
-end
+else${LIVE}end
 local since, count, age = ARGV[4], ARGV[5], ARGV[6]
-if ARGV[3] ~= epoch or tonumber(since) > tonumber(offset) then since = '' end
-if count == '0' or since == offset then return {epoch, offset, id, {}} end
+if ARGV[3] ~= epoch or tonumber(since) > tonumber(last) then since = '' end
+if count == '0' or since == last then return {epoch, last, lastId, {}} end
 local from = '-'
 if since ~= '' then from = '(' .. since .. '-0' end
 if age ~= '' then
-  local oldest = clock() - age * 1000
+  local oldest = now - age * 1000
   if since == '' or oldest > tonumber(since) then from = string.format('%.0f', oldest) end
 end
 if ARGV[7] == 'oldest' then
-  return {epoch, offset, id, redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
+  return {epoch, last, lastId, call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
 end
-return {epoch, offset, id, redis.call('XREVRANGE', KEYS[2], '+', from, 'COUNT', count)}
+return {epoch, last, lastId, call('XREVRANGE', KEYS[2], '+', from, 'COUNT', count)}
 `);
 
 /**

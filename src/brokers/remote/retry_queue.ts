@@ -5,7 +5,7 @@
  */
 
 import type { Logger } from "../../util/logger.ts";
-import { startDeadline } from "../../util/deadline.ts";
+import { DeadlineQueue } from "../../util/deadline.ts";
 import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 
@@ -27,8 +27,9 @@ export interface RetryQueueOptions {
 
 /** A task for the engine. */
 export interface RetryTask<T> {
-  /** The words after "Cannot" in the error of a task that fails, as in `publish to "news"`. */
-  readonly action: string;
+  /** What to do, and to which topic: the words after "Cannot" in the error of a task that fails. */
+  readonly action: "publish to" | "subscribe to" | "read the history of";
+  readonly topic: string;
   /**
    * Does the task once. The queue may call it again if it rejects.
    *
@@ -67,17 +68,18 @@ const MAX_EXTENSIONS = 5;
 export class RetryQueue {
   /** What the queue knows of the engine. */
   readonly options: RetryQueueOptions;
-  readonly #jobs = new Set<Job>();
+  readonly #jobs: DeadlineQueue<Job>;
   readonly #resting = new Set<() => void>();
   #waiting: Job[] = [];
   #why: string | undefined;
-  #answeredAt = -Infinity;
+  #answers = 0;
   #closed = false;
   #timer: Timer | undefined;
 
   /** @param options What the queue has to know of the engine. */
   constructor(options: RetryQueueOptions) {
     this.options = options;
+    this.#jobs = new DeadlineQueue(options.timeoutMs);
   }
 
   /** Why the engine is out of reach; `undefined` while it is in reach. */
@@ -85,9 +87,9 @@ export class RetryQueue {
     return this.#why;
   }
 
-  /** Whether the engine has answered nothing since a moment of `performance.now()`. */
-  isSilentSince(moment: number): boolean {
-    return this.#answeredAt < moment;
+  /** How many attempts the engine has answered. */
+  get answers(): number {
+    return this.#answers;
   }
 
   /**
@@ -98,17 +100,23 @@ export class RetryQueue {
    * wait, or the queue is closed.
    */
   run<T>(task: RetryTask<T>): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const job = new Job(this, task, {
-      done: (value) => resolve(value as T),
-      failed: reject,
-      ended: () => this.#jobs.delete(job),
+    return new Promise((resolve, reject) => {
+      const job = new Job(this, task, resolve as (value: unknown) => void, reject);
+      if (this.#closed) return job.fail("the broker is closed");
+      this.begin(job);
+      if (this.#why === undefined) job.go();
+      else this.wait(job);
     });
-    this.#jobs.add(job);
-    if (this.#closed) job.fail("the broker is closed");
-    else if (this.#why === undefined) job.go();
-    else this.wait(job);
-    return promise;
+  }
+
+  /** Lets the time that a job may take begin. */
+  begin(job: Job): void {
+    this.#jobs.begin(job);
+  }
+
+  /** Has to be called when a job has ended. */
+  ended(job: Job): void {
+    this.#jobs.delete(job);
   }
 
   /** Lets a job wait until the engine is in reach. */
@@ -119,7 +127,7 @@ export class RetryQueue {
 
   /** Has to be called when the engine has answered something. */
   answered(): void {
-    this.#answeredAt = performance.now();
+    this.#answers++;
   }
 
   /** Has to be called when the engine cannot be reached. Tasks wait until it answers a probe. */
@@ -185,6 +193,7 @@ export class RetryQueue {
     clearTimeout(this.#timer);
     for (const end of this.#resting) end();
     for (const job of this.#jobs) job.fail("the broker is closed");
+    this.#jobs.clear();
   }
 
   #probeIn(ms: number): void {
@@ -210,20 +219,15 @@ export class RetryQueue {
   }
 }
 
-interface Outcome {
-  done(value: unknown): void;
-  failed(error: Error): void;
-  ended(): void;
-}
-
-/** A task with its attempts and its deadline. */
+/** A task with its attempts. */
 class Job {
   readonly #engine: RetryQueue;
   readonly #task: RetryTask<unknown>;
-  readonly #outcome: Outcome;
-  #stopTimer: () => void;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: Error) => void;
   #extensions: number;
-  #since: number = performance.now();
+  // How many answers the engine had given when the time of the job began.
+  #answers: number;
   #over = false;
   // The number of the attempt whose result counts. Results of older ones are ignored.
   #attempt = 0;
@@ -233,12 +237,18 @@ class Job {
   // ... and whether an earlier attempt has.
   #mayBeDone = false;
 
-  constructor(engine: RetryQueue, task: RetryTask<unknown>, outcome: Outcome) {
+  constructor(
+    engine: RetryQueue,
+    task: RetryTask<unknown>,
+    resolve: (value: unknown) => void,
+    reject: (error: Error) => void,
+  ) {
     this.#engine = engine;
     this.#task = task;
-    this.#outcome = outcome;
+    this.#resolve = resolve;
+    this.#reject = reject;
     this.#extensions = task.patient ? MAX_EXTENSIONS : 0;
-    this.#stopTimer = startDeadline(engine.options.timeoutMs, () => this.#late());
+    this.#answers = engine.answers;
   }
 
   /** Starts an attempt, unless the task has ended. */
@@ -258,7 +268,7 @@ class Job {
         this.#engine.answered();
         if (isOver()) return;
         this.#end();
-        this.#outcome.done(value);
+        this.#resolve(value);
       },
       (error) => {
         if (!isOver()) this.#failed(error);
@@ -280,9 +290,10 @@ class Job {
   /** Ends the task with an error. */
   fail(why: string, cause?: unknown): void {
     this.#end();
-    const { action, doing } = this.#task;
+    const { action, doing, topic } = this.#task;
     const warning = this.#mayBeDone || this.#isSent ? `; it may have been ${doing}` : "";
-    this.#outcome.failed(new Error(`Cannot ${action}: ${why}${warning}`, { cause }));
+    const name = JSON.stringify(topic);
+    this.#reject(new Error(`Cannot ${action} ${name}: ${why}${warning}`, { cause }));
   }
 
   #failed(error: unknown): void {
@@ -298,13 +309,13 @@ class Job {
     else this.fail(`${name} went away meanwhile (${reason})`, error);
   }
 
-  #late(): void {
-    const { options: { name, timeoutMs }, why } = this.#engine;
-    const isSilent = this.#engine.isSilentSince(this.#since);
+  /** Called when its time is over. */
+  late(): void {
+    const { answers, options: { name, timeoutMs }, why } = this.#engine;
+    const isSilent = answers === this.#answers;
     if (why === undefined && !isSilent && this.#extensions-- > 0) {
-      this.#since = performance.now();
-      this.#stopTimer = startDeadline(timeoutMs, () => this.#late());
-      return;
+      this.#answers = answers;
+      return this.#engine.begin(this);
     }
     const reason = why === undefined
       ? `did not answer within ${timeoutMs} ms`
@@ -317,8 +328,7 @@ class Job {
 
   #end(): void {
     this.#over = true;
-    this.#stopTimer();
-    this.#outcome.ended();
+    this.#engine.ended(this);
   }
 }
 

@@ -10,45 +10,58 @@ import type {
   BrokerSubscription,
   HistoryQuery,
   Position,
+  Retention,
 } from "../broker.ts";
 import type { RetryQueue } from "./retry_queue.ts";
+import type { RecentEvents } from "./recent_events.ts";
 import { TopicReader } from "./topic_reader.ts";
 
-/** How a broker listens to one topic of its store. */
-export interface RemoteTopic {
-  readonly name: string;
+/** How a broker listens to topics of its store. One for all topics, of which there may be many. */
+export interface RemoteStore {
+  /** What all readers got last. */
+  readonly recent: RecentEvents<TopicReader>;
   /** Makes sure that live events reach the reader, and returns where the topic stands after that. */
-  join(reader: TopicReader, isOver: () => boolean): Promise<Position>;
+  join(topic: RemoteTopic, reader: TopicReader, isOver: () => boolean): Promise<Position>;
   /** Whether the reader still listens. */
   isListening(reader: TopicReader): boolean;
   /** Reads what the store has kept. */
-  history(query: HistoryQuery): Promise<BrokerHistory>;
+  history(topic: RemoteTopic, query: HistoryQuery): Promise<BrokerHistory>;
   /** Ends the reader. Called too if `join` fails. */
-  leave(reader: TopicReader): void;
+  leave(topic: RemoteTopic, reader: TopicReader): void;
+}
+
+/** A topic, and what it declares. */
+export interface RemoteTopic {
+  readonly name: string;
+  readonly keep: Retention;
 }
 
 /**
  * Subscribes to a topic.
  *
  * @param queue Tries again until the store answers.
- * @param topic How the broker listens to it.
+ * @param store How the broker listens.
+ * @param topic Which one.
  * @param sink Where the events go.
  * @returns The subscription. Rejects if the store is out of reach for too long.
  */
 export async function subscribeTo(
   queue: RetryQueue,
+  store: RemoteStore,
   topic: RemoteTopic,
   sink: BrokerSink,
 ): Promise<BrokerSubscription> {
   const reader: TopicReader = new TopicReader(
     sink,
-    (query) => queue.retryUntil(() => topic.isListening(reader), () => topic.history(query)),
+    (query) => queue.retryUntil(() => store.isListening(reader), () => store.history(topic, query)),
+    store.recent,
   );
-  const unsubscribe = () => topic.leave(reader);
+  const unsubscribe = () => store.leave(topic, reader);
   try {
     const position = await queue.run({
-      action: `subscribe to ${JSON.stringify(topic.name)}`,
-      attempt: (isOver) => topic.join(reader, isOver),
+      action: "subscribe to",
+      topic: topic.name,
+      attempt: (isOver) => store.join(topic, reader, isOver),
       patient: true,
     });
     reader.begin(position);

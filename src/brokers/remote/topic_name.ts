@@ -8,6 +8,8 @@ import { createHash } from "node:crypto";
 
 // NATS takes lines of up to 4,096 bytes, with the subject and all that it writes beside it.
 const MAX_LENGTH = 1_000;
+// What stays as it is.
+const PLAIN = /^[\w-]+(?:\.[\w-]+)*$/;
 
 /**
  * Makes a name of a topic that has no character with a meaning of its own in Redis or NATS, such as a
@@ -18,6 +20,7 @@ const MAX_LENGTH = 1_000;
  * would be too long is a hash.
  */
 export function escapeTopic(topic: string): string {
+  if (topic.length <= MAX_LENGTH && PLAIN.test(topic)) return topic;
   const name = topic.split(".").map(escapeSegment).join(".");
   if (name.length <= MAX_LENGTH) return name;
   return `%sha256-${createHash("sha256").update(name).digest("hex")}`;

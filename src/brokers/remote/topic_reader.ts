@@ -8,6 +8,7 @@
 import { unref } from "../../util/timer.ts";
 import type { Timer } from "../../util/timer.ts";
 import type { BrokerEvent, BrokerHistory, BrokerSink, HistoryQuery, Position } from "../broker.ts";
+import { RecentEvents } from "./recent_events.ts";
 
 /** What a store delivers as it happens. */
 export interface LiveEvent {
@@ -37,8 +38,8 @@ const ARRIVAL_MS = 1_000;
 // server that lost its leadership a moment ago may have answered.
 const DOUBT_MS = 3_000;
 const ASK_AGAIN_MS = 250;
-// For how long the last event before such a gap may come again: its publisher, which had no answer yet, sends
-// it again to a cluster that has lost it.
+// For how long the last events before such a gap may come again: their publishers, which had no answer yet,
+// send them again to a cluster that has lost them.
 const COMES_AGAIN_MS = 30_000;
 
 /** What to do with history: look whether it still has the last event, or deliver what follows it. */
@@ -58,16 +59,23 @@ export class TopicReader {
   #awaited: { readonly position: Position; readonly timer: Timer } | undefined;
   #waiting: LiveEvent[] | undefined;
   #waitingLength = 0;
-  // The last event that was delivered before the store lost it.
-  #lost: { readonly id: string | undefined; readonly until: number } | undefined;
+  readonly #recent: RecentEvents<TopicReader>;
+  // The last events that were delivered before the store lost some of them.
+  #lost: { readonly ids: Set<string>; readonly until: number } | undefined;
 
   /**
    * @param sink Where the events go.
    * @param read Reads history.
+   * @param recent Shared by the readers of one broker.
    */
-  constructor(sink: BrokerSink, read: ReadHistory) {
+  constructor(
+    sink: BrokerSink,
+    read: ReadHistory,
+    recent: RecentEvents<TopicReader> = new RecentEvents(),
+  ) {
     this.#sink = sink;
     this.#read = read;
+    this.#recent = recent;
   }
 
   /**
@@ -134,15 +142,19 @@ export class TopicReader {
   }
 
   #deliver(event: BrokerEvent): void {
-    if (this.#lost === undefined || !this.#comesAgain(event)) this.#sink.event(event);
+    const { id } = event.position;
+    if (id !== undefined) {
+      if (this.#lost !== undefined && this.#comesAgain(id)) return;
+      this.#recent.add(this, id);
+    }
+    this.#sink.event(event);
   }
 
-  /** Whether an event is the one that the store had lost. */
-  #comesAgain({ position: { id } }: BrokerEvent): boolean {
-    const lost = this.#lost;
-    const comesAgain = id !== undefined && id === lost?.id;
-    if (comesAgain || performance.now() > (lost?.until as number)) this.#lost = undefined;
-    return comesAgain;
+  /** Whether an event is one that the store had lost. Ids are short: each counts once, and for a while. */
+  #comesAgain(id: string): boolean {
+    const { ids, until } = this.#lost as { ids: Set<string>; until: number };
+    if (performance.now() > until) this.#lost = undefined;
+    return ids.delete(id);
   }
 
   /**
@@ -176,7 +188,8 @@ export class TopicReader {
     }
     if (this.#ended) return;
     if (history.replaced) {
-      this.#lost = { id: this.#at?.id, until: performance.now() + COMES_AGAIN_MS };
+      const until = performance.now() + COMES_AGAIN_MS;
+      this.#lost = { ids: this.#recent.of(this), until };
       this.#lose(history.position);
       this.#next = "read"; // time has passed since
     } else if (missing || !this.#mayArrive(history)) this.#take(history, work);
