@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "node:test";
 import { natsBroker } from "@x/jsonrpc/nats";
 import { redisBroker } from "@x/jsonrpc/redis";
+import type { RedisBrokerOptions } from "@x/jsonrpc/redis";
 import type { Broker } from "../../src/brokers/broker.ts";
 import { startEngine } from "../helpers/brokers/engine.ts";
 import { until } from "../helpers/deferred.ts";
@@ -85,22 +86,44 @@ for (const [kind, make] of Object.entries(makers)) {
   });
 }
 
-test("close() ends the socket to a Redis Cluster that never answers, however long the client would wait", async () => {
-  using server = await silentServer();
-  const socket = { connectTimeout: 600_000, socketTimeout: 600_000 };
-  const cluster = {
-    rootNodes: [{ url: `redis://127.0.0.1:${server.port}` }],
-    defaults: { socket, pingInterval: 600_000 },
-  };
-  const broker = redisBroker({ cluster, publishTimeoutMs: 600_000, logger: silentLog() });
-  const publishing = Promise.resolve(broker.publish("a", "1", KEEP));
-  await until(() => server.sockets.size > 0);
-  await Promise.all([
-    assertRejects(() => publishing, Error, "the broker is closed"),
-    broker.close(),
-  ]);
-  await until(() => server.sockets.size === 0);
-});
+const FOREVER = { connectTimeout: 600_000, socketTimeout: 600_000 };
+const WITH_TLS = { ...FOREVER, tls: true, rejectUnauthorized: false } as const;
+
+/** Redis as a port that accepts connections and never answers, not even in a TLS handshake. */
+const silentTargets: Readonly<Record<string, (port: number) => RedisBrokerOptions>> = {
+  "a Redis": (port) => ({ client: { socket: { ...FOREVER, host: "127.0.0.1", port } } }),
+  "a Redis with TLS": (port) => ({ client: { socket: { ...WITH_TLS, host: "127.0.0.1", port } } }),
+  "a sentinel": (port) => sentinelsOf(port, FOREVER),
+  "a sentinel with TLS": (port) => sentinelsOf(port, WITH_TLS),
+  "a Redis Cluster": (port) => clusterOf(port, FOREVER),
+  "a Redis Cluster with TLS": (port) => clusterOf(port, WITH_TLS),
+};
+
+function sentinelsOf(port: number, socket: typeof FOREVER): RedisBrokerOptions {
+  const sentinelRootNodes = [{ host: "127.0.0.1", port }];
+  const sentinelClientOptions = { socket, pingInterval: 600_000 };
+  return { sentinel: { name: "news", sentinelRootNodes, sentinelClientOptions } };
+}
+
+function clusterOf(port: number, socket: typeof FOREVER): RedisBrokerOptions {
+  const rootNodes = [{ socket: { host: "127.0.0.1", port } }];
+  return { cluster: { rootNodes, defaults: { socket, pingInterval: 600_000 } } };
+}
+
+for (const [name, target] of Object.entries(silentTargets)) {
+  test(`close() ends the socket to ${name} that never answers, however long the client would wait`, async () => {
+    using server = await silentServer();
+    const more = { publishTimeoutMs: 600_000, logger: silentLog() };
+    const broker = redisBroker({ ...target(server.port), ...more });
+    const publishing = Promise.resolve(broker.publish("a", "1", KEEP));
+    await until(() => server.sockets.size > 0);
+    await Promise.all([
+      assertRejects(() => publishing, Error, "the broker is closed"),
+      broker.close(),
+    ]);
+    await until(() => server.sockets.size === 0);
+  });
+}
 
 test(
   "close() ends the socket of natsBroker() that connects again to a server that never answers",

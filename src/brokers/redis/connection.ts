@@ -58,7 +58,7 @@ const ONCE = { maxCommandRediscovers: 0, reserveClient: true } as const;
 // The client gives up a server that hangs after the second of these.
 const PING_MS = 5_000;
 const SILENCE_MS = 15_000;
-// The same for sentinels. The client does not end before a sentinel that it connects to has answered.
+// The same for sentinels.
 const SENTINEL_PING_MS = 1_000;
 const SENTINEL_SILENCE_MS = 5_000;
 
@@ -205,7 +205,8 @@ export class RedisConnection {
     // A client that is still connecting has to be ended now, and again once it is connected.
     this.#opening?.catch(() => {}).then(destroy).catch(() => {});
     destroy().catch(() => {});
-    // A cluster's client does not end the connection through which it asks for the cluster's servers.
+    // A client does not end a socket whose TLS handshake is not over, nor a cluster's the connection
+    // through which it asks for the cluster's servers.
     this.#ending.abort();
   }
 
@@ -217,12 +218,13 @@ export class RedisConnection {
   }
 
   #make(): [AnyClient, Send] {
-    const [client, send] = newClient(this.#target, this.#ending.signal);
+    const { signal } = this.#ending;
+    const [client, send] = newClient(this.#target, signal);
     const { connected, failed } = this.#events;
     for (const name of ["error", "node-error", "client-error"]) {
       client.on(name, (error) => {
         this.#generation++;
-        if (name !== "client-error") failed(error);
+        if (name !== "client-error" && !signal.aborted) failed(error);
       });
     }
     for (const name of CONNECTED) {
@@ -255,41 +257,41 @@ function newClient(
   signal: AbortSignal,
 ): [AnyClient, Send] {
   if (cluster !== undefined) {
-    const defaults = clientOptions(endingWith(signal, cluster.defaults));
+    const defaults = clientOptions(signal, cluster.defaults);
     const made = createCluster({ ...REFRESH, ...cluster, defaults });
     return [made as AnyClient, (key, command) => made.sendCommand(key, false, command)];
   }
   if (sentinel !== undefined) {
-    const nodeClientOptions = clientOptions(sentinel.nodeClientOptions);
+    const nodeClientOptions = clientOptions(signal, sentinel.nodeClientOptions);
+    const { socket, ...more } = sentinel.sentinelClientOptions ?? {};
     const sentinelClientOptions = {
-      pingInterval: SENTINEL_PING_MS,
-      ...sentinel.sentinelClientOptions,
-      socket: { socketTimeout: SENTINEL_SILENCE_MS, ...sentinel.sentinelClientOptions?.socket },
+      ...{ pingInterval: SENTINEL_PING_MS, ...more },
+      socket: { socketTimeout: SENTINEL_SILENCE_MS, ...socket, signal },
     } as NonNullable<RedisSentinelOptions["sentinelClientOptions"]>;
     const made = createSentinel({ ...sentinel, nodeClientOptions, sentinelClientOptions, ...ONCE });
     return [made as unknown as AnyClient, (_key, command) => made.sendCommand(false, command)];
   }
-  const made = createClient(clientOptions(url === undefined ? client : { ...client, url }));
+  const made = createClient(clientOptions(signal, url === undefined ? client : { ...client, url }));
   return [made as unknown as AnyClient, (_key, command) => made.sendCommand(command)];
-}
-
-/** Ends each socket with a signal: the client passes the options of its sockets on to `node:net`. */
-function endingWith(signal: AbortSignal, options?: RedisClientOptions): RedisClientOptions {
-  const reconnectStrategy = (retries: number) => !signal.aborted && pauseMs(retries);
-  const socket = { reconnectStrategy, ...options?.socket, signal };
-  return { ...options, socket } as RedisClientOptions;
 }
 
 function pauseMs(retries: number): number {
   return Math.min(2 ** retries * 50, 1_000);
 }
 
-/** The user's options over ours. A copy, because the client changes what it gets. */
-function clientOptions<T extends Partial<RedisClientOptions>>(options?: T): T & typeof QUIET {
+/**
+ * The user's options over ours. A copy, because the client changes what it gets. A signal ends each
+ * socket, also one that still connects: the client passes the options of its sockets on to `node:net`.
+ */
+function clientOptions<T extends Partial<RedisClientOptions>>(
+  signal: AbortSignal,
+  options?: T,
+): T & typeof QUIET {
   const socket = {
     socketTimeout: SILENCE_MS,
-    reconnectStrategy: pauseMs,
+    reconnectStrategy: (retries: number) => !signal.aborted && pauseMs(retries),
     ...options?.socket,
+    signal,
   };
   return { pingInterval: PING_MS, ...options, ...QUIET, socket } as unknown as T & typeof QUIET;
 }
