@@ -124,7 +124,7 @@ export class Calls extends PendingCalls {
 
   /** Handles an error without an id: it is about a whole batch, or about a message unknown. */
   #unmatched(message: Message): void {
-    const error = toError("a message", message.error);
+    const error = toError("a message", message);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);
     if (!ids) {

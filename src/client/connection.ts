@@ -6,6 +6,7 @@
 
 import { closeText } from "../core/channel.ts";
 import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
+import type { Handshake } from "../core/connection.ts";
 import { Dispatcher } from "../core/dispatcher.ts";
 import { CHANNEL, DISPATCHER, HOST, OPEN, PENDING, SEND, START } from "../core/internal.ts";
 import type { PendingCalls } from "../core/pending_calls.ts";
@@ -56,7 +57,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
    */
   constructor(host: ClientHost, pending: PendingCalls, events: ClientConnectionEvents) {
     const { name: url = "the server" } = host.transport;
-    super(host, { url, headers: new Headers(), remoteAddress: undefined, user: null });
+    super(host, { url, headers: new Headers(), user: null } as Handshake);
     this[PENDING] = pending;
     this[DISPATCHER] = new Dispatcher(host, this, () => pending);
     this.#events = events;
@@ -75,7 +76,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
   /** Begins the attempt to connect. */
   [START](): void {
     const { transport, limits: { connectMs, maxMessageBytes } } = this[HOST];
-    if (connectMs > 0) {
+    if (connectMs) {
       this.#timer.setDeadline(connectMs, () => this.#refuse(`(not within ${connectMs} ms)`));
     }
     runSafely(() =>
@@ -121,8 +122,8 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
-    if (this.#over) return;
     if (!this.#ready) return this.#refuse(closeText(code, reason));
+    if (this.#over) return;
     this.#end();
     this.#events.ended(code, reason);
   }
@@ -198,8 +199,9 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     const silentMs = performance.now() - Math.max(this.#receivedAt, this.#openedAt);
     this.#wait(heartbeatMs > 0 ? heartbeatMs - silentMs : LONG_MS, (slept) => {
       if (slept && !isHidden()) return this.#ask(PROBE_MS);
-      if (heartbeatMs === 0 || this.#receivedAt >= performance.now() - heartbeatMs) this.#watch();
-      else this.#ask(heartbeatMs);
+      const isDue = heartbeatMs > 0 && this.#receivedAt < performance.now() - heartbeatMs;
+      if (isDue) this.#ask(heartbeatMs);
+      else this.#watch();
     });
   }
 
@@ -229,8 +231,7 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     const { maxBufferedBytes } = this[HOST].limits;
     const unread = this.bufferedAmount;
     if (unread <= maxBufferedBytes || this.#unreadTimer) return;
-    this.#unreadTimer = new OneShotTimer();
-    this.#unreadTimer.setDeadline(LONG_MS, () => {
+    (this.#unreadTimer = new OneShotTimer()).setDeadline(LONG_MS, () => {
       this.#unreadTimer = undefined;
       // As long as it reads anything it is only slow.
       if (this.bufferedAmount < unread) return this.#checkUnread();

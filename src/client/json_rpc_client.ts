@@ -304,17 +304,17 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
 
   /** @returns The names of the methods that this client may call. */
   getMethods(): Promise<string[]> {
-    return this.#names("methods");
+    return this.#calls.call({ method: "get_methods" }) as Promise<string[]>;
   }
 
   /** @returns The names of the topics that this client may subscribe to. */
   getTopics(): Promise<string[]> {
-    return this.#names("topics");
+    return this.#calls.call({ method: "get_topics" }) as Promise<string[]>;
   }
 
   /** @returns The topics that this client is subscribed to, as the server knows it. */
   getSubscriptions(): Promise<string[]> {
-    return this.#names("subscriptions");
+    return this.#calls.call({ method: "get_subscriptions" }) as Promise<string[]>;
   }
 
   /**
@@ -332,10 +332,6 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   /** The same as {@linkcode JsonRpcClient.close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #names(of: string): Promise<string[]> {
-    return this.#calls.call({ method: `get_${of}` }) as Promise<string[]>;
   }
 
   async #restore(session: RpcSession): Promise<void> {

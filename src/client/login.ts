@@ -5,10 +5,14 @@
  * @module
  */
 
+import type { Connection } from "../core/connection.ts";
 import type { Method } from "../core/dispatcher.ts";
 import { logFailure } from "../protocol/errors.ts";
 import type { RpcError } from "../protocol/errors.ts";
 import type { ClientHost } from "./host.ts";
+
+// How often in a row a login may fail before it is forgotten: about a minute, if it fails at once.
+const MAX_ATTEMPTS = 10;
 
 /** The params of `rpc.login`. With neither member the client is to forget its login. */
 interface LoginCall {
@@ -28,7 +32,12 @@ interface LoginCall {
 export function keepLogin(host: ClientHost): Method {
   const { logger, transport: { name, isConnectionless }, token, prepare } = host;
   let login: LoginCall | undefined;
+  let attempts = 0;
+  // The calls of `token` that are under way.
+  const answers = new WeakMap<Connection, Promise<string>>();
   host.prepare = async (connection) => {
+    // What has failed so often would keep the client away for ever.
+    if (attempts++ === MAX_ATTEMPTS) login = undefined;
     if (login) {
       const isKnown = await connection.call(login.method, login.params)
         .catch((error: RpcError) => {
@@ -39,15 +48,21 @@ export function keepLogin(host: ClientHost): Method {
       // The topics that need it then tell that they are lost.
       if (!isKnown) login = undefined;
     }
+    attempts = 0;
     return isConnectionless || prepare?.(connection);
   };
   return {
     async invoke(params, { connection }) {
-      const { method, params: kept } = params as LoginCall;
-      if (kept || !method) login = (kept && name && params) as LoginCall | undefined;
+      const { method, params: kept } = (params ?? {}) as LoginCall;
+      const canLogIn = typeof method === "string" && typeof kept === "object" && name;
+      if (kept || !method) login = canLogIn ? params as LoginCall : undefined;
       else if (typeof token === "function") {
         try {
-          await connection.call(method, [await token()]);
+          // The function may ask a person, or use up a refresh token: one call answers all who ask meanwhile.
+          const answer = answers.get(connection) ??
+            Promise.resolve().then(token).finally(() => answers.delete(connection));
+          answers.set(connection, answer);
+          await connection.call(method, [await answer]);
         } catch (error) {
           logFailure(logger, "rpc.login", error);
         }

@@ -57,7 +57,8 @@ export class ReconnectingConnection {
    */
   constructor(host: ClientHost, pending: PendingCalls) {
     const { transport: { canReconnect, isConnectionless }, reconnect = true, limits } = host;
-    const backoff: Partial<ReconnectOptions> = typeof reconnect === "object" ? reconnect : {};
+    // `true` and `false` have none of its members.
+    const backoff = reconnect as Partial<ReconnectOptions>;
     this.#canReconnect = !!reconnect && canReconnect === true && !isConnectionless;
     this.#repeatsFirst = this.#canReconnect && backoff.first === true;
     this.#backoff = checkLimits(backoff, DEFAULT_BACKOFF);
@@ -248,9 +249,8 @@ export class ReconnectingConnection {
     if (!this.#canReconnect || code === 1000) return false;
     if (!isRejected) return true;
     // Only other credentials or another address can help, and only once in a row.
-    const again = this.#host.transport.hasFreshCredentials === true && !this.#wasRejected;
-    this.#wasRejected = true;
-    return again;
+    if (this.#wasRejected) return false;
+    return this.#wasRejected = this.#host.transport.hasFreshCredentials === true;
   }
 
   #wait(atLeastMs: number): void {
@@ -294,9 +294,10 @@ export class ReconnectingConnection {
     if (!resends) this.#sendQueue.clear().forEach((message) => this.#drop(message, why));
     const unsent = this.#sendQueue.ids();
     this.#pending.failAll(why, (id, call) => {
-      const isResent = !unsent.has(id) && resends?.(call) === true;
-      if (isResent) this.#sendQueue.takeBack(id, call);
-      return isResent || unsent.has(id);
+      if (unsent.has(id)) return true;
+      if (!resends?.(call)) return false;
+      this.#sendQueue.takeBack(id, call);
+      return true;
     });
   }
 

@@ -139,19 +139,19 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
 
   #begin(queue: EventQueue): Promise<() => unknown> {
     const controller = new AbortController();
-    void this.#run(queue, controller.signal).then(() => queue.end(), queue.end);
+    void this.#run(queue, controller).then(() => queue.end(), queue.end);
     return Promise.resolve(() => controller.abort());
   }
 
   /** Reads the result to its end; again after a cut, if the loop wants that. */
-  async #run(queue: EventQueue, signal: AbortSignal): Promise<void> {
+  async #run(queue: EventQueue, controller: AbortController): Promise<void> {
     for (;;) {
       try {
-        return await this.#read(queue, signal);
+        return await this.#read(queue, controller);
       } catch (error) {
         // A connection that was never there has cut nothing.
         const isCut = error instanceof RpcConnectionError && error.outcome === "unknown";
-        if (!isCut || signal.aborted) throw error;
+        if (!isCut || controller.signal.aborted) throw error;
         if (!this.#resume) throw new StreamCutError(this.#method, this.#received, error);
         this.#params = this.#resume(this.#last);
         this.#token = ++lastToken;
@@ -160,13 +160,17 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
   }
 
   /** Calls the method once; in the plain way if the server has no streams. */
-  async #read(queue: EventQueue, signal: AbortSignal): Promise<void> {
+  async #read(queue: EventQueue, controller: AbortController): Promise<void> {
+    const { signal } = controller;
     const open = openOf(this.#client);
     const [token, method, params] = [this.#token, this.#method, this.#params];
     // What waits counts as granted: the server is never further ahead than the credit, after a cut neither.
     const credit = Math.max(1, this.#credit - this.#waiting);
     this.#taken = this.#credit - this.#waiting - credit;
-    open.set(token, (item) => this.#push(queue, item));
+    open.set(token, (item) => {
+      if (this.#waiting <= this.#credit) this.#push(queue, item);
+      else controller.abort(this.#tooMany());
+    });
     this.#isOpen = true;
     try {
       const asked = { method, params, token, credit };
@@ -181,6 +185,14 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
       this.#isOpen = false;
       open.delete(token);
     }
+  }
+
+  /** The credit bounds what waits here, so a server that ignores it would fill memory. */
+  #tooMany(): RpcConnectionError {
+    return new RpcConnectionError(
+      `Stream "${this.#method}" ended: the server sent more than ${this.#credit} items ahead (credit)`,
+      "unknown",
+    );
   }
 
   #pushAll(queue: EventQueue, result: unknown): void {

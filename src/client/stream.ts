@@ -136,6 +136,9 @@ function queuesOf(client: StreamClient, notification: string): EventQueues {
   return queues;
 }
 
+// How many items are kept whose stream is not known yet: as many as may wait to be read by default.
+const MAX_EARLY = 1024;
+
 interface Item {
   readonly subscription?: unknown;
   readonly result?: unknown;
@@ -161,6 +164,7 @@ class EventQueues {
   readonly #early = new Map<unknown, Item[]>();
   // Those that begin anew, and are not wanted any more.
   readonly #left = new WeakSet<Reading>();
+  #earlyCount = 0;
   #opening = 0;
 
   /** Waits for the id. Items that come meanwhile are kept. */
@@ -169,11 +173,13 @@ class EventQueues {
     try {
       const id = await call;
       this.#byId.set(id, reading);
+      if (this.#earlyCount > MAX_EARLY) this.#failEarly(reading.queue);
       for (const item of this.#early.get(id) ?? []) this.#put(id, reading, item);
       this.#early.delete(id);
       return id;
     } finally {
-      this.#opening--;
+      // The next one counts anew.
+      if (--this.#opening === 0) this.#forgetEarly();
     }
   }
 
@@ -192,7 +198,7 @@ class EventQueues {
   fail(): void {
     const lost = [...this.#byId.values()];
     this.#byId.clear();
-    this.#early.clear();
+    this.#forgetEarly();
     const error = new RpcConnectionError("Stream ended: the connection was closed", "unknown");
     for (const reading of lost) {
       if (reading.again === undefined) reading.queue.end(error);
@@ -204,10 +210,25 @@ class EventQueues {
     const { subscription } = item ?? {};
     const reading = this.#byId.get(subscription);
     if (reading !== undefined) return this.#put(subscription, reading, item);
-    if (this.#opening === 0) return this.#early.clear();
+    if (this.#opening === 0 || ++this.#earlyCount > MAX_EARLY) return;
     const early = this.#early.get(subscription);
     if (early === undefined) this.#early.set(subscription, [item]);
     else early.push(item);
+  }
+
+  /** Some may have been items of this stream, and a loop must not miss any silently. */
+  #failEarly(queue: EventQueue): void {
+    queue.end(
+      new RpcConnectionError(
+        `Stream ended: over ${MAX_EARLY} items came before the answer with their id`,
+        "unknown",
+      ),
+    );
+  }
+
+  #forgetEarly(): void {
+    this.#early.clear();
+    this.#earlyCount = 0;
   }
 
   async #resume(reading: Reading, again: (last: unknown) => Promise<unknown>): Promise<void> {
@@ -220,14 +241,15 @@ class EventQueues {
     }
   }
 
-  #put(id: unknown, reading: Reading, { error, done, result }: Item): void {
+  #put(id: unknown, reading: Reading, item: Item): void {
     const { queue } = reading;
+    const { error, done, result } = item;
     if (error === undefined && done !== true) {
       reading.last = result;
       return queue.push(result);
     }
     // The stream has ended on the server, which no longer knows the id.
     this.#byId.delete(id);
-    queue.end(error === undefined ? undefined : toError("a stream", error));
+    queue.end(error === undefined ? undefined : toError("a stream", { error }));
   }
 }

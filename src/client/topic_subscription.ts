@@ -9,8 +9,9 @@ import { logFailure } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { runSafely } from "../util/maybe_promise.ts";
 
-// How many positions of a topic are remembered.
+// How many positions of a topic are remembered, and how many characters each may have.
 const MAX_SEEN = 1024;
+const MAX_POSITION = 256;
 
 /** Options of {@linkcode JsonRpcClient.subscribe}. */
 export interface SubscribeOptions {
@@ -93,7 +94,7 @@ export class TopicSubscription {
   /** Whether its events carry positions. */
   recover = false;
   /** With `recover`: the position of the last event. */
-  declare position: unknown;
+  declare position: string | undefined;
   readonly #logger: Logger;
   // Positions of the last events, to recognize one that the server sends twice.
   readonly #seen = new Set<unknown>();
@@ -115,24 +116,25 @@ export class TopicSubscription {
   }
 
   /** Handles an event with a position, or the news of a gap. */
-  message({ position, data, gap, retained, time }: TopicMessage): void {
+  message({ position: given, data, gap, retained, time }: TopicMessage): void {
     if (gap === true) {
-      this.moveTo(position);
+      this.moveTo(given);
       return this.tellGap();
     }
+    const position = kept(given);
     const info = { topic: this.topic, position, retained: retained === true, time } as EventInfo;
     const late = this.#late;
     if (info.retained && late.length > 0) return this.#replay(data, info, late);
     this.#caughtUp(late);
     if (this.#seen.has(position)) return;
-    this.#remember(position);
+    this.#reach(position);
     this.#deliver(data, info);
   }
 
   /** Sets the position without an event, so that events before it do not count as seen. */
   moveTo(position: unknown): void {
     this.#seen.clear();
-    this.#remember(position);
+    this.#reach(kept(position));
   }
 
   /**
@@ -199,8 +201,8 @@ export class TopicSubscription {
   #replay(data: unknown, info: EventInfo, late: readonly Listener[]): void {
     const { position } = info;
     const missing = late.filter(({ replayed }) => !replayed?.has(position));
-    for (const { replayed } of missing) replayed?.add(position);
-    if (!this.#replays) this.#remember(position);
+    for (const { replayed } of missing) remember(position, replayed as Set<unknown>);
+    if (!this.#replays) this.#reach(position);
     else if (position === this.position) this.#caughtUp(late);
     this.#deliver(data, info, missing);
   }
@@ -210,14 +212,9 @@ export class TopicSubscription {
     this.#replays = false;
   }
 
-  #remember(position: unknown): void {
-    const seen = this.#seen;
+  #reach(position: string | undefined): void {
     this.position = position;
-    seen.add(position);
-    if (seen.size > MAX_SEEN) {
-      const [oldest] = seen;
-      seen.delete(oldest);
-    }
+    remember(position, this.#seen);
   }
 
   #deliver(data: unknown, info: EventInfo, to?: readonly Listener[]): void {
@@ -236,4 +233,21 @@ export class TopicSubscription {
       logFailure(this.#logger, `A handler of topic "${this.topic}"`, error);
     });
   }
+}
+
+/** Notes a position. Forgets the oldest if there are too many. */
+function remember(position: unknown, seen: Set<unknown>): void {
+  if (position) seen.add(position);
+  if (seen.size > MAX_SEEN) {
+    const [oldest] = seen;
+    seen.delete(oldest);
+  }
+}
+
+/**
+ * What is kept of a position: "" for what is none, or too long. No server knows that position, so the next call
+ * that subscribes is answered that events may be missing.
+ */
+function kept(position: unknown): string {
+  return typeof position === "string" && position.length <= MAX_POSITION ? position : "";
 }

@@ -102,10 +102,11 @@ export class TopicSubscriptions {
       listeners.delete(listener) && listeners.size === 0 &&
       this.#topics.get(topic) === subscription;
     try {
+      // Without the answer, which a server may make as long as a message may be.
       await (subscription.ready ??= this.#calls.call({
         ...this.#request([subscription], subscription.recover, isLate ? listener : undefined),
         ...RESENT,
-      }));
+      }).then(() => {}));
       if (!subscription.live) throw notGranted(topic);
     } catch (error) {
       // Earlier handlers go on, and a later one asks again.

@@ -5,7 +5,7 @@
  */
 
 import type { Transport } from "../core/transport.ts";
-import { connectSocket } from "../core/web_socket_channel.ts";
+import { socketTransport } from "../core/web_socket_channel.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 import type { ClientOptions } from "./options.ts";
 
@@ -32,7 +32,7 @@ export function webSocketTransport(
       const { WebSocket = globalThis.WebSocket } = options;
       const offered = [...protocols ?? (bearer === undefined ? [] : ["jsonrpc"])];
       if (bearer !== undefined) offered.push(`bearer.${bearer}`);
-      connectSocket(new WebSocket(toUrl(url).href, offered), context);
+      socketTransport(new WebSocket(toUrl(url).href, offered)).open(context);
     },
   };
 }

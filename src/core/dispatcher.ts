@@ -244,13 +244,12 @@ export class Dispatcher {
   }
 
   #failureText(request: IncomingRequest, id: Id, error: unknown): string {
-    if (!(error instanceof RpcError)) return errorText(id, INTERNAL);
     try {
-      return this.#bounded(id, errorText(id, error));
+      if (error instanceof RpcError) return this.#bounded(id, errorText(id, error));
     } catch (cause) {
       this.#log(request, new TypeError("Cannot encode the data of the error", { cause }));
-      return errorText(id, INTERNAL);
     }
+    return errorText(id, INTERNAL);
   }
 
   /** Replaces an answer that is over maxMessageBytes by an error. */

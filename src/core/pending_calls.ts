@@ -182,17 +182,7 @@ export class PendingCalls {
     if ((error === undefined || error === null) && result !== undefined) {
       call.onResult?.(result);
       call.resolve(result);
-    } else {
-      const { method } = call;
-      reject(
-        call,
-        error === undefined
-          ? malformed(method, "neither result nor error", message)
-          : (result ?? null) !== null
-          ? malformed(method, "both result and error", message)
-          : toError(method, error, this.#host.errors),
-      );
-    }
+    } else reject(call, toError(call.method, message, this.#host.errors));
   }
 
   /** Hands the params of a `$/progress` notification to their call; returns that, if it waits. */
@@ -270,23 +260,27 @@ function reject({ method, reject }: SentCall, reason: unknown): void {
   reject(reason);
 }
 
-/** Makes an error of the class that the other side threw from the `error` member of its answer. */
-export function toError(method: string, error: unknown, classes: ErrorClasses = {}): RpcError {
-  const { code, message, data } = (error ?? {}) as Record<string, unknown>;
-  if (!Number.isSafeInteger(code)) {
-    return malformed(method, "an error without code", error);
+/** Makes an error of the class that the other side threw from its answer. */
+export function toError(method: string, answer: Message, classes: ErrorClasses = {}): RpcError {
+  const { code, message, data } = (answer.error ?? {}) as Record<string, unknown>;
+  if (!Number.isSafeInteger(code) || (answer.result ?? null) !== null) {
+    return new RpcInternalError({
+      message: `Malformed answer to "${method}": expected a result, or an error with a code`,
+      data: answer,
+    });
   }
   const text = typeof message === "string" ? message : "";
-  const Class = classes[code as number];
-  return Class ? new Class(code as number, text, { data }) : errorFrom(code as number, text, data);
+  try {
+    const Class = classes[code as number];
+    if (Class) return new Class(code as number, text, { data });
+  } catch {
+    // The program's class did not expect such data. The call has to settle all the same.
+  }
+  return errorFrom(code as number, text, data);
 }
 
 /** Tells whether an error says that the call has not run and may be sent again. */
 export function mayRetry(error: unknown): boolean {
   const { code, data } = (error ?? {}) as { code?: unknown; data?: { retry?: unknown } | null };
   return code === SERVER_BUSY && data?.retry === true;
-}
-
-function malformed(method: string, what: string, data: unknown): RpcError {
-  return new RpcInternalError({ message: `The answer to "${method}" has ${what}`, data });
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { closeReason, textOf } from "./channel.ts";
+import { closeReason } from "./channel.ts";
 import type { Channel, Outgoing, Receiver } from "./channel.ts";
 import type { Transport, TransportContext } from "./transport.ts";
 
@@ -50,19 +50,12 @@ export type SocketContext = Pick<TransportContext, "opened" | "refused">;
  */
 export function socketTransport(socket: StandardSocket): Transport {
   return {
-    open: (context) => connectSocket(socket, context),
+    open(context) {
+      // Whoever opens it may not want it any more.
+      context.signal.addEventListener("abort", () => socket.close());
+      openSocket(socket, context);
+    },
   };
-}
-
-/**
- * Connects a standard WebSocket to a client, and closes it if the client does not want it any more.
- *
- * @param socket The socket, open or about to open.
- * @param context What the client has given to its transport.
- */
-export function connectSocket(socket: StandardSocket, context: TransportContext): void {
-  context.signal.addEventListener("abort", () => socket.close());
-  openSocket(socket, context);
 }
 
 /**
@@ -113,7 +106,7 @@ class SocketChannel implements Channel {
   }
 
   send(message: Outgoing): void {
-    if (this.#socket.readyState === OPEN) this.#socket.send(textOf(message));
+    if (this.#socket.readyState === OPEN) this.#socket.send(`${message}`);
   }
 
   close(code: number, reason: string): void {

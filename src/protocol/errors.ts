@@ -219,13 +219,12 @@ export class RpcTimeoutError extends RpcFailure {
 
 /** Whether a value was made by another copy of a class of this file. */
 function isForeign(Class: unknown, value: unknown): boolean {
-  const error = (value ?? {}) as Partial<RpcError> & { readonly [BRAND]?: boolean };
-  if (error[BRAND] !== true) return false;
-  const { kind, code } = error as { kind: RpcFailureKind; code: number };
+  const { [BRAND]: isOurs, kind, code } = (value ?? {}) as RpcError & {
+    readonly [BRAND]?: boolean;
+  };
   const Server = isServerCode(code) && RpcServerError;
-  return [RpcFailure, CLASSES[kind], STANDARD[code], Server].includes(
-    Class as typeof RpcServerError,
-  );
+  return isOurs === true &&
+    [RpcFailure, CLASSES[kind], STANDARD[code], Server].includes(Class as typeof RpcServerError);
 }
 
 const CLASSES = { error: RpcError, connection: RpcConnectionError, timeout: RpcTimeoutError };

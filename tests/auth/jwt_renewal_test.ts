@@ -192,6 +192,30 @@ test("after a sleep no stale token is sent, and the topic goes on", async () => 
   assertEquals([stale, holes(), gaps], [[], [], []]);
 });
 
+test("asks for a new token that come at once are answered with one call of `token`", async () => {
+  await using place = await started();
+  const late = Promise.withResolvers<void>();
+  const asked: string[] = [];
+  const { client } = await reader(place.server.ws, async () => {
+    const token = await tokenFor("ada", 60);
+    asked.push(token);
+    if (asked.length === 2) await late.promise;
+    return token;
+  });
+  await using _client = client;
+  const [connection] = place.rpc.connections;
+  for (let n = 0; n < 3; n++) connection?.notify("rpc.login", { method: "renew_token" });
+  await client.call("whoami"); // the client has read the asks
+  assertEquals(asked.length, 2);
+  late.resolve();
+  await until(() => place.renewals.length === 3);
+  assertEquals(place.renewals, [[asked[1]], [asked[1]], [asked[1]]]);
+  // What is asked later gets a new one.
+  connection?.notify("rpc.login", { method: "renew_token" });
+  await until(() => place.renewals.length === 4);
+  assertEquals([asked.length, place.renewals[3]], [3, [asked[2]]]);
+});
+
 test("a token that comes after the connection has closed harms nothing", async () => {
   await using place = await started();
   const late = Promise.withResolvers<void>();

@@ -20,6 +20,8 @@ export interface WireMessage {
 export class WirePeer {
   /** All received texts, in order. */
   readonly received: string[] = [];
+  /** Called with each message, and with each entry of a batch. */
+  onMessage: ((message: WireMessage) => void) | undefined;
   readonly #socket: LinkedSocket;
   readonly #waiting: (() => void)[] = [];
   #read = 0;
@@ -29,6 +31,7 @@ export class WirePeer {
     socket.addEventListener("message", ({ data }) => {
       this.received.push(data as string);
       this.#waiting.shift()?.();
+      for (const message of [JSON.parse(data as string)].flat()) this.onMessage?.(message);
     });
   }
 
