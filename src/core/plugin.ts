@@ -21,12 +21,33 @@ export type HandshakeCheck = (
   logger: Logger,
 ) => Response | undefined | void | Promise<Response | undefined | void>;
 
+/**
+ * What `rpc.discover` tells of a method of a plugin. Nothing checks params or results by it: for that, the
+ * handler has its own code.
+ */
+export interface MethodDocument {
+  /** One line. */
+  readonly summary?: string;
+  /** The params, in order, with their JSON Schemas. */
+  readonly params: readonly {
+    readonly name: string;
+    readonly required?: boolean;
+    readonly schema: Readonly<Record<string, unknown>>;
+  }[];
+  /** How params may be passed. @default {"either"} */
+  readonly structure?: "by-name" | "by-position" | "either";
+  /** The JSON Schema of the result. */
+  readonly result: Readonly<Record<string, unknown>>;
+}
+
 /** A method of a plugin. */
 export interface PluginMethod {
   /** The function that answers calls. */
   readonly handler: Handler;
   /** Names of the params, in order. Callers may then pass params by position or by name. */
   readonly names?: readonly string[];
+  /** What `rpc.discover` tells of it. @default {its `names`} */
+  readonly document?: MethodDocument;
   /** Middleware and guards around this method alone. */
   readonly use?: readonly CallMiddleware[];
   /** Whether it accepts params that are neither an array nor an object. @default {false} */

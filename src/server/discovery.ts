@@ -29,6 +29,11 @@ export function discovery(methods: MethodRegistry, source: DiscoverySource): Plu
     name: "discovery",
     methods: {
       get_methods: {
+        document: {
+          summary: "Lists the methods that you may call",
+          params: [],
+          result: { type: "array", items: { type: "string" } },
+        },
         handler: (_: unknown, { connection }: RpcRequest) =>
           visible(connection).map(({ name }) => name),
       },

@@ -17,6 +17,7 @@ import { declareErrors } from "../core/server_request.ts";
 import { explains, refusal } from "../core/refusal.ts";
 import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
+import type { MethodDocument } from "../core/plugin.ts";
 import { isStream } from "./item_reader.ts";
 import { propertyNames, validate } from "../core/schema.ts";
 import type { PlainIssue, Schema } from "../core/schema.ts";
@@ -27,6 +28,8 @@ export interface MethodEntry extends MethodOptions {
   readonly name: string;
   /** The function that computes the result. */
   readonly handler: Handler;
+  /** What `rpc.discover` tells of it. @default {what its options say} */
+  readonly document?: MethodDocument;
   /** Whether it takes the place of a method with its name. @default {false} */
   readonly replaces?: boolean;
 }

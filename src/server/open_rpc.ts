@@ -7,6 +7,7 @@
  */
 
 import type { Connection } from "../core/connection.ts";
+import type { MethodDocument } from "../core/plugin.ts";
 import { propertyNames } from "../core/schema.ts";
 import type { Schema } from "../core/schema.ts";
 import { Definitions } from "./json_schema.ts";
@@ -135,6 +136,7 @@ function toClientMethod(name: string, info: ClientMethodInfo): Described {
 type Describable = Omit<MethodEntry, "handler"> & Partial<Pick<MethodEntry, "handler">>;
 
 function toMethod(entry: Describable): Described {
+  if (entry.document !== undefined) return ofPlugin(entry.name, entry.document);
   const { name, summary, description, deprecated, result } = entry;
   const definitions = new Definitions(name);
   const value = {
@@ -147,6 +149,12 @@ function toMethod(entry: Describable): Described {
     ...toErrors(entry, definitions),
   };
   return { value, definitions: definitions.all };
+}
+
+function ofPlugin(name: string, document: MethodDocument): Described {
+  const { summary, params, structure: paramStructure = "either", result: schema } = document;
+  const result = { name: "result", schema };
+  return { value: { name, summary, paramStructure, params, result }, definitions: {} };
 }
 
 function toParams(

@@ -40,10 +40,30 @@ export class ResultStreams {
       name: "result streams",
       methods: {
         "rpc.stream": {
+          document: {
+            summary: "Calls a method whose result is a stream; items follow as rpc.item",
+            structure: "by-name",
+            params: [
+              { name: "method", required: true, schema: { type: "string" } },
+              { name: "params", schema: {} },
+              { name: "token", required: true, schema: { type: "integer" } },
+              { name: "credit", required: true, schema: COUNT },
+            ],
+            result: { type: "object", properties: { result: {} } },
+          },
           handler: (params: unknown, request: IncomingRequest) => this.#run(params, request),
           socketOnly: true,
         },
         "rpc.credit": {
+          document: {
+            summary: "Lets a stream send more items",
+            structure: "by-name",
+            params: [
+              { name: "token", required: true, schema: { type: "integer" } },
+              { name: "credit", required: true, schema: COUNT },
+            ],
+            result: { type: "null" },
+          },
           handler: (params: unknown, { connection }: RpcRequest) => this.#grant(params, connection),
           socketOnly: true,
         },
@@ -222,6 +242,7 @@ function innerCall(
 }
 
 const NOWHERE: ResponseSink = { [REPLY]() {} };
+const COUNT = { type: "integer", minimum: 1 };
 const CREDIT = "Expected `credit` to be a whole number from 1";
 const FORBIDDEN = new RpcError(
   ErrorCode.requestCancelled,

@@ -116,6 +116,18 @@ export function presence(
     methods: {
       [name]: {
         names: ["topic"],
+        document: {
+          summary: "Lists who is subscribed to a topic of yours",
+          params: [{ name: "topic", required: true, schema: { type: "string" } }],
+          result: {
+            type: "array",
+            items: {
+              type: "object",
+              required: ["key"],
+              properties: { key: { type: "string" }, info: {} },
+            },
+          },
+        },
         socketOnly: true,
         handler: ({ topic }: { topic?: unknown }, { connection }: RpcRequest) =>
           tracker.answer(topic, connection),

@@ -30,6 +30,7 @@ import { subscribe, topicNames } from "./subscribe.ts";
 import type { TopicTable } from "./subscribe.ts";
 import { newEventCounts } from "./event_counts.ts";
 import type { EventCounts } from "./event_counts.ts";
+import { TOPIC_METHODS } from "./method_documents.ts";
 import { Topic } from "./topic.ts";
 import type { SharedByTopics } from "./topic.ts";
 import type { TopicMemory } from "./subscriber.ts";
@@ -183,17 +184,21 @@ export class Topics implements TopicTable {
       name: "topics",
       methods: {
         get_topics: {
+          document: TOPIC_METHODS.get_topics,
           handler: (_: unknown, { connection }: RpcRequest) => this.#registry.listFor(connection),
         },
         get_subscriptions: {
+          document: TOPIC_METHODS.get_subscriptions,
           handler: (_: unknown, { connection }: RpcRequest) => [...connection.subscriptions],
           socketOnly: true,
         },
         subscribe: {
+          document: TOPIC_METHODS.subscribe,
           handler: (params: unknown, request: RpcRequest) => subscribe(params, request, this),
           ...options,
         },
         unsubscribe: {
+          document: TOPIC_METHODS.unsubscribe,
           handler: (params: unknown, { connection }: RpcRequest) => {
             const subscriber = toSubscriber(connection);
             for (const name of topicNames(params)) this.leave(name, subscriber, "call");

@@ -1,11 +1,18 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { Ajv } from "ajv";
 import * as metaSchema from "@open-rpc/meta-schema";
 import { type as ark } from "arktype";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { z } from "zod";
 import { connect, guard, JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcClient, JsonRpcOptions } from "@x/jsonrpc";
+import { jwt } from "@x/jsonrpc/jwt";
+import { passwd } from "@x/jsonrpc/passwd";
+import type { Plugin } from "@x/jsonrpc/plugin";
+import { presence } from "@x/jsonrpc/presence";
 import { pair } from "../helpers/client.ts";
 import { serveHere } from "../helpers/server.ts";
 
@@ -91,6 +98,47 @@ test("rpc.discover is valid by the meta-schema of OpenRPC", async () => {
     assertEquals(document.openrpc, openRpcVersion);
   }
 });
+
+test("rpc.discover describes params and results of each method that servers and backends have", async () => {
+  const secret = crypto.getRandomValues(new Uint8Array(32));
+  const folder = await mkdtemp(join(tmpdir(), "discover-"));
+  const file = join(folder, "passwd");
+  await writeFile(file, "");
+  const tokens = { secret };
+  try {
+    for (
+      const [plugin, names] of [
+        [jwt({ secret, algorithms: ["HS256"] }), { login: ["token"] }],
+        [await passwd(file, { tokens }), {
+          login: ["username", "password"],
+          login_with_token: ["token"],
+        }],
+        [presence("clock"), { presence: ["topic"] }],
+      ] as const
+    ) {
+      const document = await discover(shop().use(plugin as Plugin));
+      assert(isOpenRpc(document), JSON.stringify(isOpenRpc.errors));
+      const found = byName(document);
+      for (const [name, params] of Object.entries({ ...COMMON, ...names })) {
+        assertEquals(found[name]?.params.map(({ name }) => name), params, name);
+        for (const { schema } of found[name]?.params ?? []) assertEquals(typeof schema, "object");
+        assertNotEquals(found[name]?.result.schema, {}, name);
+      }
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+const COMMON: Readonly<Record<string, string[]>> = {
+  get_methods: [],
+  get_topics: [],
+  get_subscriptions: [],
+  subscribe: ["topics", "recover", "since", "last", "retained", "ages"],
+  unsubscribe: ["topics"],
+  "rpc.stream": ["method", "params", "token", "credit"],
+  "rpc.credit": ["token", "credit"],
+};
 
 test("rpc.discover names a version of OpenRPC that all tools accept", async () => {
   assertEquals((await discover(shop())).openrpc, "1.2.6");

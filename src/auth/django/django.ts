@@ -19,6 +19,7 @@ import type { Connection, Handshake } from "../../core/connection.ts";
 import type { Plugin } from "../../core/plugin.ts";
 import { cookie } from "../cookie.ts";
 import { Throttle } from "../passwd/throttle.ts";
+import { documented } from "../method_documents.ts";
 import { Changes } from "./changes.ts";
 import { DjangoLogins } from "./logins.ts";
 import { modelMethods } from "./models.ts";
@@ -105,7 +106,7 @@ export function django(options: DjangoOptions): Plugin<DjangoUser | null> {
     handshake,
     methods: {
       django_changed: changes.method(),
-      ...logins?.methods(),
+      ...documented(logins?.methods() ?? {}),
       ...modelMethods(models, database, maxRows),
     },
     onOpen(connection: Connection) {

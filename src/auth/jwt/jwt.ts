@@ -28,6 +28,7 @@ import type { RpcRequest } from "../../core/request.ts";
 import type { Handshake } from "../../core/connection.ts";
 import { bearerToken, TokenError, unauthorized } from "../bearer.ts";
 import { guard, loginRequired } from "../guards.ts";
+import { textsToBoolean } from "../method_documents.ts";
 import { RENEW, TokenExpiry } from "./expiry.ts";
 import { createVerifier } from "./verify.ts";
 import type { Identity, JwtRules, ToUser } from "./verify.ts";
@@ -196,8 +197,19 @@ export function jwt<User extends object = JwtUser>(
       !expiry.isExpired(connection) && (!required || name === "login" || connection.user !== null)
     ),
     methods: {
-      login: { handler: login, names: ["token"], socketOnly: true },
-      [RENEW]: { handler: renew, names: ["token"], use: [loginRequired], socketOnly: true },
+      login: {
+        handler: login,
+        names: ["token"],
+        document: textsToBoolean("Logs this connection in with a JSON Web Token", ["token"]),
+        socketOnly: true,
+      },
+      [RENEW]: {
+        handler: renew,
+        names: ["token"],
+        document: textsToBoolean("Replaces the token of this connection by a newer one", ["token"]),
+        use: [loginRequired],
+        socketOnly: true,
+      },
     },
     onOpen: (connection) => expiry.opened(connection),
     onClose: (connection) => expiry.closed(connection),

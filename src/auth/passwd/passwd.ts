@@ -49,6 +49,7 @@ import { PasswdFile } from "./file.ts";
 import { LoginTokens } from "./login_tokens.ts";
 import type { LoginTokenOptions } from "./login_tokens.ts";
 import type { BasicOptions } from "./basic.ts";
+import { documented } from "../method_documents.ts";
 import { PasswdLogins } from "./methods.ts";
 import type { PasswdUser } from "./methods.ts";
 import { PasswordHasher } from "./hash.ts";
@@ -270,7 +271,7 @@ export function passwd(path: string | URL, options: PasswdOptions = {}): PasswdB
   const logins = new PasswdLogins({ accounts, throttle, tokens, basic, addressOf });
   return {
     name: "passwd",
-    methods: logins.methods(),
+    methods: documented(logins.methods()),
     ...basic && { handshake: (peer, logger) => logins.authenticate(peer, logger) },
     onOpen: (connection) => logins.opened(connection),
     onUserChange: (connection) => logins.userChanged(connection),
