@@ -25,6 +25,16 @@ export interface Handshake {
   readonly isUpgrade?: boolean;
   /** The user of the connection; `null` if there is none. A handshake check may set it. */
   user: unknown;
+  /**
+   * Whether a plugin has a page for this request that holds no data (`page` of a plugin), such as the inspector,
+   * in which people log in. @default {false}
+   */
+  readonly hasPage?: boolean;
+  /**
+   * Set by a handshake check that asks for a login, in place of refusing a request with
+   * {@linkcode Handshake.hasPage}: the peer gets the page, and nothing else. All other checks hold.
+   */
+  pageOnly?: boolean;
 }
 
 /** What only the connections of a server have. */

@@ -122,6 +122,12 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
    */
   readonly fetch?: (request: Request) => Response | undefined | Promise<Response | undefined>;
   /**
+   * Answers a browser with a page that holds no data and is the same for everybody. It is asked as `fetch` is.
+   * A backend that requires a login may let people without one get it, to log in there: see
+   * {@linkcode Handshake.pageOnly}.
+   */
+  readonly page?: (request: Request) => Response | undefined;
+  /**
    * Called when a WebSocket or an event stream is open, before its first message. If it throws, the
    * connection is closed with 1011.
    */

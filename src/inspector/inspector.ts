@@ -14,7 +14,8 @@ export type { Plugin } from "../core/plugin.ts";
  * their params, topics with their history, every frame in both directions, and what the server asks its
  * client. The page is one file, loads nothing from elsewhere, and talks to this server alone.
  *
- * It can do what its user can do with any client: guards, origins and logins hold for it. It is there
+ * It can do what its user can do with any client: guards, origins and logins hold for it. A backend that
+ * requires a token still shows the page, so that people can log in there; it holds no data. It is there
  * only if you mount it; leave it out where strangers should not find out what a server offers as easily.
  *
  * @returns The plugin.
@@ -38,8 +39,7 @@ export type { Plugin } from "../core/plugin.ts";
 export function inspector(): Plugin {
   return {
     name: "inspector",
-    fetch({ method, headers }) {
-      if (method !== "GET" && method !== "HEAD") return undefined;
+    page({ method, headers }) {
       if (!headers.get("accept")?.includes("text/html")) return undefined;
       return new Response(method === "HEAD" ? null : PAGE, { headers: HEADERS });
     },

@@ -13,15 +13,18 @@ import type { Runtime } from "../runtimes/runtime.ts";
  * @param request The request.
  * @param runtime The runtime it came from, if that is known.
  * @param host What the runtime passes beside the request.
+ * @param hasPage Whether a plugin has a page without data for it.
  * @returns The handshake.
  */
 export function toHandshake(
   request: Request,
   runtime: Runtime | undefined,
   host: unknown,
+  hasPage = false,
 ): Handshake {
   if (request.method === "POST") return new PostHandshake(request, runtime, host);
-  return new StoredHandshake(request, runtime?.remoteAddress(request, host));
+  const Class = hasPage ? PageHandshake : StoredHandshake;
+  return new Class(request, runtime?.remoteAddress(request, host));
 }
 
 /**
@@ -74,6 +77,12 @@ class StoredHandshake implements Handshake {
 /** The handshake of a WebSocket. */
 class UpgradeHandshake extends StoredHandshake {
   readonly isUpgrade = true;
+}
+
+/** The handshake of a request for which a plugin has a page. */
+class PageHandshake extends StoredHandshake {
+  readonly hasPage = true;
+  pageOnly = false;
 }
 
 /** Headers as lines. No value of a request has a line break, and no name has a colon. */

@@ -47,7 +47,8 @@ export interface JwtOptions<User extends object = JwtUser> extends JwtRules {
   readonly toUser?: ToUser<User>;
   /**
    * Whether every peer needs a token. If so, the server answers a POST without one, and any other
-   * request except an upgrade, with 401. A WebSocket without a token can only call `login`, and the
+   * request except an upgrade, with 401; only the page of `inspector()`, which holds no data, is shown without
+   * a token. A WebSocket without a token can only call `login`, and the
    * server closes it with 1008 if it does not do so in time. A peer that already has a user, from a
    * backend that was mounted before this one, needs no token.
    *
@@ -163,8 +164,11 @@ export function jwt<User extends object = JwtUser>(
       throw error;
     }
     // A WebSocket may still send its token, with the first message.
-    const mayLogIn = handshake.isUpgrade === true;
-    return required && handshake.user === null && !mayLogIn ? unauthorized() : undefined;
+    if (!required || handshake.user !== null || handshake.isUpgrade) return undefined;
+    // A browser cannot open a page with a token, and the inspector is where people enter theirs.
+    if (!handshake.hasPage) return unauthorized();
+    handshake.pageOnly = true;
+    return undefined;
   }
 
   async function login(params: unknown, { connection }: RpcRequest): Promise<true> {

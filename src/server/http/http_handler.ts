@@ -131,7 +131,9 @@ export class HttpHandler {
     search: URLSearchParams | undefined,
   ): Response | Promise<Response> {
     const runtime = detectRuntime(host);
-    const handshake = toHandshake(request, runtime, host);
+    const isEvents = isEventRequest(request, search);
+    const hasPage = !isEvents && !search?.has("method") && this.#pageFor(request) !== undefined;
+    const handshake = toHandshake(request, runtime, host, hasPage);
     const caller: Caller = {
       handshake,
       onLeave: runtime && ((left) => runtime.onLeave(request, host, left)),
@@ -147,7 +149,7 @@ export class HttpHandler {
       : undefined;
     if (refused !== undefined) return refused;
     let response: Response | Promise<Response>;
-    if (isEventRequest(request, search)) {
+    if (isEvents) {
       caller.keepOpen();
       response = this.#openEvents(request, handshake);
     } else {
@@ -250,6 +252,7 @@ export class HttpHandler {
   }
 
   #route(request: Request, caller: Caller): Promise<Response> {
+    if (caller.handshake.pageOnly) return this.#answerPage(request);
     if (request.method === "POST") return this.#post(request, caller);
     if (caller.search?.has("method")) return answerGet(caller.search, caller, this.#getHost);
     return this.#askPlugins(request);
@@ -261,12 +264,33 @@ export class HttpHandler {
     return trace === undefined ? answer(request) : tracePost({ trace, budget }, request, answer);
   }
 
+  /** The page of a plugin, and nothing else: the peer has not logged in. */
+  async #answerPage(request: Request): Promise<Response> {
+    return await afterBody(request, this.#pageFor(request) ?? new Response(null, { status: 404 }));
+  }
+
+  /** The page that a plugin has for a browser. */
+  #pageFor(request: Request): Response | undefined {
+    if (request.method !== "GET" && request.method !== "HEAD") return undefined;
+    for (const plugin of this.#context.hooks.plugins) {
+      try {
+        const page = plugin.page?.(request);
+        if (page !== undefined) return page;
+      } catch (error) {
+        this.#context.logger.error(
+          `page of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`,
+        );
+      }
+    }
+    return undefined;
+  }
+
   async #askPlugins(request: Request): Promise<Response> {
     const { hooks, logger } = this.#context;
     // A copy, since a plugin may be removed meanwhile.
     for (const plugin of [...hooks.plugins]) {
       try {
-        const response = await plugin.fetch?.(request);
+        const response = await plugin.fetch?.(request) ?? plugin.page?.(request);
         if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
         if (response !== undefined) return response;
       } catch (error) {
