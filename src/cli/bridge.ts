@@ -11,7 +11,7 @@ import { byteStream } from "../transports/byte_stream.ts";
 import type { Arguments } from "./arguments.ts";
 import { required } from "./calls.ts";
 import { UsageError } from "./errors.ts";
-import { openTransport } from "./target.ts";
+import { openTransport, shownTarget } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Passes messages between standard input and output and a server, until either ends. Calls are answered first. */
@@ -30,5 +30,7 @@ export async function bridge(args: Arguments, terminal: Terminal): Promise<void>
     throw new RpcTimeoutError(`The input has ended, and after --timeout ${reason}`);
   }
   if (side === "near") return;
-  throw new RpcConnectionError(`The connection to ${url} has ended (${code} ${reason})`);
+  throw new RpcConnectionError(
+    `The connection to ${shownTarget(url)} has ended (${code} ${reason})`,
+  );
 }

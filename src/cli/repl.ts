@@ -16,7 +16,7 @@ import type { Arguments } from "./arguments.ts";
 import { describe, required } from "./calls.ts";
 import { reportFailure, UsageError } from "./errors.ts";
 import { parseParams, splitWords } from "./params.ts";
-import { openClient, reportConnection } from "./target.ts";
+import { openClient, reportConnection, shownTarget } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
 const HELP =
@@ -63,7 +63,9 @@ class Repl {
   async run(url: string): Promise<void> {
     const isTerminal = process.stdin.isTTY === true;
     await this.#loadNames();
-    if (isTerminal) this.#terminal.note(`Connected to ${url}. .help says what there is.`);
+    if (isTerminal) {
+      this.#terminal.note(`Connected to ${shownTarget(url)}. .help says what there is.`);
+    }
     const lines = createInterface({
       input: process.stdin,
       output: process.stdout,

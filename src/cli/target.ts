@@ -101,7 +101,22 @@ function toClientTarget(url: string): ClientTarget {
 export function toTarget(url: string): string {
   const target = /^[a-z][a-z\d+.-]*:\/\//i.test(url) ? url : `ws://${url}`;
   if (/^(?:ws|http)s?:/i.test(target) && URL.canParse(target)) return target;
-  throw new UsageError(`Expected a ws:, wss:, http: or https: URL, or stdio:PROGRAM, got "${url}"`);
+  // Its rest may hold a password.
+  const scheme = /^[a-z][a-z\d+.-]*:(?=\/\/)/i.exec(url)?.[0] ?? "no URL";
+  throw new UsageError(
+    `Expected a ws:, wss:, http: or https: URL, or stdio:PROGRAM, got ${scheme}`,
+  );
+}
+
+/**
+ * Shows where a command connects: the origin of a URL, or the name of a program. User, password, path,
+ * query and the arguments of a program may hold secrets.
+ *
+ * @param url The URL, as for {@linkcode openClient}.
+ * @returns What may be printed.
+ */
+export function shownTarget(url: string): string {
+  return url.startsWith("stdio:") ? splitWords(url)[0] ?? url : new URL(toTarget(url)).origin;
 }
 
 /**

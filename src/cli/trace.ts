@@ -18,7 +18,7 @@ import type { Arguments } from "./arguments.ts";
 import { required } from "./calls.ts";
 import { listen } from "./listen.ts";
 import type { ServedApp } from "./listen.ts";
-import { socketWith, toTarget } from "./target.ts";
+import { shownTarget, socketWith, toTarget } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Passes WebSockets and POSTs on to a server, and prints each text, until Ctrl+C. */
@@ -34,7 +34,7 @@ export async function trace(args: Arguments, terminal: Terminal): Promise<void> 
   };
   const proxy = new TracingProxy(toTarget(url), makeTrace(print, args));
   const own = await listen(proxy, args);
-  terminal.note(`Listening on ${own}: point your client here in place of ${url}`);
+  terminal.note(`Listening on ${own}: point your client here in place of ${shownTarget(url)}`);
   await new Promise<void>((ended) => process.once("SIGINT", () => ended()));
 }
 
@@ -84,7 +84,9 @@ class TracingProxy implements ServedApp {
     const body = request.method === "POST" ? await request.text() : null;
     if (body !== null) this.#trace.frame("in", number, body);
     const headers = forwarded(request);
-    const response = await fetch(target, { method: request.method, headers, body });
+    // The runtime's error quotes the URL, which may hold secrets.
+    const response = await fetch(target, { method: request.method, headers, body })
+      .catch(() => new Response(`Cannot reach ${target.origin}`, { status: 502 }));
     const text = await response.text();
     if (text !== "") this.#trace.frame("out", number, text);
     const type = response.headers.get("content-type");

@@ -88,7 +88,7 @@ async function post(
 ): Promise<[text: string, status: string]> {
   const failed = (what: string) => (error: Error) => {
     // Runtimes quote the URL, or the header that is wrong: either may hold secrets.
-    throw new Error(what, { cause: `${error.cause ?? error}`.replace(/".*"|:\/\S+/s, "") });
+    throw new Error(what, { cause: `${error.cause ?? error}`.replace(/["'].*["']|:\/\S+/s, "") });
   };
   const request = async () => {
     const bearer = typeof token === "function" ? await token() : token;

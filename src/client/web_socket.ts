@@ -6,6 +6,7 @@
 
 import type { Transport } from "../core/transport.ts";
 import { socketTransport } from "../core/web_socket_channel.ts";
+import { runSafely } from "../util/maybe_promise.ts";
 import type { MaybePromise } from "../util/maybe_promise.ts";
 import type { ClientOptions } from "./options.ts";
 
@@ -29,10 +30,18 @@ export function webSocketTransport(
       const url = typeof target === "function" ? await target() : target;
       const bearer = typeof token === "function" ? await token() : token;
       if (context.signal.aborted) return;
-      const { WebSocket = globalThis.WebSocket } = options;
-      const offered = [...protocols ?? (bearer === undefined ? [] : ["jsonrpc"])];
-      if (bearer !== undefined) offered.push(`bearer.${bearer}`);
-      socketTransport(new WebSocket(toUrl(url).href, offered)).open(context);
+      const offered = bearer === undefined
+        ? [...protocols ?? []]
+        : [...protocols ?? ["jsonrpc"], `bearer.${bearer}`];
+      runSafely(
+        () =>
+          socketTransport(new (options.WebSocket ?? WebSocket)(toUrl(url).href, offered))
+            .open(context),
+        (error) => {
+          // Runtimes quote the token or the URL.
+          context.refused(1006, `${error}`.replace(/["'].*["']|:\/\S+/s, ""));
+        },
+      );
     },
   };
 }
@@ -45,8 +54,8 @@ export function webSocketTransport(
  * @throws {TypeError} If it is not a URL, or has another scheme.
  */
 export function toUrl(target: string | URL): URL {
-  const { location } = globalThis as { location?: { readonly href: string } };
-  const base = location?.href.replace(/^http/, "ws");
+  const page = globalThis as { location?: { readonly href: string } };
+  const base = page.location?.href.replace(/^http/, "ws");
   if (URL.canParse(target, base)) {
     const url = new URL(target, base);
     if (/^(?:ws|http)s?:/.test(url.protocol)) return url;

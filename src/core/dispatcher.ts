@@ -145,8 +145,7 @@ export class Dispatcher {
     if (!method) return NOT_FOUND;
     const { maxInFlight } = this.host.limits;
     if (this.inFlight < maxInFlight) return undefined;
-    const message =
-      `Server busy: ${maxInFlight} calls of this connection are in flight (maxInFlight)`;
+    const message = `Server busy: ${maxInFlight} calls are in flight (maxInFlight)`;
     return new RpcError(SERVER_BUSY, message);
   }
 

@@ -86,10 +86,10 @@ export function openSocket(socket: StandardSocket, opening: SocketContext): void
   socket.addEventListener("error", ({ message }) => {
     // Node 22 fires no `close` for a socket that never opened, only this `error`.
     // Bun quotes the URL, which may hold secrets.
-    if (!receiver) end(1006, message?.replace(/'.+'/, ""));
+    if (!receiver) end(1006, message?.replace(/["'].*["']|:\/\S+/s, ""));
   });
   socket.addEventListener("close", ({ code, reason }) => end(code, reason));
-  if (closed) opening.refused(1006, "The socket is closed");
+  if (closed) opening.refused(1006, "closed");
   else if (socket.readyState === OPEN) open();
   else socket.addEventListener("open", open);
 }

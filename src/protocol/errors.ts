@@ -101,7 +101,7 @@ export class RpcError extends RpcFailure {
   constructor(code: number, message: string, options?: RpcErrorOptions) {
     super(message, options);
     if (!Number.isSafeInteger(code)) {
-      throw new RangeError(`Expected the error code to be an integer, got ${code}`);
+      throw new RangeError(`Expected the code to be an integer, got ${code}`);
     }
     this.code = code;
     this.data = options?.data;

@@ -67,7 +67,7 @@ test("reconnect.first changes nothing for a socket that was passed in, and over 
   const { client } = scripted();
   await client.close();
   const socket = { readyState: 3, bufferedAmount: 0, send() {}, close() {}, addEventListener() {} };
-  await assertRejects(() => connect(socket, FIRST), RpcConnectionError, "socket is closed");
+  await assertRejects(() => connect(socket, FIRST), RpcConnectionError, "1006: closed");
   const http = new JsonRpcClient("http://127.0.0.1:1", FIRST);
   const events = eventsOf(http);
   await http.connect();

@@ -59,8 +59,19 @@ test("what a server answers in place of a result is told without the URL of the 
 });
 
 test("a URL that cannot be used is not quoted, nor is a token that no header can hold", async () => {
-  for (const url of ["ftp://joe:swordfish@x/", "ws://joe:swordfish@ x/", `ws://x:y${QUERY}`]) {
+  for (
+    const url of [
+      "ftp://joe:swordfish@x/",
+      "ws://joe:swordfish@ x/",
+      `ws://x:y${QUERY}`,
+      `ws://127.0.0.1:9/${QUERY}#part`,
+    ]
+  ) {
     await shown(connect(url));
+    await shown(connect(() => url, { reconnect: false }));
+  }
+  for (const token of ["hunter2=", "hunter2 ", "a'hunter2'", "hunter2\n1", "hunter2\u20ac"]) {
+    await shown(connect("ws://127.0.0.1:9", { token, reconnect: false }));
   }
   const options = { token: "hunter2\n1", logger: silentLog() };
   await using client = new JsonRpcClient("http://127.0.0.1:9", options);

@@ -105,6 +105,6 @@ test("maxInFlight drops a notification beyond it with a line in the log", async 
   wire.send([call("later", 1), notice("later")]);
   await wire.next();
   assertEquals(logger.lines, [
-    'debug: Notification "later" dropped: Server busy: 1 calls of this connection are in flight (maxInFlight)',
+    'debug: Notification "later" dropped: Server busy: 1 calls are in flight (maxInFlight)',
   ]);
 });
