@@ -75,7 +75,7 @@ export type LoadSession<User extends object> = (
  *
  * const rpc = new JsonRpc()
  *   .use(session((handshake) => sessions.get(cookie(handshake, "__Host-sid") ?? "")))
- *   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+ *   .method("greet", { use: [loginRequired] }, ([word]: [string], { user }) => `${word} ${user.name}`);
  *
  * function logout(id: string): void {
  *   sessions.delete(id);
@@ -85,10 +85,10 @@ export type LoadSession<User extends object> = (
  * const init = {
  *   method: "POST",
  *   headers: { "content-type": "application/json", cookie: "__Host-sid=c0ffee" },
- *   body: '{"jsonrpc":"2.0","method":"whoami","id":1}',
+ *   body: '{"jsonrpc":"2.0","method":"greet","params":["Hello"],"id":1}',
  * };
  * const answer = await rpc.fetch(new Request("https://example.com/rpc", init));
- * console.assert((await answer.json()).result === "ada");
+ * console.assert((await answer.json()).result === "Hello ada");
  *
  * logout("c0ffee");
  * const refusal = await rpc.fetch(new Request("https://example.com/rpc", init));

@@ -24,15 +24,15 @@ import type { JsonRpcClient } from "./json_rpc_client.ts";
  * import { tryCall } from "@x/jsonrpc/try_call";
  *
  * const errors = { outOfStock: { code: 409, data: type<{ left: number }>() } };
- * const rpc = new JsonRpc().method("buy", { errors }, (_params, request) => {
- *   throw request.error("outOfStock", { left: 0 });
+ * const rpc = new JsonRpc().method("buy", { errors }, ([count]: [number], request) => {
+ *   if (count > 3) throw request.error("outOfStock", { left: 3 });
  * });
  * const [near, far] = linkedSockets();
  * rpc.attach(far);
  *
  * const client = await connect<typeof rpc>(near);
- * const { error } = await tryCall(client, "buy");
- * console.assert(error?.name === "outOfStock" && error.data.left === 0);
+ * const { error } = await tryCall(client, "buy", [4]);
+ * console.assert(error?.name === "outOfStock" && error.data.left === 3);
  * await client.close();
  * ```
  */

@@ -155,7 +155,7 @@ export type Structured = object | null | undefined;
  * const method = anyMethod as MethodFactory<ContextOf<User | null, object, object>>;
  *
  * export const me = {
- *   name: method({ use: [loginRequired] }, (_params, request) => request.user.name),
+ *   greet: method({ use: [loginRequired] }, ([word]: [string], { user }) => `${word} ${user.name}`),
  * };
  * ```
  */

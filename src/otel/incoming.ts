@@ -34,12 +34,12 @@ export type OtelIncomingOptions = OtelOptions;
  *
  * const rpc = new JsonRpc()
  *   .use(otel())
- *   .method("format", (_params, request) => request.confirm("Really?"));
+ *   .method("format", ([disk]: [string], request) => request.confirm(`Really format ${disk}?`));
  *
  * const plain = await testClient(rpc);
  * const client = withMiddleware(plain, [otelClient()], { incoming: [otelIncoming()] });
  * client.method("confirm", () => true);
- * console.assert(await client.call("format") === true);
+ * console.assert(await client.call("format", ["sda"]) === true);
  * await client.close();
  * ```
  */

@@ -54,13 +54,13 @@ export interface TestClientOptions<User = unknown> extends ClientOptions {
  * const users = new Map([["a7", { name: "ada" }]]);
  * const rpc = new JsonRpc()
  *   .use(session(({ headers }) => users.get(headers.get("x-session") ?? "") ?? null))
- *   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+ *   .method("greet", { use: [loginRequired] }, ([word]: [string], { user }) => `${word} ${user.name}`);
  *
  * await using byHeader = await testClient(rpc, { headers: { "x-session": "a7" } });
- * console.assert(await byHeader.call("whoami") === "ada");
+ * console.assert(await byHeader.call("greet", ["Hello"]) === "Hello ada");
  *
  * await using byUser = await testClient(rpc, { user: { name: "bob" } });
- * console.assert(await byUser.call("whoami") === "bob");
+ * console.assert(await byUser.call("greet", ["Hello"]) === "Hello bob");
  * console.assert(rpc.connections.size === 2);
  * ```
  */

@@ -13,7 +13,7 @@
  *
  * const rpc = new JsonRpc()
  *   .use(jwt({ jwks: new URL("https://id.example/jwks.json"), algorithms: ["RS256"] }))
- *   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+ *   .method("greet", { use: [loginRequired] }, ([word]: [string], { user }) => `${word} ${user.name}`);
  *
  * const client = await connect(url, { token: () => freshToken() });
  * ```
@@ -117,7 +117,7 @@ export interface JwtMethods {
  * const secret = crypto.getRandomValues(new Uint8Array(32));
  * const rpc = new JsonRpc()
  *   .use(jwt({ secret, algorithms: ["HS256"], issuer: "https://id.example" }))
- *   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+ *   .method("greet", { use: [loginRequired] }, ([word]: [string], { user }) => `${word} ${user.name}`);
  *
  * const token = await new SignJWT({ sub: "ada", iss: "https://id.example" })
  *   .setProtectedHeader({ alg: "HS256" })
@@ -128,7 +128,7 @@ export interface JwtMethods {
  * rpc.attach(far);
  * const client = await connect(near);
  * await client.call("login", { token });
- * console.assert(await client.call("whoami") === "ada");
+ * console.assert(await client.call("greet", ["Hello"]) === "Hello ada");
  * await client.close();
  * ```
  *

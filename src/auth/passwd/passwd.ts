@@ -238,14 +238,14 @@ export interface PasswdBackend<Methods extends PasswdMethods = PasswdMethods>
  *
  * const rpc = new JsonRpc()
  *   .use(users)
- *   .method("whoami", { use: [loginRequired] }, (_params: unknown, { user }) => user.name);
+ *   .method("greet", { use: [loginRequired] }, ([word]: [string], { user }) => `${word} ${user.name}`);
  *
  * const [near, far] = linkedSockets();
  * rpc.attach(far);
  * const client = await connect(near);
  * const credentials = { username: "ann", password: "correct horse" };
  * console.assert(await client.call("login", credentials) === true);
- * console.assert(await client.call("whoami") === "ann");
+ * console.assert(await client.call("greet", ["Hello"]) === "Hello ann");
  * await client.close();
  * await rm(folder, { recursive: true });
  * ```
