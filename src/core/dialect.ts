@@ -142,6 +142,8 @@ export function openDialect(
     close: (code, reason) => channel.close(code, reason),
     ...channel.terminate && { terminate: () => channel.terminate?.() },
     ...channel.ping && { ping: () => channel.ping?.() },
+    ...channel.pause &&
+      { pause: () => channel.pause?.(), resume: () => channel.resume?.() },
   });
   return {
     receive: (text) => {

@@ -151,6 +151,8 @@ class WireTrace implements Trace {
       close: (code, reason) => channel.close(code, reason),
       ...channel.terminate && { terminate: () => channel.terminate?.() },
       ...channel.ping && { ping: () => channel.ping?.() },
+      ...channel.pause &&
+        { pause: () => channel.pause?.(), resume: () => channel.resume?.() },
     };
   }
 }

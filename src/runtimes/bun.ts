@@ -36,6 +36,10 @@ export interface BunSocket {
   cork(run: () => void): void;
   /** Bytes that were sent and not yet taken by the network. */
   getBufferedAmount(): number;
+  /** Stops reading. Missing before Bun 1.4. */
+  pause?(): void;
+  /** Reads on. */
+  resume?(): void;
 }
 
 /** What a socket carries from its upgrade to its handlers. */
@@ -174,6 +178,14 @@ class BunChannel implements Channel {
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  pause(): void {
+    this.#socket.pause?.();
+  }
+
+  resume(): void {
+    this.#socket.resume?.();
   }
 
   ping(): void {

@@ -12,13 +12,13 @@ import { describeError } from "../protocol/errors.ts";
 import { detectRuntime } from "../runtimes/detect.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
 import { isThenable } from "../util/maybe_promise.ts";
-import { AnswerPacer } from "./answer_pacer.ts";
 import { Connections } from "./connections.ts";
 import type { ServerContext } from "./context.ts";
 import { releaseRequest, toUpgrade } from "./handshake.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
 import type { PluginHooks } from "./plugin_hooks.ts";
+import { TurnPacer } from "./turn_pacer.ts";
 
 /** Opens connections, and knows those that are open. */
 export class WebSocketAcceptor {
@@ -53,7 +53,7 @@ export class WebSocketAcceptor {
       limits,
       logger,
       budget,
-      pacer: new AnswerPacer(),
+      pacer: new TurnPacer(),
       find: (name) => shutdown.started ? shutdown.method : methods.find(name),
       ended: (peer) => {
         this.connections.scheduleTerminate(peer);

@@ -36,19 +36,20 @@ import {
 import type { Message } from "../protocol/message.ts";
 import { parseUntrusted } from "../protocol/untrusted.ts";
 import { OneShotTimer } from "../util/timer.ts";
-import type { AnswerPacer, PacedPeer } from "./answer_pacer.ts";
-import { PostponedMessages } from "./postponed_messages.ts";
+import { IncomingQueue } from "./incoming_queue.ts";
+import type { QueuedPeer } from "./incoming_queue.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
 import type { ServerDispatcherHost } from "./server_dispatcher.ts";
 import type { SlowPeer } from "./memory_budget.ts";
+import type { TurnPacer } from "./turn_pacer.ts";
 import { WriteQueue } from "./write_queue.ts";
 
 /** The server that a peer belongs to. */
 export interface PeerHost extends SessionHost, ServerDispatcherHost {
   /** Whether callers are told why they were refused. @default {false} */
   readonly explainRefusals?: boolean;
-  /** Spreads long answers over several turns. */
-  readonly pacer?: AnswerPacer;
+  /** Shares turns between peers. */
+  readonly pacer?: TurnPacer;
   /** Called once, when nothing more can be sent to the peer. */
   ended?(peer: Peer): void;
   /** Called once, after `ended`, when the carrier is gone and its place is free. */
@@ -61,7 +62,7 @@ export interface PeerHost extends SessionHost, ServerDispatcherHost {
 
 /** One client, as its server sees it. */
 export class Peer extends RpcSession<PeerHost>
-  implements Receiver, Flushable, SubscriberConnection, SlowPeer, PacedPeer {
+  implements Receiver, Flushable, SubscriberConnection, SlowPeer, QueuedPeer {
   protected override readonly [DISPATCHER]: ServerDispatcher;
   // These are made on first use: most connections of a busy server are idle, and are not called.
   protected override [PENDING]: PendingCalls | undefined;
@@ -73,8 +74,8 @@ export class Peer extends RpcSession<PeerHost>
   #unreadable = 0;
   #alive = true;
   #lastBuffered = 0;
-  // Messages that wait for the next turn, while there are some.
-  #postponed: PostponedMessages | undefined;
+  // Messages that wait for later turns, while there are some.
+  #incoming: IncomingQueue | undefined;
   // Runs while much is unread that may be only a burst.
   #burst: OneShotTimer | undefined;
 
@@ -125,29 +126,40 @@ export class Peer extends RpcSession<PeerHost>
     return this[PENDING]?.size ?? 0;
   }
 
-  /** Whether a call is under way, from the client or to it. */
+  /** Whether a call is under way, from the client or to it, or messages wait. */
   get isBusy(): boolean {
-    return this.inFlight > 0 || this.pendingCalls > 0;
+    return this.inFlight > 0 || this.pendingCalls > 0 || this.#incoming !== undefined;
   }
 
   override receive(text: string | undefined): void {
     if (this.isOpen) this.#alive = true;
-    const mustWait = this.#postponed !== undefined || this[HOST].pacer?.isSpent;
-    if (mustWait && this.#postpone(text)) return;
+    const { pacer } = this[HOST];
+    // Most turns are so short that nothing has to wait.
+    const isLate = this.#incoming !== undefined ||
+      (pacer !== undefined && !pacer.admit(text === undefined ? 0 : text.length));
+    if (isLate) {
+      this.#incoming ??= this.#makeQueue();
+      if (this.#incoming.take(text)) return;
+    }
     this.#receiving = true;
-    this.#handle(text);
+    this.handle(text);
     this.#receiving = false;
+    // The queue would be written only after messages of others were handled.
+    if (isLate) this.flush();
   }
 
-  /** See {@linkcode PacedPeer.resume}. */
-  resume(): void {
-    const { pacer } = this[HOST];
-    while (this.isOpen && this.#postponed !== undefined && !this.#postponed.isEmpty) {
-      if (pacer?.isSpent) return pacer.wait(this);
-      this.#handle(this.#postponed.shift());
-    }
-    this.#postponed?.clear();
-    this.#postponed = undefined;
+  /** See {@linkcode QueuedPeer.handle}. */
+  handle(text: string | undefined): void {
+    const dispatcher = this[DISPATCHER];
+    dispatcher.messageLength = text?.length ?? 0;
+    dispatcher.text = text ?? "";
+    super.receive(text);
+    dispatcher.text = "";
+  }
+
+  /** See {@linkcode QueuedPeer.drained}. */
+  drained(): void {
+    this.#incoming = undefined;
   }
 
   markAlive(): void {
@@ -156,8 +168,11 @@ export class Peer extends RpcSession<PeerHost>
 
   override closed(code: number, reason: string): void {
     super.closed(code, reason);
-    this.#postponed?.clear();
-    this[HOST].pacer?.delete(this);
+    if (this.#incoming !== undefined) {
+      this.#incoming.clear();
+      this[HOST].pacer?.delete(this.#incoming);
+      this.#incoming = undefined;
+    }
     this[HOST].closed?.(this, code, reason);
   }
 
@@ -270,7 +285,8 @@ export class Peer extends RpcSession<PeerHost>
     const { bufferedAmount } = channel;
     const before = this.#lastBuffered;
     // A client that reads is alive, even if its pong waits behind what it still has to read.
-    const alive = this.#alive || bufferedAmount < before;
+    // So is one that waits for its turn to be read.
+    const alive = this.#alive || bufferedAmount < before || this.#incoming !== undefined;
     this.#alive = false;
     this.#lastBuffered = bufferedAmount;
     if (alive) channel.ping?.();
@@ -354,26 +370,9 @@ export class Peer extends RpcSession<PeerHost>
     this[HOST].userChanged?.(this);
   }
 
-  #handle(text: string | undefined): void {
-    const dispatcher = this[DISPATCHER];
-    dispatcher.messageLength = text?.length ?? 0;
-    dispatcher.text = text ?? "";
-    super.receive(text);
-    dispatcher.text = "";
-  }
-
-  /** Keeps a message for the next turn; returns whether there was memory for it. */
-  #postpone(text: string | undefined): boolean {
-    const { budget, limits, pacer } = this[HOST];
-    this.#postponed ??= new PostponedMessages(limits, budget);
-    if (this.#postponed.push(text)) {
-      pacer?.wait(this);
-      return true;
-    }
-    // In order: what has waited goes first.
-    while (!this.#postponed.isEmpty) this.#handle(this.#postponed.shift());
-    this.#postponed = undefined;
-    return false;
+  #makeQueue(): IncomingQueue {
+    const { budget, limits, pacer } = this[HOST] as PeerHost & { pacer: TurnPacer };
+    return new IncomingQueue(this, this[CHANNEL], { budget, limits, pacer });
   }
 
   /** Closes an event stream whose last topic has ended, unless a call of its is still to be answered. */

@@ -7,12 +7,12 @@ import { BareSocket, frame } from "./bare_socket.ts";
 import { DIALECTS } from "./dialects.ts";
 import type { Dialect } from "./dialects.ts";
 import type { Job, Outcome } from "./measure.ts";
-import { pause, Watch } from "./measure.ts";
+import { pause, rest, Watch } from "./measure.ts";
 
 /** Runs one job. Rejects if an answer is wrong. */
 export async function runHostile(job: Job): Promise<Outcome> {
   const strangers = new Worker(new URL("./strangers.ts", import.meta.url), {
-    workerData: { port: job.port },
+    workerData: { port: job.port, how: job.strangers },
   });
   const caller = await WellBehaved.connect(job);
   await caller.call(job.warmMs);
@@ -24,7 +24,8 @@ export async function runHostile(job: Job): Promise<Outcome> {
     await pause(SETTLE_MS);
     laps.hostile.push(...await caller.call(job.ms));
     strangers.postMessage(false);
-    await pause(SETTLE_MS);
+    // What they have left behind is no part of the quiet.
+    await rest(job.pid);
   }
   caller.end();
   await strangers.terminate();
@@ -78,5 +79,5 @@ class WellBehaved {
 }
 
 const TURNS = 4;
-// How long strangers may take to connect, and the server to see them off.
+// How long strangers may take to connect.
 const SETTLE_MS = 200;

@@ -16,7 +16,15 @@ export interface Job {
   readonly connections: number;
   /** Calls in flight on one connection; events of a burst; topics of one connection. */
   readonly window: number;
+  /** What strangers do meanwhile. */
+  readonly strangers?: Strangers;
 }
+
+/**
+ * How strangers behave: they wait for an answer before each step, or send as fast as their connections take
+ * it, messages over WebSockets or POSTs.
+ */
+export type Strangers = "flood" | "posts" | "wait";
 
 /** The result of a job. */
 export interface Outcome {
@@ -76,6 +84,18 @@ const PATIENCE = 20;
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
+
+/** Resolves when a process has next to nothing to do any more; in time if that does not happen. */
+export async function rest(pid: number): Promise<void> {
+  for (let turn = 0; turn < REST_TURNS; turn++) {
+    const before = cpuMs(pid);
+    await pause(REST_MS);
+    if (!(cpuMs(pid) - before > REST_MS / 4)) return;
+  }
+}
+
+const REST_TURNS = 100;
+const REST_MS = 200;
 
 function cpuMs(pid: number): number {
   try {

@@ -4,10 +4,12 @@
  * connect again when the server closes them. The message `true` begins it, `false` ends it.
  */
 import { Buffer } from "node:buffer";
+import { constants, setPriority } from "node:os";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";
 import { frame } from "./bare_socket.ts";
+import type { Strangers } from "./measure.ts";
 
 const STRANGERS = 50;
 // A stranger does one step in this time, if the last one was answered: all of them 500 in a second, with
@@ -16,7 +18,13 @@ const STEP_MS = 100;
 // Steps that a body trickles, before its stranger gives it up.
 const POST_STEPS = 20;
 
-const { port } = workerData as { readonly port: number };
+const { port, how } = workerData as { readonly port: number; readonly how: Strangers };
+
+interface Stranger {
+  /** Connects, or does something. */
+  step(): void;
+  end(): void;
+}
 
 function message(method: string, params: unknown, id?: number): string {
   return JSON.stringify({ jsonrpc: "2.0", method, params, id });
@@ -44,8 +52,8 @@ const UPGRADE = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: we
 const POST = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" +
   "Content-Length: 100000\r\n\r\n";
 
-/** One stranger, with a WebSocket and a body that trickles. */
-class Stranger {
+/** A stranger with a WebSocket and a body that trickles, who waits for answers. */
+class Waiting implements Stranger {
   #web: Socket | undefined;
   #post: Socket | undefined;
   #isReady = false;
@@ -87,6 +95,59 @@ function open(head: string, closed: () => void): Socket {
   return socket.resume();
 }
 
+/** A stranger who sends as fast as its connection takes it. */
+class Flooding implements Stranger {
+  readonly #head: string;
+  readonly #flood: Buffer;
+  #socket: Socket | undefined;
+
+  constructor(head: string, flood: Buffer) {
+    this.#head = head;
+    this.#flood = flood;
+  }
+
+  step(): void {
+    if (this.#socket !== undefined) return;
+    const socket = this.#socket = open(this.#head, () => this.#socket = undefined);
+    const send = (): void => {
+      while (socket.writable && socket.write(this.#flood));
+    };
+    socket.on("drain", send).once("data", send);
+  }
+
+  end(): void {
+    this.#socket?.destroy();
+  }
+}
+
+const MESSAGES = [
+  "{",
+  `[${unknown.join()}]`,
+  ...unknown,
+  ...rooms.map((room) => message("subscribe", [room], 1)),
+];
+const FIRST_POST = post("{}");
+const KINDS: Readonly<Record<Strangers, (number: number) => Stranger>> = {
+  wait: (number) => new Waiting(number),
+  flood: () => new Flooding(UPGRADE, repeat([...FRAMES.flat(), LAST])),
+  posts: () => new Flooding(FIRST_POST, repeat(MESSAGES.map((text) => Buffer.from(post(text))))),
+};
+
+function post(text: string): string {
+  return `POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n${text}`;
+}
+
+/** About as much as one write takes. */
+function repeat(buffers: readonly Buffer[]): Buffer {
+  const once = Buffer.concat(buffers);
+  return Buffer.concat(Array(Math.ceil(FLOOD_BYTES / once.length)).fill(once));
+}
+
+const FLOOD_BYTES = 64 * 1024;
+
+// The load client measures in another thread on the same core: what strangers cost must not delay it.
+setPriority(constants.priority.PRIORITY_LOW);
+
 let strangers: Stranger[] = [];
 let timer: ReturnType<typeof setInterval> | undefined;
 
@@ -95,7 +156,7 @@ parentPort?.on("message", (begins: boolean) => {
   for (const stranger of strangers) stranger.end();
   strangers = [];
   if (!begins) return;
-  strangers = Array.from({ length: STRANGERS }, (_, number) => new Stranger(number));
+  strangers = Array.from({ length: STRANGERS }, (_, number) => KINDS[how](number));
   // One after the other: they do not act in step.
   let next = 0;
   timer = setInterval(() => strangers[next++ % STRANGERS]?.step(), STEP_MS / STRANGERS);

@@ -2,7 +2,7 @@
  * What is measured, and against which contenders.
  */
 import type { RuntimeName } from "../helpers/runtimes.ts";
-import type { Job, Outcome } from "./measure.ts";
+import type { Job, Outcome, Strangers } from "./measure.ts";
 import type { Peers } from "./peers.ts";
 import type { Runner } from "./program.ts";
 
@@ -82,6 +82,10 @@ export const FIGURES = {
 
 function calls(method: string, connections: number, window: number): Workload["job"] {
   return { kind: "calls", method, connections, window };
+}
+
+function hostile(strangers: Strangers): Workload["job"] {
+  return { kind: "hostile", method: "add", connections: 1, window: 1, strangers };
 }
 
 const PLAIN = ["raw", "floor"];
@@ -181,10 +185,28 @@ export const WORKLOADS: readonly Workload[] = [
     optional: true,
   },
   {
-    name: "hostile",
+    name: "hostile-wait",
     title: "calls of one client, among 50 strangers that send anything",
-    job: { kind: "hostile", method: "add", connections: 1, window: 1 },
+    job: hostile("wait"),
     contenders: [],
+    figures: ["hostile", "quietP99", "hostileP99"],
+    fresh: true,
+    optional: true,
+  },
+  {
+    name: "hostile-flood",
+    title: "the same, strangers wait for nothing",
+    job: hostile("flood"),
+    contenders: ["raw"],
+    figures: ["hostile", "quietP99", "hostileP99"],
+    fresh: true,
+    optional: true,
+  },
+  {
+    name: "hostile-posts",
+    title: "the same, POSTs",
+    job: hostile("posts"),
+    contenders: ["raw"],
     figures: ["hostile", "quietP99", "hostileP99"],
     fresh: true,
     optional: true,

@@ -82,6 +82,14 @@ class JoinedChannel extends PlainChannel {
   defer(queue: Flushable): void {
     defer(queue);
   }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
 }
 
 const OPEN = 1;

@@ -1,0 +1,164 @@
+/**
+ * Shares the turns of the event loop between peers.
+ *
+ * A runtime hands over what all sockets have received in one turn, and of a peer that floods that can be
+ * thousands of messages. A server that handles them all keeps everybody else waiting until it is done. So
+ * once a turn has taken some milliseconds, or has made answers of a megabyte, further messages wait for
+ * the next turns. There their peers take it by turns, in slices. A peer that sends little is handled all
+ * the while, and a carrier that can pause reads no more of a peer whose messages wait.
+ *
+ * @module
+ */
+
+import { nextRead, nextTurn } from "../runtimes/next_turn.ts";
+
+/** The messages of a peer that wait. */
+export interface PacedQueue {
+  /** Handles a slice of them. Does not throw. */
+  resume(): void;
+  /** How much work of its peer it took, in units of about one short message. */
+  readonly taken: number;
+  /** Reads on, now that none is left. Does not throw. */
+  read(): void;
+}
+
+/** Decides which messages of all peers of a server are handled in this turn. */
+export class TurnPacer {
+  /** Whether messages have to wait for the next turn. */
+  isSpent = false;
+  #startedAt = 0;
+  #isScheduled = false;
+  // Work of this turn, in units of about one short message, and when to look at the clock next.
+  #units = 0;
+  #checkAt = FREE_STEPS * MAX_STEP;
+  #step = MAX_STEP;
+  #checkedAt = 0;
+  // Characters of long answers that were made in this turn.
+  #length = 0;
+  // Both in the order in which they began to wait.
+  readonly #waiting = new Set<PacedQueue>();
+  readonly #paused = new Set<PacedQueue>();
+
+  /** Whether they have to wait even if they are the first of their peer: their answers could be long too. */
+  get isFull(): boolean {
+    return this.#length >= TURN_LENGTH;
+  }
+
+  /**
+   * Counts a message that is about to be handled.
+   *
+   * @param length How long it is, in characters.
+   * @returns Whether the turn has time for it.
+   */
+  admit(length: number): boolean {
+    this.#units += unitsOf(length);
+    if (this.#units >= this.#checkAt) this.#check();
+    return !this.isSpent;
+  }
+
+  /**
+   * Counts an answer.
+   *
+   * @param length How long it is, in characters.
+   */
+  count(length: number): void {
+    if (length < LONG) return;
+    this.#length += length;
+    if (this.isFull) this.isSpent = true;
+    this.#schedule();
+  }
+
+  /** Calls `resume` of a queue in the next turn. */
+  wait(queue: PacedQueue): void {
+    this.#waiting.add(queue);
+    this.#schedule();
+  }
+
+  /** Calls `read` of a queue in one of the next turns. */
+  waitToRead(queue: PacedQueue): void {
+    this.#paused.add(queue);
+    this.#schedule();
+  }
+
+  /** Forgets the queue of a peer that is gone. */
+  delete(queue: PacedQueue): void {
+    this.#waiting.delete(queue);
+    this.#paused.delete(queue);
+  }
+
+  /** Looks at the clock. Most turns are so short that this happens once in many of them. */
+  #check(): void {
+    const now = performance.now();
+    if (this.#isScheduled) {
+      if (now - this.#startedAt >= TURN_MS) this.isSpent = true;
+      // More often if messages take long.
+      const ms = now - this.#checkedAt;
+      if (ms > CHECK_MS) this.#step = Math.ceil(this.#step * CHECK_MS / ms);
+      else if (this.#step < MAX_STEP) this.#step *= 2;
+    } else {
+      this.#startedAt = now;
+      this.#schedule();
+    }
+    this.#checkedAt = now;
+    this.#checkAt = this.#units + this.#step;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    nextTurn(() => this.#begin());
+  }
+
+  #begin(): void {
+    this.#isScheduled = this.isSpent = false;
+    this.#units = this.#length = 0;
+    if (this.#step < MAX_STEP) this.#step *= 2;
+    this.#checkAt = FREE_STEPS * this.#step;
+    if (this.#waiting.size > 0 || this.#paused.size > 0) this.#share();
+  }
+
+  #share(): void {
+    this.#isScheduled = true;
+    this.#startedAt = this.#checkedAt = performance.now();
+    this.#checkAt = this.#step;
+    for (const queue of this.#waiting) {
+      if (this.isSpent) break;
+      // One that has to wait again comes last, and again in this turn.
+      this.#waiting.delete(queue);
+      queue.resume();
+    }
+    let left = READ_UNITS;
+    for (const queue of this.#paused) {
+      if (left <= 0) break;
+      left -= queue.taken;
+      this.#paused.delete(queue);
+      queue.read();
+    }
+    const next = this.#waiting.size > 0 || this.#paused.size > 0 ? nextRead : nextTurn;
+    next(() => this.#begin());
+  }
+}
+
+/** The work that a message of some characters makes, in units of about one short message. */
+export function unitsOf(length: number): number {
+  return 1 + (length >> UNIT_BITS);
+}
+
+// Shorter answers are not counted: the network takes them at once.
+const LONG = 16 * 1024;
+// About as much as a server encodes in a few milliseconds, and never less than one answer.
+const TURN_LENGTH = 1024 * 1024;
+// After this time messages wait. Short, since everybody waits for the end of a turn; and long beside what
+// a turn costs by itself.
+const TURN_MS = 2;
+// A long message costs as much as some short ones.
+const UNIT_BITS = 7;
+
+// How much work may pass between two looks at the clock, and how much time should.
+const MAX_STEP = 64;
+// How many steps of a turn nobody measures: most turns have fewer, and cost nothing here.
+const FREE_STEPS = 4;
+const CHECK_MS = 0.25;
+// How much may be read again in one turn, if peers send as much as before. What a read buffer holds may take
+// milliseconds to parse.
+const READ_UNITS = 256;

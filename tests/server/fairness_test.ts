@@ -1,0 +1,178 @@
+/**
+ * Turns of the event loop are shared: a peer that floods keeps nobody else waiting until all of its messages are
+ * handled, and loses none of them.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { test } from "node:test";
+import { JsonRpc } from "@x/jsonrpc";
+import type { Receiver } from "../../src/core/channel.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
+import { silentLog } from "../helpers/log.ts";
+import { call } from "../helpers/messages.ts";
+import { frame, frameSocket, RawSocket, TEXT } from "../helpers/raw_client.ts";
+import { serveHere, serveOnNode } from "../helpers/server.ts";
+import { block } from "../helpers/sleep.ts";
+import { bareClient } from "../helpers/wire.ts";
+
+const MANY = 1000;
+
+/** A server whose method `work` takes so long that a thousand calls fill many turns. */
+function workServer(maxInFlight = MANY) {
+  const ran: unknown[] = [];
+  const rpc = new JsonRpc({ logger: silentLog(), maxInFlight })
+    .method("work", ([name]: [unknown]) => {
+      block(0.1);
+      ran.push(name);
+      return name;
+    })
+    .method("ran", () => ran.length)
+    .method("ping", () => "pong");
+  return { rpc: rpc as unknown as JsonRpc, ran };
+}
+
+test("a peer is answered before the last of a thousand messages that another sent before", async () => {
+  const { rpc } = workServer();
+  const flooder = bareClient(rpc);
+  const modest = bareClient(rpc);
+  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+  modest.call("m", "ran");
+  const { result } = await modest.next();
+  assert((result as number) < MANY, `all ${result} calls ran before`);
+  const answers = await flooder.some(MANY);
+  assertEquals(answers.map(({ id }) => id), Array.from({ length: MANY }, (_, id) => id));
+  await rpc.close();
+});
+
+test("peers whose messages wait take it by turns", async () => {
+  const { rpc, ran } = workServer();
+  const peers = ["a", "b", "c"].map(() => bareClient(rpc));
+  for (const [index, peer] of peers.entries()) {
+    for (let id = 0; id < 500; id++) peer.call(id, "work", [index]);
+  }
+  for (const peer of peers) await peer.some(500);
+  // The last peer began long before the second had ended.
+  assert(ran.indexOf(2) < ran.lastIndexOf(1) - 300, `${ran.indexOf(2)}, ${ran.lastIndexOf(1)}`);
+  await rpc.close();
+});
+
+test("answers and cancels of a peer come through while another floods", async () => {
+  const { rpc, ran } = workServer();
+  rpc.method("ask", async (_params: unknown, { connection }) => await connection.call("name"))
+    .method(
+      "wait",
+      (_params: unknown, { signal }) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    );
+  const flooder = bareClient(rpc);
+  const modest = bareClient(rpc);
+  modest.call(1, "ask");
+  modest.call(2, "wait");
+  const { id, method } = await modest.next();
+  assertEquals(method, "name");
+  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+  modest.send({ jsonrpc: "2.0", result: "Ada", id });
+  modest.call(undefined, "$/cancelRequest", { id: 2 });
+  const answers = await modest.some(2);
+  assert(ran.length < MANY, `all ${ran.length} calls ran before`);
+  assertEquals(new Set(answers.map(({ id }) => id)), new Set([1, 2]));
+  await flooder.some(MANY);
+  await rpc.close();
+});
+
+test("messages that wait count as memory until they are handled", async () => {
+  const { rpc } = workServer();
+  const flooder = bareClient(rpc);
+  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id, "x".repeat(500)]);
+  const modest = bareClient(rpc);
+  modest.call("m", "ping");
+  await modest.next();
+  const { memoryBytes } = rpc.stats();
+  assert(memoryBytes > 100_000, `${memoryBytes} bytes`);
+  await flooder.some(MANY);
+  assertEquals(rpc.stats().memoryBytes, 0);
+  await rpc.close();
+});
+
+test("messages that wait are dropped once their peer is gone", async () => {
+  const { rpc, ran } = workServer();
+  const flooder = bareClient(rpc);
+  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+  flooder.close();
+  await until(() => rpc.connections.size === 0);
+  const count = ran.length;
+  assert(count < MANY, `all ${count} calls ran`);
+  assertEquals(rpc.stats().memoryBytes, 0);
+  await quietMoment();
+  assertEquals(ran.length, count);
+  await rpc.close();
+});
+
+test("close() with drainMs refuses calls that wait, each by its own answer", async () => {
+  const { rpc, ran } = workServer();
+  const flooder = bareClient(rpc);
+  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+  const modest = bareClient(rpc);
+  modest.call("m", "ping");
+  await modest.next();
+  const closed = rpc.close({ drainMs: 30_000 });
+  const answers = await flooder.some(MANY);
+  assertEquals(answers.map(({ id }) => id), Array.from({ length: MANY }, (_, id) => id));
+  const refused = answers.filter(({ error }) => error?.code === -32009);
+  assertEquals(answers.length - refused.length, ran.length);
+  assert(refused.length > 0);
+  await closed;
+});
+
+test("more messages than may wait are handled in order", async () => {
+  const { rpc } = workServer(10);
+  const flooder = bareClient(rpc);
+  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+  const answers = await flooder.some(MANY);
+  assertEquals(answers.map(({ id }) => id), Array.from({ length: MANY }, (_, id) => id));
+  await rpc.close();
+});
+
+test("a carrier that can pause delivers no more until what waits is handled", async () => {
+  const { rpc } = workServer();
+  const sent: number[] = [];
+  const seen: string[] = [];
+  let receiver: Receiver | undefined;
+  rpc.attach({
+    open({ opened }) {
+      receiver = opened({
+        bufferedAmount: 0,
+        send: (message) => void sent.push(JSON.parse(String(message)).id),
+        close: () => receiver?.closed(1000, ""),
+        pause: () => void seen.push(`paused after ${sent.length > 0 ? "some" : "no"} answers`),
+        resume: () => void seen.push(sent.length === MANY ? "resumed after all" : "resumed early"),
+      });
+    },
+  });
+  for (let id = 0; id < MANY; id++) receiver?.receive(JSON.stringify(call("work", id, [id])));
+  await until(() => sent.length === MANY && seen.length > 1);
+  assertEquals(sent, Array.from({ length: MANY }, (_, id) => id));
+  assertEquals(seen, ["paused after some answers", "resumed after all"]);
+  await rpc.close();
+});
+
+for (
+  const [what, start] of Object.entries({
+    "the runtime's own server": serveHere,
+    "./node": serveOnNode,
+  })
+) {
+  test(`a flood over a socket keeps nobody waiting to its end, on ${what}`, async () => {
+    const { rpc, ran } = workServer();
+    await using server = await start(rpc);
+    const flooder = await frameSocket(server.url);
+    const modest = await RawSocket.open(server.url);
+    const flood = Array(MANY).fill(frame(TEXT, JSON.stringify(call("work", 1, [1]))));
+    flooder.resume().write(Buffer.concat(flood));
+    await until(() => ran.length > 0);
+    const { result } = await modest.ask(call("ran", 1));
+    assert((result as number) < MANY, `all ${result} calls ran before`);
+    await until(() => ran.length === MANY);
+    flooder.destroy();
+  });
+}
