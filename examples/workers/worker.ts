@@ -23,7 +23,7 @@ const names: Plugin<{ readonly name: string }> = {
 };
 
 /** One room. */
-export const Room = durableObject((state) => {
+export class Room extends durableObject((state) => {
   const rpc = new JsonRpc({ broker: storageBroker(state.storage) })
     .use(names)
     .topic("said", { history: { size: 100 }, schema: type<{ name: string; text: string }>() })
@@ -33,7 +33,7 @@ export const Room = durableObject((state) => {
     })
     .method("names", (): string[] => [...rpc.connections].map(({ user }) => user.name));
   return rpc;
-});
+}) {}
 
 // A server for what needs no room. Its connections know nothing of each other.
 const lobby = new JsonRpc().method("add", ([a, b]: [number, number]) => a + b);

@@ -7,7 +7,7 @@
 import { textOf } from "../core/channel.ts";
 import type { Channel, Outgoing, Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
-import { describeError, quoted } from "../protocol/errors.ts";
+import { quoted } from "../protocol/errors.ts";
 import { LogLimit } from "../util/log_limit.ts";
 import type { Logger } from "../util/logger.ts";
 import { OneShotTimer } from "../util/timer.ts";
@@ -206,8 +206,10 @@ class ByteConnection implements Channel {
 
   #fail(what: string, error: unknown): void {
     if (this.#ended) return;
-    this.#logger.debug(`${what}: ${describeError(error)}`);
-    this.#end(1006, `${what}: ${error instanceof Error ? error.message : error}`);
+    // Without a stack: it would only show this file, each time that a peer leaves.
+    const why = `${what}: ${error instanceof Error ? error.message : error}`;
+    this.#logger.debug(why);
+    this.#end(1006, why);
   }
 
   #end(code: number, reason: string): void {

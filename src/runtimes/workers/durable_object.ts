@@ -55,6 +55,12 @@ export interface HibernatingHandlers {
   webSocketError(socket: HibernatingSocket): void;
 }
 
+/** An object of the class that {@linkcode durableObject} makes. */
+export interface RpcObject extends HibernatingHandlers {
+  /** Tells Cloudflare's declarations that this is a Durable Object. It does not exist at run time. */
+  readonly __DURABLE_OBJECT_BRAND: never;
+}
+
 /**
  * Lets the WebSockets of a server hibernate. Call it in the constructor of a Durable Object, when all
  * methods, topics and plugins are registered, and pass the object's events on to what it returns.
@@ -75,7 +81,7 @@ export interface HibernatingHandlers {
  * import { JsonRpc } from "@x/jsonrpc";
  * import { hibernate, storageBroker } from "@x/jsonrpc/workers";
  *
- * export class Room extends DurableObject {
+ * export class Room extends DurableObject<Env> {
  *   #rpc = new JsonRpc({ broker: storageBroker(this.ctx.storage) }).topic("news", { retain: true });
  *   #handlers = hibernate(this.#rpc, this.ctx);
  *
@@ -110,8 +116,8 @@ export function hibernate(rpc: HibernatingServer, state: ObjectState): Hibernati
 }
 
 /**
- * Makes the class of a Durable Object that is a JSON-RPC server. Export it from the Worker, and pass
- * requests on to an object of it.
+ * Makes the class of a Durable Object that is a JSON-RPC server. Export a class that extends it from the
+ * Worker, and pass requests on to an object of it.
  *
  * @typeParam Env The bindings of the Worker.
  * @param create Makes the server of one object. Called each time that the object comes into memory.
@@ -122,23 +128,24 @@ export function hibernate(rpc: HibernatingServer, state: ObjectState): Hibernati
  * import { JsonRpc } from "@x/jsonrpc";
  * import { durableObject, storageBroker } from "@x/jsonrpc/workers";
  *
- * export const Room = durableObject((state) => {
+ * export class Room extends durableObject((state) => {
  *   const rpc = new JsonRpc({ broker: storageBroker(state.storage) })
  *     .method("say", ([text]: [string]) => void rpc.publish("said", text))
  *     .topic("said", { history: { size: 100 } });
  *   return rpc;
- * });
+ * }) {}
  *
  * export default {
- *   fetch: (request: Request, env: { ROOM: DurableObjectNamespace }) =>
+ *   fetch: (request: Request, env: Env) => // as `wrangler types` declares it
  *     env.ROOM.getByName(new URL(request.url).pathname).fetch(request),
  * };
  * ```
  */
 export function durableObject<Env = unknown>(
   create: (state: ObjectState, env: Env) => HibernatingServer,
-): new (state: ObjectState, env: Env) => HibernatingHandlers {
-  return class implements HibernatingHandlers {
+): new (state: ObjectState, env: Env) => RpcObject {
+  return class implements RpcObject {
+    declare readonly __DURABLE_OBJECT_BRAND: never;
     readonly #handlers: HibernatingHandlers;
 
     constructor(state: ObjectState, env: Env) {

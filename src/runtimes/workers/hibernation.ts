@@ -96,7 +96,7 @@ export class Hibernation {
 
   #upgrade(context: UpgradeContext): Response {
     const [client, socket] = socketPair();
-    this.#state.acceptWebSocket(socket, [TAG]);
+    this.#state.acceptWebSocket(socket as never, [TAG]);
     const hibernating = this.#connection(socket as unknown as HibernatingSocket);
     this.#open(hibernating, context);
     hibernating.save();

@@ -7,14 +7,15 @@
  * @module
  */
 
-import type { WorkersSocket } from "../workers.ts";
-
 /** The first argument of a Durable Object's constructor. */
 export interface ObjectState {
   /** What the object keeps. */
   readonly storage: ObjectStorage;
-  /** Takes the messages of a socket, also after the object was out of memory. */
-  acceptWebSocket(socket: WorkersSocket, tags?: string[]): void;
+  /**
+   * Takes the messages of a socket, also after the object was out of memory. The socket is Cloudflare's own
+   * `WebSocket`, whose declaration depends on the version.
+   */
+  acceptWebSocket(socket: never, tags?: string[]): void;
   /** The sockets that were accepted with a tag. */
   getWebSockets(tag?: string): HibernatingSocket[];
   /** Delivers no event to the object until a function is done. */
