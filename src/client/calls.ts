@@ -7,6 +7,7 @@
 import type { Api, ArgumentsOf, ParamsFor, ResultOf, UnknownApi } from "../core/api.ts";
 import { PendingCalls, toError } from "../core/pending_calls.ts";
 import type { CallOptions, CallRequest, SendCall } from "../core/pending_calls.ts";
+import { shortMessage } from "../protocol/errors.ts";
 import { checkLength } from "../protocol/limits.ts";
 import { outgoingText } from "../protocol/message.ts";
 import type { Message } from "../protocol/message.ts";
@@ -99,9 +100,9 @@ export class Calls extends PendingCalls {
         const answer = this.call({ method, params, options }, (text, id) => {
           texts.push(text);
           ids.push(id);
-        });
+        }) as Promise<never>;
         answers.push(answer);
-        return answer as never;
+        return answer;
       },
       notify: (method: string, params?: unknown) => {
         texts.push(outgoingText({ method, params }, maxMessageBytes));
@@ -127,9 +128,9 @@ export class Calls extends PendingCalls {
     const error = toError("a message", message);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);
-    if (!ids) {
-      this.#host.logger.warn(`The server refused a message: ${error.message} (${error.code})`);
-    }
-    for (const id of ids ?? []) this.fail(id, error);
+    if (ids) { for (const id of ids) this.fail(id, error); }
+    else {this.#host.logger.warn(
+        `The server refused a message: ${shortMessage(error)} (${error.code})`,
+      );}
   }
 }

@@ -291,7 +291,7 @@ export class ReconnectingConnection {
    * @param resends Which of the calls that were sent can be sent again; left out if no session follows.
    */
   #settle(why: string, resends?: (call: PendingCall) => boolean): void {
-    if (!resends) this.#sendQueue.clear().forEach((message) => this.#drop(message, why));
+    if (!resends) { for (const message of this.#sendQueue.clear()) this.#drop(message, why); }
     const unsent = this.#sendQueue.ids();
     this.#pending.failAll(why, (id, call) => {
       if (unsent.has(id)) return true;

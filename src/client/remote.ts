@@ -28,7 +28,7 @@ export type RemoteCall = (
  */
 export function remoteProxy(call: RemoteCall, separator: string, name = ""): unknown {
   const known = new Map<string, unknown>();
-  const start = name === "" ? "" : name + separator;
+  const start = name && name + separator;
   // An arrow function, so that the proxy has no `prototype` and cannot be constructed.
   const invoke = (params?: unknown, options?: CallOptions) => call(name, params, options);
   return new Proxy(invoke, {

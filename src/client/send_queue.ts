@@ -88,9 +88,9 @@ export class SendQueue {
    * @returns Whether the call waits here, alone or in a batch.
    */
   cancel(id: number): boolean {
-    const index = this.#waiting.findIndex(({ ids }) => ids.includes(id));
-    if (this.#waiting[index]?.ids.length === 1) this.#waiting.splice(index, 1);
-    return index !== -1;
+    const found = this.#waiting.find(({ ids }) => ids.includes(id));
+    if (found?.ids.length === 1) this.#waiting = this.#waiting.filter((each) => each !== found);
+    return found !== undefined;
   }
 
   /** @returns All messages, which wait no more. */

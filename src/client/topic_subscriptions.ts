@@ -7,7 +7,7 @@
 import type { Method } from "../core/dispatcher.ts";
 import { mayRetry } from "../core/pending_calls.ts";
 import type { CallRequest } from "../core/pending_calls.ts";
-import { RpcConnectionError, RpcInvalidParamsError } from "../protocol/errors.ts";
+import { RpcConnectionError, RpcInvalidParamsError, shortMessage } from "../protocol/errors.ts";
 import { rangeError } from "../util/check_option.ts";
 import type { Calls } from "./calls.ts";
 import type { ClientHost } from "./host.ts";
@@ -224,7 +224,7 @@ export class TopicSubscriptions {
   #lost(topic: string, error: Error = notGranted(topic)): void {
     const subscription = this.#topics.get(topic);
     if (!this.#topics.delete(topic)) return;
-    this.#host.logger.warn(`Subscription to topic "${topic}" ended: ${error.message}`);
+    this.#host.logger.warn(`Subscription to topic "${topic}" ended: ${shortMessage(error)}`);
     subscription?.end(error, true);
     this.#host.lost(topic, error);
   }

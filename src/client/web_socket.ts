@@ -30,12 +30,14 @@ export function webSocketTransport(
       const url = typeof target === "function" ? await target() : target;
       const bearer = typeof token === "function" ? await token() : token;
       if (context.signal.aborted) return;
+      // Here, since its error quotes nothing.
+      const { href } = toUrl(url);
       const offered = bearer === undefined
         ? [...protocols ?? []]
         : [...protocols ?? ["jsonrpc"], `bearer.${bearer}`];
       runSafely(
         () =>
-          socketTransport(new (options.WebSocket ?? WebSocket)(toUrl(url).href, offered))
+          socketTransport(new (options.WebSocket ?? WebSocket)(href, offered))
             .open(context),
         (error) => {
           // Runtimes quote the token or the URL.

@@ -222,12 +222,12 @@ function isForeign(Class: unknown, value: unknown): boolean {
   const { [BRAND]: isOurs, kind, code } = (value ?? {}) as RpcError & {
     readonly [BRAND]?: boolean;
   };
+  const ByKind =
+    { error: RpcError, connection: RpcConnectionError, timeout: RpcTimeoutError }[kind];
   const Server = isServerCode(code) && RpcServerError;
   return isOurs === true &&
-    [RpcFailure, CLASSES[kind], STANDARD[code], Server].includes(Class as typeof RpcServerError);
+    [RpcFailure, ByKind, STANDARD[code], Server].includes(Class as typeof RpcServerError);
 }
-
-const CLASSES = { error: RpcError, connection: RpcConnectionError, timeout: RpcTimeoutError };
 
 const STANDARD: Readonly<Record<number, new (options: RpcStandardErrorOptions) => RpcError>> = {
   [-32700]: RpcParseError,
@@ -274,7 +274,7 @@ export function logFailure(logger: Logger, what: string, error: unknown): void {
 export function escapeControls(text: string): string {
   return text.replace(
     CONTROLS,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
   );
 }
 
@@ -283,6 +283,11 @@ const CONTROLS = /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]/gu;
 /** Quotes a name that the other side chose, for a log: without line breaks, and cut to 200. */
 export function quoted(name: string): string {
   return escapeControls(JSON.stringify(name.slice(0, 200)));
+}
+
+/** The message of an error that the other side may have sent, for a log: cut to 200 characters. */
+export function shortMessage({ message }: Error): string {
+  return escapeControls(message.slice(0, 200));
 }
 
 function printable(value: unknown): string {

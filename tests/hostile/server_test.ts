@@ -160,6 +160,21 @@ test("a class of errors that does not expect the server's data leaves no call op
   await client.close();
 });
 
+test("what a server says is written to the log cut, and without characters that change its look", async () => {
+  const logger = silentLog();
+  const [client, server] = await bareServer({ logger });
+  const message = `\u009b2J\u202e${"x".repeat(10_000)}`;
+  const subscribed = client.subscribe("news", () => {});
+  const { id } = await server.next();
+  server.send({ jsonrpc: "2.0", result: ["news"], id });
+  await subscribed;
+  server.send({ jsonrpc: "2.0", error: { code: 1, message }, id: null });
+  await quietMoment();
+  const [line = ""] = logger.lines;
+  assert(line.length < 300 && line.includes("\\u{9b}2J\\u{202e}xxx"), line);
+  await client.close();
+});
+
 test("a server that sends more items than it has credit for ends the loop", async () => {
   const [client, server] = await bareServer({ logger: silentLog() });
   const items = stream(client, "count", [], { credit: 4 });
