@@ -100,24 +100,38 @@ export class ClientConnection extends RpcSession<ClientHost> implements Receiver
     let cause: unknown;
     try {
       if (typeof answer !== "string") throw answer;
-      const answers = answer === "" ? [] : [this.parse(answer)].flat();
-      for (const each of answers as (Message | null)[]) {
-        const { id = null, error } = each ?? {};
-        if (ids.includes(id as number)) pending.settle(each as Message);
-        // An error without an id is about the whole message.
-        else if (id === null && error) ids.forEach((id) => pending.settle({ error, id }));
-      }
+      this.part(ids, answer);
     } catch (error) {
       cause = error;
     }
     // A notification needs no answer, and a cancelled call no error.
-    if (ids.length > 0 ? !ids.some((id) => pending.awaits(id)) : answer === "") return;
-    const why = typeof answer === "string" ? `${status} ${answer.slice(0, 200)}` : answer.message;
+    if (ids.length > 0 ? !ids.some((id) => pending.get(id)) : answer === "") return;
+    const why = (answer as Error).message ?? `${status} ${(answer as string).slice(0, 200)}`;
     const message = `${this.handshake.url} did not answer the call: ${why}`;
     // The carrier cannot tell whether the message had arrived before the exchange failed.
     const error = new RpcConnectionError(message, "unknown", { cause });
     for (const id of ids) pending.fail(id, error);
     if (ids.length === 0) this.logger.warn(`A notification failed: ${describeError(error)}`);
+  }
+
+  listens(ids: readonly number[]): boolean {
+    const pending = this[PENDING];
+    return ids.some((id) => pending.get(id)?.options.onProgress) || this[HOST].listens();
+  }
+
+  part(ids: readonly number[], message: string): boolean {
+    const pending = this[PENDING];
+    for (const each of [this.parse(message)].flat() as (Message | null)[]) {
+      const { id = null, error, method } = each ?? {};
+      if (method !== undefined) this[DISPATCHER].handle(each, this);
+      else {
+        for (const own of ids) {
+          // An error without an id is about the whole message.
+          if (own === id || (id === null && error)) pending.settle({ ...each, id: own });
+        }
+      }
+    }
+    return ids.length === 0 || ids.some((id) => pending.get(id));
   }
 
   override closed(code: number, reason: string): void {

@@ -14,6 +14,8 @@ export interface ClientHost extends SessionHost, Pick<ClientOptions, "reconnect"
   readonly limits: AllClientLimits;
   /** Leads to the server. */
   readonly transport: Transport;
+  /** Tells whether the program has methods for the server. */
+  listens(): boolean;
   /** Runs on each new connection; see {@linkcode ClientOptions.prepare}. */
   prepare?: ((connection: Connection) => unknown) | undefined;
   /**

@@ -16,7 +16,8 @@
 
 import type { Receiver } from "../core/channel.ts";
 import type { Transport, TransportContext } from "../core/transport.ts";
-import { readChunks } from "../util/read_body.ts";
+import { readAnswer } from "./answer_reader.ts";
+import type { ReadOptions } from "./answer_reader.ts";
 import type { ClientOptions } from "./options.ts";
 
 /** Options of {@linkcode httpTransport}; see {@linkcode ClientOptions}. */
@@ -50,14 +51,13 @@ function openHttp(
     send(message, ids = []) {
       const controller = new AbortController();
       underWay.set(controller, new Set(ids));
-      const init: RequestInit = {
-        method: "POST",
-        body: `${message}`,
-        // A redirection could hand params and token to another origin.
-        redirect: "manual",
+      const exchange = {
+        message: `${message}`,
+        maxMessageBytes,
         signal: controller.signal,
+        take: receiver.listens?.(ids) && ((each: string) => receiver.part?.(ids, each) === true),
       };
-      void post(url, options, init, maxMessageBytes)
+      void post(url, options, exchange)
         .then(
           (answer) => receiver.exchanged?.(ids, ...answer),
           (error) => receiver.exchanged?.(ids, error),
@@ -79,12 +79,16 @@ function openHttp(
   });
 }
 
+/** One text to post, and how its answer is read. */
+interface Exchange extends ReadOptions {
+  readonly message: string;
+}
+
 /** Posts one text; gives that of the answer, and its status. Throws `Error` if it cannot be read. */
 async function post(
   url: string,
   { token, headers, fetch = globalThis.fetch }: HttpOptions,
-  init: RequestInit,
-  maxBytes: number,
+  { message, signal, maxMessageBytes, take }: Exchange,
 ): Promise<[text: string, status: string]> {
   const failed = (what: string) => (error: Error) => {
     // Runtimes quote the URL, or the header that is wrong: either may hold secrets.
@@ -93,23 +97,28 @@ async function post(
   const request = async () => {
     const bearer = typeof token === "function" ? await token() : token;
     return await fetch(url, {
-      ...init,
+      method: "POST",
+      body: message,
+      // A redirection could hand params and token to another origin.
+      redirect: "manual",
+      signal,
       // Without exactOptionalPropertyTypes a member may seem to be undefined.
       headers: {
         "content-type": "application/json",
         ...bearer !== undefined && { authorization: `Bearer ${bearer}` },
         ...headers,
+        ...take && { accept: "application/json, text/event-stream" },
       } as Record<string, string>,
     });
   };
+  const brokeOff = "it broke off";
   const response = await request().catch(failed("cannot reach it"));
   const { body } = response;
-  const text = await readChunks(body, maxBytes).catch(failed("it broke off"));
-  if (text === undefined) {
-    body?.cancel().catch(() => {});
-    throw new Error(`it is over ${maxBytes} bytes (maxMessageBytes)`);
-  }
+  const isStream = /^text\/event-stream/i.test(`${response.headers.get("content-type")}`);
+  const reads = { maxMessageBytes, signal, take: isStream && take };
+  const text = body && await readAnswer(body, reads).catch(failed(brokeOff));
+  if (text === undefined) throw new Error(`it is over ${maxMessageBytes} bytes (maxMessageBytes)`);
   const status = `${response.status} ${response.statusText}`.trim();
-  if (text === "" && !response.ok) throw new Error(`it answered ${status}`);
-  return [text, status];
+  if (!text && !response.ok) throw new Error(`it answered ${status}`);
+  return [text ?? "", reads.take ? brokeOff : status];
 }

@@ -110,6 +110,8 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
       logger,
       transport: toTransport(target, options),
       find: (name) => this.#subscriptions.find(name, this.#methods.get(name)),
+      // One is the client's own.
+      listens: () => this.#methods.size > 1,
       opened: (session, again) => {
         if (again) void this.#restore(session);
         this.#dispatch("open");

@@ -187,7 +187,7 @@ export class ReconnectingConnection {
       if (!message) return;
       const { text, ids } = message;
       // A batch whose calls were all cancelled meanwhile need not run.
-      if (ids.length === 0 || ids.some((id) => this.#pending.awaits(id))) {
+      if (ids.length === 0 || ids.some((id) => this.#pending.get(id))) {
         session[SEND](text, ids);
       }
     }

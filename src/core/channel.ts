@@ -153,10 +153,27 @@ export interface Receiver {
    * once for each `send`. Only a client's receiver has this. Does not throw.
    *
    * @param ids What `send` was given.
-   * @param answer The answer's text, `""` if there was none, or why it did not come.
+   * @param answer The answer's text, or why it did not come; `""` if there was none, or if `part` got it.
    * @param status What else the carrier knows of the answer, for an error's message: `404 Not Found`.
    */
   exchanged?(ids: readonly number[], answer: string | Error, status?: string): void;
+  /**
+   * Tells whether this side wants to know what the other side tells before its answer, such as progress, if
+   * {@linkcode Transport.isConnectionless}. Only a client's receiver has this. Does not throw.
+   *
+   * @param ids What `send` was given.
+   */
+  listens?(ids: readonly number[]): boolean;
+  /**
+   * Handles one message of an answer that is a stream of messages; the last of them is the answer itself. The
+   * carrier still calls `exchanged` at the end. Only a client's receiver has this.
+   *
+   * @param ids What `send` was given.
+   * @param message The text of the message.
+   * @returns Whether a call still waits; if not, the rest of the stream is of no use.
+   * @throws {RpcParseError} If the message is not JSON, or exceeds a limit.
+   */
+  part?(ids: readonly number[], message: string): boolean;
 }
 
 /** What a runtime needs to open a connection. */

@@ -153,6 +153,8 @@ export function openDialect(
     markAlive: () => receiver.markAlive(),
     closed: (code, reason) => receiver.closed(code, reason),
     exchanged: (ids, answer, status) => receiver.exchanged?.(ids, answer, status),
+    listens: (ids) => receiver.listens?.(ids) === true,
+    part: (ids, message) => receiver.part?.(ids, translator.in(message)) === true,
   };
 }
 

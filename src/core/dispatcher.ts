@@ -58,8 +58,8 @@ export interface DispatcherHost {
 
 /** Receives the answers to calls that this side has made. */
 export interface ResponseHandler {
-  /** Tells whether a call with this id waits for its answer. */
-  awaits(id: unknown): boolean;
+  /** Gives the call with this id, if it waits for its answer. */
+  get(id: unknown): unknown;
   /** Receives an answer. */
   settle(message: Message): void;
   /** Receives the params of a `$/progress` notification; returns the call that they belong to. */
@@ -192,7 +192,7 @@ export class Dispatcher {
   #isResponse(message: unknown): message is Message {
     if (isResponse(message)) return true;
     const { method, id } = (message ?? {}) as Message;
-    return method === undefined && this.#responses()?.awaits(id) === true;
+    return method === undefined && this.#responses()?.get(id) !== undefined;
   }
 
   /** Handles a notification that is for no method; returns nothing if it is for one. */

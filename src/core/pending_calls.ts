@@ -122,9 +122,9 @@ export class PendingCalls {
     return this.#calls.size;
   }
 
-  /** Tells whether a call with this id waits. */
-  awaits(id: unknown): boolean {
-    return this.#calls.has(id);
+  /** Gives the call with this id, if it waits. */
+  get(id: unknown): PendingCall | undefined {
+    return this.#calls.get(id);
   }
 
   /**

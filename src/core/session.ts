@@ -131,8 +131,8 @@ export abstract class RpcSession<Host extends SessionHost = SessionHost> extends
    * @throws {RpcParseError} If it is not JSON, or exceeds a limit.
    */
   protected parse(text: string): unknown {
-    const { limits: { maxDepth, maxValues }, reviver } = this[HOST];
-    return parseMessage(text, maxDepth, maxValues, reviver);
+    const { limits: { maxDepth }, reviver } = this[HOST];
+    return parseMessage(text, maxDepth, reviver);
   }
 
   /** Answers a message that could not be parsed. */

@@ -113,6 +113,11 @@ class WireTrace implements Trace {
         if (typeof answer === "string" && answer !== "") received(answer);
         receiver.exchanged?.(ids, answer, status);
       },
+      listens: (ids) => receiver.listens?.(ids) === true,
+      part(ids, message) {
+        received(message);
+        return receiver.part?.(ids, message) === true;
+      },
     };
   }
 

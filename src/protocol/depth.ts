@@ -42,15 +42,38 @@ export function excessOfValue(
  * @param maxValues The limit of values, if the message exceeds that.
  */
 export function excessText(maxDepth: number, maxValues: number | undefined): string {
-  return maxValues === undefined
-    ? `Over ${maxDepth} levels deep (maxDepth)`
-    : `Over ${maxValues} values (maxValues)`;
+  return maxValues === undefined ? depthText(maxDepth) : `Over ${maxValues} values (maxValues)`;
+}
+
+/** Says that a message is nested too deep. */
+export function depthText(maxDepth: number): string {
+  return `Over ${maxDepth} levels deep (maxDepth)`;
 }
 
 type Node = Readonly<Record<string, unknown>> | readonly unknown[];
 
 function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null;
+}
+
+/**
+ * Tells whether a value is nested deeper than allowed. A client, which counts no values, loads this alone.
+ *
+ * @param value The value, as `JSON.parse` gave it.
+ * @param maxDepth How deep arrays and objects may be nested.
+ */
+export function isDeeper(value: unknown, maxDepth: number): boolean {
+  return isNode(value) && isNodeDeeper(value, maxDepth);
+}
+
+function isNodeDeeper(node: Node, depthLeft: number): boolean {
+  if (depthLeft === 0) return true;
+  const isDeep = (each: unknown) => isNode(each) && isNodeDeeper(each, depthLeft - 1);
+  if (Array.isArray(node)) return node.some(isDeep);
+  for (const name in node) {
+    if (isDeep((node as Readonly<Record<string, unknown>>)[name])) return true;
+  }
+  return false;
 }
 
 // How many more values the message may have. Not an argument: the walk is synchronous, and its

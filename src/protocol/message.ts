@@ -6,7 +6,7 @@
  * @module
  */
 
-import { excessOfValue, mayExceed } from "./depth.ts";
+import { depthText, isDeeper } from "./depth.ts";
 import { RpcInvalidParamsError, RpcInvalidRequestError, RpcParseError } from "./errors.ts";
 import type { RpcError } from "./errors.ts";
 import { checkLength } from "./limits.ts";
@@ -89,32 +89,24 @@ export type Reviver = (
 ) => unknown;
 
 /**
- * Parses a message. A server parses those of strangers with `parseUntrusted`, which this is a part of.
+ * Parses a message. A server parses those of strangers with `parseUntrusted`, which knows one limit more.
  *
  * @param text What the other side sent.
  * @param maxDepth How deep arrays and objects may be nested.
- * @param maxValues How many values the message may consist of. @default {Infinity}
  * @param reviver Changes values, as `JSON.parse` takes it. @default {none}
  * @returns The value, of which nothing has been checked.
- * @throws {RpcParseError} If the text is not JSON, or nested deeper than `maxDepth`, or has more than
- * `maxValues` values.
+ * @throws {RpcParseError} If the text is not JSON, or nested deeper than `maxDepth`.
  */
-export function parseMessage(
-  text: string,
-  maxDepth: number,
-  maxValues = Infinity,
-  reviver?: Reviver,
-): unknown {
-  let excess: string | undefined;
+export function parseMessage(text: string, maxDepth: number, reviver?: Reviver): unknown {
   try {
     const value = JSON.parse(text, reviver);
-    if (mayExceed(text, maxDepth, maxValues)) excess = excessOfValue(value, maxDepth, maxValues);
-    if (!excess) return value;
+    // Each level needs an opening and a closing character.
+    if (text.length <= 2 * maxDepth || !isDeeper(value, maxDepth)) return value;
   } catch (cause) {
     // It is not JSON, or nested so deep that the engine gave up.
     throw new RpcParseError({ cause });
   }
-  throw new RpcParseError({ data: excess });
+  throw new RpcParseError({ data: depthText(maxDepth) });
 }
 
 /**

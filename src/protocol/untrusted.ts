@@ -5,7 +5,7 @@
  * @module
  */
 
-import { excessText, mayExceed } from "./depth.ts";
+import { excessOfValue, excessText, mayExceed } from "./depth.ts";
 import { RpcParseError } from "./errors.ts";
 import { parseMessage } from "./message.ts";
 
@@ -20,12 +20,16 @@ import { parseMessage } from "./message.ts";
  * `maxValues` values.
  */
 export function parseUntrusted(text: string, maxDepth: number, maxValues = Infinity): unknown {
-  if (!mayExceed(text, maxDepth, maxValues) || !mustScan(text, maxDepth)) {
-    return parseMessage(text, maxDepth, maxValues);
-  }
-  const excess = excessOfText(text, maxDepth, maxValues);
+  if (!mayExceed(text, maxDepth, maxValues)) return parseMessage(text, Infinity);
+  const scans = mustScan(text, maxDepth);
+  if (scans) refuse(excessOfText(text, maxDepth, maxValues));
+  const value = parseMessage(text, Infinity);
+  if (!scans) refuse(excessOfValue(value, maxDepth, maxValues));
+  return value;
+}
+
+function refuse(excess: string | undefined): void {
   if (excess !== undefined) throw new RpcParseError({ data: excess });
-  return parseMessage(text, Infinity);
 }
 
 /**

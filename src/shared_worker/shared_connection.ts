@@ -203,6 +203,8 @@ export class TabConnections implements SharedConnection {
       ...prepare && { prepare },
       ...reconnect !== undefined && { reconnect },
       find: (name) => ({ invoke: (params, request) => this.#received(name, params, request) }),
+      // Over a WebSocket, which tells everything.
+      listens: () => true,
       opened: () => void this.#openAll(),
       closed: (code, reason, final) => {
         if (this.#calls !== calls) return;

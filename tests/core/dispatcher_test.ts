@@ -51,7 +51,7 @@ class Desk {
     const find = (name: string) => toMethod(handlers.get(name), name === "loose");
     const host = { limits: resolveLimits(limits), logger: this.log, find };
     this.dispatcher = new ServerDispatcher(host, new Caller(HANDSHAKE, this.log), () => ({
-      awaits: () => false,
+      get: () => undefined,
       settle: (message) => this.settled.push(message),
       progress: (params) => this.progressed.push(params) > 0,
     }));
