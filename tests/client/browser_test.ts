@@ -19,7 +19,17 @@ const chromium = await needs("chromium", "deno");
 /** Serves the files of a bundle, a page, and a method `add`. */
 async function site(files: ReadonlyMap<string, string>, html = "") {
   const urls: string[] = [];
+  const ended: unknown[] = [];
   const rpc = new JsonRpc().method("add", ([a, b]: [number, number]) => a + b)
+    .method("work", async ([steps]: [number], request) => {
+      let step = 0;
+      while (step < steps && !request.aborted) {
+        request.progress(++step);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      ended.push(request.aborted);
+      return "done";
+    })
     .topic("news");
   const server = await serveHere({
     fetch(request, host) {
@@ -35,7 +45,7 @@ async function site(files: ReadonlyMap<string, string>, html = "") {
     websocket: rpc.websocket,
     close: () => rpc.close(),
   });
-  return { urls, server, rpc };
+  return { urls, server, rpc, ended };
 }
 
 /** Starts a service worker, sends it a message, and gives its reply. */
@@ -90,6 +100,20 @@ test(
     assertEquals(urls, ["GET /shop/rpc?from=page"]);
   },
 );
+
+test("a page gets progress over POST, and gives a call up in the midst", chromium, async () => {
+  const files = await bundle("--code-splitting", "tests/programs/progress_page.ts");
+  const html = '<script type="module" src="/progress_page.js"></script>';
+  const { server, ended } = await site(files, html);
+  await using _ = server;
+  await withChromium(async (visit) => {
+    const page = await visit(`${server.url}/`);
+    await page.waitForFunction('document.title.startsWith("[")');
+    assertEquals(JSON.parse(await page.title()), [[1, 2], "done", "enough"]);
+    await until(() => ended.length === 2);
+  });
+  assertEquals(ended, [false, true]);
+});
 
 test("a page whose prepare fails is told with which error", chromium, async () => {
   const files = await bundle("tests/programs/refused_page.ts");
