@@ -43,7 +43,8 @@ export interface RateLimitOptions {
  * of a batch is a call. A refused call is answered with -32005 and `data: { retryAfterMs }`, a POST also
  * with status 429 and `Retry-After`; a refused notification is dropped.
  *
- * If the store fails, calls pass, and the log says so: a rate limit is no guard.
+ * If the store fails, or does not answer within a second, calls pass, and the log says so: a rate limit
+ * is no guard.
  *
  * @param options How calls are limited.
  * @returns The middleware.
@@ -78,21 +79,36 @@ export function rateLimit(options: RateLimitOptions): CallMiddleware {
         ));
       return 0;
     };
-    const pass = (waitMs: number): unknown => {
+    const pass = (answer: unknown): unknown => {
+      const waitMs = typeof answer === "number" && !Number.isNaN(answer)
+        ? answer
+        : failed(new TypeError(`Expected the store to give a number, got ${String(answer)}`));
       if (waitMs <= 0) return next();
       throw new RpcServerError(ErrorCode.limitExceeded, "Too many calls", {
         data: { retryAfterMs: Math.ceil(waitMs) },
       });
     };
-    let wait: MaybePromise<number>;
+    let wait: MaybePromise<unknown>;
     try {
       wait = store.take(key, rate);
     } catch (error) {
       return pass(failed(error));
     }
-    return isThenable(wait) ? Promise.resolve(wait).catch(failed).then(pass) : pass(wait);
+    return isThenable(wait) ? inTime(wait).catch(failed).then(pass) : pass(wait);
   };
 }
+
+/**
+ * Waits for a store, but not for long: a client of Redis that is not connected keeps commands until it
+ * is, and all calls would wait with them.
+ */
+function inTime(wait: PromiseLike<unknown>): Promise<unknown> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(reject, PATIENCE_MS, new Error(`no answer within ${PATIENCE_MS} ms`));
+  return Promise.race([wait, promise]).finally(() => clearTimeout(timer));
+}
+
+const PATIENCE_MS = 1000;
 
 function keyOf(by: "connection" | "user" | "address", { connection, user }: RpcRequest): string {
   if (by === "connection" && TOPICS in connection) return `connection ${connection.id}`;

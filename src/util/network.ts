@@ -34,7 +34,7 @@ export function clientAddress(
   forwardedFor: string | null,
   trustedProxies: readonly string[],
 ): string | undefined {
-  const hops = forwardedFor?.split(",").map((hop) => hop.trim()) ?? [];
+  const hops = forwardedFor?.split(",").map(withoutPort) ?? [];
   let client = address;
   while (client !== undefined && isTrusted(client, trustedProxies)) {
     const before = hops.pop();
@@ -42,6 +42,16 @@ export function clientAddress(
     client = before;
   }
   return client;
+}
+
+/**
+ * An address as some proxies write it into `x-forwarded-for`, without its port: `192.0.2.1:5000`,
+ * `[2001:db8::1]:5000`. Each connection has another port, and would count as another client.
+ */
+function withoutPort(hop: string): string {
+  const [, ipv6, ipv4] = /^\s*(?:\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)\s*$/.exec(hop) ??
+    [];
+  return ipv6 ?? ipv4 ?? hop.trim();
 }
 
 function isTrusted(address: string, trustedProxies: readonly string[]): boolean {

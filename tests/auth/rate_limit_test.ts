@@ -96,12 +96,19 @@ test("rateLimit() of a method counts that method alone, and drops its notificati
 
 test("rateLimit() lets calls pass if its store fails, and says so", async () => {
   for (
-    const take of [
-      () => Promise.reject(new Error("no Redis")),
-      () => {
+    const [take, why] of [
+      [() => Promise.reject(new Error("no Redis")), "Error: no Redis"],
+      [() => {
         throw new Error("no Redis");
-      },
-    ]
+      }, "Error: no Redis"],
+      // As a client of Redis does while it is not connected.
+      [() => new Promise<number>(() => {}), "Error: no answer within 1000 ms"],
+      [() => NaN, "TypeError: Expected the store to give a number, got NaN"],
+      [
+        () => Promise.resolve("OK" as never),
+        "TypeError: Expected the store to give a number, got OK",
+      ],
+    ] as const
   ) {
     const logger = silentLog();
     const store: RateStore = { take };
@@ -110,7 +117,7 @@ test("rateLimit() lets calls pass if its store fails, and says so", async () => 
     await using server = await serveHere(rpc);
     const { status } = await rawPost(server.url, JSON.stringify(call("ping", 1)));
     assertEquals(status, 200);
-    assertStringIncludes(logger.text, "error: A rate limit does not work: Error: no Redis");
+    assertStringIncludes(logger.text, `error: A rate limit does not work: ${why}`);
   }
 });
 

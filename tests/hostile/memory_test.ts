@@ -146,4 +146,15 @@ await attack("maxPerAddress counts clients behind a trusted proxy apart, and bel
     from("203.0.113.9, 203.0.113.3"),
   ]);
   assertEquals(same.map(({ status }) => status).sort(), [200, 503]);
+  // Some proxies add the port, which is another one for each connection.
+  for (
+    const pair of [
+      ["203.0.113.4:50001", "203.0.113.4:50002"],
+      ["[2001:db8::1]:50001", "[2001:db8::2]:50002"],
+      ["2001:db8:1::1", "[2001:db8:1::1]"],
+    ]
+  ) {
+    const ports = await Promise.all(pair.map(from));
+    assertEquals(ports.map(({ status }) => status).sort(), [200, 503], pair.join());
+  }
 });
