@@ -80,4 +80,4 @@ class WellBehaved {
 
 const TURNS = 4;
 // How long strangers may take to connect.
-const SETTLE_MS = 200;
+const SETTLE_MS = 500;
