@@ -50,8 +50,8 @@ export interface ServerMembers {
    *
    * @param topics A topic, or several.
    * @param options How many kept events the peer gets first.
-   * @returns Resolves once the events begin. Rejects if a topic does not exist for the peer, if the call
-   * is refused, and over POST, where nothing lasts.
+   * @returns Resolves once the events begin. Rejects if a topic does not exist for the peer (it is subscribed to the
+   * others all the same), if the call is refused, and over POST, where nothing lasts.
    */
   subscribe(
     topics: string | readonly string[],

@@ -68,6 +68,10 @@ test("connection.subscribe() is held to guards, middleware and limits, and says 
       message: `Cannot subscribe to "${topic}": no such topic, or not for this client`,
     });
   }
+  assertEquals((await message(1, ["room.0", "nothing"]) as { code: number }).code, -32602);
+  const [peer] = rpc.connections;
+  assertEquals([...peer!.subscriptions], ["room.0"]);
+  await peer!.unsubscribe("room.0");
   const rooms = ["room.1", "room.2", "room.3", "room.4"];
   assertEquals((await message(2, rooms) as { code: number }).code, -32006);
   await socket.ask(call("log in", 3));
