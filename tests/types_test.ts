@@ -5,20 +5,10 @@ import type { ApiOf, JsonRpcClient, RpcRequest, Schema } from "@x/jsonrpc";
 import type { Plugin } from "@x/jsonrpc/plugin";
 import { mockServer, testClient } from "@x/jsonrpc/testing";
 import { pair } from "./helpers/client.ts";
+import { is } from "./helpers/is.ts";
 
 // Most of this file is checked by the compiler alone: what stands here compiles, and what stands
 // below `@ts-expect-error` does not.
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
-  : false;
-
-/** Compiles where the value is of exactly this type. */
-function is<Expected>() {
-  return <Actual>(
-    _value: Actual,
-    ..._same: Equal<Actual, Expected> extends true ? [] : [never]
-  ) => {};
-}
 
 interface User {
   readonly name: string;
@@ -343,7 +333,9 @@ test("is() distinguishes types that can be assigned to each other", () => {
 });
 
 test("connect<typeof rpc>() gives a client that does what its types say", async () => {
-  for (const checked of [calls, remotes, batches, topics, byHand, guards, streams, servers]) {
+  for (
+    const checked of [calls, remotes, batches, topics, byHand, guards, streams, servers]
+  ) {
     assertEquals(typeof checked, "function");
   }
   const rpc = example();

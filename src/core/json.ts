@@ -18,7 +18,10 @@
  * const parsed: Json<{ at: Date; note: string | undefined }> = { at: "2026-11-28T12:00:00.000Z" };
  * ```
  */
-export type Json<T> = unknown extends T ? T : JsonValue<T>;
+export type Json<T> = unknown extends T ? T : [T] extends [Parsed] ? T : JsonValue<T>;
+
+// What JSON does not change stays as it is, also types of any depth, and keeps its name.
+type Parsed = Scalar | readonly Parsed[] | { readonly [key: string]: Parsed };
 
 type JsonValue<T> = T extends Scalar ? T
   : T extends undefined | void ? null
@@ -70,38 +73,71 @@ type Kept<Value, Required, Optional> = MayVanish<Value> extends false ? Required
 type Flat<T> = { [Key in keyof T]: T[Key] };
 
 /**
- * `unknown` for a type that has JSON. For one that has none, a type that nothing can be assigned to, whose name
- * says why. The compiler shows that name where a method is registered.
+ * `unknown` for a type that has JSON. For one that has none, a type that it cannot be assigned to, whose name says why.
+ * The compiler shows that name where a topic is registered.
  *
- * @typeParam T The type of a result.
+ * @typeParam T The type of an event, or of an item of a stream.
  */
-export type Sendable<T> = [T] extends [Plain] ? unknown : Checked<T>;
+export type Sendable<T> = [T] extends [Plain] ? unknown
+  : [T] extends [infer Value] ? [Value] extends [Checked<Value>] ? unknown : Checked<Value>
+  : never;
+
+/**
+ * What a handler returns: a result or a promise of it. If the result has no JSON, it cannot be assigned to this type;
+ * see {@linkcode Sendable}.
+ *
+ * @typeParam Result The type of the results.
+ */
+// The compiler infers unions of results from `Result | Promise<Result>` alone. It does not from
+// `(Result & …) | Promise<Result & …>`, nor in a branch of `[Result] extends [Plain]`, where it takes `Result` for
+// `Result & Plain`. And it infers nothing from the check, which holds no `Result`.
+export type Returned<Result> = [Result, 0] extends [Plain, 0] ? Result | Promise<Result> | Thenable
+  : CheckedReturn<Result>;
+
+// What a query builder gives: `then`, and not all that a promise has. The result comes from its `then`.
+interface Thenable {
+  then(...args: never): unknown;
+  readonly [Symbol.toStringTag]?: undefined;
+}
+
+type CheckedReturn<Result> = [Result] extends [infer T]
+  ? [T] extends [Checked<T>] ? T | Promise<T> | Thenable : Checked<T> | Promise<Checked<T>>
+  : never;
 
 // Most results fit, and the compiler finds that out without making a type for each member.
 type Plain = Scalar | undefined | void | readonly Plain[] | { readonly [key: string]: Plain };
 
-type Checked<T> = unknown extends T ? unknown
-  : T extends Scalar | undefined | void ? unknown
-  : T extends Finished ? unknown
+// Each branch gives something narrower than `unknown`, which would swallow the other members of a union.
+type Checked<T> = unknown extends T ? T
+  : T extends Scalar | undefined | void | Opaque ? T
   : T extends bigint ? NoJson<"a bigint has no JSON: return a string or a number">
-  : T extends readonly (infer Item)[] ? readonly Checked<Item>[]
-  : T extends PromiseLike<infer Value> ? PromiseLike<Checked<Value>>
+  // deno-lint-ignore no-explicit-any -- toJSON may take the key
+  : T extends { toJSON(key?: any): infer Value } ? { toJSON(key?: never): Checked<Value> }
+  : T extends readonly unknown[] ? { readonly [Index in keyof T]: CheckedMember<T[Index]> }
+  : T extends AsyncIterable<infer Item> ? AsyncIterable<Checked<Item>>
+  : T extends Generator ? NoJson<"a generator has no JSON: write async function*">
   // deno-lint-ignore ban-types -- every function
   : T extends Function ? NoJson<"a function has no JSON">
   : T extends object ? { readonly [Key in keyof T]: CheckedMember<T[Key]> }
   : NoJson<"a symbol has no JSON">;
 
-// deno-lint-ignore no-explicit-any -- toJSON may take the key
-type Finished = { toJSON(key?: any): unknown };
+type CheckedMember<T> = unknown extends T ? T : T extends NotJson ? T : Checked<T>;
 
-type CheckedMember<T> = T extends Scalar | NotJson ? unknown : Checked<T>;
+interface MethodLike {
+  readonly "~method": unknown;
+}
 
-type Sent<T> = T & Sendable<T>;
+/** `unknown` for a record whose functions, and those of the records in it, have results with JSON. */
+export type SendableGroup<Group> = [Group] extends [Defined] ? unknown : CheckedGroup<Group>;
 
-/** `unknown` for a record of methods whose results have JSON; see {@linkcode Sendable}. */
-export type SendableGroup<Group> = {
+// Large records hold nothing else, and `method()` has checked them.
+type Defined = MethodLike | { readonly [name: string]: Defined };
+
+type CheckedGroup<Group> = {
   readonly [Name in keyof Group]: Group[Name] extends (...args: infer Args) => infer Result
-    ? (...args: Args) => Sent<Awaited<Result>> | Promise<Sent<Awaited<Result>>>
+    ? (...args: Args) => Checked<Awaited<Result>> | Promise<Checked<Awaited<Result>>>
+    : Group[Name] extends MethodLike ? unknown
+    : Group[Name] extends { readonly [name: string]: unknown } ? CheckedGroup<Group[Name]>
     : unknown;
 };
 

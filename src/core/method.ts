@@ -13,7 +13,7 @@ import type {
   MethodDefinition,
 } from "./api.ts";
 import type { UserBehind } from "./guard.ts";
-import type { Sendable } from "./json.ts";
+import type { NoJson, Returned, Sendable } from "./json.ts";
 import type { CallMiddleware, ErrorDeclaration, Handler, RpcRequest } from "./request.ts";
 import type { Schema, SchemaTypes } from "./schema.ts";
 
@@ -105,7 +105,7 @@ export type PlainHandler<C extends Context, Params, Result> = (
   params: Params,
   // deno-lint-ignore ban-types -- no errors
   request: RpcRequest<C["user"], C, {}>,
-) => (Result & Sendable<Result>) | Promise<Result & Sendable<Result>>;
+) => Returned<Result>;
 
 /** The user behind the guards that options name. */
 export type UserIn<User, Options> = Options extends
@@ -121,10 +121,10 @@ export type HandlerParams<Options, Params> = Options extends { readonly params: 
   ? SchemaTypes<S>["output"]
   : Params;
 
-/** What a handler returns: what the `result` schema takes, or a stream of its items, or else what has JSON. */
+/** What a handler returns: what the `result` schema takes, or a stream of its items, or else what the handler says. */
 export type HandlerResult<Options, Result> = Options extends { readonly result: infer S }
   ? ArrayOrStream<SchemaTypes<S>["input"]> | Promise<ArrayOrStream<SchemaTypes<S>["input"]>>
-  : (Result & Sendable<Result>) | Promise<Result & Sendable<Result>>;
+  : Returned<Result>;
 
 /** What a schema takes; an array may be a stream, whose items the schema does not check. */
 type ArrayOrStream<T> = T extends readonly (infer Item)[]
@@ -179,18 +179,42 @@ export interface MethodFactory<C extends Context> {
   >;
 }
 
-/** Refuses a `params` schema of scalars without `scalarParams`. */
-export type CheckedOptions<Options> = Options extends StructuredOptions ? unknown
+/** Refuses a `params` schema of scalars without `scalarParams`, and schemas of results and errors without JSON. */
+export type CheckedOptions<Options> = Options extends PlainOptions ? unknown
+  : CheckedParams<Options> & CheckedResult<Options> & CheckedErrors<Options>;
+
+// Nearly all options are of this type, and the compiler finds that out without making types anew for each method.
+type PlainOptions =
+  & { readonly result?: undefined; readonly errors?: undefined }
+  & (
+    | {
+      readonly params?: { readonly "~standard": { readonly types?: StructuredInput | undefined } };
+    }
+    | { readonly scalarParams: true }
+  );
+
+type CheckedParams<Options> = Options extends { readonly scalarParams: true } ? unknown
   : Options extends { readonly params: infer S }
     ? [Extract<SchemaTypes<S>["input"], string | number | boolean | bigint>] extends [never]
       ? unknown
     : { readonly scalarParams: true }
   : unknown;
 
-// Nearly all options are of this type, and the compiler finds that out without making types anew for each method.
-type StructuredOptions =
-  | { readonly params?: { readonly "~standard": { readonly types?: StructuredInput | undefined } } }
-  | { readonly scalarParams: true };
+type CheckedResult<Options> = Options extends { readonly result: infer S }
+  ? { readonly result: SendableSchema<S> }
+  : unknown;
+
+type CheckedErrors<Options> = Options extends { readonly errors: infer Errors } ? {
+    readonly errors: {
+      readonly [Name in keyof Errors]: Errors[Name] extends { readonly data: infer S }
+        ? { readonly data: SendableSchema<S> }
+        : unknown;
+    };
+  }
+  : unknown;
+
+type SendableSchema<S> = unknown extends Sendable<SchemaTypes<S>["output"]> ? unknown
+  : NoJson<"what the schema gives has no JSON: a bigint has no JSON, nor has a function">;
 
 interface StructuredInput {
   readonly input: Structured;

@@ -248,7 +248,7 @@ export class JsonRpc<Parts = never, C extends Context = ContextFor<Parts>> exten
    * @param described What `rpc.discover` tells of them: descriptions, and schemas of params and results.
    * @returns The same server.
    */
-  client<Methods extends object>(
+  client<Methods extends object & SendableGroup<Methods>>(
     described: { readonly [Name in keyof Methods & string]?: ClientMethodInfo } = {},
   ): JsonRpc<Parts, ContextOf<C["user"], Methods, C["state"]>> {
     this.#core.addClientMethods(described as Readonly<Record<string, ClientMethodInfo>>);

@@ -41,7 +41,7 @@ function streaming(options: JsonRpcOptions = {}) {
       }))
     .method("fail", async function* ([how]: [string]) {
       yield 1;
-      if (how === "json") yield 1n;
+      if (how === "json") yield 1n as unknown as number;
       throw how === "rpc" ? new RpcInvalidParamsError({ data: "the reason" }) : new Error("secret");
     })
     .method("plain", ([value]: [unknown]) => value)
