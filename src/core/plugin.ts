@@ -11,6 +11,7 @@ import type { Connection, Handshake } from "./connection.ts";
 import type { Logger } from "../util/logger.ts";
 import type { OutgoingMiddleware } from "./outgoing.ts";
 import type { ServerStats } from "./stats.ts";
+import type { Trace } from "./wire_trace.ts";
 
 /**
  * Checks a peer before a WebSocket is opened, and before each POST and GET. It refuses the peer by
@@ -106,6 +107,8 @@ export type UnsubscribeReason = "call" | "close" | "forbidden" | "removed" | "er
 export interface Plugin<User = unknown, Methods extends object = {}> {
   /** The name of the plugin in logs and errors. */
   readonly name: string;
+  /** Traces the wire of connections that open from now on, as the option `trace` of a server does. */
+  readonly trace?: Trace;
   /** Called when the plugin is mounted. If it throws, so does `rpc.use`. */
   readonly onMount?: (server: MountedServer) => void;
   /** Middleware around every call. */

@@ -242,13 +242,16 @@ export class WebSocketAcceptor {
   }
 
   #open(channel: Channel, handshake: Handshake): Receiver {
-    const { dialect, trace, limits: { maxMessageBytes } } = this.#context;
+    const { dialect, traces, limits: { maxMessageBytes } } = this.#context;
     const open = (outer: Channel): Receiver => this.#openPeer(outer, handshake);
     // An event stream has messages of this package alone.
     const speak = dialect === undefined || channel.oneWay
       ? open
       : (outer: Channel) => openDialect(outer, { dialect, maxMessageBytes }, open);
-    return trace === undefined ? speak(channel) : trace.open(channel, speak);
+    return traces.reduce<typeof open>(
+      (inner, trace) => (outer) => trace.open(outer, inner),
+      speak,
+    )(channel);
   }
 
   #openPeer(channel: Channel, handshake: Handshake): Peer {

@@ -26,8 +26,8 @@ export interface ServerParts {
   readonly errors?: ErrorClasses | undefined;
   /** Whether callers are told why they were refused. */
   readonly explainRefusals: boolean;
-  /** Traces the wire, if the server has the option `trace`. */
-  readonly trace: Trace | undefined;
+  /** What traces the wire: the option `trace`, and plugins. */
+  readonly traces: readonly Trace[];
   /** The dialect of JSON-RPC that clients speak, if the server has the option `dialect`. */
   readonly dialect: Dialect | undefined;
   /** The memory that all peers use. */

@@ -10,6 +10,7 @@ import type { CloseOptions } from "../core/close_options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { CallMiddleware, Handler } from "../core/request.ts";
 import type { ServerStats } from "../core/stats.ts";
+import type { Trace } from "../core/trace.ts";
 import { resolveLimits } from "../protocol/limits.ts";
 import type { Limits } from "../protocol/limits.ts";
 import { bunWebSocketHandler } from "../runtimes/bun.ts";
@@ -42,6 +43,7 @@ export class ServerCore {
   readonly #methods: MethodRegistry;
   readonly #streams: IdSubscriptions;
   readonly #hooks: PluginHooks;
+  readonly #traces: Trace[] = [];
   readonly #separator: string;
   readonly #clientMethods = new Map<string, ClientMethodInfo>();
   readonly #registrations: Registrations;
@@ -60,7 +62,8 @@ export class ServerCore {
     const methods = this.#methods = new MethodRegistry(options.scalarParams);
     const hooks = this.#hooks = new PluginHooks(logger);
     this.#separator = options.separator ?? ".";
-    const { explainRefusals = false, trace, dialect } = options;
+    const { explainRefusals = false, dialect } = options;
+    if (options.trace !== undefined) this.#traces.push(options.trace);
     if (explainRefusals) {
       logger.warn("explainRefusals is on: callers are told what there is that they may not use");
     }
@@ -73,7 +76,7 @@ export class ServerCore {
       budget,
       methods,
       hooks,
-      trace,
+      traces: this.#traces,
       dialect,
       explainRefusals,
     };
@@ -123,6 +126,7 @@ export class ServerCore {
     this.#registrations.note(() => this.#unmount(plugin));
     if (middleware !== undefined) this.#methods.use(middleware);
     if (handshake !== undefined) this.requests.checks.add(handshake);
+    if (plugin.trace !== undefined) this.#traces.unshift(plugin.trace);
     for (const [name, method] of Object.entries(methods)) this.#addEntry({ ...method, name });
     plugin.onMount?.(this);
   }
@@ -142,6 +146,7 @@ export class ServerCore {
     this.#hooks.remove(plugin);
     if (plugin.middleware !== undefined) this.#methods.unuse(plugin.middleware);
     if (plugin.handshake !== undefined) this.requests.checks.remove(plugin.handshake);
+    if (plugin.trace !== undefined) this.#traces.splice(this.#traces.indexOf(plugin.trace), 1);
     this.#hooks.leave(plugin, this.requests.connections);
     return plugin.dispose?.();
   }

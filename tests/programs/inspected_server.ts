@@ -40,7 +40,7 @@ const rpc = new JsonRpc({
   info: { title: "Shop", version: "2.1" },
   maxBufferedBytes: 64 * 1024 * 1024,
 })
-  .use(inspector())
+  .use(inspector({ trace: [loginRequired] }))
   .use(accounts())
   .method("add", {
     summary: "Adds two numbers.",

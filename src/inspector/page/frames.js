@@ -6,15 +6,63 @@ const frames = { all: [], shown: [], paused: false, chosen: undefined, drawing: 
 
 const utf8 = new TextEncoder();
 
+/** The notification with frames of other connections; they are shown, and it itself is not. */
+const OTHERS = "rpc.frames";
+
 wire.on("frame", ({ out, text, at }) => {
-  if (frames.paused) return;
-  frames.all.push({ out, at, bytes: utf8.encode(text).length, text: maskSecrets(text) });
-  if (frames.all.length > MAX_FRAMES) frames.all.splice(0, frames.all.length - MAX_FRAMES);
-  drawSoon(true);
+  if (frames.paused || (!out && text.startsWith(`{"jsonrpc":"2.0","method":"${OTHERS}"`))) return;
+  addFrames([{ out, at, bytes: utf8.encode(text).length, text: maskSecrets(text) }]);
 });
 
-function labelOf({ at, out, bytes, text }) {
-  return `${time(at)} ${out ? "→" : "←"} ${bytes} ${text.slice(0, 300)}`;
+function addFrames(added) {
+  frames.all.push(...added);
+  if (frames.all.length > MAX_FRAMES) frames.all.splice(0, frames.all.length - MAX_FRAMES);
+  drawSoon(true);
+}
+
+/** Frames of other connections, as the server sees them: out is what it has sent. */
+function addOthers({ frames: others, lost }) {
+  if (frames.paused) return;
+  if (lost > 0) byId("frame-lost").textContent = `${lost} frames came too fast and are not here`;
+  addFrames(others.map(({ direction, connection, text, bytes, time: at }) => ({
+    connection,
+    out: direction === "out",
+    at: new Date(at),
+    bytes,
+    text,
+  })));
+}
+
+/** Whether the caller may watch other connections can change with each login. */
+async function offerOthers() {
+  const isOffered = methods.all.some(({ name }) => name === OTHERS);
+  const box = byId("frame-others");
+  box.closest("label").hidden = !isOffered;
+  if (!isOffered) box.checked = false;
+  // A new connection does not watch yet.
+  else if (box.checked) await watchOthers();
+}
+
+async function watchOthers() {
+  byId("frame-lost").textContent = "";
+  try {
+    await wire.call(OTHERS, { on: byId("frame-others").checked });
+  } catch (error) {
+    byId("frame-others").checked = false;
+    byId("frame-lost").textContent = error.message;
+  }
+}
+
+function labelOf({ connection, at, out, bytes, text }) {
+  const whose = connection === undefined ? "" : `#${connection} `;
+  return `${time(at)} ${whose}${out ? "→" : "←"} ${bytes} ${text.slice(0, 300)}`;
+}
+
+/** By text, or by connection and text: "#3 add". */
+function matches({ connection, text }, filter) {
+  const [, number, rest = filter] = /^#(\d+)\s*(.*)$/.exec(filter) ?? [];
+  return (number === undefined || connection === Number(number)) &&
+    text.toLowerCase().includes(rest);
 }
 
 /** Draws once per picture, however many frames have come. */
@@ -28,7 +76,7 @@ function drawSoon(changed) {
       const filter = byId("frame-filter").value.toLowerCase();
       frames.shown = filter === ""
         ? frames.all.slice()
-        : frames.all.filter(({ text }) => text.toLowerCase().includes(filter));
+        : frames.all.filter((frame) => matches(frame, filter));
       frames.changed = false;
     }
     drawFrames();
@@ -63,7 +111,11 @@ function drawFrames() {
 
 function chooseFrame(frame) {
   frames.chosen = frame;
-  byId("frame-title").textContent = `${frame.out ? "Sent" : "Received"} at ${time(frame.at)}, ` +
+  const whose = frame.connection === undefined
+    ? ""
+    : ` by the server, connection ${frame.connection},`;
+  byId("frame-title").textContent =
+    `${frame.out ? "Sent" : "Received"}${whose} at ${time(frame.at)}, ` +
     `${frame.bytes} bytes`;
   byId("frame-text").textContent = pretty(parsedOr(frame.text, frame.text));
   drawSoon(false);
@@ -85,6 +137,7 @@ byId("frame-view").onkeydown = (event) => {
   }
   chooseFrame(frame);
 };
+byId("frame-others").onchange = () => void watchOthers();
 byId("frame-filter").oninput = () => drawSoon(true);
 byId("pause").onclick = () => {
   frames.paused = !frames.paused;
@@ -98,8 +151,10 @@ byId("clear").onclick = () => {
   drawSoon(true);
 };
 byId("copy").onclick = async () => {
-  const lines = frames.shown.map(({ at, out, text }) =>
-    `${at.toISOString()} ${out ? "→" : "←"} ${text}`
+  const lines = frames.shown.map(({ connection, at, out, text }) =>
+    `${at.toISOString()} ${connection === undefined ? "" : `#${connection} `}${
+      out ? "→" : "←"
+    } ${text}`
   );
   await navigator.clipboard?.writeText(lines.join("\n"));
 };

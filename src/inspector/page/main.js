@@ -20,6 +20,7 @@ wire.on("state", ({ state, text }) => {
 /** What a caller may use depends on who is logged in. */
 async function refresh() {
   await loadMethods();
+  await offerOthers();
   await loadTopics();
 }
 

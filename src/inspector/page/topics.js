@@ -93,7 +93,8 @@ wire.on("notification", ({ method, params }) => {
     topics.positions.delete(params.topic);
     addEvent(params.topic, undefined, "the server has ended the topic");
     showSubscriptions();
-  } else addEvent(method, params);
+  } else if (method === OTHERS) addOthers(params);
+  else addEvent(method, params);
 });
 
 byId("topic-form").onsubmit = (event) => {

@@ -259,9 +259,13 @@ export class HttpHandler {
   }
 
   #post(request: Request, caller: Caller): Promise<Response> {
-    const { trace, budget } = this.#context;
+    const { traces, budget } = this.#context;
     const answer = (given: Request) => answerPost(given, caller, this.#postHost);
-    return trace === undefined ? answer(request) : tracePost({ trace, budget }, request, answer);
+    if (traces.length === 0) return answer(request);
+    return traces.reduce<typeof answer>(
+      (inner, trace) => (given) => tracePost({ trace, budget }, given, inner),
+      answer,
+    )(request);
   }
 
   /** The page of a plugin, and nothing else: the peer has not logged in. */
