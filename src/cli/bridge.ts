@@ -31,6 +31,6 @@ export async function bridge(args: Arguments, terminal: Terminal): Promise<void>
   }
   if (side === "near") return;
   throw new RpcConnectionError(
-    `The connection to ${shownTarget(url)} has ended (${code} ${reason})`,
+    `The connection to ${shownTarget(url)} has ended (${`${code} ${reason}`.trim()})`,
   );
 }

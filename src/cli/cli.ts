@@ -21,6 +21,7 @@ import { repl } from "./repl.ts";
 import { serve } from "./serve.ts";
 import { Terminal } from "./terminal.ts";
 import { trace } from "./trace.ts";
+import { VERSION } from "./version.ts";
 import { stream, subscribe } from "./watch.ts";
 
 type Command = (args: Arguments, terminal: Terminal) => Promise<void>;
@@ -58,8 +59,13 @@ export async function main(args: readonly string[]): Promise<number> {
   const [name = "", ...rest] = args;
   const terminal = new Terminal(rest.includes("--json"));
   if (["", "help", "--help", "-h"].includes(name)) {
-    terminal.line(HELP);
+    if (name !== "") terminal.line(HELP);
+    else terminal.note(HELP);
     return name === "" ? EXIT.usage : EXIT.ok;
+  }
+  if (["--version", "-V", "version"].includes(name)) {
+    terminal.line(`jsonrpc ${VERSION} (${runtimeText()})`);
+    return EXIT.ok;
   }
   try {
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
@@ -71,6 +77,12 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     return reportFailure(error, terminal);
   }
+}
+
+/** The runtime and its version, which a report of a fault needs. */
+function runtimeText(): string {
+  const { bun, deno, node } = process.versions;
+  return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
 }
 
 if (import.meta.main) {

@@ -22,7 +22,7 @@ Commands:
   bridge URL                   join standard input and output to a server
   bench URL METHOD [PARAMS]    measure throughput and latency
 
-"jsonrpc COMMAND --help" shows options and examples. URL is ws:, wss:, http: or https:, or
+"jsonrpc COMMAND --help" shows options and examples, "jsonrpc --version" the version. URL is ws:, wss:, http: or https:, or
 "stdio:PROGRAM ARGUMENTS"; without a scheme it is a WebSocket's. PARAMS are JSON, name=value pairs, values
 by position, @FILE, or - for standard input.
 

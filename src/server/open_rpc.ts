@@ -152,7 +152,8 @@ function toMethod(entry: Describable): Described {
 }
 
 function ofPlugin(name: string, document: MethodDocument): Described {
-  const { summary, params, structure: paramStructure = "either", result: schema } = document;
+  const { summary, structure: paramStructure = "either", result: schema } = document;
+  const params = document.params.map((param) => ({ required: false, ...param }));
   const result = { name: "result", schema };
   return { value: { name, summary, paramStructure, params, result }, definitions: {} };
 }

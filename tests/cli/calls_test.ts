@@ -5,6 +5,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { JsonRpc, loginRequired } from "@x/jsonrpc";
 import { aiohttpCheckout, startPython } from "../helpers/aiohttp.ts";
@@ -71,6 +72,16 @@ test("jsonrpc call reports failures on stderr, each with its exit code", async (
   assertMatch(gone.err, /^Cannot connect to ws:\/\/127\.0\.0\.1:9/);
 });
 
+test("jsonrpc says its version, which is that of the package", async () => {
+  const { version } = JSON.parse(readFileSync(new URL("../../deno.json", import.meta.url), "utf8"));
+  for (const flag of ["--version", "-V"]) {
+    const { code, out, err } = await run(flag);
+    assertEquals([code, err], [0, ""]);
+    assertMatch(out, /^jsonrpc \d+\.\d+\.\d+\S* \((?:Deno|Bun|Node) \d+\.\d+\.\d+.*\)\n$/);
+    assertEquals(out.split(" ")[1], version);
+  }
+});
+
 test("jsonrpc explains its usage, and refuses what makes no sense", async () => {
   const [help, ofCall, none, unknown, option, port, url, scheme] = await Promise.all([
     run("--help"),
@@ -84,6 +95,9 @@ test("jsonrpc explains its usage, and refuses what makes no sense", async () => 
   ]);
   assertEquals([help?.code, ofCall?.code, none?.code], [0, 0, 2]);
   assertMatch(help?.out ?? "", /^Usage: jsonrpc COMMAND/);
+  // Without a command the help is no result: a script must not take it for one.
+  assertEquals(none?.out, "");
+  assertMatch(none?.err ?? "", /^Usage: jsonrpc COMMAND/);
   assertStringIncludes(ofCall?.out ?? "", "\nExamples:\n  jsonrpc call localhost:8000 add 1 2\n");
   const errors = [unknown, option, port, url, scheme].map((each) => [each?.code, each?.err]);
   assertEquals(errors, [

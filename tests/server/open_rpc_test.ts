@@ -121,7 +121,9 @@ test("rpc.discover describes params and results of each method that servers and 
       const found = byName(document);
       for (const [name, params] of Object.entries({ ...COMMON, ...names })) {
         assertEquals(found[name]?.params.map(({ name }) => name), params, name);
-        for (const { schema } of found[name]?.params ?? []) assertEquals(typeof schema, "object");
+        for (const { required, schema } of found[name]?.params ?? []) {
+          assertEquals([typeof required, typeof schema], ["boolean", "object"]);
+        }
         assertNotEquals(found[name]?.result.schema, {}, name);
       }
     }
