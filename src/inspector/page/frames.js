@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-unused-vars -- the files share one scope: tools/inspector.ts joins them
 // The log of frames. Only the rows that can be seen are in the page, so that many frames stay smooth.
 
 const ROW_HEIGHT = 24;
