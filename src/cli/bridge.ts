@@ -30,7 +30,6 @@ export async function bridge(args: Arguments, terminal: Terminal): Promise<void>
     throw new RpcTimeoutError(`The input has ended, and after --timeout ${reason}`);
   }
   if (side === "near") return;
-  throw new RpcConnectionError(
-    `The connection to ${shownTarget(url)} has ended (${`${code} ${reason}`.trim()})`,
-  );
+  const how = `${code} ${reason}`.trim();
+  throw new RpcConnectionError(`The connection to ${shownTarget(url)} has ended (${how})`);
 }
