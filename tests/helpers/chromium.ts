@@ -22,11 +22,19 @@ const PATIENCE_MS = 50_000;
 /** Opens a page, each in a window that shares nothing with others. */
 export type Visit = (url: string) => Promise<Page>;
 
-/** Lends a browser, and ends it; gives the result of `use`. Fails if a page had an error that it did not handle. */
-export async function withChromium<T>(use: (visit: Visit) => Promise<T>): Promise<T> {
+/**
+ * Lends a browser, and ends it; gives the result of `use`. Fails if a page had an error that it did not handle.
+ *
+ * @param use What to do with the browser.
+ * @param flags Flags of Chromium beside the usual ones.
+ */
+export async function withChromium<T>(
+  use: (visit: Visit) => Promise<T>,
+  flags: readonly string[] = [],
+): Promise<T> {
   const browser = await chromium.launch({
     executablePath: programPath("chromium"),
-    args: FLAGS,
+    args: [...FLAGS, ...flags],
     // As for a person, a page that is left is kept for the way back.
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
   });
