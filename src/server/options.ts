@@ -27,7 +27,7 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
   readonly errors?: ErrorClasses | undefined;
   /**
    * What clients speak: `lsp`, `mcp` or `acp` of `./dialect`, or a record of your own. It says how
-   * cancelling and progress are named on connections that last.
+   * cancelling and progress are named, on connections that last and in the events that answer a POST.
    *
    * @default {$/cancelRequest and $/progress}
    */

@@ -8,6 +8,9 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { connect } from "@x/jsonrpc/client";
+import { mcp, withDialect } from "@x/jsonrpc/dialect";
+import { httpTransport } from "@x/jsonrpc/http";
 import { until } from "../helpers/deferred.ts";
 import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
@@ -27,17 +30,32 @@ async function exercise(client: Client): Promise<void> {
   await assertRejects(() => client.callTool({ name: "none", arguments: {} }), Error, "-32602");
 }
 
-/** Progress and cancelling, which need a connection that lasts. */
-async function exerciseDialect(client: Client): Promise<void> {
+const counting = (to: number) => ({ name: "count", arguments: { to } });
+
+async function exerciseProgress(client: Client): Promise<void> {
   const errors: unknown[] = [];
   client.onerror = (error: unknown) => errors.push(error);
   const seen: unknown[] = [];
   const onprogress = (value: unknown) => void seen.push(value);
-  const count = (to: number, options: object) =>
-    client.callTool({ name: "count", arguments: { to } }, undefined, options);
-  const { content } = await count(2, { onprogress });
+  const { content } = await client.callTool(counting(2), undefined, { onprogress });
   assertEquals(content, [{ type: "text", text: "2" }]);
-  assertEquals(seen, [{ progress: 1, total: 2 }, { progress: 2, total: 2 }]);
+  assertEquals(seen.splice(0), [{ progress: 1, total: 2 }, { progress: 2, total: 2 }]);
+  // Two at once, and one that has not asked for progress.
+  const both = [counting(2), counting(1)].map((params) => {
+    const own: unknown[] = [];
+    const onprogress = (value: unknown) => void own.push(value);
+    return client.callTool(params, undefined, { onprogress }).then(() => own.length);
+  });
+  assertEquals(await Promise.all(both), [2, 1]);
+  await client.callTool(counting(1));
+  assertEquals(errors, []);
+}
+
+/** Cancelling by a notification, which needs a connection that lasts. */
+async function exerciseCancelling(client: Client): Promise<void> {
+  const errors: unknown[] = [];
+  client.onerror = (error: unknown) => errors.push(error);
+  const count = (to: number, options: object) => client.callTool(counting(to), undefined, options);
   const controller = new AbortController();
   const { signal } = controller;
   const long = count(1e9, { signal, onprogress: () => controller.abort("enough") });
@@ -62,7 +80,8 @@ for (const name of ["deno", "bun", "node"] as const) {
       transport.stderr?.on("data", (chunk: unknown) => log += chunk);
       await client.connect(transport);
       await exercise(client);
-      await exerciseDialect(client);
+      await exerciseProgress(client);
+      await exerciseCancelling(client);
       await until(() => /Cancelled at \d/.test(log));
       await client.close();
     },
@@ -78,7 +97,36 @@ for (const name of ["deno", "bun", "node"] as const) {
         const client = new Client({ name: "test", version: "1.0.0" });
         await client.connect(new StreamableHTTPClientTransport(new URL("/mcp", server.url)));
         await exercise(client);
+        await exerciseProgress(client);
         await client.close();
+      } finally {
+        await server.stop();
+      }
+    },
+  );
+
+  test(
+    `${name}: a client of this package gets progress of an MCP server by POST`,
+    needed,
+    async () => {
+      const PORT = String(await freePort());
+      const server = await spawnServer(name, EXAMPLE, ["--http"], { PORT });
+      try {
+        const transport = httpTransport(new URL("/mcp", server.url));
+        await using client = await connect(withDialect(transport, mcp));
+        const seen: unknown[] = [];
+        const onProgress = (value: unknown) => void seen.push(value);
+        const result = await client.call("tools/call", counting(2), { onProgress });
+        assertEquals(result, { content: [{ type: "text", text: "2" }] });
+        assertEquals(seen, [{ progress: 1, total: 2 }, { progress: 2, total: 2 }]);
+        const controller = new AbortController();
+        const { signal } = controller;
+        const long = client.call("tools/call", counting(1e9), {
+          signal,
+          onProgress: () => controller.abort(new Error("enough")),
+        });
+        await assertRejects(() => long, Error, "enough");
+        await until(() => /Cancelled at \d/.test(server.output()));
       } finally {
         await server.stop();
       }

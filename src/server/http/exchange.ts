@@ -10,6 +10,7 @@ import { answerBody } from "./answer_body.ts";
 import type { AnswerBody } from "./answer_body.ts";
 import { AnswerStream, EVENT_HEADERS } from "./answer_stream.ts";
 import { afterBody } from "./discard_body.ts";
+import { acceptsEvents, isJson } from "./media_types.ts";
 import type { MemoryBudget } from "../memory_budget.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
 import type { ServerDispatcherHost } from "../server_dispatcher.ts";
@@ -26,6 +27,8 @@ import type { Handshake, HttpAnswer, ServerMembers } from "../../core/connection
 import { CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
 import { markAnswered } from "../../core/server_request.ts";
+import { Translator } from "../../core/translator.ts";
+import type { Dialect } from "../../core/translator.ts";
 
 /** What an exchange needs of its server. */
 export interface ExchangeHost extends ServerDispatcherHost {
@@ -39,6 +42,8 @@ export interface ExchangeHost extends ServerDispatcherHost {
   readonly streams: Set<Exchange>;
   /** Milliseconds between signs of life in an answer that is a stream. */
   readonly heartbeatMs: number;
+  /** What callers speak, if the server has the option `dialect`. */
+  readonly dialect: Dialect | undefined;
   /** The status of an answer that has no body. */
   readonly notificationStatus: number;
 }
@@ -86,13 +91,18 @@ export async function answerPost(
     return new Response("The request broke off", { status: 400 });
   }
   if ("failure" in body) return refuseBody(request, body.failure, maxMessageBytes);
+  const exchange = new Exchange(caller, host);
+  let { text } = body;
   let message: unknown;
   try {
-    message = parseUntrusted(body.text, maxDepth, maxValues);
+    message = parseUntrusted(text, maxDepth, maxValues);
+    const translated = exchange.translator?.in(text) ?? text;
+    // Few messages have to change.
+    if (translated !== text) message = parseUntrusted(text = translated, maxDepth, maxValues);
   } catch (error) {
     return jsonResponse(errorText(null, error as RpcError));
   }
-  return await new Exchange(caller, host)[RUN](message, body.text);
+  return await exchange[RUN](message, text);
 }
 
 function refuseBody(
@@ -143,6 +153,8 @@ export class Exchange extends BaseConnection implements ResponseSink {
   readonly #host: ExchangeHost;
   readonly #caller: Caller;
   readonly #dispatcher: ServerDispatcher;
+  /** Translates what the caller sends and gets, if the server has the option `dialect`. */
+  readonly translator: Translator | undefined;
   #response: Response | undefined;
   #whenAnswered: ((response: Response) => void) | undefined;
   #stopWatching: (() => void) | undefined;
@@ -155,6 +167,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
     this.#host = host;
     this.#caller = caller;
     this.#dispatcher = new ServerDispatcher(host, this);
+    this.translator = host.dialect && new Translator(host.dialect);
   }
 
   get isOpen(): boolean {
@@ -189,7 +202,8 @@ export class Exchange extends BaseConnection implements ResponseSink {
     return this.#answerOptions ??= { status: undefined, headers: new Headers() };
   }
 
-  [REPLY](text: string | undefined, request: IncomingRequest | undefined): void {
+  [REPLY](answer: string | undefined, request: IncomingRequest | undefined): void {
+    const text = answer && this.translator ? this.translator.last(answer) : answer;
     if (this.#stream !== undefined) {
       this.#endStream(this.#stream, text);
       return markAnswered(request);
@@ -234,8 +248,11 @@ export class Exchange extends BaseConnection implements ResponseSink {
 
   notify(method: string, params?: unknown): void {
     if (this.#open && this.#acceptsEvents) {
-      const text = outgoingText({ method, params }, this.#host.limits.maxMessageBytes);
-      return (this.#stream ??= this.#openStream()).send(text);
+      const own = outgoingText({ method, params }, this.#host.limits.maxMessageBytes);
+      const text = this.translator ? this.translator.out(own) : own;
+      // Progress for a caller that wants none opens no stream.
+      if (text !== undefined) (this.#stream ??= this.#openStream()).send(text);
+      return;
     }
     this.logger.debug(`Notification "${method}" dropped: a caller over HTTP cannot be notified`);
   }
@@ -346,21 +363,6 @@ function toId(text: string | null): Id {
   } catch {
     return text;
   }
-}
-
-function isJson(contentType: string | null): boolean {
-  if (contentType === null) return false;
-  const end = contentType.indexOf(";");
-  const type = (end === -1 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
-  return type === "application/json" || type === "application/json-rpc" ||
-    type === "application/jsonrequest";
-}
-
-/** Whether an `Accept` header names event streams. Its wildcards do not count: most callers send them. */
-function acceptsEvents(accept: string | null): boolean {
-  return (accept ?? "").split(",").some((range) =>
-    /^\s*text\/event-stream\s*(?:;|$)/i.test(range) && !/;\s*q=0(?:\.0*)?\s*(?:;|$)/i.test(range)
-  );
 }
 
 function tooBig(maxBytes: number): Response {

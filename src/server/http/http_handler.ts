@@ -59,9 +59,10 @@ export class HttpHandler {
     this.#context = context;
     this.#origins = origins;
     this.#acceptor = acceptor;
-    const { explainRefusals, limits, logger, budget, methods, shutdown } = context;
+    const { dialect, explainRefusals, limits, logger, budget, methods, shutdown } = context;
     const bodies = new BodyReader(limits, budget);
     const host = {
+      dialect,
       explainRefusals,
       limits,
       logger,
