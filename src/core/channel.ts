@@ -159,14 +159,16 @@ export interface Receiver {
   exchanged?(ids: readonly number[], answer: string | Error, status?: string): void;
   /**
    * Tells whether this side wants to know what the other side tells before its answer, such as progress, if
-   * {@linkcode Transport.isConnectionless}. Only a client's receiver has this. Does not throw.
+   * {@linkcode Transport.isConnectionless}. The carrier then asks the other side for an answer that is a stream
+   * of messages. If it never does, `onProgress` and the client's methods get nothing, and no error says so.
+   * Only a client's receiver has this. Does not throw.
    *
    * @param ids What `send` was given.
    */
   listens?(ids: readonly number[]): boolean;
   /**
    * Handles one message of an answer that is a stream of messages; the last of them is the answer itself. The
-   * carrier still calls `exchanged` at the end. Only a client's receiver has this.
+   * carrier calls it for each message as it arrives, and still calls `exchanged` at the end. Only a client's receiver has this.
    *
    * @param ids What `send` was given.
    * @param message The text of the message.

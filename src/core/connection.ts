@@ -130,7 +130,7 @@ export interface Connection<User = unknown, C extends Context = AnyContext> exte
   close(code?: number, reason?: string): void;
 }
 
-/** What a handler may set of the HTTP response to its POST or GET. Entries of a batch share one. */
+/** The status and response headers that a handler may set for its POST or GET. Entries of a batch share one. */
 export interface HttpAnswer {
   /** The status. @default {200, or 429 if a rate limit refuses} */
   status: number | undefined;

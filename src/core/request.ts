@@ -33,7 +33,7 @@ export interface RpcRequest<
   C extends Context = AnyContext,
   Errors = Readonly<Record<string, ErrorDeclaration>>,
 > {
-  /** The peer that calls. */
+  /** The peer that calls. Over POST its `response` sets the HTTP status and response headers of the answer. */
   readonly connection: Connection<User, C>;
   /** The method's name, as it was called. */
   readonly method: string;

@@ -100,7 +100,10 @@ export interface Transport {
   /**
    * Whether each message is answered by itself, as with HTTP POST, so that there is no connection
    * that can be lost. The channel is then told which calls a message holds, and reports the answer
-   * with `receiver.exchanged`. A client neither sends heartbeats nor runs `prepare`.
+   * with `receiver.exchanged`. A client neither sends heartbeats nor runs `prepare`. Progress and
+   * notifications of a call reach the client only if the transport asks `receiver.listens` before it
+   * sends, reads an answer of several messages, and hands each of them to `receiver.part`. A transport
+   * that does not do so answers calls, and `onProgress` gets nothing.
    *
    * @default {false}
    */

@@ -320,6 +320,19 @@ test("a server that never ends its answer is left soon after it", async () => {
   await until(() => state.cancelled);
 });
 
+test("a notification whose answer never ends is left when the client closes", async () => {
+  const notice = { jsonrpc: "2.0", method: "hello", params: [] };
+  const { fetch, state } = streamOf([event(notice)], "stays");
+  const client = new JsonRpcClient(NOWHERE, { fetch });
+  const seen: unknown[] = [];
+  client.method("hello", (params: unknown) => void seen.push(params));
+  client.notify("tell");
+  await until(() => seen.length === 1);
+  assertEquals(state.cancelled, false);
+  await client.close();
+  await until(() => state.cancelled);
+});
+
 test("a server that never answers is left when the call has timed out", async () => {
   function* comments() {
     for (;;) yield ":\n\n";

@@ -159,6 +159,18 @@ test("a reader that does not read is dropped, and its call aborted", async () =>
   await rpc.close();
 });
 
+test("the answer to a notification that takes too long ends with the method's timeoutMs", async () => {
+  const { rpc } = serverOf();
+  rpc.method("tell for ever", { timeoutMs: 20 }, (_params: unknown, request) => {
+    request.notify("hello", []);
+    return new Promise<void>(() => {});
+  });
+  await using server = await serveHere(rpc);
+  const response = await post(server.url, { jsonrpc: "2.0", method: "tell for ever", params: [] });
+  assertEquals(await messagesOf(response), [{ jsonrpc: "2.0", method: "hello", params: [] }]);
+  await until(() => rpc.stats().requests === 0);
+});
+
 test("a server that closes waits for such an answer", async () => {
   const { rpc } = serverOf();
   await using server = await serveHere(rpc);
