@@ -17,7 +17,10 @@ export interface Handshake {
   readonly url: string;
   /** The request's headers. */
   readonly headers: Headers;
-  /** The address of the peer or of its proxy; `undefined` if the runtime does not tell. */
+  /**
+   * The address of the peer; behind a proxy that of the proxy, unless the option `trustedProxies` names
+   * it. `undefined` if the runtime does not tell.
+   */
   readonly remoteAddress: string | undefined;
   /** The id of the connection, if it is one that goes on after its server was out of memory. */
   readonly id?: string | undefined;

@@ -95,7 +95,8 @@ export class WebSocketAcceptor {
       this.#context.logger.warn(runtime.warning);
     }
     // Read now: after the upgrade some runtimes refuse to read the request.
-    const handshake = toUpgrade(request, runtime, host);
+    const { addresses } = this.#context;
+    const handshake = toUpgrade(request, { runtime, host, addresses });
     return this.accept(handshake, (context) => {
       if (!runtime.keepsRequest) releaseRequest(handshake);
       return runtime.upgrade(request, host, context);

@@ -1,16 +1,16 @@
 /**
- * How many connections and requests each client has, by its address.
+ * The addresses of clients, and how many connections and requests each has.
  *
  * @module
  */
 
 import type { Handshake } from "../core/connection.ts";
-import { clientAddress, networkOf } from "../util/network.ts";
+import { clientAddress, hostOf, networkOf } from "../util/network.ts";
 
 /** Counts of one server. */
 export class AddressCounts {
   readonly #most: number;
-  readonly #trustedProxies: readonly string[];
+  readonly #trustedProxies: ReadonlySet<string>;
   readonly #counts = new Map<string, number>();
 
   /**
@@ -19,12 +19,24 @@ export class AddressCounts {
    */
   constructor(most: number, trustedProxies: readonly string[] = []) {
     this.#most = most;
-    this.#trustedProxies = trustedProxies;
+    this.#trustedProxies = new Set(trustedProxies.map(hostOf));
   }
 
   /** Whether nothing is counted. */
   get isOff(): boolean {
     return this.#most === Infinity;
+  }
+
+  /**
+   * Tells where a request comes from.
+   *
+   * @param address The address that it was sent from.
+   * @param headers Its headers.
+   * @returns The address of the client: behind trusted proxies the one that they forward.
+   */
+  clientOf(address: string | undefined, headers: Headers): string | undefined {
+    if (this.#trustedProxies.size === 0) return address;
+    return clientAddress(address, headers.get("x-forwarded-for"), this.#trustedProxies);
   }
 
   /**
@@ -35,9 +47,7 @@ export class AddressCounts {
    */
   take(handshake: Handshake): (() => void) | undefined {
     if (this.isOff) return countsNothing;
-    const { headers, remoteAddress } = handshake;
-    const forwardedFor = headers.get("x-forwarded-for");
-    const client = networkOf(clientAddress(remoteAddress, forwardedFor, this.#trustedProxies));
+    const client = networkOf(handshake.remoteAddress);
     const count = this.#counts.get(client) ?? 0;
     if (count >= this.#most) return undefined;
     this.#counts.set(client, count + 1);

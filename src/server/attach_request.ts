@@ -9,13 +9,14 @@ import type { Channel, Receiver } from "../core/channel.ts";
 import type { Handshake } from "../core/connection.ts";
 import type { Transport } from "../core/transport.ts";
 import type { WebSocketAcceptor } from "./acceptor.ts";
+import type { AddressCounts } from "./address_counts.ts";
 import type { AttachOptions, AttachRequest } from "./options.ts";
 
 /** Makes the handshake of a request that the program was given, by a framework or by `node:http`. */
-function handshakeOf(request: AttachRequest, options: AttachOptions): Handshake {
+function handshakeOf({ request, options, addresses }: RequestAttachment): Handshake {
   let headers: Headers;
   try {
-    headers = headersOf(request.headers);
+    headers = options.headers ?? headersOf(request.headers);
   } catch (cause) {
     // Deno closes the request with the upgrade.
     throw new TypeError(
@@ -29,8 +30,11 @@ function handshakeOf(request: AttachRequest, options: AttachOptions): Handshake 
   return {
     id: options.id,
     url: options.url ?? (URL.canParse(url) ? url : new URL(url.replace(/^\/+/, "/"), base).href),
-    headers: options.headers ?? headers,
-    remoteAddress: options.remoteAddress ?? request.socket?.remoteAddress,
+    headers,
+    remoteAddress: addresses.clientOf(
+      options.remoteAddress ?? request.socket?.remoteAddress,
+      headers,
+    ),
     user: options.user ?? null,
     isUpgrade: true,
   };
@@ -55,6 +59,8 @@ export interface RequestAttachment {
   readonly request: AttachRequest;
   /** Runs the checks, and opens the connection. */
   readonly acceptor: WebSocketAcceptor;
+  /** Tells the addresses of clients behind proxies. */
+  readonly addresses: AddressCounts;
   /** Bytes that one message may have; so many may also wait. */
   readonly maxMessageBytes: number;
 }
@@ -67,8 +73,8 @@ export interface RequestAttachment {
  * request cannot be read.
  */
 export async function attachRequest(attachment: RequestAttachment): Promise<boolean> {
-  const { transport, request, options, acceptor, maxMessageBytes } = attachment;
-  const handshake = handshakeOf(request, options);
+  const { transport, acceptor, maxMessageBytes } = attachment;
+  const handshake = handshakeOf(attachment);
   const { promise, resolve } = Promise.withResolvers<WaitingReceiver | undefined>();
   await transport.open({
     maxMessageBytes,

@@ -6,25 +6,34 @@
 
 import type { Handshake } from "../core/connection.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
+import type { AddressCounts } from "./address_counts.ts";
+
+/** Where a request comes from. */
+export interface RequestSource {
+  /** The runtime it came from, if that is known. */
+  readonly runtime: Runtime | undefined;
+  /** What the runtime passes beside the request. */
+  readonly host: unknown;
+  /** Tells the addresses of clients behind proxies. */
+  readonly addresses: AddressCounts;
+}
 
 /**
  * Gathers what is known of the peer of a request that is no upgrade.
  *
  * @param request The request.
- * @param runtime The runtime it came from, if that is known.
- * @param host What the runtime passes beside the request.
+ * @param source Where it comes from.
  * @param hasPage Whether a plugin has a page without data for it.
  * @returns The handshake.
  */
 export function toHandshake(
   request: Request,
-  runtime: Runtime | undefined,
-  host: unknown,
+  source: RequestSource,
   hasPage = false,
 ): Handshake {
-  if (request.method === "POST") return new PostHandshake(request, runtime, host);
+  if (request.method === "POST") return new PostHandshake(request, source);
   const Class = hasPage ? PageHandshake : StoredHandshake;
-  return new Class(request, runtime?.remoteAddress(request, host));
+  return new Class(request, addressOf(request, source));
 }
 
 /**
@@ -32,12 +41,16 @@ export function toHandshake(
  * which some runtimes refuse to read the request.
  *
  * @param request The request.
- * @param runtime The runtime it came from.
- * @param host What the runtime passes beside the request.
+ * @param source Where it comes from.
  * @returns The handshake.
  */
-export function toUpgrade(request: Request, runtime: Runtime, host: unknown): Handshake {
-  return new UpgradeHandshake(request, runtime.remoteAddress(request, host));
+export function toUpgrade(request: Request, source: RequestSource): Handshake {
+  return new UpgradeHandshake(request, addressOf(request, source));
+}
+
+function addressOf(request: Request, source: RequestSource): string | undefined {
+  const { runtime, host, addresses } = source;
+  return addresses.clientOf(runtime?.remoteAddress(request, host), request.headers);
 }
 
 /** Drops the reference to the request, before a connection is made of the handshake. */
@@ -109,20 +122,18 @@ class PostHandshake implements Handshake {
   readonly headers: Headers;
   user: unknown = null;
   readonly #request: Request;
-  readonly #runtime: Runtime | undefined;
-  readonly #host: unknown;
+  readonly #source: RequestSource;
   #url: string | undefined;
   #remoteAddress: string | undefined;
 
-  constructor(request: Request, runtime: Runtime | undefined, host: unknown) {
+  constructor(request: Request, source: RequestSource) {
     this.headers = request.headers;
     this.#request = request;
-    this.#runtime = runtime;
-    this.#host = host;
+    this.#source = source;
   }
 
   get Response(): typeof Response {
-    return this.#runtime?.Response ?? Response;
+    return this.#source.runtime?.Response ?? Response;
   }
 
   get url(): string {
@@ -130,9 +141,7 @@ class PostHandshake implements Handshake {
   }
 
   get remoteAddress(): string | undefined {
-    return this.#remoteAddress ??= orUndefined(() =>
-      this.#runtime?.remoteAddress(this.#request, this.#host)
-    );
+    return this.#remoteAddress ??= orUndefined(() => addressOf(this.#request, this.#source));
   }
 }
 

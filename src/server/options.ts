@@ -84,8 +84,9 @@ export interface JsonRpcOptions extends Partial<Limits>, OriginOptions {
    */
   readonly notificationStatus?: 200 | 202 | 204;
   /**
-   * Addresses of proxies in front of the server, such as `"10.0.0.1"`. `maxPerAddress` counts a request
-   * from one of them for the address that the proxy added to `x-forwarded-for`.
+   * Addresses of proxies in front of the server, such as `"10.0.0.1"`. A request from one of them has the
+   * address that the proxy added to `x-forwarded-for`: as `handshake.remoteAddress`, and so for
+   * `maxPerAddress`, `rateLimit` and the waits after wrong passwords.
    *
    * @default {[]}
    */

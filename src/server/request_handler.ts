@@ -33,6 +33,7 @@ export class RequestHandler {
   readonly #acceptor: WebSocketAcceptor;
   readonly #http: HttpHandler;
   readonly #shutdown = new Shutdown();
+  readonly #addresses: AddressCounts;
   readonly #maxMessageBytes: number;
   #closed: Promise<void> | undefined;
 
@@ -45,6 +46,7 @@ export class RequestHandler {
     this.checks = new HandshakeChecks((handshake) => origins.check(handshake), parts.logger);
     this.#maxMessageBytes = parts.limits.maxMessageBytes;
     const addresses = new AddressCounts(parts.limits.maxPerAddress, options.trustedProxies);
+    this.#addresses = addresses;
     const context = { ...parts, addresses, checks: this.checks, shutdown: this.#shutdown };
     this.#acceptor = new WebSocketAcceptor(context, options.protocols);
     this.#http = new HttpHandler(context, {
@@ -113,7 +115,8 @@ export class RequestHandler {
     const { request } = options;
     if (request !== undefined) {
       const [acceptor, maxMessageBytes] = [this.#acceptor, this.#maxMessageBytes];
-      return attachRequest({ transport, request, options, acceptor, maxMessageBytes });
+      const addresses = this.#addresses;
+      return attachRequest({ transport, request, options, acceptor, addresses, maxMessageBytes });
     }
     const { id, url = "", headers = new Headers(), remoteAddress, user = null } = options;
     this.#acceptor.attach(transport, { id, url, headers, remoteAddress, user });

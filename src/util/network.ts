@@ -11,12 +11,9 @@
  * @returns A key for counting clients.
  */
 export function networkOf(address = ""): string {
-  const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
-  if (ipv4 !== undefined) return ipv4;
   const groups = groupsOf(address);
-  return groups === undefined
-    ? address.slice(0, MAX_KEY)
-    : groups.slice(0, 4).map((group) => group.toString(16)).join(":");
+  if (groups === undefined) return address.slice(0, MAX_KEY);
+  return mappedOf(groups) ?? toText(groups.slice(0, 4));
 }
 
 /**
@@ -26,17 +23,17 @@ export function networkOf(address = ""): string {
  *
  * @param address The address that the request came from.
  * @param forwardedFor The header `x-forwarded-for`, if there is one.
- * @param trustedProxies Addresses of proxies whose header is believed.
+ * @param trustedProxies The proxies whose header is believed, each as {@linkcode hostOf} gives it.
  * @returns The address of the client.
  */
 export function clientAddress(
   address: string | undefined,
   forwardedFor: string | null,
-  trustedProxies: readonly string[],
+  trustedProxies: ReadonlySet<string>,
 ): string | undefined {
   const hops = forwardedFor?.split(",").map(withoutPort) ?? [];
   let client = address;
-  while (client !== undefined && isTrusted(client, trustedProxies)) {
+  while (client !== undefined && trustedProxies.has(hostOf(client))) {
     const before = hops.pop();
     if (before === undefined) break;
     client = before;
@@ -54,18 +51,46 @@ function withoutPort(hop: string): string {
   return ipv6 ?? ipv4 ?? hop.trim();
 }
 
-function isTrusted(address: string, trustedProxies: readonly string[]): boolean {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
-  return trustedProxies.includes(plain) || trustedProxies.includes(address);
+/**
+ * One text for all spellings of an address: `::ffff:7f00:1`, `::ffff:127.0.0.1` and `127.0.0.1` are the
+ * same host, and a zone (`fe80::1%eth0`) only says by which interface it is reached.
+ *
+ * @param address The address.
+ * @returns The text; what is no IPv6 address stays as it is.
+ */
+export function hostOf(address: string): string {
+  const groups = groupsOf(address);
+  if (groups === undefined) return address;
+  return mappedOf(groups) ?? toText(groups);
 }
 
 /** The eight groups of an IPv6 address; `undefined` for everything else. */
 function groupsOf(address: string): number[] | undefined {
-  if (!/^[0-9a-f]*:[0-9a-f]*:[0-9a-f:]*(?:%.*)?$/i.test(address)) return undefined;
-  const [start = [], end = []] =
-    address.split("%")[0]?.split("::").map((half) => half === "" ? [] : half.split(":")) ?? [];
-  const zeros = new Array(Math.max(0, 8 - start.length - end.length)).fill("0");
-  return [...start, ...zeros, ...end].map((group) => parseInt(group, 16));
+  const [plain = ""] = address.split("%");
+  const hex = plain.replace(/(?<=:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (dotted, ...found) => {
+    const [a = 0, b = 0, c = 0, d = 0] = found.slice(0, 4).map(Number);
+    return Math.max(a, b, c, d) > 255 ? dotted : toText([a * 256 + b, c * 256 + d]);
+  });
+  if (!/^[0-9a-f]*:[0-9a-f]*:[0-9a-f:]*$/i.test(hex)) return undefined;
+  const [start = [], end, ...more] = hex.split("::")
+    .map((half) => half === "" ? [] : half.split(":"));
+  const missing = end === undefined ? 0 : 8 - start.length - end.length;
+  const zeros = new Array(Math.max(0, missing)).fill("0");
+  const groups = [...start, ...zeros, ...end ?? []].map((group) => parseInt(group, 16));
+  const isAddress = more.length === 0 && groups.length === 8 &&
+    groups.every((group) => group <= 0xffff);
+  return isAddress ? groups : undefined;
+}
+
+/** The IPv4 address of an IPv6 address that only stands for one, as `::ffff:c000:207` does. */
+function mappedOf(groups: readonly number[]): string | undefined {
+  const [high = 0, low = 0] = groups.slice(6);
+  if (toText(groups.slice(0, 6)) !== "0:0:0:0:0:ffff") return undefined;
+  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}
+
+function toText(groups: readonly number[]): string {
+  return groups.map((group) => group.toString(16)).join(":");
 }
 
 const MAX_KEY = 255;

@@ -1,11 +1,17 @@
-import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertNotEquals,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { RpcServerError } from "@x/jsonrpc";
 import { equalBytes, PasswordHasher, samePassword } from "../../src/auth/passwd/hash.ts";
 import type { Derive, PasswordHash } from "../../src/auth/passwd/hash.ts";
 import { Throttle } from "../../src/auth/passwd/throttle.ts";
-import { networkOf } from "../../src/util/network.ts";
+import { clientAddress, hostOf, networkOf } from "../../src/util/network.ts";
 import { deferred } from "../helpers/deferred.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -300,6 +306,13 @@ test("networkOf() gives all of an IPv4 address and the first half of an IPv6 add
       ["192.0.2.7", "192.0.2.7"],
       ["::ffff:192.0.2.7", "192.0.2.7"],
       ["::FFFF:192.0.2.7", "192.0.2.7"],
+      ["::ffff:7f00:1", "127.0.0.1"],
+      ["0:0:0:0:0:FFFF:c000:0207", "192.0.2.7"],
+      ["0:0:0:0:0:ffff:192.0.2.7", "192.0.2.7"],
+      ["::ffff:192.0.2.7%lo", "192.0.2.7"],
+      ["::ffff:7f00:1%3", "127.0.0.1"],
+      ["2001:db8:1:2::192.0.2.7", "2001:db8:1:2"],
+      ["64:ff9b::192.0.2.7", "64:ff9b:0:0"],
       ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
       ["2001:0DB8:0001:0002::6", "2001:db8:1:2"],
       ["2001:db8::1", "2001:db8:0:0"],
@@ -307,6 +320,12 @@ test("networkOf() gives all of an IPv4 address and the first half of an IPv6 add
       ["::1", "0:0:0:0"],
       ["::", "0:0:0:0"],
       ["fe80::1%eth0", "fe80:0:0:0"],
+      ["fe80::1%eth0:1", "fe80:0:0:0"],
+      ["1::2::3", "1::2::3"],
+      ["1:2:3", "1:2:3"],
+      ["1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8:9"],
+      ["12345::", "12345::"],
+      ["::ffff:1.2.3.999", "::ffff:1.2.3.999"],
       ["192.0.2.7:5555", "192.0.2.7:5555"],
       ["somewhere", "somewhere"],
       ["", ""],
@@ -317,4 +336,19 @@ test("networkOf() gives all of an IPv4 address and the first half of an IPv6 add
     assertEquals(networkOf(text).length <= 255, true);
   }));
   assertThrows(() => networkOf(5 as never));
+});
+
+test("hostOf() gives one text for all spellings of an address", () => {
+  for (const text of ["127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1", "::FFFF:7F00:0001%lo"]) {
+    assertEquals(hostOf(text), "127.0.0.1");
+  }
+  assertEquals(hostOf("2001:DB8::1"), hostOf("2001:db8:0:0:0:0:0:1"));
+  assertNotEquals(hostOf("2001:db8::1"), hostOf("2001:db8::2"));
+  assertEquals(hostOf("fe80::1%eth0"), hostOf("fe80::1"));
+  assertEquals(hostOf("unix:"), "unix:");
+  fc.assert(fc.property(fc.ipV6(), (text) => assertEquals(hostOf(hostOf(text)), hostOf(text))));
+  const trusted = new Set(["::1", "127.0.0.1"].map(hostOf));
+  for (const proxy of ["::ffff:7f00:1", "0:0:0:0:0:0:0:1", "::1%lo", "127.0.0.1"]) {
+    assertEquals(clientAddress(proxy, "203.0.113.9", trusted), "203.0.113.9", proxy);
+  }
 });

@@ -1,7 +1,16 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { test } from "node:test";
 import { createClient } from "redis";
-import { JsonRpc } from "@x/jsonrpc";
+import { WebSocket as WsSocket } from "ws";
+import { JsonRpc, RpcError } from "@x/jsonrpc";
+import type { StandardSocket } from "@x/jsonrpc";
+import { connect } from "@x/jsonrpc/client";
 import type { Plugin } from "@x/jsonrpc/plugin";
 import { memoryRates, rateLimit, redisRates } from "@x/jsonrpc/rate_limit";
 import type { RateLimitOptions, RateStore } from "@x/jsonrpc/rate_limit";
@@ -160,4 +169,31 @@ test("redisRates() shares counts among servers, exactly", await needs("redis-ser
   const left = await clients[0]?.pTTL("rpc:rate:ada") ?? -1;
   assert(left > 0 && left <= 1_000_000);
   await Promise.all(clients.map((client) => client.close()));
+});
+
+test("rateLimit() by address counts clients behind a trusted proxy apart, and believes no others", async () => {
+  const setUp = (trustedProxies: readonly string[]) =>
+    new JsonRpc({ logger: silentLog(), trustedProxies })
+      .use(rateLimit({ ...THREE, burst: 1 })).method("ping", () => "pong");
+  const from = async (url: string, forwarded: string) => {
+    const headers = { "x-forwarded-for": forwarded };
+    return (await rawPost(url, JSON.stringify(call("ping", 1)), headers)).status;
+  };
+  await using behind = await serveHere(setUp(["127.0.0.1"]));
+  assertEquals(await from(behind.url, "203.0.113.1"), 200);
+  assertEquals(await from(behind.url, "203.0.113.2"), 200);
+  // What stands before the last address may be forged.
+  assertEquals(await from(behind.url, "198.51.100.1, 203.0.113.2"), 429);
+  class Forwarded extends WsSocket {
+    constructor(url: string) {
+      super(url, ["jsonrpc"], { headers: { "x-forwarded-for": "203.0.113.1" } });
+    }
+  }
+  const WebSocket = Forwarded as unknown as new (url: string) => StandardSocket;
+  await using client = await connect(behind.ws, { WebSocket });
+  assertEquals((await assertRejects(() => client.call("ping"), RpcError)).code, -32005);
+
+  await using open = await serveHere(setUp(["10.0.0.1"]));
+  assertEquals(await from(open.url, "203.0.113.1"), 200);
+  assertEquals(await from(open.url, "203.0.113.2"), 429);
 });

@@ -103,9 +103,10 @@ export interface PasswdOptions {
    */
   readonly maxWaitMs?: number;
   /**
-   * Gives the address of a peer, for the throttle and the log. Behind a proxy every peer has the
-   * address of the proxy: read the header that the proxy sets, and make sure that it overwrites the
-   * one that a peer sends. All peers without an address count as one.
+   * Gives the address of a peer, for the throttle and the log. Behind a proxy that the server's option
+   * `trustedProxies` does not name, every peer has the address of the proxy. If the proxy sets another
+   * header, read that, and make sure that it overwrites the one that a peer sends. All peers without an
+   * address count as one.
    *
    * @default {handshake.remoteAddress}
    */

@@ -132,9 +132,10 @@ export class HttpHandler {
     search: URLSearchParams | undefined,
   ): Response | Promise<Response> {
     const runtime = detectRuntime(host);
+    const { addresses } = this.#context;
     const isEvents = isEventRequest(request, search);
     const hasPage = !isEvents && !search?.has("method") && this.#pageFor(request) !== undefined;
-    const handshake = toHandshake(request, runtime, host, hasPage);
+    const handshake = toHandshake(request, { runtime, host, addresses }, hasPage);
     const caller: Caller = {
       handshake,
       onLeave: runtime && ((left) => runtime.onLeave(request, host, left)),
@@ -154,7 +155,7 @@ export class HttpHandler {
       caller.keepOpen();
       response = this.#openEvents(request, handshake);
     } else {
-      response = this.#context.addresses.isOff
+      response = addresses.isOff
         ? this.#answerIfAccepted(request, caller)
         : this.#answerIfFewEnough(request, caller);
     }
@@ -181,8 +182,8 @@ export class HttpHandler {
     host: unknown,
     search: URLSearchParams | undefined,
   ): Response | Promise<Response> {
-    const { checks, shutdown } = this.#context;
-    const handshake = toHandshake(request, detectRuntime(host), host);
+    const { addresses, checks, shutdown } = this.#context;
+    const handshake = toHandshake(request, { runtime: detectRuntime(host), host, addresses });
     const origin = handshake.headers.get("origin");
     if (request.method === "OPTIONS" && origin !== null) return this.#preflight(handshake);
     let refusal: Response;
