@@ -169,9 +169,9 @@ export function withMiddleware<T, A extends Api>(
 }
 
 /**
- * Gives an object with the members given, and else those of the client. Functions are bound to the client: the
- * methods of a class with private members run on its own instances alone. A `Proxy` would be shorter, and would
- * cost each call as much as a layer does.
+ * Gives an object with the members given, and else those of the client. The methods of a class with private members
+ * run on its own instances alone, so all run on the client. A `Proxy` would be shorter, and would cost each call as
+ * much as a layer does.
  */
 function withMembers<Client extends object>(
   client: Client,
@@ -179,24 +179,40 @@ function withMembers<Client extends object>(
 ): Client {
   const made: Client = Object.create(Object.getPrototypeOf(client));
   const add = (key: PropertyKey, descriptor: PropertyDescriptor): void => {
-    if (!Object.hasOwn(made, key)) Object.defineProperty(made, key, descriptor);
+    if (Object.hasOwn(made, key)) return;
+    Object.defineProperty(made, key, { ...descriptor, configurable: true });
   };
-  for (const [key, value] of Object.entries(own)) add(key, { value });
+  for (const [key, value] of Object.entries(own)) add(key, { value, writable: true });
   let level: object = client;
   while (level !== Object.prototype) {
     for (const key of Reflect.ownKeys(level)) {
       if (key === "constructor") continue;
-      const value: unknown = Object.getOwnPropertyDescriptor(level, key)?.value;
-      add(
-        key,
-        typeof value === "function"
-          ? { value: value.bind(client) }
-          : { get: () => Reflect.get(client, key) },
-      );
+      const { value, enumerable } = Object.getOwnPropertyDescriptor(level, key) ?? {};
+      // What a program has put on the client may change; what `withMiddleware` has put there is not enumerable.
+      const isField = level === client && enumerable === true;
+      const isMethod = typeof value === "function" && !isField;
+      add(key, isMethod ? { value: runsOn(client, value), writable: true } : fieldOf(client, key));
     }
     level = Object.getPrototypeOf(level);
   }
   return made;
+}
+
+/** Not a bound function: V8 takes none for `using` and `await using`. */
+function runsOn(client: object, method: (...args: unknown[]) => unknown): typeof method {
+  return (...args) => method.apply(client, args);
+}
+
+/** A field, or what has a getter and a setter. */
+function fieldOf(client: object, key: PropertyKey): PropertyDescriptor {
+  return {
+    get: () => {
+      const value: unknown = Reflect.get(client, key);
+      return typeof value === "function" ? value.bind(client) : value;
+    },
+    // Unlike `Reflect.set`, this throws if there is no setter.
+    set: (value) => void Object.assign(client, { [key]: value }),
+  };
 }
 
 type CallFunction = (method: string, params?: unknown, options?: CallOptions) => Promise<unknown>;

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, JsonRpcClient, RpcConnectionError, RpcError } from "@x/jsonrpc";
 import { withMiddleware } from "@x/jsonrpc/middleware";
@@ -176,4 +176,69 @@ test("the option incoming puts layers around the methods of the client", async (
   // Only methods that are registered through the client with layers have them.
   assertEquals(await client.call("ask", ["bare"]), 1);
   assertEquals(notes, ["double", { n: 1 }, "closed", { n: 1 }]);
+});
+
+test("a client with middleware is closed by await using", async () => {
+  const { rpc } = testServer();
+  const plain = await testClient(rpc);
+  const inner = withMiddleware(plain, []);
+  {
+    await using client = withMiddleware(inner, []);
+    assertEquals(await client.call("add", [1, 2]), 3);
+  }
+  assertEquals(plain.state, "closed");
+});
+
+test("the fields and setters of a derived client work through middleware", async () => {
+  class OwnClient extends JsonRpcClient {
+    tenant = "a";
+    onPing: ((count: number) => void) | null = null;
+    #count = 0;
+    get count(): number {
+      return this.#count;
+    }
+    set count(count: number) {
+      this.#count = count;
+    }
+    ping(): void {
+      this.onPing?.(++this.#count);
+    }
+  }
+  const [near, far] = linkedSockets();
+  testServer().rpc.attach(far);
+  await using plain = new OwnClient(near);
+  const inner = withMiddleware(plain, []) as OwnClient;
+  for (const client of [inner, withMiddleware(inner, []) as OwnClient]) {
+    const counts: number[] = [];
+    client.tenant += "b";
+    client.count = 5;
+    client.onPing = (count) => counts.push(count);
+    client.ping();
+    plain.onPing = (count) => counts.push(-count);
+    client.onPing(7);
+    plain.ping();
+    assertEquals([client.count, plain.count], [7, 7]);
+    assertEquals(counts, [6, -7, -7]);
+    plain.tenant += "c";
+    assertEquals(client.tenant, plain.tenant);
+  }
+  assertEquals(plain.tenant, "abcbc");
+});
+
+test("a test can replace the functions of a client with middleware", async () => {
+  const { rpc } = testServer();
+  await using plain = await testClient(rpc);
+  const client = withMiddleware(plain, []);
+  client.call = () => Promise.resolve(5 as never);
+  const heard: string[] = [];
+  client.addEventListener = (type: string) => void heard.push(type);
+  plain.addEventListener("open", () => {});
+  client.addEventListener("close", () => {});
+  assertEquals(heard, ["close"]);
+  assertThrows(() => Object.assign(client, { state: "open" }), TypeError);
+  Object.defineProperty(client, "getTopics", { value: () => ["news"] });
+  const outer = withMiddleware(client, []);
+  assertEquals(await outer.call("add", [1, 2]), 5);
+  assertEquals(await outer.getTopics(), ["news"]);
+  assertEquals(await plain.call("add", [1, 2]), 3);
 });
