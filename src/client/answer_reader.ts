@@ -36,7 +36,7 @@ export async function readAnswer(
   const cancel = () => void reader.cancel().catch(() => {});
   // A `fetch` of the program's own need not end the body when its signal aborts.
   signal.addEventListener("abort", cancel);
-  const pending = { line: "", data: "", name: "", afterCr: false };
+  const pending: Pending = { line: "", data: "", name: "" };
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -47,16 +47,14 @@ export async function readAnswer(
           if (isLonger(message, maxMessageBytes)) return undefined;
           if (take(message)) continue;
           // Most servers end the answer now: its connection can then carry the next POST.
-          AbortSignal.timeout(END_MS).addEventListener("abort", cancel);
+          AbortSignal.timeout(1000).addEventListener("abort", cancel);
           await reader.read();
           return "";
         }
       }
       // The name of a field does not count.
       if (pending.line.length + pending.data.length > maxMessageBytes + 9) return undefined;
-      if (done || signal.aborted) {
-        return isLonger(pending.line, maxMessageBytes) ? undefined : pending.line;
-      }
+      if (done) return isLonger(pending.line, maxMessageBytes) ? undefined : pending.line;
     }
   } finally {
     cancel();
@@ -68,7 +66,7 @@ interface Pending {
   line: string;
   data: string;
   name: string;
-  afterCr: boolean;
+  afterCr?: boolean;
 }
 
 /** Gives the messages that are complete with one more piece of a stream of events. */
@@ -93,8 +91,5 @@ function messagesOf(piece: string, pending: Pending): string[] {
 }
 
 function isLonger(message: string, maxMessageBytes: number): boolean {
-  return message.length * 3 > maxMessageBytes && new Blob([message]).size > maxMessageBytes;
+  return new Blob([message]).size > maxMessageBytes;
 }
-
-// How long a server may keep an answer open that is complete.
-const END_MS = 1000;

@@ -115,10 +115,11 @@ async function post(
   const response = await request().catch(failed("cannot reach it"));
   const { body } = response;
   const isStream = /^text\/event-stream/i.test(`${response.headers.get("content-type")}`);
-  const reads = { maxMessageBytes, signal, take: isStream && take };
+  const takes = isStream && take;
+  const reads = { maxMessageBytes, signal, take: takes };
   const text = body && await readAnswer(body, reads).catch(failed(brokeOff));
   if (text === undefined) throw new Error(`it is over ${maxMessageBytes} bytes (maxMessageBytes)`);
   const status = `${response.status} ${response.statusText}`.trim();
   if (!text && !response.ok) throw new Error(`it answered ${status}`);
-  return [text ?? "", reads.take ? brokeOff : status];
+  return [text ?? "", takes ? brokeOff : status];
 }

@@ -8,7 +8,14 @@ import type { Logger } from "../util/logger.ts";
 import type { AnyContext, Context } from "./api.ts";
 import type { CallerOf } from "./caller.ts";
 import type { Outgoing } from "./channel.ts";
-import { type COUNT_DROPPED, type REMOVE_TOPIC, type SEND, TOPICS, WATCH } from "./internal.ts";
+import {
+  type COUNT_DROPPED,
+  type REMOVE_TOPIC,
+  type SEND,
+  TOPICS,
+  USER,
+  WATCH,
+} from "./internal.ts";
 import type { CallOptions } from "./pending_calls.ts";
 
 /** What is known about a peer before its first message. It is the same for WebSocket and HTTP. */
@@ -85,11 +92,11 @@ export interface Connection<User = unknown, C extends Context = AnyContext> exte
   readonly logger: Logger;
   /** The user of the connection; `null` if there is none. */
   readonly user: User;
-  /** An object in which your handlers can keep data about this peer. */
+  /** An object in which your handlers can keep data about this peer. Only connections of a server have this. */
   readonly state: C["state"];
-  /** The topics that the peer is subscribed to. */
+  /** The topics that the peer is subscribed to. Only connections of a server have this. */
   readonly subscriptions: ReadonlySet<string>;
-  /** How many events of topics were dropped because the peer reads too slowly. */
+  /** How many events of topics were dropped because the peer reads too slowly. Only connections of a server have this. */
   readonly dropped: number;
   /** Aborts when the connection has ended. */
   readonly signal: AbortSignal;
@@ -99,12 +106,15 @@ export interface Connection<User = unknown, C extends Context = AnyContext> exte
   readonly bufferedAmount: number;
   /**
    * Sets the user of the connection. Subscriptions that the new user may not have end before this
-   * returns.
+   * returns. Only connections of a server have this.
    *
    * @param user The new user.
    */
   login(user: NonNullable<User>): void;
-  /** Removes the user of the connection. Subscriptions that need a user end before this returns. */
+  /**
+   * Removes the user of the connection. Subscriptions that need a user end before this returns. Only connections
+   * of a server have this.
+   */
   logout(): void;
   /**
    * Calls a method of the peer.
@@ -167,19 +177,29 @@ function isSubscriber(connection: Connection): connection is SubscriberConnectio
   return TOPICS in connection;
 }
 
-/** Members that only the connections of a server have. */
-export interface BaseConnection
-  extends Pick<Connection, "subscribe" | "unsubscribe" | "response"> {}
+/** Members that only the connections of a server have: see `server_connection.ts`. */
+export interface BaseConnection extends
+  Pick<
+    Connection,
+    | "subscribe"
+    | "unsubscribe"
+    | "response"
+    | "subscriptions"
+    | "dropped"
+    | "state"
+    | "login"
+    | "logout"
+  > {}
 
 /** What all kinds of connections have in common. */
 export abstract class BaseConnection implements Connection {
   // Declared, as other fields that only a constructor sets: a page then loads no code for them.
   declare readonly handshake: Handshake;
   declare readonly logger: Logger;
-  #user: unknown;
+  /** See {@linkcode Connection.user}. */
+  declare [USER]: unknown;
   // These are made on first use: most connections never need them.
   #id: string | undefined;
-  #state: Record<string, unknown> | undefined;
   #controller: AbortController | undefined;
 
   /**
@@ -189,7 +209,7 @@ export abstract class BaseConnection implements Connection {
   constructor(handshake: Handshake, logger: Logger) {
     this.handshake = handshake;
     this.logger = logger;
-    this.#user = handshake.user;
+    this[USER] = handshake.user;
   }
 
   get id(): string {
@@ -197,35 +217,13 @@ export abstract class BaseConnection implements Connection {
   }
 
   get user(): unknown {
-    return this.#user;
-  }
-
-  get state(): Record<string, unknown> {
-    return this.#state ??= Object.create(null) as Record<string, unknown>;
-  }
-
-  get subscriptions(): ReadonlySet<string> {
-    return NO_TOPICS;
-  }
-
-  get dropped(): number {
-    return 0;
+    return this[USER];
   }
 
   get signal(): AbortSignal {
     const controller = this.#controller ??= new AbortController();
     if (!this.isOpen) controller.abort();
     return controller.signal;
-  }
-
-  login(user: NonNullable<unknown>): void {
-    this.#user = user;
-    this.userChanged();
-  }
-
-  logout(): void {
-    this.#user = null;
-    this.userChanged();
   }
 
   abstract readonly isOpen: boolean;
@@ -241,13 +239,8 @@ export abstract class BaseConnection implements Connection {
   /** Called each time a handler of a server asks for a signal: start to watch whether the peer leaves. */
   [WATCH]?(): void;
 
-  /** Called when the user of the connection has changed. */
-  protected userChanged(): void {}
-
   /** Aborts the signal. Called once, by the subclass, when the connection has ended. */
   protected ended(): void {
     this.#controller?.abort();
   }
 }
-
-const NO_TOPICS: ReadonlySet<string> = new Set();

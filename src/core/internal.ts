@@ -50,3 +50,9 @@ export const DISPATCHER: unique symbol = /* @__PURE__ */ Symbol();
 export const DECLARE_ERRORS: unique symbol = /* @__PURE__ */ Symbol();
 /** Layer of middleware: tells whether it has nothing to do for a call, which then goes on without it. */
 export const SKIPS: unique symbol = /* @__PURE__ */ Symbol();
+/** Connection: its user. */
+export const USER: unique symbol = /* @__PURE__ */ Symbol();
+/** Connection of a server: told when its user has changed. */
+export const USER_CHANGED: unique symbol = /* @__PURE__ */ Symbol();
+/** Connection of a server: what handlers keep about the peer. */
+export const STATE: unique symbol = /* @__PURE__ */ Symbol();

@@ -76,7 +76,8 @@ export interface RpcRequest<
    */
   readonly call: CallerOf<C["client"]>["call"];
   /**
-   * Asks the caller's user to confirm something. Short for `call("confirm", { message })`.
+   * Asks the caller's user to confirm something. Short for `call("confirm", { message })`. Only requests to a server
+   * have this.
    *
    * @param message The question to show.
    * @param options Timeout, signal and the like.
@@ -102,7 +103,8 @@ export interface RpcRequest<
    */
   progress(value: unknown): void;
   /**
-   * Makes an error that the method declares, to be thrown. The name is sent as the message of the error.
+   * Makes an error that the method declares, to be thrown. The name is sent as the message of the error. Only
+   * requests to a server have this.
    *
    * @param name The name of the error in the method's `errors`.
    * @param data The data of the error, if it declares some.
@@ -149,6 +151,9 @@ export interface ResponseSink {
    */
   [REPLY](text: string | undefined, request: IncomingRequest | undefined, index: number): void;
 }
+
+/** Members that only the requests to a server have: see `server_request.ts`. */
+export interface IncomingRequest extends Pick<RpcRequest, "confirm" | "error"> {}
 
 /** The implementation of {@linkcode RpcRequest}. Only the dispatcher answers it. */
 export class IncomingRequest implements RpcRequest {
@@ -204,16 +209,8 @@ export class IncomingRequest implements RpcRequest {
     return this.connection.call<Result>(method, params, { ...options, signal });
   }
 
-  confirm(message: string, options?: CallOptions): Promise<boolean> {
-    return this.call<boolean>("confirm", { message }, options);
-  }
-
   notify(method: string, params?: unknown): void {
     this.connection.notify(method, params);
-  }
-
-  error(name: string, _data?: unknown): RpcError {
-    throw new TypeError(`Error "${name}" is not declared`);
   }
 
   progress(value: unknown): void {

@@ -29,9 +29,15 @@ export class ServerRequest extends IncomingRequest {
     return super.aborted;
   }
 
-  override error(name: string, data?: unknown): RpcError {
-    if (this.#makeError) return this.#makeError(name, data);
-    throw new TypeError(`Cannot make error "${name}": the method does not declare it`);
+  override get error(): (name: string, data?: unknown) => RpcError {
+    return (name, data) => {
+      if (this.#makeError) return this.#makeError(name, data);
+      throw new TypeError(`Cannot make error "${name}": the method does not declare it`);
+    };
+  }
+
+  override get confirm(): RpcRequest["confirm"] {
+    return (message, options) => this.call<boolean>("confirm", { message }, options);
   }
 
   /** Sets what makes the errors that the method declares. */

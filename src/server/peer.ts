@@ -19,11 +19,13 @@ import {
   REPLY,
   SEND,
   TOPICS,
+  USER_CHANGED,
 } from "../core/internal.ts";
 import type { OutgoingCall, RunOutgoing } from "../core/outgoing.ts";
 import { PendingCalls } from "../core/pending_calls.ts";
 import type { CallOptions } from "../core/pending_calls.ts";
 import type { IncomingRequest } from "../core/request.ts";
+import { addServerMembers, NO_TOPICS } from "../core/server_connection.ts";
 import { markAnswered } from "../core/server_request.ts";
 import { RpcSession } from "../core/session.ts";
 import type { SessionHost } from "../core/session.ts";
@@ -63,6 +65,10 @@ export interface PeerHost extends SessionHost, ServerDispatcherHost {
 /** One client, as its server sees it. */
 export class Peer extends RpcSession<PeerHost>
   implements Receiver, Flushable, SubscriberConnection, SlowPeer, QueuedPeer {
+  static {
+    addServerMembers(this);
+  }
+
   protected override readonly [DISPATCHER]: ServerDispatcher;
   // These are made on first use: most connections of a busy server are idle, and are not called.
   protected override [PENDING]: PendingCalls | undefined;
@@ -109,7 +115,7 @@ export class Peer extends RpcSession<PeerHost>
   }
 
   override get subscriptions(): ReadonlySet<string> {
-    return this.#topics ?? super.subscriptions;
+    return this.#topics ?? NO_TOPICS;
   }
 
   override get dropped(): number {
@@ -366,7 +372,7 @@ export class Peer extends RpcSession<PeerHost>
     this[HOST].ended?.(this);
   }
 
-  protected override userChanged(): void {
+  [USER_CHANGED](): void {
     this[HOST].userChanged?.(this);
   }
 

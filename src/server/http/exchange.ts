@@ -26,6 +26,7 @@ import { BaseConnection } from "../../core/connection.ts";
 import type { Handshake, HttpAnswer, ServerMembers } from "../../core/connection.ts";
 import { CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
+import { addServerMembers } from "../../core/server_connection.ts";
 import { markAnswered } from "../../core/server_request.ts";
 import { Translator } from "../../core/translator.ts";
 import type { Dialect } from "../../core/translator.ts";
@@ -150,6 +151,10 @@ export async function answerGet(
 
 /** The connection of one request: it lasts until the answer, or until the caller leaves. */
 export class Exchange extends BaseConnection implements ResponseSink {
+  static {
+    addServerMembers(this);
+  }
+
   readonly #host: ExchangeHost;
   readonly #caller: Caller;
   readonly #dispatcher: ServerDispatcher;
