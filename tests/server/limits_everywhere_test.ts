@@ -249,7 +249,7 @@ at(
     }
     const answers = await carrier.ask(laters(4)) as unknown as Message[];
     assertEquals(codesOf(answers), [undefined, undefined, undefined, -32009]);
-    assertMatch(errorLine(answers[3] as Message), /3 calls of this connection .* \(maxInFlight\)/);
+    assertMatch(errorLine(answers[3] as Message), /3 calls are in flight \(maxInFlight\)/);
     assertEquals(await carrier.ask(call("later", 9)), result(9, "done"));
   },
 );
