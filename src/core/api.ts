@@ -174,7 +174,8 @@ export type MethodIn = ((...args: never) => unknown) | MethodDefinition<never, u
 
 type AnyRecord = { readonly [name: string]: unknown };
 
-type MethodsOf<Parts> = NamedMethods<Parts> & GroupedMethods<Parts>;
+/** Methods by name: those that were registered one by one, and those of records. */
+export type MethodsOf<Parts> = NamedMethods<Parts> & GroupedMethods<Parts>;
 
 /** The methods that were registered by name. */
 export type NamedMethods<Parts> = {

@@ -20,6 +20,7 @@ export type {
   AnyState,
   Api,
   ApiOf,
+  ArgumentsOf,
   CallArguments,
   Context,
   ContextFor,
@@ -28,24 +29,39 @@ export type {
   GroupPart,
   MethodDefinition,
   MethodPart,
+  MethodsOf,
   NamedMethods,
   Offer,
+  ParamsFor,
   ParamsOf,
+  RawResultOf,
   ResultOf,
   ScalarParams,
   StreamPart,
   StreamParts,
+  TopicNames,
   TopicPart,
   TopicsOf,
   UnknownApi,
   UnknownMethods,
   VisibleIn,
+  WithMethods,
+  WithUser,
 } from "./api.ts";
-export type { ErrorClasses } from "../protocol/errors.ts";
+export type { ErrorClasses, RpcFailureKind } from "../protocol/errors.ts";
+export type { RawJson } from "../protocol/message.ts";
 export type { Caller, CallerOf, UnknownCaller } from "./caller.ts";
 export type { GuardQuestion, NoUsers } from "./guard.ts";
-export type { Json, NoJson } from "./json.ts";
-export type { HandlerOf, MethodFactory, MethodRecord, Structured } from "./method.ts";
+export type { Json, NoJson, Sendable, SendableGroup } from "./json.ts";
+export type {
+  CheckedOptions,
+  HandlerOf,
+  MethodFactory,
+  MethodRecord,
+  ParamsBound,
+  PlainHandler,
+  Structured,
+} from "./method.ts";
 export type {
   Remote,
   RemoteAt,

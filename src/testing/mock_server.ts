@@ -92,7 +92,8 @@ export async function mockServer<T = unknown>(
   throw new TypeError(`The document has no method "${unknown}", for which there is a handler`);
 }
 
-type MockServer<T> = JsonRpc<PartsOf<ApiOf<T>>, ContextIn<ApiOf<T>>>;
+/** A server out of a document, with the types of `T`. */
+export type MockServer<T> = JsonRpc<PartsOf<ApiOf<T>>, ContextIn<ApiOf<T>>>;
 
 const BUILT_IN = new Set([
   "get_methods",
