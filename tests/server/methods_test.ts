@@ -302,7 +302,14 @@ test("addMethods() registers the functions of a module", async () => {
   const rpc = new JsonRpc().addMethods("timer", await import("../../src/util/timer.ts"));
   assertEquals((await addedTo(rpc)).sort(), ["timer.ref", "timer.unref"]);
   const errors = new JsonRpc().addMethods("errors", await import("../../src/protocol/errors.ts"));
-  const functions = ["describeError", "errorFrom", "escapeControls", "logFailure", "quoted"]
+  const functions = [
+    "describeError",
+    "errorFrom",
+    "escapeControls",
+    "logFailure",
+    "quoted",
+    "shortMessage",
+  ]
     .map((name) => `errors.${name}`);
   assertEquals((await addedTo(errors)).sort(), functions);
 });

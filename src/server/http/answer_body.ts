@@ -6,6 +6,7 @@
  * @module
  */
 
+import { ErrorCode } from "../../protocol/error_code.ts";
 import type { MemoryBudget, SlowPeer } from "../memory_budget.ts";
 
 /** Body and headers of an answer. */
@@ -33,6 +34,25 @@ export function answerBody(text: string, budget: MemoryBudget | undefined): Answ
     body: new ReadableStream(new UnreadAnswer(bytes, budget), { highWaterMark: 0 }),
     headers,
   };
+}
+
+/**
+ * Makes the response for an answer: 429 if a rate limit has refused the one call of the request, else 200.
+ *
+ * @param text The answer.
+ * @param Class What the response is made of.
+ * @param budget Counts what callers leave unread.
+ */
+export function responseTo(
+  text: string,
+  Class: typeof Response,
+  budget: MemoryBudget | undefined,
+): Response {
+  const { body, headers } = answerBody(text, budget);
+  if (!text.startsWith(LIMITED)) return new Class(body, { headers });
+  const { error: { data } } = JSON.parse(text) as { error: { data?: { retryAfterMs?: unknown } } };
+  const seconds = Math.ceil(Number(data?.retryAfterMs ?? 0) / 1000);
+  return new Class(body, { status: 429, headers: { ...headers, "retry-after": `${seconds}` } });
 }
 
 /** An answer whose caller has not read all of it. */
@@ -102,3 +122,6 @@ const JSON_TYPE = { "content-type": "application/json" };
 const LONG = 64 * 1024;
 const PIECE = 64 * 1024;
 const NOTHING = new Uint8Array(0);
+
+// How every answer with that error begins, see `errorText`.
+const LIMITED = `{"jsonrpc":"2.0","error":{"code":${ErrorCode.limitExceeded},`;

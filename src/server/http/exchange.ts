@@ -6,12 +6,11 @@
 
 import { MEMORY_FULL, refuseFull } from "../acceptor.ts";
 import type { BodyFailure, BodyReader, BodyResult } from "./body_reader.ts";
-import { answerBody } from "./answer_body.ts";
+import { answerBody, responseTo } from "./answer_body.ts";
 import type { AnswerBody } from "./answer_body.ts";
 import { AnswerStream, EVENT_HEADERS } from "./answer_stream.ts";
 import { afterBody } from "./discard_body.ts";
 import { acceptsEvents, isJson } from "./media_types.ts";
-import type { MemoryBudget } from "../memory_budget.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
 import type { ServerDispatcherHost } from "../server_dispatcher.ts";
 import { ErrorCode } from "../../protocol/error_code.ts";
@@ -377,22 +376,6 @@ function tooBig(maxBytes: number): Response {
   );
   return new Response(errorText(null, error), { ...JSON_INIT, status: 413 });
 }
-
-/** The response for an answer: 429 if a rate limit has refused the one call of the request, else 200. */
-function responseTo(
-  text: string,
-  Class: typeof Response,
-  budget: MemoryBudget | undefined,
-): Response {
-  const { body, headers } = answerBody(text, budget);
-  if (!text.startsWith(LIMITED)) return new Class(body, { headers });
-  const { error: { data } } = JSON.parse(text) as { error: { data?: { retryAfterMs?: unknown } } };
-  const seconds = Math.ceil(Number(data?.retryAfterMs ?? 0) / 1000);
-  return new Class(body, { status: 429, headers: { ...headers, "retry-after": `${seconds}` } });
-}
-
-// How every answer with that error begins, see `errorText`.
-const LIMITED = `{"jsonrpc":"2.0","error":{"code":${ErrorCode.limitExceeded},`;
 
 function jsonResponse(text: string): Response {
   return new Response(text, JSON_INIT);
