@@ -15,6 +15,10 @@ import { openClient } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
 const PROGRESS_MS = 500;
+// The server chooses its messages: each call could have another one, of any length.
+const MAX_KINDS = 20;
+const MAX_MESSAGE = 200;
+const OTHERS = "other errors";
 
 /** Calls a method on many connections for a while, and prints throughput and latencies. */
 export async function bench(args: Arguments, terminal: Terminal): Promise<void> {
@@ -137,6 +141,12 @@ class Load {
     ];
   }
 
+  #count(message: string): void {
+    const cut = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+    const kind = this.#errors.has(cut) || this.#errors.size < MAX_KINDS ? cut : OTHERS;
+    this.#errors.set(kind, (this.#errors.get(kind) ?? 0) + 1);
+  }
+
   async #work(client: JsonRpcClient): Promise<void> {
     const { timeoutMs } = this.#args;
     while (this.#running) {
@@ -146,7 +156,7 @@ class Load {
       } catch (error) {
         if (!(error instanceof RpcFailure) || error instanceof RpcConnectionError) throw error;
         this.#failure = error;
-        this.#errors.set(error.message, (this.#errors.get(error.message) ?? 0) + 1);
+        this.#count(error.message);
       }
       this.#latencies.add(performance.now() - start);
     }

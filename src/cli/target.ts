@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
@@ -39,11 +40,12 @@ export async function openClient(
     );
   }
   const prepare = user === undefined ? undefined : await login(user);
-  const client = new JsonRpcClient(toClientTarget(url), {
+  const [target, known] = toClientTarget(url, args);
+  const client = new JsonRpcClient(target, {
     logger: SILENT,
     reconnect: false,
     connectMs: timeoutMs,
-    ...credentials(args),
+    ...known,
     ...prepare !== undefined && { prepare },
     ...options,
   });
@@ -64,10 +66,15 @@ export async function openClient(
  * @returns The transport. It has not connected yet.
  */
 export function openTransport(url: string, args: Arguments): Transport {
-  return toTransport(toClientTarget(url), credentials(args));
+  return toTransport(...toClientTarget(url, args));
 }
 
-function credentials({ headers, token }: Arguments): ClientOptions {
+function credentials(
+  { headers: given, token }: Arguments,
+  basic: Record<string, string>,
+): ClientOptions {
+  const hasOwn = Object.keys(given).some((name) => name.toLowerCase() === "authorization");
+  const headers = hasOwn || token !== undefined ? given : { ...basic, ...given };
   return {
     headers,
     ...token !== undefined && { token },
@@ -85,12 +92,18 @@ export function reportConnection(client: JsonRpcClient, terminal: Terminal): voi
   });
 }
 
-/** A URL, or the program behind `stdio:`. */
-function toClientTarget(url: string): ClientTarget {
-  if (!url.startsWith("stdio:")) return toTarget(url);
-  const [program, ...args] = splitWords(url.slice("stdio:".length));
+/** A URL, or the program behind `stdio:`, and the options for it. */
+function toClientTarget(
+  url: string,
+  args: Arguments,
+): [target: ClientTarget, options: ClientOptions] {
+  if (!url.startsWith("stdio:")) {
+    const [target, basic] = withoutUser(toTarget(url));
+    return [target, credentials(args, basic)];
+  }
+  const [program, ...words] = splitWords(url.slice("stdio:".length));
   if (program === undefined) throw new UsageError("Expected a program behind stdio:");
-  return spawned([program, ...args]);
+  return [spawned([program, ...words]), credentials(args, {})];
 }
 
 /**
@@ -106,6 +119,31 @@ export function toTarget(url: string): string {
   throw new UsageError(
     `Expected a ws:, wss:, http: or https: URL, or stdio:PROGRAM, got ${scheme}`,
   );
+}
+
+/**
+ * Takes the user and the password out of a URL: `fetch` refuses URLs that have them, and the WebSocket of
+ * Node does not send them.
+ *
+ * @param target The URL.
+ * @returns The URL without them, and the header in which a browser would send them.
+ */
+export function withoutUser(target: string): [url: string, headers: Record<string, string>] {
+  const url = new URL(target);
+  const { username, password } = url;
+  if (username === "" && password === "") return [target, {}];
+  url.username = url.password = "";
+  const credentials = `${unescaped(username)}:${unescaped(password)}`;
+  const authorization = `Basic ${Buffer.from(credentials).toString("base64")}`;
+  return [url.href, { authorization }];
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /**

@@ -18,7 +18,7 @@ import type { Arguments } from "./arguments.ts";
 import { required } from "./calls.ts";
 import { listen } from "./listen.ts";
 import type { ServedApp } from "./listen.ts";
-import { shownTarget, socketWith, toTarget } from "./target.ts";
+import { shownTarget, socketWith, toTarget, withoutUser } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Passes WebSockets and POSTs on to a server, and prints each text, until Ctrl+C. */
@@ -41,10 +41,11 @@ export async function trace(args: Arguments, terminal: Terminal): Promise<void> 
 class TracingProxy implements ServedApp {
   readonly websocket: ServedApp["websocket"] = bunWebSocketHandler(UNLIMITED);
   readonly #target: string;
+  readonly #basic: Record<string, string>;
   readonly #trace: Trace;
 
   constructor(target: string, trace: Trace) {
-    this.#target = target;
+    [this.#target, this.#basic] = withoutUser(target);
     this.#trace = trace;
     this.fetch = this.fetch.bind(this);
   }
@@ -67,7 +68,7 @@ class TracingProxy implements ServedApp {
       .map((each) => each.trim()) ?? [];
     const protocol = offered.includes("jsonrpc") ? "jsonrpc" : undefined;
     const pipe = new Pipe();
-    const Socket = socketWith(forwarded(request));
+    const Socket = socketWith({ ...this.#basic, ...forwarded(request) });
     const socket = new Socket(target.href, offered);
     openSocket(socket, pipe.server);
     return runtime.upgrade(request, host, {
@@ -83,7 +84,7 @@ class TracingProxy implements ServedApp {
     const number = this.#trace.next();
     const body = request.method === "POST" ? await request.text() : null;
     if (body !== null) this.#trace.frame("in", number, body);
-    const headers = forwarded(request);
+    const headers = { ...this.#basic, ...forwarded(request) };
     // The runtime's error quotes the URL, which may hold secrets.
     const response = await fetch(target, { method: request.method, headers, body })
       .catch(() => new Response(`Cannot reach ${target.origin}`, { status: 502 }));

@@ -175,7 +175,7 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
     try {
       const asked = { method, params, token, credit };
       const answer = await this.#call("rpc.stream", asked, { signal, timeoutMs: 0 });
-      const { result } = answer as { result?: unknown };
+      const { result } = isObject(answer) ? answer : this.#fail(controller);
       if (result !== undefined) this.#pushAll(queue, result);
     } catch (error) {
       const isMissing = error instanceof RpcError && error.code === ErrorCode.methodNotFound;
@@ -185,6 +185,16 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
       this.#isOpen = false;
       open.delete(token);
     }
+  }
+
+  /** Aborts, so that `resume` does not ask the same server again and again. */
+  #fail(controller: AbortController): never {
+    const error = new RpcConnectionError(
+      `Stream "${this.#method}" ended: the server answered rpc.stream with no object`,
+      "unknown",
+    );
+    controller.abort(error);
+    throw error;
   }
 
   /** The credit bounds what waits here, so a server that ignores it would fill memory. */
@@ -221,6 +231,10 @@ export class ResultStream implements AsyncGenerator<unknown, void, void> {
   }
 }
 
+function isObject(answer: unknown): answer is { result?: unknown } {
+  return typeof answer === "object" && answer !== null && !Array.isArray(answer);
+}
+
 let lastToken = 0;
 
 // What takes the items of the streams of each client, by their token.
@@ -231,7 +245,7 @@ function openOf(client: StreamClient): Map<unknown, (item: unknown) => void> {
   if (before !== undefined) return before;
   const open = new Map<unknown, (item: unknown) => void>();
   client.method("rpc.item", (params) => {
-    const { token, value } = params as { token: unknown; value: unknown };
+    const { token, value } = Object(params) as { token: unknown; value: unknown };
     open.get(token)?.(value);
   });
   known.set(client, open);

@@ -195,6 +195,23 @@ test("a server that sends more items than it has credit for ends the loop", asyn
   await client.close();
 });
 
+test("an answer to rpc.stream that is no object ends the loop, which says so and does not ask again", async () => {
+  for (const answer of [null, 5, "x", [], true]) {
+    for (const resume of [undefined, () => [1]]) {
+      const [client, wire] = await bareServer({ logger: silentLog() });
+      const items = stream(client, "numbers", [], resume && { resume });
+      const read = assertRejects(() => items.next(), RpcConnectionError, "with no object");
+      const { id } = await wire.next();
+      wire.send('{"jsonrpc":"2.0","method":"rpc.item","params":null}');
+      wire.send({ jsonrpc: "2.0", id, result: answer });
+      await read;
+      await quietMoment();
+      assertEquals(wire.received.filter((text) => text.includes('"rpc.stream"')).length, 1);
+      await client.close();
+    }
+  }
+});
+
 test("items of subscriptions by id that nobody has asked for are dropped", async () => {
   const [client, server] = await bareServer({ logger: silentLog() });
   const names = { unsubscribe: "off", notification: "item" };
