@@ -57,9 +57,9 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-async function newReader(past: Past, from = 0) {
+async function newReader(past: Past, from = 0, recent?: RecentEvents<TopicReader>) {
   const recorder = new Recorder();
-  const reader = new TopicReader(recorder, past.read);
+  const reader = new TopicReader(recorder, past.read, recent);
   reader.begin({ epoch: EPOCH, offset: from });
   await new Promise((resolve) => setTimeout(resolve));
   return { reader, recorder };
@@ -173,6 +173,23 @@ test("TopicReader brings each of several events once that the store had lost and
     [recorder.events.map(({ position }) => position.id), recorder.gaps],
     [["a", "b", "c", "d", "e", "f", "g"], [end]],
   );
+});
+
+test("TopicReader knows the last event of a topic again, however many others have had since", async () => {
+  const past = new Past();
+  const recent = new RecentEvents<TopicReader>();
+  const { reader, recorder } = await newReader(past, 0, recent);
+  const other = await newReader(new Past(), 0, recent);
+  for (const n of [1, 2]) reader.take(named(n, `a${n}`));
+  for (const n of range(1, 2000)) other.reader.take(named(n, `b${n}`));
+  past.last = 1;
+  reader.check();
+  await until(() => recorder.gaps.length === 1);
+  past.last = 3;
+  reader.take(named(2, "a2"));
+  reader.take(named(3, "a3"));
+  await until(() => recorder.data.includes(3));
+  assertEquals(recorder.data, [1, 2, 3]);
 });
 
 test("RecentEvents keeps so many ids for all readers together, the newest", () => {

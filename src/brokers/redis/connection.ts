@@ -118,12 +118,13 @@ export class RedisConnection {
 
   /** Connects and loads the scripts, once. */
   async prepare(): Promise<void> {
-    this.#prepared ??= this.#load();
+    const prepared = this.#prepared ??= this.#load();
     try {
-      await this.#prepared;
-      this.#isPrepared = true;
+      await prepared;
+      // Another client may have taken the place of this one meanwhile.
+      if (this.#prepared === prepared) this.#isPrepared = true;
     } catch (error) {
-      this.#prepared = undefined;
+      if (this.#prepared === prepared) this.#prepared = undefined;
       throw error;
     }
   }

@@ -189,7 +189,10 @@ export class TopicReader {
     if (this.#ended) return;
     if (history.replaced) {
       const until = performance.now() + COMES_AGAIN_MS;
-      this.#lost = { ids: this.#recent.of(this), until };
+      const ids = this.#recent.of(this);
+      // Those of other topics may have taken the place of this one.
+      if (this.#at?.id !== undefined) ids.add(this.#at.id);
+      this.#lost = { ids, until };
       this.#lose(history.position);
       this.#next = "read"; // time has passed since
     } else if (missing || !this.#mayArrive(history)) this.#take(history, work);
