@@ -123,6 +123,7 @@ export function openDialect(
       receiver.receive(isRead ? translator.in(text) : text);
     },
     markAlive: () => receiver.markAlive(),
+    inputEnded: () => receiver.inputEnded?.() === true,
     closed: (code, reason) => receiver.closed(code, reason),
     exchanged: (ids, answer, status) => receiver.exchanged?.(ids, answer, status),
     listens: (ids) => receiver.listens?.(ids) === true,

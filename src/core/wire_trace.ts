@@ -72,6 +72,7 @@ export class WireTrace implements Trace {
         receiver.receive(text);
       },
       markAlive: () => receiver.markAlive(),
+      inputEnded: () => receiver.inputEnded?.() === true,
       closed: (code, reason) => receiver.closed(code, reason),
       exchanged(ids, answer, status) {
         if (typeof answer === "string" && answer !== "") received(answer);

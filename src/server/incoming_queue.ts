@@ -16,7 +16,7 @@ export interface QueuedPeer {
   readonly isOpen: boolean;
   /** Handles a message. Does not throw. */
   handle(text: string | undefined): void;
-  /** Called when nothing waits any more. */
+  /** Called when nothing waits any more, and the carrier is read. */
   drained(): void;
 }
 
@@ -44,6 +44,8 @@ export class IncomingQueue implements PacedQueue {
   // How many messages did not have to wait although the turn was spent.
   #admitted = 0;
   #isPaused = false;
+  // Whether it is long answers that the messages wait for.
+  readonly #isForLong: boolean;
 
   /**
    * @param peer The peer.
@@ -54,6 +56,7 @@ export class IncomingQueue implements PacedQueue {
     this.#peer = peer;
     this.#channel = channel;
     this.#host = host;
+    this.#isForLong = host.pacer.isFull;
     host.pacer.wait(this);
   }
 
@@ -101,7 +104,7 @@ export class IncomingQueue implements PacedQueue {
       if (!pacer.admit(this.#messages[this.#first]?.length ?? 0)) break;
       this.#handleNext();
     }
-    if (!this.#peer.isOpen) this.clear();
+    if (!this.#peer.isOpen) this.#clear();
     if (!this.#isEmpty) pacer.wait(this);
     else if (this.#isPaused) pacer.waitToRead(this);
     else this.#peer.drained();
@@ -109,13 +112,28 @@ export class IncomingQueue implements PacedQueue {
 
   /** See {@linkcode PacedQueue.read}. */
   read(): void {
+    // A carrier may deliver some more after it was paused.
+    if (!this.#isEmpty) return this.#host.pacer.wait(this);
     this.#isPaused = false;
     this.#peer.drained();
     this.#channel.resume?.();
   }
 
-  /** Drops all messages: their peer is gone. */
-  clear(): void {
+  /**
+   * Notes that no more will come. What waits is still handled by turns, and `drained` is called after that.
+   *
+   * @param reads Whether the peer still reads answers. If not, long ones are not made for it.
+   * @returns Whether anything waits. If not, nobody needs the queue any more.
+   */
+  end(reads: boolean): boolean {
+    this.#isPaused = false;
+    if (!this.#peer.isOpen || (this.#isForLong && !reads)) this.#clear();
+    if (this.#isEmpty) this.#host.pacer.delete(this);
+    return !this.#isEmpty;
+  }
+
+  /** Drops all messages. */
+  #clear(): void {
     while (!this.#isEmpty) this.#shift();
   }
 

@@ -39,7 +39,7 @@ import type { Message } from "../protocol/message.ts";
 import { parseUntrusted } from "../protocol/untrusted.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import { IncomingQueue } from "./incoming_queue.ts";
-import type { QueuedPeer } from "./incoming_queue.ts";
+import type { IncomingQueueHost, QueuedPeer } from "./incoming_queue.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
 import type { ServerDispatcherHost } from "./server_dispatcher.ts";
 import type { SlowPeer } from "./memory_budget.ts";
@@ -82,6 +82,8 @@ export class Peer extends RpcSession<PeerHost>
   #lastBuffered = 0;
   // Messages that wait for later turns, while there are some.
   #incoming: IncomingQueue | undefined;
+  // What to do once those are handled: the carrier has ended, or its input has.
+  #atEnd: (() => void) | undefined;
   // Runs while much is unread that may be only a burst.
   #burst: OneShotTimer | undefined;
 
@@ -144,7 +146,7 @@ export class Peer extends RpcSession<PeerHost>
     const isLate = this.#incoming !== undefined ||
       (pacer !== undefined && !pacer.admit(text === undefined ? 0 : text.length));
     if (isLate) {
-      this.#incoming ??= this.#makeQueue();
+      this.#incoming ??= new IncomingQueue(this, this[CHANNEL], this[HOST] as IncomingQueueHost);
       if (this.#incoming.take(text)) return;
     }
     this.#receiving = true;
@@ -154,7 +156,6 @@ export class Peer extends RpcSession<PeerHost>
     if (isLate) this.flush();
   }
 
-  /** See {@linkcode QueuedPeer.handle}. */
   handle(text: string | undefined): void {
     const dispatcher = this[DISPATCHER];
     dispatcher.messageLength = text?.length ?? 0;
@@ -163,23 +164,31 @@ export class Peer extends RpcSession<PeerHost>
     dispatcher.text = "";
   }
 
-  /** See {@linkcode QueuedPeer.drained}. */
   drained(): void {
     this.#incoming = undefined;
+    this.#atEnd?.();
   }
 
   markAlive(): void {
     this.#alive = true;
   }
 
+  inputEnded(): boolean {
+    return this.#endsLater(true, () => this.close(1000, "The stream ended"));
+  }
+
   override closed(code: number, reason: string): void {
+    if (this.#endsLater(false, () => this.closed(code, reason))) return;
     super.closed(code, reason);
-    if (this.#incoming !== undefined) {
-      this.#incoming.clear();
-      this[HOST].pacer?.delete(this.#incoming);
-      this.#incoming = undefined;
-    }
     this[HOST].closed?.(this, code, reason);
+  }
+
+  /** Whether messages wait. What came before the end is handled before it, as if none had to wait. */
+  #endsLater(reads: boolean, end: () => void): boolean {
+    const waits = this.#incoming?.end(reads) === true;
+    this.#atEnd = waits ? end : undefined;
+    if (!waits) this.#incoming = undefined;
+    return waits;
   }
 
   override call<Result = unknown>(
@@ -295,6 +304,7 @@ export class Peer extends RpcSession<PeerHost>
     const alive = this.#alive || bufferedAmount < before || this.#incoming !== undefined;
     this.#alive = false;
     this.#lastBuffered = bufferedAmount;
+    if (this.#atEnd !== undefined) return;
     if (alive) channel.ping?.();
     else if (channel.terminate !== undefined) channel.terminate();
     // This carrier cannot ping, so silence proves nothing unless the client also leaves things unread.
@@ -306,7 +316,6 @@ export class Peer extends RpcSession<PeerHost>
     this[CHANNEL].terminate?.();
   }
 
-  /** See {@linkcode SlowPeer.drop}. */
   drop(): boolean {
     this.logger.warn("Dropped a peer that does not read: all peers together use too much memory");
     this.close(1013, "Too much is unread by all peers together (maxTotalBytes)");
@@ -374,11 +383,6 @@ export class Peer extends RpcSession<PeerHost>
 
   [USER_CHANGED](): void {
     this[HOST].userChanged?.(this);
-  }
-
-  #makeQueue(): IncomingQueue {
-    const { budget, limits, pacer } = this[HOST] as PeerHost & { pacer: TurnPacer };
-    return new IncomingQueue(this, this[CHANNEL], { budget, limits, pacer });
   }
 
   /** Closes an event stream whose last topic has ended, unless a call of its is still to be answered. */

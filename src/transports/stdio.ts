@@ -82,7 +82,7 @@ export function serveStdio(rpc: Attachable, options: ServeStdioOptions = {}): St
   rpc.attach(onClosed(transport, (closed) => (code, reason) => {
     closed(code, reason);
     void close();
-  }));
+  }, (receiver) => ({ inputEnded: () => receiver.inputEnded?.() === true })));
   return { closed: promise, close, [Symbol.asyncDispose]: close };
 }
 
@@ -219,6 +219,7 @@ function signal({ pid, exitCode, signalCode }: ChildProcess, name: NodeJS.Signal
 function onClosed(
   transport: Transport,
   wrap: (closed: Receiver["closed"]) => Receiver["closed"],
+  more: (receiver: Receiver) => Pick<Receiver, "inputEnded"> = () => ({}),
 ): Transport {
   return wrapTransport(transport, (channel, opened) => {
     const receiver = opened(channel);
@@ -226,6 +227,7 @@ function onClosed(
       receive: (text) => receiver.receive(text),
       markAlive: () => receiver.markAlive(),
       closed: wrap((code, reason) => receiver.closed(code, reason)),
+      ...more(receiver),
     };
   });
 }

@@ -9,6 +9,10 @@ import { serveStdio } from "@x/jsonrpc/stdio";
 const rpc = new JsonRpc({ maxMessageBytes: 16 * 1024 * 1024, maxBufferedBytes: 64 * 1024 * 1024 })
   .method("add", ([a, b]: [number, number]) => a + b)
   .method("echo", (params: unknown) => params)
+  .method("work", () => {
+    for (const end = performance.now() + 0.1; performance.now() < end;);
+    return null;
+  })
   .method("pid", () => process.pid)
   .method("print", ([text]: [string]) => {
     console.log(text);

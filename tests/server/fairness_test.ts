@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
+import FakeTimers from "@sinonjs/fake-timers";
 import { JsonRpc } from "@x/jsonrpc";
 import type { Receiver } from "../../src/core/channel.ts";
 import { quietMoment, until } from "../helpers/deferred.ts";
@@ -16,6 +17,15 @@ import { block } from "../helpers/sleep.ts";
 import { bareClient } from "../helpers/wire.ts";
 
 const MANY = 1000;
+const IDS = Array.from({ length: MANY }, (_, id) => id);
+const CLOSE = 8;
+const NOBODY: Receiver = { receive() {}, markAlive() {}, closed() {} };
+// Read before a test puts a clock in its place.
+const { setTimeout: later } = globalThis;
+
+function aMoment(): Promise<void> {
+  return new Promise((resolve) => void later(resolve, 5));
+}
 
 /** A server whose method `work` takes so long that a thousand calls fill many turns. */
 function workServer(maxInFlight = MANY) {
@@ -94,17 +104,100 @@ test("messages that wait count as memory until they are handled", async () => {
   await rpc.close();
 });
 
-test("messages that wait are dropped once their peer is gone", async () => {
+test("messages that wait are handled by turns after their peer has left, and then it is gone", async () => {
+  const { rpc, ran } = workServer();
+  let ranBefore = -1;
+  rpc.use({ name: "count", onClose: () => void (ranBefore = ran.length) });
+  const flooder = bareClient(rpc);
+  const modest = bareClient(rpc);
+  for (let id = 0; id < MANY; id++) flooder.call(undefined, "work", [id]);
+  flooder.close();
+  await quietMoment();
+  modest.call("m", "ran");
+  const { result } = await modest.next();
+  assert((result as number) < MANY, `all ${result} calls ran before`);
+  await until(() => rpc.connections.size === 1);
+  assertEquals(ran, IDS);
+  assertEquals(ranBefore, MANY);
+  assertEquals(rpc.stats().memoryBytes, 0);
+  await rpc.close();
+});
+
+test("messages that wait are dropped once the server closes, even if their peer had left before", async () => {
+  for (const leaves of [false, true]) {
+    const { rpc, ran } = workServer();
+    const flooder = bareClient(rpc);
+    for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+    if (leaves) flooder.close();
+    await until(() => ran.length > 0);
+    await rpc.close();
+    const count = ran.length;
+    assert(count < MANY, `all ${count} calls ran`);
+    assertEquals(rpc.connections.size, 0);
+    await quietMoment();
+    assertEquals(ran.length, count);
+    assertEquals(rpc.stats().memoryBytes, 0);
+  }
+});
+
+test("what a carrier delivers although it was paused is handled too, in order", async () => {
+  const ran: string[][] = [];
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("note", ([carrier, text]: [number, string]) => void (ran[carrier] ??= []).push(text))
+    .method("block", () => block(5));
+  const carriers = Array.from({ length: 5 }, () => ({ isPaused: false, receiver: NOBODY }));
+  let sent = 0;
+  function deliver(carrier: number, method: string, text: string): void {
+    carriers[carrier]?.receiver.receive(JSON.stringify(call(method, undefined, [carrier, text])));
+  }
+  for (const carrier of carriers) {
+    rpc.attach({
+      open({ opened }) {
+        carrier.receiver = opened({
+          bufferedAmount: 0,
+          send() {},
+          close: () => carrier.receiver.closed(1000, ""),
+          pause: () => carrier.isPaused = true,
+          resume() {
+            carrier.isPaused = false;
+            // The others are to be read in later turns.
+            for (const [number, { isPaused }] of carriers.entries()) {
+              if (isPaused) queueMicrotask(() => deliver(number, "note", `late ${sent++}`));
+            }
+          },
+        });
+      },
+    });
+  }
+  for (let count = 0; count < 300; count++) deliver(0, "note", `${count}`);
+  deliver(0, "block", "");
+  for (const number of carriers.keys()) {
+    for (let count = 0; count < 300; count++) deliver(number, "note", `early ${count}`);
+  }
+  await until(() => sent > 0 && carriers.every(({ isPaused }) => !isPaused));
+  await quietMoment();
+  assertEquals(ran.flat().filter((text) => text.startsWith("late")).length, sent);
+  for (const each of ran) {
+    const texts = each.filter((text) => text.startsWith("early"));
+    assertEquals(texts, Array.from({ length: 300 }, (_, count) => `early ${count}`));
+  }
+  assertEquals(rpc.stats().memoryBytes, 0);
+  await rpc.close();
+});
+
+test("messages wait for no clock of a test", async () => {
   const { rpc, ran } = workServer();
   const flooder = bareClient(rpc);
-  for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
-  flooder.close();
-  await until(() => rpc.connections.size === 0);
-  const count = ran.length;
-  assert(count < MANY, `all ${count} calls ran`);
-  assertEquals(rpc.stats().memoryBytes, 0);
-  await quietMoment();
-  assertEquals(ran.length, count);
+  const clock = FakeTimers.install({ toFake: ["setTimeout"] });
+  try {
+    for (let id = 0; id < MANY; id++) flooder.call(id, "work", [id]);
+    const answered = flooder.some(MANY).then(() => true);
+    for (let turn = 0; ran.length < MANY && turn < MANY; turn++) await aMoment();
+    assertEquals(ran.length, MANY);
+    assert(await answered);
+  } finally {
+    clock.uninstall();
+  }
   await rpc.close();
 });
 
@@ -175,4 +268,23 @@ for (
     await until(() => ran.length === MANY);
     flooder.destroy();
   });
+
+  for (const how of ["a close frame", "the end of its socket", "a destroyed socket"]) {
+    test(`what a peer sends before ${how} is handled, on ${what}`, async () => {
+      const { rpc, ran } = workServer();
+      await using server = await start(rpc);
+      const flooder = await frameSocket(server.url);
+      flooder.on("error", () => {});
+      const flood = IDS.map((id) => frame(TEXT, JSON.stringify(call("work", undefined, [id]))));
+      if (how === "a close frame") flood.push(frame(CLOSE, new Uint8Array([3, 232])));
+      flooder.resume().write(Buffer.concat(flood), () => {
+        if (how === "the end of its socket") flooder.end();
+        if (how === "a destroyed socket") flooder.destroy();
+      });
+      await until(() => ran.length > 0);
+      await until(() => rpc.connections.size === 0);
+      assertEquals(ran, IDS);
+      flooder.destroy();
+    });
+  }
 }

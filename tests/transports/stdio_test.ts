@@ -82,6 +82,20 @@ for (const name of ["deno", "bun", "node"] as const) {
   );
 
   test(
+    `${name}: serveStdio() answers all calls that came before the end of its input`,
+    needed,
+    async () => {
+      const child = await start(name);
+      const ids = Array.from({ length: 2000 }, (_, id) => id);
+      const calls = ids.map((id) => JSON.stringify({ jsonrpc: "2.0", method: "work", id }));
+      child.stdin?.end(`${calls.join("\n")}\n`);
+      let output = "";
+      for await (const chunk of child.stdout?.setEncoding("utf8") ?? []) output += chunk;
+      assertEquals(output.trim().split("\n").map((line) => JSON.parse(line).id), ids);
+    },
+  );
+
+  test(
     `${name}: a program that dies settles every call, also with 8 MB unwritten`,
     needed,
     async () => {
