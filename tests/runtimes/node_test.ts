@@ -1,12 +1,14 @@
 import { request as httpsRequest } from "node:https";
 import { connect as dialToStay } from "node:net";
+import type { Socket } from "node:net";
+import { connect as dialTls } from "node:tls";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, JsonRpc, RpcConnectionError } from "@x/jsonrpc";
 import type { StandardSocket } from "@x/jsonrpc";
 import type { ClientCloseEvent } from "@x/jsonrpc/client";
 import { serve } from "@x/jsonrpc/node";
-import type { ServeOptions } from "@x/jsonrpc/node";
+import type { NodeServer, ServeOptions } from "@x/jsonrpc/node";
 import { Hono } from "hono";
 import { WebSocket as WsSocket } from "ws";
 import { selfSigned } from "../helpers/certificate.ts";
@@ -22,6 +24,7 @@ import {
 import { deferred, quietMoment, unsettled, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { needs } from "../helpers/needs.ts";
+import { runtimeHere } from "../helpers/runtimes.ts";
 
 const LOOPBACK: ServeOptions = { hostname: "127.0.0.1", port: 0 };
 
@@ -294,6 +297,45 @@ test("close() is not held up by a peer that does not answer", async () => {
   await until(() => rpc.connections.size === 0);
   silent.destroy();
 });
+
+test("close() is not held up by a connection on which nothing was asked", async () => {
+  const server = await serve(testServer().rpc, LOOPBACK);
+  const silent = await opened(dialToStay(server.port, "127.0.0.1"), "connect");
+  await endOf(server);
+  silent.destroy();
+});
+
+test(
+  "close() is not held up by a TLS connection on which nothing was asked, or whose handshake is not done",
+  await needs("openssl"),
+  async () => {
+    await using tls = await selfSigned();
+    const server = await serve(testServer().rpc, { ...LOOPBACK, tls });
+    const { port } = server;
+    const silent = [
+      await opened(dialToStay(port, "127.0.0.1"), "connect"),
+      await opened(dialToStay(port, "127.0.0.1"), "connect"),
+      await opened(dialTls({ host: "127.0.0.1", port, ca: tls.cert }), "secureConnect"),
+    ];
+    // The beginning of a hello. Bun does not tell its `node:https` of such a connection, and ends it in 10 seconds.
+    if (runtimeHere !== "bun") silent[0]?.write(new Uint8Array([22, 3, 1, 2, 0, 1]));
+    await endOf(server);
+    silent.forEach((socket) => socket.destroy());
+  },
+);
+
+async function opened(socket: Socket, event: "connect" | "secureConnect"): Promise<Socket> {
+  socket.on("error", () => {});
+  await new Promise<void>((resolve) => socket.once(event, resolve));
+  return socket;
+}
+
+/** Waits for the end of a server that gives requests for ever. */
+async function endOf(server: NodeServer): Promise<void> {
+  let isClosed = false;
+  void server.close({ drainMs: 1e9 }).then(() => isClosed = true);
+  await until(() => isClosed);
+}
 
 test("close() is not held up by a peer that was refused and does not leave", async () => {
   const { rpc } = testServer();

@@ -23,6 +23,7 @@ import type { ServerOptions as TlsOptions } from "node:https";
 import type { AddressInfo, Server } from "node:net";
 import type { CloseOptions } from "../../core/close_options.ts";
 import { isWebSocket } from "../upgrade_request.ts";
+import { OpenSockets } from "./open_sockets.ts";
 import { nodeRuntime, NodeUpgrades } from "./upgrade.ts";
 import type { FetchApp } from "./upgrade.ts";
 
@@ -96,8 +97,9 @@ export async function serve(app: FetchApp, options: ServeOptions = {}): Promise<
   }) as Server;
   const upgrades = new NodeUpgrades(app, tls !== undefined);
   server.on("upgrade", (incoming, socket, head) => upgrades.take(incoming, socket, head));
+  const sockets = new OpenSockets(server, tls !== undefined);
   await listen(server, port, hostname);
-  return new Listening(server, { app, upgrades, secure: tls !== undefined, hostname });
+  return new Listening(server, { app, upgrades, sockets, secure: tls !== undefined, hostname });
 }
 
 function asksForWebSocket({ headers }: IncomingMessage): boolean {
@@ -107,6 +109,7 @@ function asksForWebSocket({ headers }: IncomingMessage): boolean {
 interface Served {
   readonly app: FetchApp;
   readonly upgrades: NodeUpgrades;
+  readonly sockets: OpenSockets;
   readonly secure: boolean;
   readonly hostname: string | undefined;
 }
@@ -120,13 +123,15 @@ class Listening implements NodeServer {
   readonly #server: Server & Partial<ConnectionClosers>;
   readonly #app: FetchApp;
   readonly #upgrades: NodeUpgrades;
+  readonly #sockets: OpenSockets;
   #ended: Promise<void> | undefined;
 
   constructor(server: Server, served: Served) {
-    const { app, upgrades, secure, hostname = "localhost" } = served;
+    const { app, upgrades, sockets, secure, hostname = "localhost" } = served;
     this.#server = server;
     this.#app = app;
     this.#upgrades = upgrades;
+    this.#sockets = sockets;
     this.port = (server.address() as AddressInfo).port;
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     this.url = `${secure ? "https" : "http"}://${host}:${this.port}`;
@@ -148,6 +153,8 @@ class Listening implements NodeServer {
     server.closeIdleConnections?.();
     // A connection becomes idle after its last response, and there is no event for that.
     const sweeps = setInterval(() => {
+      // Not at once: what a client has sent a moment ago may not have been read.
+      this.#sockets.closeSilent();
       if (performance.now() < terminateAt) server.closeIdleConnections?.();
       else server.closeAllConnections?.();
     }, SWEEP_MS);
