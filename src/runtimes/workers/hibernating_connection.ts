@@ -55,6 +55,8 @@ export class HibernatingConnection {
   #saved: Snapshot | undefined;
   #key: string | undefined;
   #saving = false;
+  // What is stored, as text: a snapshot is written only if it differs. `undefined` if that is not known.
+  #written: string | undefined;
 
   /**
    * @param socket The socket.
@@ -135,6 +137,7 @@ export class HibernatingConnection {
     const snapshot = "key" in attached ? await this.#storage.get(attached.key) : attached;
     if (snapshot === undefined) throw new TypeError("What was stored of it is gone");
     this.#saved = snapshot as Snapshot;
+    this.#written = textOfData(this.#saved);
     for (const name of this.#saved.recovering) this.#recovering.add(name);
     return this.#saved;
   }
@@ -163,20 +166,23 @@ export class HibernatingConnection {
   }
 
   #save(snapshot: Snapshot): void {
+    const text = textOfData(snapshot);
+    if (text !== undefined && text === this.#written) return;
+    this.#written = text;
     try {
       this.socket.serializeAttachment(snapshot);
     } catch (error) {
-      if ((error as Error).name === "DataCloneError") return this.#cannotKeep(error);
+      if ((error as Error).name === "DataCloneError") return this.#cannotKeep(UNCLONABLE, error);
       this.#key ??= `@x/jsonrpc:${snapshot.id}`;
-      this.#storage.put(this.#key, snapshot).catch((cause) => this.#cannotKeep(cause));
+      this.#storage.put(this.#key, snapshot).catch((cause) => this.#cannotKeep(TOO_LONG, cause));
       this.socket.serializeAttachment({ version: 1, key: this.#key } satisfies SnapshotKey);
     }
   }
 
-  #cannotKeep(cause: unknown): void {
+  #cannotKeep(why: string, cause: unknown): void {
+    this.#written = undefined;
     this.logger.error(
-      "Cannot store a connection for hibernation: its user and state must be data that can be " +
-        `cloned: ${describeError(cause)}`,
+      `Cannot store a connection for hibernation: ${why}: ${describeError(cause)}`,
     );
     // An older snapshot could give back rights that the user has lost.
     this.socket.serializeAttachment(null);
@@ -202,6 +208,38 @@ export class RestoringChannel extends WorkersChannel {
     this.#intercept?.(text);
     this.#intercept = undefined;
   }
+}
+
+const UNCLONABLE = "its user and state must be data that can be cloned";
+const TOO_LONG =
+  "its user, state, headers and topics are over 16 KiB, and the storage of the object does not take them";
+
+/**
+ * The text of data that JSON has a form for; `undefined` for all else, such as a `Map` or a `Date`, whose
+ * changes the text would not show.
+ */
+function textOfData({ remoteAddress = "", ...rest }: Snapshot): string | undefined {
+  let isData = true;
+  try {
+    const text = JSON.stringify(
+      { remoteAddress, ...rest },
+      function (this: Record<string, unknown>, key, each) {
+        if (!isPlain(each) || this[key] !== each) isData = false;
+        return each;
+      },
+    );
+    return isData ? text : undefined;
+  } catch {
+    return undefined; // it refers to itself, or has a bigint
+  }
+}
+
+function isPlain(value: unknown): boolean {
+  if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return true;
+  if (typeof value !== "object") return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null || Array.isArray(value);
 }
 
 const RESTORING = "@x/jsonrpc:restoring";
