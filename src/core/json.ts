@@ -70,7 +70,8 @@ type Kept<Value, Required, Optional> = MayVanish<Value> extends false ? Required
   : [Exclude<Value, NotJson>] extends [never] ? never
   : Optional;
 
-type Flat<T> = { [Key in keyof T]: T[Key] };
+/** The members of an intersection in one type. */
+export type Flat<T> = { [Key in keyof T]: T[Key] };
 
 /**
  * `unknown` for a type that has JSON. For one that has none, a type that it cannot be assigned to, whose name says why.
@@ -86,22 +87,16 @@ export type Sendable<T> = [T] extends [Plain] ? unknown
  * What a handler returns: a result or a promise of it. If the result has no JSON, it cannot be assigned to this type;
  * see {@linkcode Sendable}.
  *
- * @typeParam Result The type of the results.
+ * @typeParam Result The type that the handler returns: a promise, for an async one.
  */
-// The compiler infers unions of results from `Result | Promise<Result>` alone. It does not from
-// `(Result & …) | Promise<Result & …>`, nor in a branch of `[Result] extends [Plain]`, where it takes `Result` for
-// `Result & Plain`. And it infers nothing from the check, which holds no `Result`.
-export type Returned<Result> = [Result, 0] extends [Plain, 0] ? Result | Promise<Result> | Thenable
+// The compiler infers `Result` as it is, so that a handler may return promises of one type and values of another. It
+// would not from `Result & …`, nor in a branch of `[Result] extends [Plain]`, where it takes `Result` for
+// `Result & Plain`. And it infers nothing from the check, which gives other types than `Result`.
+export type Returned<Result> = [Result, 0] extends [Plain | Promise<Plain>, 0] ? Result
   : CheckedReturn<Result>;
 
-// What a query builder gives: `then`, and not all that a promise has. The result comes from its `then`.
-interface Thenable {
-  then(...args: never): unknown;
-  readonly [Symbol.toStringTag]?: undefined;
-}
-
-type CheckedReturn<Result> = [Result] extends [infer T]
-  ? [T] extends [Checked<T>] ? T | Promise<T> | Thenable : Checked<T> | Promise<Checked<T>>
+type CheckedReturn<Result> = [Awaited<Result>] extends [infer T]
+  ? [T] extends [Checked<T>] ? Result : Checked<T> | Promise<Checked<T>>
   : never;
 
 // Most results fit, and the compiler finds that out without making a type for each member.

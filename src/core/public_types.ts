@@ -52,7 +52,7 @@ export type { ErrorClasses, RpcFailureKind } from "../protocol/errors.ts";
 export type { RawJson } from "../protocol/message.ts";
 export type { Caller, CallerOf, UnknownCaller } from "./caller.ts";
 export type { GuardQuestion, NoUsers } from "./guard.ts";
-export type { Json, NoJson, Sendable, SendableGroup } from "./json.ts";
+export type { Flat, Json, NoJson, Sendable, SendableGroup } from "./json.ts";
 export type {
   CheckedOptions,
   HandlerOf,

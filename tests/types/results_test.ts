@@ -1,7 +1,7 @@
 /** Results of handlers, as their callers get them. This file is checked by the compiler alone. */
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { connect, JsonRpc, type } from "@x/jsonrpc";
+import { connect, JsonRpc, method, type } from "@x/jsonrpc";
 import { pair } from "../helpers/client.ts";
 import { is } from "../helpers/is.ts";
 
@@ -18,6 +18,9 @@ async function results(url: string): Promise<void> {
     .method("either", ([text]: [boolean]) => text ? "a" : 1)
     .method("later", async ([text]: [boolean]) => await Promise.resolve(text ? "a" : 1))
     .method("cached", ([n]: [number]): Promise<string> | string => n > 1 ? "a" : later())
+    .method("mixed", ([n]: [number]) => n > 1 ? later() : { at: new Date() })
+    .method("named", { names: ["n"] }, ({ n }: { n: number }) => n > 1 ? later() : n)
+    .addMethods({ known: method({}, ([n]: [number]) => n > 1 ? later() : n) })
     .method("query", () => ({ then: (resolve: (rows: Date[]) => void) => resolve([]) }))
     .method("perhaps", (): string | void => {})
     .method("shape", (): Shape => ({ kind: "square", side: 1 }))
@@ -38,6 +41,9 @@ async function results(url: string): Promise<void> {
   is<string | number>()(await client.call("either", [true]));
   is<string | number>()(await client.call("later", [true]));
   is<string>()(await client.call("cached", [1]));
+  is<string | { at: string }>()(await client.call("mixed", [1]));
+  is<string | number>()(await client.call("named", { n: 1 }));
+  is<string | number>()(await client.call("known", [1]));
   is<string[]>()(await client.call("query"));
   is<string | null>()(await client.call("perhaps"));
   const shape = await client.call("shape");
