@@ -10,6 +10,7 @@ import type { Transport } from "../core/transport.ts";
 import { openDialect } from "../core/dialect.ts";
 import { describeError } from "../protocol/errors.ts";
 import { detectRuntime } from "../runtimes/detect.ts";
+import { isWorkers } from "../runtimes/workers.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { Connections } from "./connections.ts";
@@ -53,7 +54,8 @@ export class WebSocketAcceptor {
       limits,
       logger,
       budget,
-      pacer: new TurnPacer(),
+      // A Worker hands over one message at a time, and lets no request act in the turn of another.
+      ...!isWorkers() && { pacer: new TurnPacer() },
       find: (name) => shutdown.started ? shutdown.method : methods.find(name),
       ended: (peer) => {
         this.connections.scheduleTerminate(peer);

@@ -100,14 +100,18 @@ export class IncomingQueue implements PacedQueue {
   resume(): void {
     const { pacer } = this.#host;
     this.#admitted = 0;
-    for (let left = SLICE; left > 0 && !this.#isEmpty && this.#peer.isOpen; left--) {
-      if (!pacer.admit(this.#messages[this.#first]?.length ?? 0)) break;
-      this.#handleNext();
+    try {
+      for (let left = SLICE; left > 0 && !this.#isEmpty && this.#peer.isOpen; left--) {
+        if (!pacer.admit(this.#messages[this.#first]?.length ?? 0)) break;
+        this.#handleNext();
+      }
+    } finally {
+      // Whatever a logger or a carrier throws: the rest is still handled.
+      if (!this.#peer.isOpen) this.#clear();
+      if (!this.#isEmpty) pacer.wait(this);
+      else if (this.#isPaused) pacer.waitToRead(this);
+      else this.#peer.drained();
     }
-    if (!this.#peer.isOpen) this.#clear();
-    if (!this.#isEmpty) pacer.wait(this);
-    else if (this.#isPaused) pacer.waitToRead(this);
-    else this.#peer.drained();
   }
 
   /** See {@linkcode PacedQueue.read}. */

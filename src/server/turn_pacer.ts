@@ -121,21 +121,33 @@ export class TurnPacer {
     this.#isScheduled = true;
     this.#startedAt = this.#checkedAt = performance.now();
     this.#checkAt = this.#step;
+    try {
+      this.#handleWaiting();
+      this.#readPaused();
+    } finally {
+      // Whatever a logger or a carrier throws: the others go on.
+      const next = this.#waiting.size > 0 || this.#paused.size > 0 ? nextRead : nextTurn;
+      next(() => this.#begin());
+    }
+  }
+
+  #handleWaiting(): void {
     for (const queue of this.#waiting) {
-      if (this.isSpent) break;
+      if (this.isSpent) return;
       // One that has to wait again comes last, and again in this turn.
       this.#waiting.delete(queue);
       queue.resume();
     }
+  }
+
+  #readPaused(): void {
     let left = READ_UNITS;
     for (const queue of this.#paused) {
-      if (left <= 0) break;
+      if (left <= 0) return;
       left -= queue.taken;
       this.#paused.delete(queue);
       queue.read();
     }
-    const next = this.#waiting.size > 0 || this.#paused.size > 0 ? nextRead : nextTurn;
-    next(() => this.#begin());
   }
 }
 
