@@ -141,6 +141,10 @@ class WaitingReceiver implements Receiver {
     this.#receiver?.markAlive();
   }
 
+  inputEnded(): boolean {
+    return this.#receiver?.inputEnded?.() === true;
+  }
+
   closed(code: number, reason: string): void {
     this.#ended = true;
     this.#receiver?.closed(code, reason);

@@ -40,6 +40,7 @@ import { parseUntrusted } from "../protocol/untrusted.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import { IncomingQueue } from "./incoming_queue.ts";
 import type { IncomingQueueHost, QueuedPeer } from "./incoming_queue.ts";
+import { closeWhenAnswered } from "./last_answers.ts";
 import { ServerDispatcher } from "./server_dispatcher.ts";
 import type { ServerDispatcherHost } from "./server_dispatcher.ts";
 import type { SlowPeer } from "./memory_budget.ts";
@@ -174,7 +175,9 @@ export class Peer extends RpcSession<PeerHost>
   }
 
   inputEnded(): boolean {
-    return this.#endsLater(true, () => this.close(1000, "The stream ended"));
+    this[PENDING]?.failAll("the client has ended what it sends", () => false);
+    this.#endsLater(true);
+    return this.isBusy && closeWhenAnswered(this);
   }
 
   override closed(code: number, reason: string): void {
@@ -184,7 +187,7 @@ export class Peer extends RpcSession<PeerHost>
   }
 
   /** Whether messages wait. What came before the end is handled before it, as if none had to wait. */
-  #endsLater(reads: boolean, end: () => void): boolean {
+  #endsLater(reads: boolean, end?: () => void): boolean {
     const waits = this.#incoming?.end(reads) === true;
     this.#atEnd = waits ? end : undefined;
     if (!waits) this.#incoming = undefined;
@@ -197,11 +200,8 @@ export class Peer extends RpcSession<PeerHost>
     options?: CallOptions,
   ): Promise<Result> {
     if (this[CHANNEL].oneWay) {
-      return Promise.reject(
-        new RpcConnectionError(
-          `Cannot call "${method}": the peer reads an event stream, and cannot answer`,
-        ),
-      );
+      const text = `Cannot call "${method}": the peer reads an event stream, and cannot answer`;
+      return Promise.reject(new RpcConnectionError(text));
     }
     this[PENDING] ??= new PendingCalls({
       limits: this[HOST].limits,

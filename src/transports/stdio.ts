@@ -40,7 +40,7 @@ export interface ServeStdioOptions extends ByteStreamOptions {
 
 /** A server on standard input and output. */
 export interface StdioServer {
-  /** Resolves when the client has ended standard input, or `close` was called. */
+  /** Resolves when the client has ended standard input and has its answers, or `close` was called. */
   readonly closed: Promise<void>;
   /** Ends the server. */
   close(): Promise<void>;
@@ -49,7 +49,8 @@ export interface StdioServer {
 }
 
 /**
- * Serves the program that has started this one. Ends when standard input ends.
+ * Serves the program that has started this one. Ends when standard input has ended and the calls that came
+ * from it are answered, at the latest 30 seconds after.
  *
  * @param rpc The server.
  * @param options Framing and log. `framing` is `"detect"` unless you say otherwise, so that one

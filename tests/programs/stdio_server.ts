@@ -22,6 +22,10 @@ const rpc = new JsonRpc({ maxMessageBytes: 16 * 1024 * 1024, maxBufferedBytes: 6
   })
   .method("ask", async ([question]: [string], request) => await request.confirm(question))
   .method("big", ([length]: [number]) => "x".repeat(length))
+  .method("later", async ([ms]: [number]) => {
+    await new Promise((done) => setTimeout(done, ms));
+    return "later";
+  })
   .method("wait", () => new Promise(() => {}))
   .method("die", ([code]: [number]) => process.exit(code));
 

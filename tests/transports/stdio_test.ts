@@ -63,6 +63,25 @@ for (const name of ["deno", "bun", "node"] as const) {
   }
 
   test(
+    `${name}: serveStdio() answers the calls that are under way when its input ends`,
+    needed,
+    async () => {
+      const child = await start(name);
+      let answers = "";
+      child.stdout?.setEncoding("utf8").on("data", (chunk: string) => answers += chunk);
+      const closed = new Promise((resolve) => child.once("close", resolve));
+      const calls = [["later", [100]], ["add", [1, 2]], ["later", [50]]].map((
+        [method, params],
+        id,
+      ) => JSON.stringify({ jsonrpc: "2.0", method, params, id }));
+      child.stdin?.end(calls.join("\n") + "\n");
+      assertEquals(await closed, 0);
+      const ids = answers.trim().split("\n").map((line) => JSON.parse(line).id);
+      assertEquals(ids, [1, 2, 0]);
+    },
+  );
+
+  test(
     `${name}: serveStdio() keeps console.log out of standard output, and a stray line costs nothing`,
     needed,
     async () => {
