@@ -39,8 +39,9 @@ export async function methods(args: Arguments, terminal: Terminal): Promise<void
   await withClient(url, args, async (client) => {
     const described = ownFirst(await describe(client, args));
     if (terminal.json) return terminal.value(described.map(({ name }) => name));
-    for (const { name, params = [], summary } of described) {
+    for (const { name, params = [], summary, "x-any-params": isAny } of described) {
       const names = params.map(({ name, required }) => required === false ? `${name}?` : name);
+      if (isAny === true) names.push("…");
       const signature = `${terminal.bold(name)}(${names.join(", ")})`;
       terminal.line(summary ? `${signature}  ${terminal.dim(summary)}` : signature);
     }
@@ -118,6 +119,8 @@ export interface DescribedMethod {
   readonly params?: readonly { readonly name: string; readonly required?: boolean }[];
   /** One line. */
   readonly summary?: string;
+  /** Whether the method reads params that it does not declare. */
+  readonly "x-any-params"?: boolean;
 }
 
 /**

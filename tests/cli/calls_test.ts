@@ -140,7 +140,7 @@ test("jsonrpc notify, methods, topics and discover say what a server offers", as
     assertEquals(notified, { code: 0, out: "", err: "" });
     await until(() => noted.length === 1);
     // Those that every server has come last.
-    assertMatch(methods?.out ?? "", /^add\(a, b\) {2}Adds two numbers\necho\(\)\n/);
+    assertMatch(methods?.out ?? "", /^add\(a, b\) {2}Adds two numbers\necho\(…\)\n/);
     assert((JSON.parse(names?.out ?? "") as string[]).includes("add"));
     assert(!methods?.out.includes("whoami"), "it needs a user");
     assertEquals(topics?.out, "news\nclock\n");
