@@ -153,7 +153,8 @@ test("guard() gets the user, the name, the kind and the connection", async () =>
 
 test("guard() gets the current user of the connection", async () => {
   const rpc = new JsonRpc()
-    .method("login", ([user]: [string], { connection }) => connection.login(user as never))
+    .user<string>()
+    .method("login", ([user]: [string], { connection }) => connection.login(user))
     .method("secret", { use: [guard(({ user }) => user === "ada")] }, () => "secret");
   await using client = await pair(rpc);
   const secret = () => client.call("secret").catch(({ code }) => code);

@@ -38,7 +38,7 @@ async function started(path: string, tokens?: Partial<LoginTokenOptions>, port =
       return next();
     })
     .use(users)
-    .method("whoami", (_: unknown, { user }) => (user as { name: string } | null)?.name ?? null)
+    .method("whoami", (_: unknown, { user }) => user?.name ?? null)
     .topic("news", { guards: [loginRequired] });
   const server = await serveHere(rpc, port);
   /** Ends all connections, as a proxy that restarts does. */
@@ -232,13 +232,14 @@ test("a server that fails to check a login is asked again, before anything else 
       called.push(request.method);
       return next();
     })
+    .user<{ name: string }>()
     .method("enter", (_: unknown, { connection }) => {
-      connection.login({ name: "ann" } as never);
+      connection.login({ name: "ann" });
       connection.notify("rpc.login", { method: "resume", params: ["ann"] });
     })
     .method("resume", ([name]: [string], { connection }) => {
       if (failures-- > 0) throw new RpcServerError(-32005, "Too many");
-      connection.login({ name } as never);
+      connection.login({ name });
       return true;
     })
     .method("whoami", (_: unknown, { user }) => (user as { name: string } | null)?.name ?? null)

@@ -17,10 +17,8 @@ const AT_ONCE = { reconnect: { minMs: 0, maxMs: 0 }, logger: silentLog() };
 /** A server with a topic for users, and a login that lives as long as its connection. */
 function testServer() {
   return new JsonRpc({ logger: silentLog() })
-    .method(
-      "login",
-      ([name]: [string], { connection }) => (connection.login({ name } as never), true),
-    )
+    .user<{ name: string }>()
+    .method("login", ([name]: [string], { connection }) => (connection.login({ name }), true))
     .topic("news", { guards: [loginRequired] })
     .topic("clock");
 }

@@ -427,12 +427,13 @@ test("call() over HTTP asks a function for its token before each POST", async ()
 test("prepare runs on each connection before all else", async () => {
   const seen: string[] = [];
   const rpc = new JsonRpc()
+    .user<{ name: string }>()
     .method("login", async ([name]: [string], request) => {
       await quietMoment();
-      request.connection.login({ name } as never);
+      request.connection.login({ name });
       return true;
     })
-    .method("whoami", (_params: unknown, { user }) => (user as { name: string } | null)?.name)
+    .method("whoami", (_params: unknown, { user }) => user?.name)
     .topic("mine", { schema: type<string>() });
   await using server = await serveHere(rpc);
   await using client: JsonRpcClient = new JsonRpcClient(server.ws, {

@@ -16,10 +16,11 @@ import { withClock } from "../helpers/sleep.ts";
 function serverOf(options: PresenceOptions = {}, logger = silentLog()) {
   const who = presence(["room.*", "lobby"], options);
   const rpc = new JsonRpc({ logger })
+    .user<object>()
     .topic("room.*")
     .topic("lobby", { guards: [guard(({ user }) => (user as { banned?: true })?.banned !== true)] })
     .topic("elsewhere")
-    .method("login", (user: object, { connection }) => connection.login(user as never))
+    .method("login", (user: object, { connection }) => connection.login(user))
     .method("logout", (_params, { connection }) => connection.logout())
     .use(who);
   return { rpc, who };

@@ -26,12 +26,13 @@ function recorded(options: JsonRpcOptions = {}) {
     onClose: () => void calls.push("close"),
   };
   const rpc = new JsonRpc({ logger: silentLog(), ...options })
+    .user<{ name: string }>()
     .use(plugin)
     .topic("a", { history: { size: 10 } })
     .topic("b", { retain: true })
     .topic("room.*")
     .topic("users", { guards: [loginRequired] })
-    .method("login", (_params, { connection }) => connection.login({ name: "ann" } as never))
+    .method("login", (_params, { connection }) => connection.login({ name: "ann" }))
     .method("logout", (_params, { connection }) => connection.logout())
     .method("leave", (_params, { connection }) => connection.close(4000));
   return { rpc, calls };

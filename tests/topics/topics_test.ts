@@ -757,10 +757,10 @@ test("a guard on a pattern is asked with the concrete name", async () => {
 test("connection.login() and logout() drop the topics that are not allowed any more", async () => {
   const users = guard(({ user }) => user !== null);
   const admins = guard(({ user }) => user === "admin");
-  const rpc = new JsonRpc().topic("open").topic("users", { guards: [users] })
+  const rpc = new JsonRpc().user<string>().topic("open").topic("users", { guards: [users] })
     .topic("room.*", { guards: [admins] })
     .method("login", ([user]: [string], { connection }) => {
-      connection.login(user as never);
+      connection.login(user);
       return [...connection.subscriptions];
     })
     .method("logout", (_params: unknown, { connection }) => {
