@@ -27,9 +27,11 @@ export async function bridge(args: Arguments, terminal: Terminal): Promise<void>
   const { timeoutMs: lastAnswersMs } = args;
   const { side, code, reason } = await join(near, openTransport(url, args), { lastAnswersMs });
   if (side === "near" && code === 4408) {
-    throw new RpcTimeoutError(`The input has ended, and after --timeout ${reason}`);
+    throw new RpcTimeoutError(`The input has ended: ${reason} after --timeout`);
   }
-  if (side === "near") return;
+  // A program that reads no more, such as `head`, is no fault.
+  if (side === "near" && (code === 1000 || reason.startsWith("Cannot write"))) return;
+  const ended = side === "near" ? "standard input" : shownTarget(url);
   const how = `${code} ${reason}`.trim();
-  throw new RpcConnectionError(`The connection to ${shownTarget(url)} has ended (${how})`);
+  throw new RpcConnectionError(`The connection to ${ended} has ended (${how})`);
 }

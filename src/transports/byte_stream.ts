@@ -164,6 +164,7 @@ class ByteConnection implements Channel {
         if (!this.#ended) await this.#take(chunk);
       }
       this.#inputEnded = true;
+      this.#takeLast();
       if (this.#reader.isInside) this.#end(1006, "The stream ended within a message");
       else if (!this.#staysOpen()) this.#end(1000, "The stream ended");
     } catch (error) {
@@ -195,6 +196,13 @@ class ByteConnection implements Channel {
       // Further requests would only add answers to those that the other side does not read.
       while (this.#sink.pendingBytes > READ_PAUSE_BYTES && !this.#ended) await this.#sink.drained();
     }
+  }
+
+  #takeLast(): void {
+    const text = this.#ended ? undefined : this.#reader.takeLast();
+    if (text === undefined) return;
+    if (this.#framing === undefined) this.#startWriting();
+    this.#receiver?.receive(text);
   }
 
   /** The other side has shown its framing: what waits is written in it. */

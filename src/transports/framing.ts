@@ -81,6 +81,20 @@ export class FrameReader {
     }
   }
 
+  /**
+   * Takes the last message, once the stream has ended: a line may have no line break then, as after `printf`. Its
+   * JSON is whole, so it cannot be the start of a longer message.
+   *
+   * @returns The text; `undefined` if nothing is left, or only a part of a message.
+   */
+  takeLast(): string | undefined {
+    if (this.#framing !== "newline" || this.#length > this.#maxBytes) return undefined;
+    const text = utf8.decode(this.#buffer.subarray(0, this.#length));
+    if (!isWhole(text)) return undefined;
+    this.#drop();
+    return text;
+  }
+
   /** Where the part of a line or body that starts at `at` ends. */
   #endOf(chunk: Uint8Array, at: number): number {
     if (this.#missing !== undefined) return Math.min(at + this.#missing, chunk.length);
@@ -118,7 +132,7 @@ export class FrameReader {
     this.#hasBegun = true;
     if (/^\s*[{[]/.test(line)) return { kind: "message", text: line };
     // A page can send requests to any port: what it puts into the body must not be read as messages.
-    if (isFirst && / HTTP\/\d\.\d$/.test(line)) return this.#fail(1002, HTTP_REQUEST);
+    if (isFirst && /^\S+ \S+ HTTP\/\d\.\d$/.test(line)) return this.#fail(1002, HTTP_REQUEST);
     if (isFirst && /^content-(length|type):/i.test(line)) return this.#fail(1002, OTHER_FRAMING);
     return { kind: "junk", text: line };
   }
@@ -226,6 +240,16 @@ export function frame(text: string, framing: Framing): Uint8Array<ArrayBuffer> {
 /** JSON that was written by hand, such as that of `rawJson`, may have line breaks between its tokens. */
 function oneLine(text: string): string {
   return /[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, " ") : text;
+}
+
+function isWhole(text: string): boolean {
+  if (!/^\s*[{[]/.test(text)) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isCharset(name: string): boolean {

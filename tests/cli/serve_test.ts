@@ -55,9 +55,35 @@ test("jsonrpc bridge answers calls that are piped into it, and ends with them", 
     const waiting = await start(["bridge", hostOf(server), "--timeout", "0.5"], call("wait"));
     const { code, err } = await waiting.ended;
     assertEquals(code, 4, err);
-    assertEquals(err, "The input has ended, and after --timeout 1 calls have no answer\n");
+    assertEquals(err, "The input has ended: 1 calls have no answer after --timeout\n");
+    // As `printf` writes it.
+    const unended = await start(
+      ["bridge", hostOf(server)],
+      call("add") + call("add").trim().replace(`"id":1`, `"id":2`),
+    );
+    const answer = '{"jsonrpc":"2.0","result":5,"id":1}\n';
+    assertEquals(await unended.ended, {
+      code: 0,
+      out: answer + answer.replace(`"id":1`, `"id":2`),
+      err: "",
+    });
     const nothing = await start(["bridge", hostOf(server)], "");
     assertEquals(await nothing.ended, { code: 0, out: "", err: "" });
+  });
+});
+
+test("jsonrpc bridge fails if it cannot read its input", async () => {
+  await withServer(async (server) => {
+    const add = '{"jsonrpc":"2.0","method":"add","params":[2,3],"id":1}\n';
+    const inputs = [
+      [`POST / HTTP/1.1\n\n${add}`, "1002 Expected JSON-RPC, got an HTTP request"],
+      [add.slice(0, 30), "1006 The stream ended within a message"],
+    ];
+    for (const [input, why] of inputs) {
+      const { ended } = await start(["bridge", hostOf(server)], input);
+      const err = `The connection to standard input has ended (${why})\n`;
+      assertEquals(await ended, { code: 3, out: "", err });
+    }
   });
 });
 

@@ -155,6 +155,24 @@ test("FrameReader knows whether the bytes end in the middle of a message", () =>
   assertEquals(read([bytes('{"a":1}\n{"b"')]).isInside, true);
 });
 
+test("FrameReader takes a last line without a line break, if its JSON is whole", () => {
+  const options = { framing: undefined, maxMessageBytes: 16 };
+  const last = (text: string) => {
+    const reader = new FrameReader(options);
+    for (const _ of reader.read(bytes(text)));
+    return [reader.takeLast(), reader.isInside];
+  };
+  assertEquals(last('{"a":1}\n{"b":2}'), ['{"b":2}', false]);
+  assertEquals(last(' [{"a":"ä"}]'), ['[{"a":"ä"}]', false]);
+  assertEquals(last('{"b":{"c":1}'), [undefined, true]);
+  assertEquals(last("1"), [undefined, true]);
+  assertEquals(last('{"b":2}\n'), [undefined, false]);
+  assertEquals(last('{"b":"567890123"}'), [undefined, true]);
+  assertEquals(last('POST / HTTP/1.1\n{"b":2}'), [undefined, false]);
+  assertEquals(last('Content-Length: 7\n\n{"b":2}'), [undefined, false]);
+  assertEquals(last('Content-Length: 8\n\n{"b":2}'), [undefined, true]);
+});
+
 test("frame() puts JSON with line breaks on one line", () => {
   const text = new TextDecoder().decode(frame('{\n  "a":\r\n 1\n}', "newline"));
   assertEquals(text.indexOf("\n"), text.length - 1);
