@@ -2,7 +2,7 @@
  * The npm package: what is in it, and that it installs, runs and type-checks in new projects. It is the same
  * whichever runtime runs the suite, so these tests run on Deno alone, which builds it.
  */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { needs } from "./helpers/needs.ts";
@@ -92,6 +92,21 @@ for (const major of [22, 24, 26]) {
     },
   );
 }
+
+test(
+  "jsonrpc says which Node it needs, on one that is too old",
+  await needs("on deno", "node@20"),
+  async () => {
+    await using project = await newProject();
+    const node = await findNode(20) as string;
+    await npmInstall(project, project.tarball);
+    const { message } = await assertRejects(
+      () => project.run(node, "node_modules/@x/jsonrpc/src/cli/bin.js", "--help"),
+      Error,
+    );
+    assertMatch(message, /\n\njsonrpc needs Node 22 or newer; this is Node 20\.[\d.]+\n$/);
+  },
+);
 
 test(
   "the npm package works in a new project on Bun, alone and with its peers",

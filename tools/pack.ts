@@ -71,7 +71,7 @@ async function finished({ dependencies = {}, ...rest }: Manifest): Promise<Manif
 async function translateProgram(folder: string): Promise<void> {
   const source = join(folder, PROGRAM.replace(".js", ".ts"));
   const text = await readFile(source, "utf8");
-  await writeFile(join(folder, PROGRAM), text.replaceAll('.ts";', '.js";'));
+  await writeFile(join(folder, PROGRAM), text.replaceAll('.ts"', '.js"'));
   await rm(source);
 }
 

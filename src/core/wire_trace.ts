@@ -6,7 +6,8 @@
 
 import { describeError } from "../protocol/errors.ts";
 import { byteLength } from "../util/utf8.ts";
-import type { Channel, Receiver } from "./channel.ts";
+import { textOf } from "./channel.ts";
+import type { Channel, Flushable, Outgoing, Receiver } from "./channel.ts";
 import { wrapTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
@@ -104,18 +105,28 @@ export class WireTrace implements Trace {
     }
   }
 
-  /** The channel without `defer` and `sendAll`: each text is sent, and traced, by itself. */
+  /** The channel, whose texts are traced as they are sent: one by one, or all of a turn. */
   #channel(channel: Channel, number: number): Channel {
-    const sent = (text: string) => this.frame("out", number, text);
+    const sent = (message: Outgoing) => this.frame("out", number, textOf(message));
     return {
       get bufferedAmount() {
         return channel.bufferedAmount;
       },
+      corksReceive: channel.corksReceive ?? false,
+      countsWholeTurns: channel.countsWholeTurns ?? false,
+      halfCloses: channel.halfCloses ?? false,
       oneWay: channel.oneWay ?? false,
       watchesPeer: channel.watchesPeer ?? false,
       send(message, ids) {
-        sent(String(message));
+        sent(message);
         channel.send(message, ids);
+      },
+      ...channel.defer && { defer: (queue: Flushable) => channel.defer?.(queue) },
+      ...channel.sendAll && {
+        sendAll(messages: readonly Outgoing[]) {
+          messages.forEach(sent);
+          channel.sendAll?.(messages);
+        },
       },
       ...channel.cancel && { cancel: (id: number) => channel.cancel?.(id) },
       close: (code, reason) => channel.close(code, reason),

@@ -4,6 +4,8 @@ import { connect, JsonRpc } from "@x/jsonrpc";
 import { testClient } from "@x/jsonrpc/testing";
 import { trace } from "@x/jsonrpc/trace";
 import type { TraceFrame } from "@x/jsonrpc/trace";
+import { SharedText } from "../../src/core/channel.ts";
+import type { Channel, Receiver } from "../../src/core/channel.ts";
 import { maskSecrets } from "../../src/core/trace.ts";
 import { until } from "../helpers/deferred.ts";
 import { EventReader } from "../helpers/event_reader.ts";
@@ -64,6 +66,30 @@ test("trace has notifications, events, event streams and calls of the server", a
   assert(all.includes('"method":"rpc.message","params":{"topic":"news","position":'), all);
   assert(all.includes('in {"jsonrpc":"2.0","result":"hi"'), all);
   await reader.leave();
+});
+
+test("a traced channel writes the texts of a turn together, as it would without a trace", () => {
+  const { texts, trace } = recorded();
+  const writes: unknown[] = [];
+  const carrier: Channel = {
+    ...{ bufferedAmount: 0, corksReceive: true, countsWholeTurns: true, halfCloses: true },
+    send: (message) => writes.push(message),
+    sendAll: (messages) => writes.push(messages),
+    defer: (queue) => queue.flush(),
+    close() {},
+  };
+  const receiver: Receiver = { receive() {}, markAlive() {}, closed() {} };
+  let channel = carrier;
+  trace.open(carrier, (traced) => {
+    channel = traced;
+    return receiver;
+  });
+  const { corksReceive, countsWholeTurns, halfCloses } = channel;
+  assertEquals([corksReceive, countsWholeTurns, halfCloses], [true, true, true]);
+  const messages = ["a", new SharedText("b")];
+  channel.defer?.({ flush: () => channel.sendAll?.(messages) });
+  assertEquals(writes, [messages]);
+  assertEquals(texts(), ["out a", "out b"]);
 });
 
 test("trace(console) writes a line for each frame", async () => {
