@@ -78,8 +78,9 @@ export function validate<T>(
   toFailure: (issues: readonly PlainIssue[]) => Error,
 ): T | Promise<T> {
   function take(result: SchemaResult<T>): T {
-    if (result.issues === undefined) return result.value;
-    throw toFailure(plainIssues(result.issues));
+    if (result.issues !== undefined) throw toFailure(plainIssues(result.issues));
+    // Without `strictNullChecks`, the line above does not tell the two apart.
+    return (result as { readonly value: T }).value;
   }
   // A promise of another realm or library counts too: taken as a result, it would let any value pass.
   return mapMaybe(schema["~standard"].validate(value), take);

@@ -183,10 +183,11 @@ function notification(method: string, params: Params): Message {
 /** The params with the id of the call as token, unless they have a token or a place for none. */
 function withToken(params: unknown, path: readonly string[], id: unknown): unknown {
   const [first = "", ...rest] = path;
-  if (params !== undefined && !isRecord(params)) return params;
-  const inner = params?.[first];
-  if (rest.length > 0) return { ...params, [first]: withToken(inner, rest, id) };
-  return inner === undefined ? { ...params, [first]: id } : params;
+  const given = params === undefined ? {} : params;
+  if (!isRecord(given)) return given;
+  const inner = given[first];
+  if (rest.length > 0) return { ...given, [first]: withToken(inner, rest, id) };
+  return inner === undefined ? { ...given, [first]: id } : given;
 }
 
 function at(params: unknown, path: readonly string[]): unknown {

@@ -161,7 +161,9 @@ export class WebSocketAcceptor {
     };
     try {
       const context = { maxMessageBytes, signal: attempt.signal, opened, refused: release };
-      transport.open(context)?.then(undefined, (error) => {
+      const opening = transport.open(context);
+      if (!isThenable(opening)) return;
+      opening.then(undefined, (error) => {
         release();
         logger.error(
           `Attaching ${transport.name ?? "a transport"} failed: ${describeError(error)}`,

@@ -57,7 +57,7 @@ export class HandshakeChecks {
         if (isThenable(verdict)) {
           return this.#wait(verdict, () => this.#run(handshake, checks, index + 1));
         }
-        if (verdict !== undefined) return verdict;
+        if (isRefusal(verdict)) return verdict;
       }
       return undefined;
     } catch (error) {
@@ -71,8 +71,7 @@ export class HandshakeChecks {
   ): Promise<Response | undefined> {
     try {
       const refusal = await verdict;
-      // Only `undefined` accepts: `false` and `null` are no Response, and `answer` makes a 500 of them.
-      return await (refusal === undefined ? next() : refusal);
+      return await (isRefusal(refusal) ? refusal : next());
     } catch (error) {
       return this.refusal(error);
     }
@@ -113,6 +112,11 @@ export class HandshakeChecks {
     this.#logger.error(`A handshake check failed: ${describeError(error)}`);
     return new Response("Internal error", { status: 500 });
   }
+}
+
+/** Only `undefined` accepts: `false` and `null` are no Response, and `answer` makes a 500 of them. */
+function isRefusal(verdict: Response | undefined | void): verdict is Response {
+  return verdict !== undefined;
 }
 
 // The bodies of refusals. Shared by all servers: one response may refuse peers of several.

@@ -51,7 +51,7 @@ export class Definitions {
       const target = name === undefined ? prefix : `${prefix}_${toName(name)}`;
       return { ...moved, $ref: `#/components/schemas/${target}` };
     };
-    for (const [name, inner] of Object.entries({ ...definitions ?? {}, ...$defs ?? {} })) {
+    for (const [name, inner] of Object.entries({ ...definitions as object, ...$defs as object })) {
       this.#all[`${prefix}_${toName(name)}`] = move(inner) as JsonSchema;
     }
     const moved = move(rest) as JsonSchema;

@@ -91,7 +91,7 @@ export class PasswordHasher {
       if (equalBytes(derived, hash) && stored !== undefined) return true;
       if (rounds < cost) await this.#derive(password, NO_USER.salt, cost - rounds);
       // Before the next attempt gets this place, so that it is refused if this was one too many.
-      failed?.();
+      if (typeof failed === "function") failed();
       return false;
     });
   }

@@ -395,6 +395,6 @@ function textOf(params: unknown, name: string): string {
 function optionalText(params: unknown, name: string): string | undefined {
   const given = params !== undefined && Object.hasOwn(params as object, name);
   const value = given ? (params as Record<string, unknown>)[name] ?? undefined : undefined;
-  if (value === undefined || typeof value === "string") return value;
+  if (value === undefined || typeof value === "string") return value as string | undefined;
   throw new RpcInvalidParamsError({ data: `Expected \`${name}\` to be a string` });
 }

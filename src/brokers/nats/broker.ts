@@ -164,7 +164,7 @@ class NatsBroker implements Broker {
     for (const reader of this.#readers) reader.end();
     this.#readers.clear();
     this.#listeners.clear();
-    const open = await this.#opening?.catch(() => {});
+    const open = await this.#opening?.catch(() => undefined);
     open?.watch.end();
     await open?.connection.close();
     discardSocket(open?.connection);
