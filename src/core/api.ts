@@ -66,7 +66,8 @@ export interface UnknownApi extends Api {
 }
 
 /** The {@linkcode Api} of a server (`typeof rpc`), or of a type that has `methods` or `topics`. */
-export type ApiOf<T> = T extends { readonly "~api": infer A extends Api } ? A
+export type ApiOf<T> = 0 extends 1 & T ? UnknownApi
+  : T extends { readonly "~api": infer A extends Api } ? A
   : unknown extends T ? UnknownApi
   : T extends Api ? T
   : {

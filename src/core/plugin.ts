@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { CallMiddleware, Handler } from "./request.ts";
+import type { CallMiddleware, RpcRequest } from "./request.ts";
 import type { Connection, Handshake } from "./connection.ts";
 import type { Logger } from "../util/logger.ts";
 import type { OutgoingMiddleware } from "./outgoing.ts";
@@ -43,8 +43,8 @@ export interface MethodDocument {
 
 /** A method of a plugin. */
 export interface PluginMethod {
-  /** The function that answers calls. */
-  readonly handler: Handler;
+  /** The function that answers calls. Params are what callers send: check them. */
+  readonly handler: (params: never, request: RpcRequest) => unknown;
   /** Names of the params, in order. Callers may then pass params by position or by name. */
   readonly names?: readonly string[];
   /** What `rpc.discover` tells of it. @default {its `names`} */

@@ -51,7 +51,8 @@ export class ResultStreams {
             ],
             result: { type: "object", properties: { result: {} } },
           },
-          handler: (params: unknown, request: IncomingRequest) => this.#run(params, request),
+          handler: (params: unknown, request: RpcRequest) =>
+            this.#run(params, request as IncomingRequest),
           socketOnly: true,
         },
         "rpc.credit": {

@@ -186,7 +186,7 @@ export class JsonRpc<Parts = never, C extends Context = ContextFor<Parts>> exten
    * @param source Gives the items, usually a generator. The server ends it with the subscription, at the
    * latest with the connection.
    * @returns The same server, with both methods in its type.
-   * @throws {TypeError} If a name is reserved or taken.
+   * @throws {TypeError} If a name is reserved, taken or missing.
    */
   stream<
     const Name extends string,

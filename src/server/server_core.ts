@@ -218,10 +218,14 @@ export class ServerCore {
    * @param name The method that begins it.
    * @param options The method that ends it, the notification, and how both are registered.
    * @param source Gives the items.
-   * @throws {TypeError} If a name is reserved or taken.
+   * @throws {TypeError} If a name is reserved, taken or missing.
    */
   addStream(name: string, options: StreamMethodOptions, source: StreamSource): void {
     const { unsubscribe, notification, id, notifyEnd, ...rest } = options;
+    for (const [option, given] of Object.entries({ unsubscribe, notification })) {
+      if (typeof given === "string" && given !== "") continue;
+      throw new TypeError(`Cannot register "${name}": its \`${option}\` is no name`);
+    }
     const [begin, end] = this.#streams.methods(source, { notification, id, notifyEnd });
     const socketOnly = true;
     this.#add(name, begin.handler, { ...rest, socketOnly });

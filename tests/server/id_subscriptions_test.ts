@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { test } from "node:test";
 import { connect, JsonRpc, RpcConnectionError, RpcInvalidParamsError } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
@@ -87,6 +93,18 @@ test("stream() fails when more items wait than maxWaiting, after it has yielded 
     for await (const item of items) taken.push(item);
   }, RpcConnectionError);
   assert(taken.length >= 9 && taken.length < 99, `took ${taken.length}`);
+});
+
+test("rpc.stream() refuses to register without one of its names", () => {
+  for (const option of ["unsubscribe", "notification"] as const) {
+    for (const given of [undefined, "", 5]) {
+      const rpc = new JsonRpc();
+      const options = { ...NAMES, [option]: given as string };
+      const message = `Cannot register "count": its \`${option}\` is no name`;
+      assertThrows(() => rpc.stream("count", options, endless), TypeError, message);
+      rpc.stream("count", NAMES, endless);
+    }
+  }
 });
 
 test("rpc.stream() refuses more than maxSubscriptions", async () => {
