@@ -58,6 +58,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 export async function main(args: readonly string[]): Promise<number> {
   const [name = "", ...rest] = args;
   const terminal = new Terminal(rest.includes("--json"));
+  process.stdout.off("error", endWithReader).on("error", endWithReader);
   if (["", "help", "--help", "-h"].includes(name)) {
     if (name !== "") terminal.line(HELP);
     else terminal.note(HELP);
@@ -77,6 +78,12 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     return reportFailure(error, terminal);
   }
+}
+
+/** Ends the program quietly if what reads its output has seen enough, as `head` does. */
+function endWithReader(error: Error & { readonly code?: string }): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(EXIT.ok);
 }
 
 /** The runtime and its version, which a report of a fault needs. */

@@ -28,6 +28,8 @@ export interface Running {
   out(): string;
   /** Its stderr so far. */
   err(): string;
+  /** Reads no more of its stdout, as `head` does. */
+  leave(): void;
   /** Sends Ctrl+C. */
   interrupt(): void;
 }
@@ -50,6 +52,7 @@ export async function start(args: readonly string[], input: string | null = ""):
     ),
     out: () => out,
     err: () => err,
+    leave: () => void child.stdout.destroy(),
     interrupt: () => void process.kill(child.pid as number, "SIGINT"),
   };
 }

@@ -85,6 +85,16 @@ test("jsonrpc stream prints the items of a stream", async () => {
   });
 });
 
+test("jsonrpc ends quietly if what reads its output has seen enough", async () => {
+  await withServer(async (server) => {
+    const command = await start(["stream", hostOf(server), "count_subscribe", "100000000"]);
+    await until(() => command.out().includes("\n2\n"));
+    command.leave();
+    const { code, err } = await command.ended;
+    assertEquals([code, err], [0, ""]);
+  });
+});
+
 test("jsonrpc repl runs line by line, and goes on after an error", async () => {
   await withServer(async (server, { rpc }) => {
     const lines = [
