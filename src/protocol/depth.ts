@@ -84,8 +84,20 @@ let valuesLeft = 0;
 // time.
 function exceeds(node: Node, depthLeft: number): boolean {
   if (depthLeft === 0) return true;
-  const values: readonly unknown[] = Array.isArray(node) ? node : Object.values(node);
-  if ((valuesLeft -= values.length) < 0) return true;
-  for (const each of values) if (isNode(each) && exceeds(each, depthLeft - 1)) return true;
+  if (Array.isArray(node)) {
+    valuesLeft -= node.length;
+    if (valuesLeft < 0) return true;
+    for (let index = 0; index < node.length; index++) {
+      const each: unknown = node[index];
+      if (isNode(each) && exceeds(each, depthLeft - 1)) return true;
+    }
+    return false;
+  }
+  // A value of JSON.parse inherits no enumerable names, so `in` sees its own alone.
+  for (const name in node) {
+    if (--valuesLeft < 0) return true;
+    const each = (node as Readonly<Record<string, unknown>>)[name];
+    if (isNode(each) && exceeds(each, depthLeft - 1)) return true;
+  }
   return false;
 }
