@@ -23,7 +23,7 @@ client.method("confirm", ({ message }: { message: string }) => {
   console.log("The server asks:", message);
   return false;
 });
-console.log("the disk was", await client.call("format_disk", { disk: "sda" }));
+console.log("the disk was", await client.call("format_disk"));
 
 const { promise: done, resolve } = Promise.withResolvers<void>();
 let ticks = 0;

@@ -23,7 +23,7 @@ const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${port}`] })
   .use(session((handshake) => sessions.get(cookie(handshake, COOKIE) ?? ""), {
     recheckMs: 30 * 60_000,
   }))
-  .method("whoami", ([stranger]: [string], { user }) => user?.name ?? stranger)
+  .method("whoami", (_, { user }) => user?.name ?? null)
   .method("publish", { use: [loginRequired] }, ([text]: [string], { user }): number => {
     return rpc.publish("news", `${user.name}: ${text}`).deliveries;
   })

@@ -22,8 +22,8 @@ export const rpc = new JsonRpc({ hosts: [`localhost:${port}`, `${hostname}:${por
     if (typeof a === "number" && typeof b === "number") return a + b;
     throw new RpcInvalidParamsError({ data: "Expected two numbers, `a` and `b`" });
   })
-  .method("format_disk", async ({ disk }: { disk: string }, request) => {
-    const sure = await request.confirm(`Really format ${disk}?`);
+  .method("format_disk", async (_, request) => {
+    const sure = await request.confirm("Really format the disk?");
     return sure ? "formatted" : "kept as it is";
   })
   .topic("clock", { retain: true, schema: type<string>() })

@@ -65,8 +65,8 @@ for (const name of ["deno", "bun", "node"] as const) {
           [() => page.keyboard.press("Enter"), "kept as it is"],
         ] as const;
         for (const [reply, result] of replies) {
-          await call(page, "format_disk", '{"disk": "sda"}');
-          await question.getByText("Really format sda?").waitFor();
+          await call(page, "format_disk", "");
+          await question.getByText("Really format the disk?").waitFor();
           await reply();
           await question.waitFor({ state: "hidden" });
           await answer(page, "format_disk", `"${result}"`);
@@ -83,7 +83,7 @@ for (const name of ["deno", "bun", "node"] as const) {
         await withChromium(async (visit) => {
           const page = await visit(server.url);
           await status(page, "Connected");
-          await call(page, "format_disk", '{"disk": "sda"}');
+          await call(page, "format_disk", "");
           await page.getByRole("dialog").waitFor();
 
           await server.stop();

@@ -36,5 +36,5 @@ export function closeWhenAnswered(peer: AnsweredPeer): true {
   return true;
 }
 
-const LAST_ANSWERS_MS = 30_000;
+const LAST_ANSWERS_MS = 1000;
 const LOOK_MS = 10;

@@ -280,7 +280,7 @@ export class JsonRpc<Parts = never, C extends Context = ContextFor<Parts>> exten
    * const rpc = new JsonRpc()
    *   .user<{ name: string }>()
    *   .method("enter", ([name]: [string], { connection }) => connection.login({ name }))
-   *   .method("whoami", ([stranger]: [string], { user }) => user?.name ?? stranger);
+   *   .method("whoami", (_, { user }) => user?.name ?? "nobody");
    * ```
    */
   user<User extends NonNullable<unknown>>(): JsonRpc<
