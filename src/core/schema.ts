@@ -29,6 +29,22 @@ export interface Schema<Output = unknown, Input = unknown> {
   };
 }
 
+/**
+ * Refuses what is no Standard Schema, such as a plain JSON Schema, at the start: else each call would fail.
+ *
+ * @param action What cannot be done with another, as the error says it.
+ * @param schemas The schemas by the name of their option.
+ * @throws {TypeError} If one is no Standard Schema.
+ */
+export function checkSchemas(action: string, schemas: Readonly<Record<string, unknown>>): void {
+  for (const [option, schema] of Object.entries(schemas)) {
+    if (schema === undefined || typeof (schema as Schema)?.["~standard"]?.validate === "function") {
+      continue;
+    }
+    throw new TypeError(`Cannot ${action}: its \`${option}\` is no Standard Schema`);
+  }
+}
+
 /** The types of a schema's input and output. */
 export type SchemaTypes<S> = S extends Schema ? NonNullable<S["~standard"]["types"]>
   : { readonly input: unknown; readonly output: unknown };

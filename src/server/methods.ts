@@ -19,7 +19,7 @@ import type { CallMiddleware, Handler, RpcRequest } from "../core/request.ts";
 import type { Connection } from "../core/connection.ts";
 import type { MethodDocument } from "../core/plugin.ts";
 import { isStream } from "./item_reader.ts";
-import { propertyNames, validate } from "../core/schema.ts";
+import { checkSchemas, propertyNames, validate } from "../core/schema.ts";
 import type { PlainIssue, Schema } from "../core/schema.ts";
 
 /** A registered method. */
@@ -101,6 +101,7 @@ export class MethodRegistry {
         `Cannot register "${name}": \`get\` and \`socketOnly\` exclude each other`,
       );
     }
+    checkSchemas(`register "${name}"`, { params: entry.params, result: entry.result });
     checkErrors(entry);
     const before = this.#entries.get(name);
     if (before !== undefined && !entry.replaces) {

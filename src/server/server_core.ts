@@ -255,7 +255,7 @@ export class ServerCore {
   }
 
   #add(name: string, handler: Handler, options: MethodOptions): void {
-    if (name.startsWith("rpc.") || name === "$/cancelRequest") {
+    if (/^(?:rpc\.|\$\/cancelRequest$)/.test(name)) {
       throw new TypeError(
         `Cannot register "${name}": the name is reserved. A plugin may bring methods under "rpc."`,
       );

@@ -5,6 +5,7 @@
  */
 
 import { isReserved } from "../protocol/message.ts";
+import { checkSchemas } from "../core/schema.ts";
 import { admitted, guardText, refusingGuard } from "../core/guard.ts";
 import type { Guard } from "../core/guard.ts";
 import type { Connection } from "../core/connection.ts";
@@ -57,6 +58,7 @@ export class TopicRegistry {
         `Cannot declare topic "${name}": expected \`guards\` to be a list of guards`,
       );
     }
+    checkSchemas(`declare topic "${name}"`, { schema: options.schema });
     const segments = segmentsOf(name);
     const keep = retentionOf(options, segments === undefined);
     const declaration = { name, segments, options, keep };

@@ -432,3 +432,17 @@ test("timeoutMs of a method answers -32002 and aborts request.signal", async () 
   assertEquals(await client.call("quick"), "quick");
   assertThrows(() => rpc.method("any", { timeoutMs: -1 }, () => 1), RangeError, "timeoutMs");
 });
+
+test("method() refuses what is no Standard Schema, and what is no name", () => {
+  const rpc = new JsonRpc();
+  const add = rpc.method.bind(rpc) as (name: unknown, ...rest: unknown[]) => void;
+  for (const option of ["params", "result"]) {
+    const expected = `Cannot register "add": its \`${option}\` is no Standard Schema`;
+    assertThrows(() => add("add", { [option]: { type: "object" } }, () => 1), TypeError, expected);
+    assertThrows(() => add("add", { [option]: null }, () => 1), TypeError, expected);
+  }
+  for (const name of [undefined, 5, ""]) {
+    assertThrows(() => add(name, () => 1), TypeError, "its name is empty");
+  }
+  add("add", () => 1);
+});

@@ -520,6 +520,15 @@ test("subscribe finds nothing of the protocol's own under a pattern", async () =
   assertThrows(() => rpc.publish("rpc.message"), TypeError, "no such topic");
 });
 
+test("topic() refuses a schema that is no Standard Schema", () => {
+  const schema = { type: "string" } as never;
+  assertThrows(
+    () => new JsonRpc().topic("news", { schema }),
+    TypeError,
+    'Cannot declare topic "news": its `schema` is no Standard Schema',
+  );
+});
+
 test("topic() throws TypeError when its name is empty or taken", () => {
   const rpc = new JsonRpc().topic("clock").topic("room.*");
   assertThrows(() => rpc.topic(""), TypeError, "empty");
