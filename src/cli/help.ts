@@ -22,9 +22,9 @@ Commands:
   bridge URL                   join standard input and output to a server
   bench URL METHOD [PARAMS]    measure throughput and latency
 
-"jsonrpc COMMAND --help" shows options and examples, "jsonrpc --version" the version. URL is ws:, wss:, http: or https:, or
-"stdio:PROGRAM ARGUMENTS"; without a scheme it is a WebSocket's. PARAMS are JSON, name=value pairs, values
-by position, @FILE, or - for standard input.
+"jsonrpc COMMAND --help" shows options and examples, "jsonrpc --version" the version. URL is ws:, wss:,
+http: or https:, or "stdio:PROGRAM ARGUMENTS"; without a scheme it is a WebSocket's. PARAMS are JSON,
+name=value pairs, values by position, @FILE, or - for standard input.
 
 Exit codes: 0 ok, 1 the server answered with an error, 2 wrong usage, 3 no connection, 4 no answer in time.`;
 

@@ -128,9 +128,8 @@ export class Calls extends PendingCalls {
     const error = toError("a message", message);
     const { firstId } = (error.data ?? {}) as { firstId?: unknown };
     const ids = this.#batches.get(firstId);
-    if (ids) { for (const id of ids) this.fail(id, error); }
-    else {this.#host.logger.warn(
-        `The server refused a message: ${shortMessage(error)} (${error.code})`,
-      );}
+    for (const id of ids ?? []) this.fail(id, error);
+    if (ids) return;
+    this.#host.logger.warn(`The server refused a message: ${shortMessage(error)} (${error.code})`);
   }
 }

@@ -226,3 +226,41 @@ export function closeReason(reason: string): string {
 export function closeText(code: number, reason: string): string {
   return `(${code}${reason && `: ${reason}`})`;
 }
+
+/**
+ * Gives a channel that passes everything on to another, and maps what is sent: message by message, or all of a turn.
+ *
+ * @param channel The other channel.
+ * @param map Gives what is sent in place of a message; `undefined` if nothing is.
+ */
+export function mapChannel(
+  channel: Channel,
+  map: (message: Outgoing) => Outgoing | undefined,
+): Channel {
+  return {
+    get bufferedAmount() {
+      return channel.bufferedAmount;
+    },
+    corksReceive: channel.corksReceive ?? false,
+    countsWholeTurns: channel.countsWholeTurns ?? false,
+    halfCloses: channel.halfCloses ?? false,
+    oneWay: channel.oneWay ?? false,
+    watchesPeer: channel.watchesPeer ?? false,
+    send(message, ids) {
+      const mapped = map(message);
+      if (mapped !== undefined) channel.send(mapped, ids);
+    },
+    ...channel.sendAll && {
+      sendAll(messages: readonly Outgoing[]) {
+        const mapped = messages.map(map).filter((each) => each !== undefined);
+        if (mapped.length > 0) channel.sendAll?.(mapped);
+      },
+    },
+    ...channel.defer && { defer: (queue: Flushable) => channel.defer?.(queue) },
+    ...channel.cancel && { cancel: (id: number) => channel.cancel?.(id) },
+    close: (code, reason) => channel.close(code, reason),
+    ...channel.terminate && { terminate: () => channel.terminate?.() },
+    ...channel.ping && { ping: () => channel.ping?.() },
+    ...channel.pause && { pause: () => channel.pause?.(), resume: () => channel.resume?.() },
+  };
+}

@@ -17,6 +17,7 @@
  * @module
  */
 
+import { mapChannel, textOf } from "./channel.ts";
 import type { Channel, Receiver } from "./channel.ts";
 import { Translator } from "./translator.ts";
 import type { Dialect } from "./translator.ts";
@@ -100,23 +101,7 @@ export function openDialect(
   opened: (channel: Channel) => Receiver,
 ): Receiver {
   const translator = new Translator(dialect);
-  const receiver = opened({
-    get bufferedAmount() {
-      return channel.bufferedAmount;
-    },
-    oneWay: channel.oneWay ?? false,
-    watchesPeer: channel.watchesPeer ?? false,
-    send(message, ids) {
-      const text = translator.out(String(message));
-      if (text !== undefined) channel.send(text, ids);
-    },
-    ...channel.cancel && { cancel: (id: number) => channel.cancel?.(id) },
-    close: (code, reason) => channel.close(code, reason),
-    ...channel.terminate && { terminate: () => channel.terminate?.() },
-    ...channel.ping && { ping: () => channel.ping?.() },
-    ...channel.pause &&
-      { pause: () => channel.pause?.(), resume: () => channel.resume?.() },
-  });
+  const receiver = opened(mapChannel(channel, (message) => translator.out(textOf(message))));
   return {
     receive: (text) => {
       const isRead = text !== undefined && text.length <= maxMessageBytes;

@@ -6,8 +6,8 @@
 
 import { describeError } from "../protocol/errors.ts";
 import { byteLength } from "../util/utf8.ts";
-import { textOf } from "./channel.ts";
-import type { Channel, Flushable, Outgoing, Receiver } from "./channel.ts";
+import { mapChannel, textOf } from "./channel.ts";
+import type { Channel, Receiver } from "./channel.ts";
 import { wrapTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
@@ -65,7 +65,10 @@ export class WireTrace implements Trace {
 
   open(channel: Channel, opened: (channel: Channel) => Receiver): Receiver {
     const number = this.next();
-    const receiver = opened(this.#channel(channel, number));
+    const receiver = opened(mapChannel(channel, (message) => {
+      this.frame("out", number, textOf(message));
+      return message;
+    }));
     const received = (text: string) => this.frame("in", number, text);
     return {
       receive(text) {
@@ -103,38 +106,6 @@ export class WireTrace implements Trace {
     } catch (error) {
       console.error(`A trace failed: ${describeError(error)}`);
     }
-  }
-
-  /** The channel, whose texts are traced as they are sent: one by one, or all of a turn. */
-  #channel(channel: Channel, number: number): Channel {
-    const sent = (message: Outgoing) => this.frame("out", number, textOf(message));
-    return {
-      get bufferedAmount() {
-        return channel.bufferedAmount;
-      },
-      corksReceive: channel.corksReceive ?? false,
-      countsWholeTurns: channel.countsWholeTurns ?? false,
-      halfCloses: channel.halfCloses ?? false,
-      oneWay: channel.oneWay ?? false,
-      watchesPeer: channel.watchesPeer ?? false,
-      send(message, ids) {
-        sent(message);
-        channel.send(message, ids);
-      },
-      ...channel.defer && { defer: (queue: Flushable) => channel.defer?.(queue) },
-      ...channel.sendAll && {
-        sendAll(messages: readonly Outgoing[]) {
-          messages.forEach(sent);
-          channel.sendAll?.(messages);
-        },
-      },
-      ...channel.cancel && { cancel: (id: number) => channel.cancel?.(id) },
-      close: (code, reason) => channel.close(code, reason),
-      ...channel.terminate && { terminate: () => channel.terminate?.() },
-      ...channel.ping && { ping: () => channel.ping?.() },
-      ...channel.pause &&
-        { pause: () => channel.pause?.(), resume: () => channel.resume?.() },
-    };
   }
 }
 
