@@ -81,7 +81,7 @@ for (const major of [22, 24, 26]) {
       const said = await project.run(node, "consumer.ts");
       assertEquals(said.slice(0, CONSUMER_SAYS.length), CONSUMER_SAYS);
       assertStringIncludes(said, "Cannot find package '@hono/node-server'");
-      const help = await project.run("npx", "jsonrpc", "--help");
+      const help = await project.runBin(node, "jsonrpc", "--help");
       assertStringIncludes(help, "Usage: jsonrpc COMMAND");
 
       await npmInstall(project, ...await peersOf(project));

@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -42,8 +42,23 @@ export class Project {
 
   /** Runs a program in the folder and gives its stdout. */
   async run(program: string, ...args: string[]): Promise<string> {
+    return await this.#execute(program, args, process.env);
+  }
+
+  /** Runs a command of the installed packages, on some Node, and gives its stdout. */
+  async runBin(node: string, name: string, ...args: string[]): Promise<string> {
+    // As in a shell whose own Node it is: the command begins with `#!/usr/bin/env node`.
+    const path = [dirname(node), process.env.PATH].join(delimiter);
+    return await this.#execute("npx", [name, ...args], { ...process.env, PATH: path });
+  }
+
+  async #execute(
+    program: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+  ): Promise<string> {
     try {
-      const { stdout } = await promisify(execFile)(program, args, { cwd: this.#folder });
+      const { stdout } = await promisify(execFile)(program, args, { cwd: this.#folder, env });
       return stdout;
     } catch (error) {
       const { message, stdout, stderr } = error as Error & Record<"stdout" | "stderr", string>;
