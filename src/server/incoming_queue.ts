@@ -41,8 +41,9 @@ export class IncomingQueue implements PacedQueue {
   #messages: (string | undefined)[] = [];
   #first = 0;
   #length = 0;
-  // How many messages did not have to wait although the turn was spent.
+  // How many messages did not have to wait although a turn was spent, and which turn.
   #admitted = 0;
+  #admittedIn = 0;
   #isPaused = false;
   // Whether it is long answers that the messages wait for.
   readonly #isForLong: boolean;
@@ -57,7 +58,7 @@ export class IncomingQueue implements PacedQueue {
     this.#channel = channel;
     this.#host = host;
     this.#isForLong = host.pacer.isFull;
-    host.pacer.wait(this);
+    host.pacer.enter(this);
   }
 
   /**
@@ -76,8 +77,7 @@ export class IncomingQueue implements PacedQueue {
       this.#pause();
       return true;
     }
-    if (this.#isEmpty && !this.#isPaused && this.#admitted < LEAST && !pacer.isFull) {
-      this.#admitted++;
+    if (this.#isEmpty && !this.#isPaused && !pacer.isFull && this.#isAmongFirst()) {
       pacer.admit(length);
       return false;
     }
@@ -99,7 +99,6 @@ export class IncomingQueue implements PacedQueue {
   /** See {@linkcode PacedQueue.resume}. */
   resume(): void {
     const { pacer } = this.#host;
-    this.#admitted = 0;
     try {
       for (let left = SLICE; left > 0 && !this.#isEmpty && this.#peer.isOpen; left--) {
         if (!pacer.admit(this.#messages[this.#first]?.length ?? 0)) break;
@@ -139,6 +138,16 @@ export class IncomingQueue implements PacedQueue {
   /** Drops all messages. */
   #clear(): void {
     while (!this.#isEmpty) this.#shift();
+  }
+
+  /** Counts a message; says whether few came in this turn before it. */
+  #isAmongFirst(): boolean {
+    const { turn } = this.#host.pacer;
+    if (this.#admittedIn !== turn) {
+      this.#admittedIn = turn;
+      this.#admitted = 0;
+    }
+    return this.#admitted++ < LEAST;
   }
 
   get #isEmpty(): boolean {

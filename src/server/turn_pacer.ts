@@ -4,8 +4,9 @@
  * A runtime hands over what all sockets have received in one turn, and of a peer that floods that can be
  * thousands of messages. A server that handles them all keeps everybody else waiting until it is done. So
  * once a turn has taken some milliseconds, or has made answers of a megabyte, further messages wait for
- * the next turns. There their peers take it by turns, in slices. A peer that sends little is handled all
- * the while, and a carrier that can pause reads no more of a peer whose messages wait.
+ * the next turns. There their peers take it by turns, in slices, and one that has just begun to wait comes
+ * before those who wait again. A peer that sends little is handled all the while, and a carrier that can
+ * pause reads no more of a peer whose messages wait.
  *
  * @module
  */
@@ -26,6 +27,8 @@ export interface PacedQueue {
 export class TurnPacer {
   /** Whether messages have to wait for the next turn. */
   isSpent = false;
+  /** The number of this turn. Turns in which nothing is measured are not counted. */
+  turn = 0;
   #startedAt = 0;
   #isScheduled = false;
   // Work of this turn, in units of about one short message, and when to look at the clock next.
@@ -35,7 +38,8 @@ export class TurnPacer {
   #checkedAt = 0;
   // Characters of long answers that were made in this turn.
   #length = 0;
-  // Both in the order in which they began to wait.
+  // All in the order in which they began to wait.
+  readonly #fresh = new Set<PacedQueue>();
   readonly #waiting = new Set<PacedQueue>();
   readonly #paused = new Set<PacedQueue>();
 
@@ -68,7 +72,13 @@ export class TurnPacer {
     this.#schedule();
   }
 
-  /** Calls `resume` of a queue in the next turn. */
+  /** Calls `resume` of a new queue in the next turn, or in one soon after it. */
+  enter(queue: PacedQueue): void {
+    this.#fresh.add(queue);
+    this.#schedule();
+  }
+
+  /** Calls `resume` of a queue again, after all others who wait. */
   wait(queue: PacedQueue): void {
     this.#waiting.add(queue);
     this.#schedule();
@@ -82,6 +92,7 @@ export class TurnPacer {
 
   /** Forgets the queue of a peer that is gone. */
   delete(queue: PacedQueue): void {
+    this.#fresh.delete(queue);
     this.#waiting.delete(queue);
     this.#paused.delete(queue);
   }
@@ -111,10 +122,15 @@ export class TurnPacer {
 
   #begin(): void {
     this.#isScheduled = this.isSpent = false;
+    this.turn++;
     this.#units = this.#length = 0;
     if (this.#step < MAX_STEP) this.#step *= 2;
     this.#checkAt = FREE_STEPS * this.#step;
-    if (this.#waiting.size > 0 || this.#paused.size > 0) this.#share();
+    if (this.#hasQueues) this.#share();
+  }
+
+  get #hasQueues(): boolean {
+    return this.#fresh.size > 0 || this.#waiting.size > 0 || this.#paused.size > 0;
   }
 
   #share(): void {
@@ -126,17 +142,16 @@ export class TurnPacer {
       this.#readPaused();
     } finally {
       // Whatever a logger or a carrier throws: the others go on.
-      const next = this.#waiting.size > 0 || this.#paused.size > 0 ? nextRead : nextTurn;
+      const next = this.#hasQueues ? nextRead : nextTurn;
       next(() => this.#begin());
     }
   }
 
+  /** By turns: neither can many new ones keep the others waiting, nor the others them. */
   #handleWaiting(): void {
-    for (const queue of this.#waiting) {
-      if (this.isSpent) return;
-      // One that has to wait again comes last, and again in this turn.
-      this.#waiting.delete(queue);
-      queue.resume();
+    while (!this.isSpent && this.#fresh.size + this.#waiting.size > 0) {
+      takeFirst(this.#fresh)?.resume();
+      if (!this.isSpent) takeFirst(this.#waiting)?.resume();
     }
   }
 
@@ -148,6 +163,13 @@ export class TurnPacer {
       this.#paused.delete(queue);
       queue.read();
     }
+  }
+}
+
+function takeFirst(queues: Set<PacedQueue>): PacedQueue | undefined {
+  for (const queue of queues) {
+    queues.delete(queue);
+    return queue;
   }
 }
 

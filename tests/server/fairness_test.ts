@@ -66,6 +66,28 @@ test("peers whose messages wait take it by turns", async () => {
   await rpc.close();
 });
 
+test("a peer that waits for each answer gets it in a turn or two, however many others flood", async () => {
+  const { rpc, ran } = workServer();
+  const flooders = Array.from({ length: 20 }, () => bareClient(rpc));
+  const modest = bareClient(rpc);
+  for (const flooder of flooders) {
+    for (let id = 0; id < 300; id++) flooder.call(id, "work", [id]);
+  }
+  // Until each of them had a slice, they are as new as it is.
+  await until(() => ran.length > 1500);
+  const counts: number[] = [];
+  for (let id = 0; id < 13; id++) {
+    modest.call(id, "ran");
+    counts.push((await modest.next()).result as number);
+  }
+  const between = counts.slice(1).map((count, index) => count - (counts[index] ?? 0));
+  // A round of all who flood is 640 calls.
+  assert(Math.max(...between) < 200, `calls of others before each answer: ${between}`);
+  assert(ran.length < 6000);
+  for (const flooder of flooders) flooder.close();
+  await rpc.close();
+});
+
 test("answers and cancels of a peer come through while another floods", async () => {
   const { rpc, ran } = workServer();
   rpc.method("ask", async (_params: unknown, { connection }) => await connection.call("name"))
