@@ -11,6 +11,7 @@ import type { RpcRequest } from "@x/jsonrpc";
 import { mcp } from "@x/jsonrpc/dialect";
 import { serve } from "@x/jsonrpc/node";
 import { serveStdio } from "@x/jsonrpc/stdio";
+import { mcpSessions } from "./mcp_sessions.ts";
 
 const VERSIONS = ["2025-11-25", "2025-06-18"];
 const number = { type: "number" };
@@ -55,6 +56,7 @@ const rpc = new JsonRpc({ separator: "/", dialect: mcp })
   });
 
 if (process.argv.includes("--http")) {
+  rpc.use(mcpSessions(rpc, VERSIONS));
   const port = Number(process.env.PORT ?? 8080);
   const server = await serve(rpc, { port, hostname: "127.0.0.1" });
   console.log(`LISTENING ${server.url}`);

@@ -363,6 +363,7 @@ test("every example says what it does and how to run it, and is run by a test", 
     "runtimes/workers_test.ts",
     "transports/bridge_test.ts",
     "transports/dialect_test.ts",
+    "transports/mcp_sessions_test.ts",
     "transports/mcp_test.ts",
   ];
   const tests = await Promise.all(

@@ -63,6 +63,16 @@ export interface PluginMethod {
   readonly replaces?: boolean;
 }
 
+/** A POST that has passed all checks, and whose body was read within the limits. */
+export interface Posted {
+  /** The body, which is JSON. */
+  readonly text: string;
+  /** What the body says; nothing is known of it. */
+  readonly message: unknown;
+  /** What is known of the peer. */
+  readonly handshake: Handshake;
+}
+
 /** The server that a plugin was mounted on. */
 export interface MountedServer {
   /** Gives the numbers of the server. */
@@ -120,10 +130,18 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   /** Methods to add, by name. */
   readonly methods?: Readonly<Record<string, PluginMethod>>;
   /**
-   * Answers a request that is neither an upgrade nor a POST. If it returns `undefined`, the next plugin
-   * or the server answers.
+   * Answers a request that is neither an upgrade nor a POST, after all checks. If it returns `undefined`, the
+   * next plugin or the server answers.
    */
-  readonly fetch?: (request: Request) => Response | undefined | Promise<Response | undefined>;
+  readonly fetch?: (
+    request: Request,
+    handshake: Handshake,
+  ) => Response | undefined | Promise<Response | undefined>;
+  /**
+   * Answers a POST in place of the server, after all checks, such as one that belongs to a session which the
+   * plugin has opened with `rpc.attach`. If it returns `undefined`, the next plugin or the server answers.
+   */
+  readonly post?: (posted: Posted) => Response | undefined | Promise<Response | undefined>;
   /**
    * Answers a browser with a page that holds no data and is the same for everybody. It is asked as `fetch` is.
    * A backend that requires a login may let people without one get it, to log in there: see

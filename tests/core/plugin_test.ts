@@ -303,3 +303,44 @@ test("outgoing of a plugin runs from the mounting of the plugin until it is take
   assertEquals(await client.call("ask"), "pong");
   assertEquals(calls, 1);
 });
+
+test("post of a plugin answers POSTs after all checks, or leaves them to others", async () => {
+  const logger = silentLog();
+  const seen: unknown[] = [];
+  const rpc = new JsonRpc({ logger, maxMessageBytes: 1000 })
+    .method("ping", () => "pong")
+    .use({
+      name: "guard",
+      handshake: ({ headers }) =>
+        headers.has("x-blocked") ? new Response(null, { status: 401 }) : undefined,
+    })
+    .use({
+      name: "first",
+      post({ text, message, handshake }) {
+        seen.push([text, message, new URL(handshake.url).pathname]);
+        if (handshake.url.endsWith("/broken")) throw new Error("secret");
+        return handshake.url.endsWith("/mine") ? Response.json("mine") : undefined;
+      },
+    })
+    .use({ name: "second", post: () => Promise.resolve(undefined) });
+  await using server = await serveHere(rpc);
+  const post = async (path: string, body: string, headers = {}) => {
+    const type = { "content-type": "application/json" };
+    const init = { method: "POST", body, headers: { ...type, ...headers } };
+    const response = await fetch(server.url + path, init);
+    return [response.status, await response.text()];
+  };
+  const body = '{"jsonrpc":"2.0","method":"ping","id":1}';
+  assertEquals(await post("/mine", body), [200, '"mine"']);
+  assertEquals(await post("/", body), [200, '{"jsonrpc":"2.0","result":"pong","id":1}']);
+  assertEquals(await post("/broken", body), [500, "Internal error"]);
+  assertStringIncludes(String(logger.lines), "post of plugin");
+  const message = JSON.parse(body);
+  assertEquals(seen.splice(0), ["/mine", "/", "/broken"].map((path) => [body, message, path]));
+  // None of these reaches a plugin.
+  assertEquals((await post("/mine", body, { "x-blocked": "1" }))[0], 401);
+  assertEquals((await post("/mine", body, { "content-type": "text/plain" }))[0], 415);
+  assertEquals((await post("/mine", `"${"a".repeat(1000)}"`))[0], 413);
+  assertStringIncludes(String((await post("/mine", "{"))[1]), "-32700");
+  assertEquals(seen, []);
+});

@@ -27,6 +27,7 @@ import { CANCEL, EXPLAINS, REPLY, RUN, WATCH } from "../../core/internal.ts";
 import type { IncomingRequest, ResponseSink } from "../../core/request.ts";
 import { addServerMembers } from "../../core/server_connection.ts";
 import { markAnswered } from "../../core/server_request.ts";
+import type { Posted } from "../../core/plugin.ts";
 import { Translator } from "../../core/translator.ts";
 import type { Dialect } from "../../core/translator.ts";
 
@@ -44,6 +45,8 @@ export interface ExchangeHost extends ServerDispatcherHost {
   readonly heartbeatMs: number;
   /** What callers speak, if the server has the option `dialect`. */
   readonly dialect: Dialect | undefined;
+  /** Asks plugins that answer POSTs themselves; `undefined` if there are none. */
+  readonly askPlugins: ((posted: Posted) => Promise<Response | undefined>) | undefined;
   /** The status of an answer that has no body. */
   readonly notificationStatus: number;
 }
@@ -96,6 +99,9 @@ export async function answerPost(
   let message: unknown;
   try {
     message = parseUntrusted(text, maxDepth, maxValues);
+    const { askPlugins } = host;
+    const answer = askPlugins && await askPlugins({ text, message, handshake: caller.handshake });
+    if (answer !== undefined) return answer;
     const translated = exchange.translator?.in(text) ?? text;
     // Few messages have to change.
     if (translated !== text) message = parseUntrusted(text = translated, maxDepth, maxValues);

@@ -7,6 +7,7 @@
 import { CANCEL } from "../../core/internal.ts";
 import type { Handshake } from "../../core/connection.ts";
 import type { Method } from "../../core/dispatcher.ts";
+import type { Plugin, Posted } from "../../core/plugin.ts";
 import type { Trace } from "../../core/trace.ts";
 import { describeError, quoted } from "../../protocol/errors.ts";
 import { detectRuntime } from "../../runtimes/detect.ts";
@@ -74,8 +75,20 @@ export class HttpHandler {
       notificationStatus,
     };
     const find = (method: Method | undefined) => this.#cancelled ? shutdown.method : method;
-    this.#postHost = { ...host, find: (name) => find(methods.findOverPost(name)) };
-    this.#getHost = { ...host, find: (name) => find(methods.findOverGet(name)) };
+    this.#getHost = {
+      ...host,
+      askPlugins: undefined,
+      find: (name) => find(methods.findOverGet(name)),
+    };
+    const { hooks } = context;
+    const askPlugins = (posted: Posted) => this.#askForPost(posted);
+    this.#postHost = {
+      ...host,
+      get askPlugins() {
+        return hooks.plugins.some(answersPosts) ? askPlugins : undefined;
+      },
+      find: (name) => find(methods.findOverPost(name)),
+    };
   }
 
   /** How many requests have not been answered yet. */
@@ -257,7 +270,7 @@ export class HttpHandler {
     if (caller.handshake.pageOnly) return this.#answerPage(request);
     if (request.method === "POST") return this.#post(request, caller);
     if (caller.search?.has("method")) return answerGet(caller.search, caller, this.#getHost);
-    return this.#askPlugins(request);
+    return this.#askPlugins(request, caller.handshake);
   }
 
   #post(request: Request, caller: Caller): Promise<Response> {
@@ -291,23 +304,54 @@ export class HttpHandler {
     return undefined;
   }
 
-  async #askPlugins(request: Request): Promise<Response> {
-    const { hooks, logger } = this.#context;
-    // A copy, since a plugin may be removed meanwhile.
-    for (const plugin of [...hooks.plugins]) {
-      try {
-        const response = await plugin.fetch?.(request) ?? plugin.page?.(request);
-        if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
-        if (response !== undefined) return response;
-      } catch (error) {
-        logger.error(`fetch of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`);
-        return afterBody(request, new Response("Internal error", { status: 500 }));
-      }
+  async #askPlugins(request: Request, handshake: Handshake): Promise<Response> {
+    const response = await this.#firstOf(
+      "fetch",
+      async (plugin) => await plugin.fetch?.(request, handshake) ?? plugin.page?.(request),
+    );
+    if (response !== undefined) {
+      return response === FAILED ? afterBody(request, internalError()) : response;
     }
     const text = "Expected a POST with JSON-RPC, or an upgrade to WebSocket";
     return afterBody(request, new Response(text, { status: 405, headers: { allow: "POST" } }));
   }
+
+  async #askForPost(posted: Posted): Promise<Response | undefined> {
+    const response = await this.#firstOf("post", async (plugin) => await plugin.post?.(posted));
+    return response === FAILED ? internalError() : response;
+  }
+
+  /** The first response that a plugin gives. */
+  async #firstOf(
+    member: "fetch" | "post",
+    ask: (plugin: Plugin) => Promise<Response | undefined>,
+  ): Promise<Response | typeof FAILED | undefined> {
+    const { hooks, logger } = this.#context;
+    // A copy, since a plugin may be removed meanwhile.
+    for (const plugin of [...hooks.plugins]) {
+      try {
+        const response = await ask(plugin);
+        if (response?.bodyUsed) throw new TypeError("Expected a Response, got one that was used");
+        if (response !== undefined) return response;
+      } catch (error) {
+        logger.error(`${member} of plugin ${quoted(plugin.name)} failed: ${describeError(error)}`);
+        return FAILED;
+      }
+    }
+    return undefined;
+  }
 }
+
+function answersPosts(plugin: Plugin): boolean {
+  return plugin.post !== undefined;
+}
+
+function internalError(): Response {
+  return new Response("Internal error", { status: 500 });
+}
+
+// What a plugin has answered that threw.
+const FAILED = Symbol("failed");
 
 /** Answers a POST, and traces its body and its answer. */
 async function tracePost(
