@@ -22,7 +22,10 @@ import type { CallOptions } from "./pending_calls.ts";
 export interface Handshake {
   /** The full URL that the peer requested. */
   readonly url: string;
-  /** The request's headers. */
+  /**
+   * The request's headers. If `origins` is `"*"` and the request is from a page of another origin, they hold
+   * neither cookies nor what else its browser sends for the person who looks at it.
+   */
   readonly headers: Headers;
   /**
    * The address of the peer; behind a proxy that of the proxy, unless the option `trustedProxies` names

@@ -59,6 +59,29 @@ export function releaseRequest(handshake: Handshake): void {
 }
 
 /**
+ * Takes from a handshake what a browser adds by itself for the person who looks at a page: cookies, and
+ * `Authorization` unless it is a bearer token. Over POST that header stays: a page has to ask for leave to
+ * send JSON, and then gets none of the browser's own.
+ *
+ * @param handshake What is known of the peer.
+ * @returns Whether there was anything to take.
+ */
+export function withholdCredentials(handshake: Handshake): boolean {
+  const { headers } = handshake;
+  const names = handshake instanceof PostHandshake ||
+      /^bearer(?:\s|$)/i.test(headers.get("authorization") ?? "")
+    ? ["cookie"]
+    : ["cookie", "authorization"];
+  const found = names.filter((name) => headers.has(name));
+  if (found.length === 0) return false;
+  // A copy: the headers of a request cannot be changed.
+  const rest = new Headers(headers);
+  for (const name of found) rest.delete(name);
+  (handshake as { headers: Headers }).headers = rest;
+  return true;
+}
+
+/**
  * The handshake of a connection that lasts. After {@linkcode releaseRequest} the headers are kept as one
  * text until something reads them: as an object they would be the largest part of an idle connection.
  */
@@ -79,6 +102,10 @@ class StoredHandshake implements Handshake {
 
   get headers(): Headers {
     return this.#headers ??= fromLines(this.#lines);
+  }
+
+  set headers(headers: Headers) {
+    this.#headers = headers;
   }
 
   releaseRequest(): void {

@@ -9,12 +9,14 @@ import type { Handshake } from "../core/connection.ts";
 import { quoted } from "../protocol/errors.ts";
 import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
+import { withholdCredentials } from "./handshake.ts";
 
 /** Which pages may connect, by the headers that browsers set. */
 export interface OriginOptions {
   /**
-   * Origins of pages that may connect, such as `"https://app.example"`; `"*"` accepts all pages; a
-   * function decides for each. A request without an `Origin` header is not from a page's script and is
+   * Origins of pages that may connect, such as `"https://app.example"`; a function decides for each.
+   * `"*"` accepts all pages, but the server does not see the cookies and the HTTP Basic that a browser
+   * sends for a page of another origin than the server's own. A request without an `Origin` header is not from a page's script and is
    * accepted, unless other headers say that a page of another site made it.
    *
    * @default {the server's own: the Origin's host and port equal the Host header}
@@ -50,6 +52,7 @@ export class Origins {
   readonly #options: OriginOptions;
   readonly #logger: Logger;
   readonly #passed = new WeakSet<Handshake>();
+  #warned = false;
 
   /**
    * @param options The server's options.
@@ -70,7 +73,8 @@ export class Origins {
   }
 
   /**
-   * Checks the origin and the host of a request.
+   * Checks the origin and the host of a request. With `"*"` it takes the credentials of the person away
+   * who looks at a page of another origin.
    *
    * @param handshake What is known of the peer.
    * @returns A 403 if the page may not connect; the log then says how to allow it. Else `undefined`.
@@ -88,6 +92,8 @@ export class Origins {
       if (!hosts.includes(host)) return this.#refuse("host", host);
     }
     if (origin !== null) this.#passed.add(handshake);
+    const named = origins === "*" && (headers.has("cookie") || headers.has("authorization"));
+    if (named && isForeign(origin, handshake)) this.#withhold(origin, handshake);
     return undefined;
   }
 
@@ -101,14 +107,9 @@ export class Origins {
    * @see {@link https://www.w3.org/TR/fetch-metadata/}
    */
   checkNoCors({ headers }: Handshake): Response | undefined {
-    const site = headers.get("sec-fetch-site");
-    if (this.#options.origins === "*" || (site !== "cross-site" && site !== "same-site")) {
-      return undefined;
-    }
-    const [mode, dest] = [headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")];
-    const isFrame = mode === "navigate" && dest !== null && dest !== "document";
-    if (mode !== "no-cors" && !isFrame) return undefined;
-    this.#logger.warn(`Refused a page of another site: a ${quoted(mode ?? "")} GET has no origin`);
+    if (this.#options.origins === "*" || !isOfOtherSite(headers)) return undefined;
+    const mode = headers.get("sec-fetch-mode") ?? "";
+    this.#logger.warn(`Refused a page of another site: a ${quoted(mode)} GET has no origin`);
     return new Response("Origin not allowed", { status: 403 });
   }
 
@@ -125,7 +126,7 @@ export class Origins {
    * @see {@link https://fetch.spec.whatwg.org/#http-cors-protocol}
    */
   corsHeaders(origin: string): Record<string, string> {
-    // "*" allows all pages, but not with the cookies of the users who look at them.
+    // "*" allows all pages, but not with the cookies of the users who look at them: see `check`.
     const { origins, exposeHeaders = [] } = this.#options;
     const exposed: Record<string, string> = exposeHeaders.length === 0
       ? {}
@@ -168,6 +169,15 @@ export class Origins {
     return [...new Set(["content-type", "authorization", ...names])].join(", ");
   }
 
+  #withhold(origin: string | null, handshake: Handshake): void {
+    if (!withholdCredentials(handshake) || this.#warned || origin === null) return;
+    this.#warned = true;
+    this.#logger.warn(
+      `Ignored the cookies or HTTP Basic of a page of ${quoted(origin)}: \`origins\` is "*". ` +
+        "Name the origins of your own pages in place of it if they log in that way",
+    );
+  }
+
   #refuse(what: "origin" | "host", value: string): Response {
     this.#logger.warn(
       `Refused ${what} ${quoted(value)}: add it to the option \`${what}s\` to allow it`,
@@ -175,6 +185,21 @@ export class Origins {
     const name = what === "origin" ? "Origin" : "Host";
     return new Response(`${name} not allowed`, { status: 403 });
   }
+}
+
+/** Whether a page of another origin made the request, as far as its headers tell. */
+function isForeign(origin: string | null, handshake: Handshake): boolean {
+  return origin === null
+    ? isOfOtherSite(handshake.headers)
+    : !isAllowed(origin, handshake, undefined);
+}
+
+/** Whether a page of another site made a GET that has no origin, other than by showing its answer as a page. */
+function isOfOtherSite(headers: Headers): boolean {
+  const site = headers.get("sec-fetch-site");
+  if (site !== "cross-site" && site !== "same-site") return false;
+  const [mode, dest] = [headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")];
+  return mode === "no-cors" || mode === "navigate" && dest !== null && dest !== "document";
 }
 
 function checkTexts(name: string, what: string, value: unknown): void {
