@@ -223,12 +223,14 @@ function isAllowed(
   // If the request came over TLS, an "http" page is another origin, which anybody on its network can
   // change. The other way round nothing is known: behind a proxy that ends TLS, the server sees "http".
   if (handshake.url.startsWith("https:") && !origin.startsWith("https:")) return false;
-  const host = hostIn(origin);
-  return host !== "" && plainHost(host) === hostOf(handshake);
+  // A page of another scheme, such as an app's, is not of this server.
+  const host = /^https?:/.test(origin) ? hostIn(origin) : "";
+  const own = hostOf(handshake);
+  return host !== "" && (host === own || host === plainHost(own));
 }
 
 function hostOf({ headers, url }: Handshake): string {
-  return plainHost(headers.get("host")?.toLowerCase() ?? hostIn(url));
+  return headers.get("host")?.toLowerCase() ?? hostIn(url);
 }
 
 /** The host of a URL; empty if it has none, as an opaque origin or a URL that is only a path. */
@@ -236,7 +238,7 @@ function hostIn(url: string): string {
   return URL.canParse(url) ? new URL(url).host : "";
 }
 
-/** The host without a default port: which of the two is the default depends on the scheme. */
+/** A Host header without a default port: behind a proxy it is not known which of the two is the default. */
 function plainHost(host: string): string {
   return host.replace(/:(?:80|443)$/, "");
 }

@@ -69,6 +69,10 @@ const rules: Readonly<Record<string, Rule>> = {
       ["rpc.example:80", "http://rpc.example"],
       ["rpc.example:443", "https://rpc.example"],
       ["rpc.example", "https://rpc.example:443"],
+      ["rpc.example:80", "https://rpc.example:80"],
+      ["rpc.example:443", "http://rpc.example:443"],
+      // A proxy that ends TLS may name its own port behind it.
+      ["rpc.example:80", "https://rpc.example"],
       ["[::1]:8080", "http://[::1]:8080"],
       ["127.0.0.1:8080", "http://127.0.0.1:8080"],
     ],
@@ -78,6 +82,11 @@ const rules: Readonly<Record<string, Rule>> = {
       ["rpc.example:8080", "http://rpc.example:8081"],
       ["rpc.example:8080", "http://rpc.example:80808"],
       ["rpc.example", "http://rpc.example:8080"],
+      // The default port of the other scheme is another port, where another server may listen.
+      ["rpc.example", "https://rpc.example:80"],
+      ["rpc.example", "http://rpc.example:443"],
+      ["rpc.example:443", "https://rpc.example:80"],
+      ["rpc.example", "app://rpc.example"],
       ["rpc.example", "http://rpc.example.evil.example"],
       ["rpc.example", "http://www.rpc.example"],
       ["rpc.example", "http://rpc.example@evil.example"],
