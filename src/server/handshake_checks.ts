@@ -15,6 +15,9 @@ export class HandshakeChecks {
   // Replaced as a whole: a handshake that is under way must skip none if one is removed.
   #checks: readonly HandshakeCheck[];
   readonly #logger: Logger;
+  // What answers the peers whose checks take time. Not a promise that all of these wait for: it would keep each
+  // of them for as long as the server lives.
+  readonly #waiting = new Set<(refusal: Response) => void>();
 
   /**
    * @param first The check that runs before all others.
@@ -43,7 +46,28 @@ export class HandshakeChecks {
    * all accept; a promise only if a check gave one.
    */
   run(handshake: Handshake): Response | undefined | Promise<Response | undefined> {
-    return this.#run(handshake, this.#checks, 0);
+    const verdict = this.#run(handshake, this.#checks, 0);
+    return isThenable(verdict) ? this.#untilClosed(verdict) : verdict;
+  }
+
+  /**
+   * Refuses the peers whose checks have not ended: a check that never does would hold up the end of the server.
+   *
+   * @param refusal Makes the refusal of one peer.
+   */
+  close(refusal: () => Response): void {
+    for (const refuse of this.#waiting) refuse(refusal());
+  }
+
+  async #untilClosed(verdict: Promise<Response | undefined>): Promise<Response | undefined> {
+    const { promise, resolve } = Promise.withResolvers<Response | undefined>();
+    this.#waiting.add(resolve);
+    verdict.then(resolve);
+    try {
+      return await promise;
+    } finally {
+      this.#waiting.delete(resolve);
+    }
   }
 
   #run(

@@ -149,6 +149,7 @@ export class RequestHandler {
       connections: this.connections,
       requests: () => this.#http.underWay,
     });
+    this.checks.close(() => this.#shutdown.refusal());
     await Promise.all([
       this.#http.close(CLOSE_MS),
       this.#acceptor.close(1001, "The server is closing", CLOSE_MS),

@@ -70,7 +70,8 @@ export function requestHandler(app: FetchApp): RequestListener {
 
 /**
  * Makes a listener for the `upgrade` event of a server of `node:http` or `node:https`. All checks of
- * `rpc.fetch` hold. `rpc.close()` closes what it has opened.
+ * `rpc.fetch` hold. `rpc.close()` closes what it has opened, and refuses upgrades that are under way. Reserve
+ * connections are the server's own: `server.closeAllConnections()` ends those.
  *
  * @param app A `JsonRpc`, or anything with a `fetch` that passes its second argument on to `rpc.fetch`.
  * @param options Which upgrades are taken.

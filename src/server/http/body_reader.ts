@@ -11,7 +11,7 @@ import { exceedsBytes } from "../../util/utf8.ts";
 import type { MemoryBudget, SlowPeer } from "../memory_budget.ts";
 
 /** Why a body was not read to its end. */
-export type BodyFailure = "too long" | "too slow" | "server full";
+export type BodyFailure = "too long" | "too slow" | "server full" | "closing";
 
 /** What was read: the text, or why there is none. */
 export type BodyResult = { readonly text: string } | { readonly failure: BodyFailure };
@@ -63,6 +63,11 @@ export class BodyReader {
       this.#readings.delete(reading);
       this.#budget.note(reading, 0);
     }
+  }
+
+  /** Gives up all bodies that have not come to their end, because the server closes. */
+  close(): void {
+    for (const reading of this.#readings) reading.fail("closing");
   }
 
   #checked(text: string): BodyResult {

@@ -119,10 +119,10 @@ function refuseBody(
   if (failure === "too long") return afterBody(request, tooBig(maxMessageBytes));
   // Neither waits for the rest of the body: that is what it refuses. The runtime closes the connection.
   if (failure === "server full") return refuseFull(MEMORY_FULL);
-  return new Response("The body came too slowly (bodyTimeoutMs)", {
-    status: 408,
-    headers: { connection: "close" },
-  });
+  const [text, status] = failure === "closing"
+    ? [CLOSING, 503]
+    : ["The body came too slowly (bodyTimeoutMs)", 408];
+  return new Response(text, { status, headers: { connection: "close" } });
 }
 
 /**
@@ -230,8 +230,8 @@ export class Exchange extends BaseConnection implements ResponseSink {
   /** Answers 503 although handlers still run, because the server closes. */
   [CANCEL](): void {
     if (this.#stream !== undefined) this.#endStream(this.#stream);
-    this.#answer(new Response("The server is closing", { status: 503 }));
-    this.#dispatcher.abort(new RpcConnectionError("The server is closing", "unknown"));
+    this.#answer(new Response(CLOSING, { status: 503 }));
+    this.#dispatcher.abort(new RpcConnectionError(CLOSING, "unknown"));
   }
 
   /** Ends an answer that is a stream. Resolves once it was read, or was cut because nobody did in time. */
@@ -387,4 +387,5 @@ function jsonResponse(text: string): Response {
   return new Response(text, JSON_INIT);
 }
 
+const CLOSING = "The server is closing";
 const JSON_INIT = { headers: { "content-type": "application/json" } };

@@ -39,6 +39,7 @@ export class HttpHandler {
   readonly #context: ServerContext;
   readonly #origins: Origins;
   readonly #acceptor: WebSocketAcceptor;
+  readonly #bodies: BodyReader;
   readonly #postHost: ExchangeHost;
   readonly #getHost: ExchangeHost;
   readonly #pending = new Set<Exchange>();
@@ -61,7 +62,7 @@ export class HttpHandler {
     this.#origins = origins;
     this.#acceptor = acceptor;
     const { dialect, explainRefusals, limits, logger, budget, methods, shutdown } = context;
-    const bodies = new BodyReader(limits, budget);
+    const bodies = this.#bodies = new BodyReader(limits, budget);
     const host = {
       dialect,
       explainRefusals,
@@ -97,14 +98,15 @@ export class HttpHandler {
   }
 
   /**
-   * Answers all requests whose handlers still run with 503, and aborts their signals. Requests whose
-   * body is still being read will run nothing.
+   * Answers all requests whose handlers still run, or whose body is still being read, with 503, and aborts the
+   * signals of the handlers.
    *
    * @param graceMs Milliseconds that callers have to read answers that are streams.
    * @returns Resolves once they have, or these answers were cut.
    */
   async close(graceMs: number): Promise<void> {
     this.#cancelled = true;
+    this.#bodies.close();
     for (const exchange of this.#pending) exchange[CANCEL]();
     await Promise.all([...this.#streams].map((exchange) => exchange.endStream(graceMs)));
   }
