@@ -121,6 +121,8 @@ export interface DescribedMethod {
   readonly summary?: string;
   /** Whether the method reads params that it does not declare. */
   readonly "x-any-params"?: boolean;
+  /** The names of the subscription by id that the method begins. */
+  readonly "x-stream"?: { readonly unsubscribe: string; readonly notification: string };
 }
 
 /**

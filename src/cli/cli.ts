@@ -56,8 +56,15 @@ const COMMANDS: Readonly<Record<string, Command>> = {
  * ```
  */
 export async function main(args: readonly string[]): Promise<number> {
+  const terminal = new Terminal(args.includes("--json"));
+  const code = await run(args, terminal);
+  // A caller that ends the process would cut off what is not written yet.
+  await terminal.flushed();
+  return code;
+}
+
+async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = "", ...rest] = args;
-  const terminal = new Terminal(rest.includes("--json"));
   process.stdout.off("error", endWithReader).on("error", endWithReader);
   if (["", "help", "--help", "-h"].includes(name)) {
     if (name !== "") terminal.line(HELP);

@@ -81,11 +81,15 @@ Examples:
 ${CONNECTION}`,
   stream: `Usage: jsonrpc stream URL METHOD [PARAMS] [OPTIONS]
 
+Prints what a method yields that returns a generator, or the items of a subscription by id.
+
 Examples:
+  jsonrpc stream localhost:8000 numbers 3
   jsonrpc stream wss://ethereum.example eth_subscribe newHeads
   jsonrpc stream localhost:8000 count 10 --unsubscribe count_end --notification count_item
 
-  --unsubscribe METHOD         the method that ends it (default: by the name, as of Ethereum's nodes)
+  --unsubscribe METHOD         the method that ends a subscription by id (default: what the server says,
+                               or else by the name, as of Ethereum's nodes)
   --notification METHOD        the notification that carries its items (default: likewise)
   --count N                    end after N items
 

@@ -12,6 +12,9 @@ import { escapeControls } from "../protocol/errors.ts";
 export class Terminal {
   /** Whether results are JSON in one line each, for programs. */
   readonly json: boolean;
+  // Writes end in order, so that the last one of each stream stands for all.
+  #written: Promise<void> | undefined;
+  #noted: Promise<void> | undefined;
 
   /** @param json Whether results are JSON in one line each. */
   constructor(json: boolean) {
@@ -25,12 +28,26 @@ export class Terminal {
 
   /** Prints a line on stdout. */
   line(text: string): void {
-    process.stdout.write(`${harmless(text)}\n`);
+    this.#written = new Promise((resolve) => {
+      process.stdout.write(`${harmless(text)}\n`, () => resolve());
+    });
+  }
+
+  /** Waits until what was printed is written: what reads it may be slow, and Bun keeps it until then. */
+  async flushed(): Promise<void> {
+    await Promise.all([this.#written, this.#noted]);
+    // `bridge` writes there itself, and ends it.
+    const { stdout } = process;
+    if (stdout.writableEnded && !stdout.writableFinished) {
+      await new Promise((resolve) => stdout.once("close", resolve).once("finish", resolve));
+    }
   }
 
   /** Prints a line on stderr. */
   note(text: string): void {
-    process.stderr.write(`${harmless(text)}\n`);
+    this.#noted = new Promise((resolve) => {
+      process.stderr.write(`${harmless(text)}\n`, () => resolve());
+    });
   }
 
   /** Replaces the last line of stderr, if that is a terminal. */

@@ -7,10 +7,11 @@
 import process from "node:process";
 import type { JsonRpcClient } from "../client/client.ts";
 import { stream as readStream } from "../client/stream.ts";
-import { RpcConnectionError } from "../protocol/errors.ts";
+import type { StreamOptions } from "../client/stream.ts";
+import { RpcConnectionError, RpcError } from "../protocol/errors.ts";
 import type { Arguments } from "./arguments.ts";
-import { required } from "./calls.ts";
-import { UsageError } from "./errors.ts";
+import { describe, required } from "./calls.ts";
+import { UnsupportedError, UsageError } from "./errors.ts";
 import { parseParams } from "./params.ts";
 import { openClient, reportConnection } from "./target.ts";
 import type { Terminal } from "./terminal.ts";
@@ -55,28 +56,70 @@ export async function subscribe(args: Arguments, terminal: Terminal): Promise<vo
 export async function stream(args: Arguments, terminal: Terminal): Promise<void> {
   const [url, method, ...words] = required(args, "URL", "METHOD");
   const params = parseParams(words);
-  const names = {
-    unsubscribe: args.unsubscribe ?? derived(method, "unsubscribe"),
-    notification: args.notification ?? derived(method, "subscription"),
-  };
   const client = await openClient(url, args);
-  process.once("SIGINT", () => void client.close());
+  const interrupted = Promise.withResolvers<void>();
+  let isInterrupted = false;
+  process.once("SIGINT", () => {
+    isInterrupted = true;
+    interrupted.resolve();
+    void client.close();
+  });
   try {
+    const names = await namesOf(method, client, args);
     let left = args.count;
     for await (const item of readStream(client, method, params, names)) {
       terminal.line(JSON.stringify(item ?? null));
       if (--left <= 0) break;
+      // What reads the output sets the pace, and through the credit that of the server.
+      await Promise.race([terminal.flushed(), interrupted.promise]);
     }
+  } catch (error) {
+    // Ctrl+C has closed the client, which is no failure.
+    if (!isInterrupted) throw error;
   } finally {
     await client.close();
   }
 }
 
-/** The name that Ethereum's nodes would use: `eth_subscribe`, `eth_unsubscribe`, `eth_subscription`. */
-function derived(method: string, word: "unsubscribe" | "subscription"): string {
-  if (method.endsWith("subscribe")) return method.slice(0, -"subscribe".length) + word;
-  const option = word === "subscription" ? "notification" : word;
-  throw new UsageError(`Missing --${option}: it does not follow from the name "${method}"`);
+/** The names of a subscription by id. */
+type StreamNames = Pick<StreamOptions, "unsubscribe" | "notification">;
+
+/**
+ * Finds out how a method streams: by the options, else by the server's document, else by its name.
+ *
+ * @returns The names of its subscription by id; none if its result is the stream.
+ * @throws {UsageError} If the options give one name, and the other one is not known.
+ */
+async function namesOf(
+  method: string,
+  client: JsonRpcClient,
+  { unsubscribe, notification, timeoutMs }: Arguments,
+): Promise<StreamNames | undefined> {
+  if (unsubscribe !== undefined && notification !== undefined) return { unsubscribe, notification };
+  const methods = await describe(client, { timeoutMs }).catch((error) => {
+    // Servers of others may not say what they offer.
+    if (error instanceof UnsupportedError || error instanceof RpcError) return [];
+    throw error;
+  });
+  const own = methods.find(({ name }) => name === method);
+  const known = own?.["x-stream"] ?? derivedNames(method);
+  // A server that lists the method and not what would end it has none of the latter.
+  const isEnded = own === undefined || methods.some(({ name }) => name === known?.unsubscribe);
+  const isChosen = unsubscribe !== undefined || notification !== undefined;
+  if (!isChosen) return isEnded ? known : undefined;
+  const missing = unsubscribe === undefined ? "unsubscribe" : "notification";
+  const found = known?.[missing];
+  if (found !== undefined) {
+    return { unsubscribe: unsubscribe ?? found, notification: notification ?? found };
+  }
+  throw new UsageError(`Missing --${missing}: it does not follow from the name "${method}"`);
+}
+
+/** The names that Ethereum's nodes would use: `eth_subscribe`, `eth_unsubscribe`, `eth_subscription`. */
+function derivedNames(method: string): StreamNames | undefined {
+  if (!method.endsWith("subscribe")) return undefined;
+  const start = method.slice(0, -"subscribe".length);
+  return { unsubscribe: `${start}unsubscribe`, notification: `${start}subscription` };
 }
 
 function onEnd(client: JsonRpcClient, { resolve, reject }: PromiseWithResolvers<void>): void {

@@ -30,6 +30,8 @@ export interface MethodEntry extends MethodOptions {
   readonly handler: Handler;
   /** What `rpc.discover` tells of it. @default {what its options say} */
   readonly document?: MethodDocument;
+  /** The names of the subscription by id that it begins. */
+  readonly stream?: { readonly unsubscribe: string; readonly notification: string };
   /** Whether it takes the place of a method with its name. @default {false} */
   readonly replaces?: boolean;
 }

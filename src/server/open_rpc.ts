@@ -137,7 +137,7 @@ type Describable = Omit<MethodEntry, "handler"> & Partial<Pick<MethodEntry, "han
 
 function toMethod(entry: Describable): Described {
   if (entry.document !== undefined) return ofPlugin(entry.name, entry.document);
-  const { name, summary, description, deprecated, result } = entry;
+  const { name, summary, description, deprecated, result, stream } = entry;
   const definitions = new Definitions(name);
   const value = {
     name,
@@ -147,6 +147,8 @@ function toMethod(entry: Describable): Described {
     ...toParams(entry, definitions),
     result: { name: "result", schema: definitions.add("result", result) },
     ...toErrors(entry, definitions),
+    // So that a reader need not be told the names of a subscription by id.
+    ...stream && { "x-stream": stream },
   };
   return { value, definitions: definitions.all };
 }

@@ -228,7 +228,7 @@ export class ServerCore {
     }
     const [begin, end] = this.#streams.methods(source, { notification, id, notifyEnd });
     const socketOnly = true;
-    this.#add(name, begin.handler, { ...rest, socketOnly });
+    this.#add(name, begin.handler, { ...rest, socketOnly }, { unsubscribe, notification });
     this.#add(unsubscribe, end.handler, { use: rest.use ?? [], socketOnly });
     this.#registrations.note(() => this.#streams.endAll(name));
   }
@@ -254,13 +254,18 @@ export class ServerCore {
     await Promise.all(disposals);
   }
 
-  #add(name: string, handler: Handler, options: MethodOptions): void {
+  #add(
+    name: string,
+    handler: Handler,
+    options: MethodOptions,
+    stream?: NonNullable<MethodEntry["stream"]>,
+  ): void {
     if (/^(?:rpc\.|\$\/cancelRequest$)/.test(name)) {
       throw new TypeError(
         `Cannot register "${name}": the name is reserved. A plugin may bring methods under "rpc."`,
       );
     }
-    this.#addEntry({ ...options, name, handler });
+    this.#addEntry({ ...options, name, handler, ...stream && { stream } });
   }
 
   #addEntry(entry: MethodEntry): void {

@@ -77,7 +77,7 @@ test("jsonrpc stream prints the items of a stream", async () => {
       run("stream", host, "count_subscribe", "3"),
       run("stream", host, "count_subscribe", "1000000", "--count", "2"),
       run("stream", host, "count_subscribe", "1", ...named),
-      run("stream", host, "count", "1"),
+      run("stream", host, "count", "1", "--notification", "count_item"),
     ]);
     assertEquals([all?.out, some?.out, byName?.out], ["1\n2\n3\n", "1\n2\n", "1\n"]);
     assertEquals([unclear?.code, all?.code], [2, 0]);

@@ -32,6 +32,7 @@ interface DocumentMethod {
   readonly result: { readonly schema: unknown };
   readonly errors?: unknown;
   readonly "x-error-data"?: unknown;
+  readonly "x-stream"?: unknown;
 }
 
 const Tree = z.object({
@@ -208,4 +209,14 @@ test("rpc.discover says where the server is, as the caller has reached it or as 
   assertEquals((await discover(shop())).servers, undefined);
   const servers = [{ name: "production", url: "wss://shop.example/rpc" }];
   assertEquals((await discover(shop({ servers }))).servers, servers);
+});
+
+test("rpc.discover names what ends a subscription by id, and its notification", async () => {
+  const names = { unsubscribe: "ticks.end", notification: "tick" };
+  const rpc = new JsonRpc().stream("ticks", names, () => [1]).method("add", () => 1);
+  await using client = await pair(rpc) as unknown as JsonRpcClient & AsyncDisposable;
+  const { methods } = await client.call("rpc.discover") as unknown as Document;
+  const told = methods.filter((method) => "x-stream" in method)
+    .map((method) => [method.name, method["x-stream"]]);
+  assertEquals(told, [["ticks", names]]);
 });
