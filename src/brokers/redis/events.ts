@@ -12,8 +12,10 @@ export type ReadReply = [
   epoch: string,
   offset: string,
   id: string,
-  entries: [id: string, fields: string[]][],
+  entries: Entry[],
 ];
+
+type Entry = [id: string, fields: string[]];
 
 type LiveHead = [
   head: string,
@@ -82,23 +84,51 @@ export function historyOf(
 ): BrokerHistory {
   if (order === "newest") entries.reverse();
   const position = { epoch, offset: Number(lastOffset), id };
-  const events = entries.map(([entry, [, , , own = "", , data = ""]]) =>
-    eventOf(epoch, { offset: Number(entry.slice(0, -2)), id: own }, data)
-  );
+  const read = entries.map((entry) => linkOf(epoch, entry));
+  const links = order === "newest" ? chainTo(position, read) : chainFrom(read);
+  const events = links.map(({ event }) => event);
   const given = events.slice(0, first);
-  const isEnd = given.length === events.length && (order === "newest" || events.length < first);
   const last = given.at(-1)?.position;
-  // Each event names the one before it.
-  const [oldest] = entries;
-  const previous = oldest === undefined ? position : placeOf(oldest[1][1] ?? "");
+  const isWhole = order === "newest" && given.length === events.length;
+  const previous = links[0]?.previous ?? position;
   const isKnown = since?.epoch === epoch;
   return {
     events: given,
     position,
-    reached: isEnd || last === undefined ? position : last,
+    reached: isWhole || last === undefined ? position : last,
     complete: since === undefined || (isKnown && follows(since, previous, events[0]?.position)),
     replaced: isKnown && isReplaced(since, previous, position),
   };
+}
+
+/** An event that was read. Each names the one before it. */
+interface Link {
+  readonly event: BrokerEvent;
+  readonly previous: Place;
+}
+
+function linkOf(epoch: string, [entry, [, before = "", , id = "", , data = ""]]: Entry): Link {
+  const event = eventOf(epoch, { offset: Number(entry.slice(0, -2)), id }, data);
+  return { event, previous: placeOf(before) };
+}
+
+/**
+ * The first events, up to where one is missing: Redis does not keep what a publisher declared not to keep,
+ * although others declare that they keep the topic's events.
+ */
+function chainFrom(links: readonly Link[]): readonly Link[] {
+  const cut = links.findIndex(({ previous }, n) => n > 0 && !isAt(links[n - 1], previous));
+  return cut < 0 ? links : links.slice(0, cut);
+}
+
+/** The last events without a hole between them, or before the position where the topic stands. */
+function chainTo(position: Place, links: readonly Link[]): readonly Link[] {
+  const cut = links.findLastIndex((link, n) => !isAt(link, links[n + 1]?.previous ?? position));
+  return links.slice(cut + 1);
+}
+
+function isAt(link: Link | undefined, { offset, id }: Place): boolean {
+  return link?.event.position.offset === offset && link.event.position.id === id;
 }
 
 /** Whether the first event that was read comes right after a position. */
