@@ -55,6 +55,11 @@ export function isUndone(error: unknown): boolean {
   return (error as Error).name === "JetStreamNotEnabled" || isRefused(error);
 }
 
+/** Whether JetStream has answered, and cannot serve yet: a stream that is full, or a disk. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof JetStreamApiError || (error as Error).name === "JetStreamNotEnabled";
+}
+
 function isRefused(error: unknown): boolean {
   const { name } = error as Error;
   return ["InvalidArgumentError", "InvalidSubjectError", "PermissionViolationError"].includes(name);

@@ -37,7 +37,7 @@ import { escapeTopic } from "../remote/topic_name.ts";
 import { readHistory } from "./history.ts";
 import { LeaderWatch } from "./leader_watch.ts";
 import { answeringFirst } from "./probe.ts";
-import { isAway, isUndone } from "./api_errors.ts";
+import { isAway, isRefusal, isUndone } from "./api_errors.ts";
 import { checkOptions, isAtLeast } from "./options.ts";
 import type { NatsBrokerOptions } from "./options.ts";
 import { liveEvent, NatsStream } from "./stream.ts";
@@ -124,6 +124,7 @@ class NatsBroker implements Broker {
       logger,
       isAway,
       isUndone,
+      isRefusal,
       probe: () => this.#probe(),
     });
   }

@@ -30,7 +30,7 @@ import type { RemoteStore } from "../remote/subscribe.ts";
 import { subscribeTo } from "../remote/subscribe.ts";
 import type { TopicReader } from "../remote/topic_reader.ts";
 import { escapeTopic } from "../remote/topic_name.ts";
-import { isAway, isUndone, RedisConnection } from "./connection.ts";
+import { isAway, isRefusal, isUndone, RedisConnection } from "./connection.ts";
 import { historyOf, liveEvent, NameMaker, NO_EVENT_ID } from "./events.ts";
 import type { ReadReply } from "./events.ts";
 import { checkOptions } from "./options.ts";
@@ -130,6 +130,7 @@ class RedisBroker implements Broker {
       logger,
       isAway,
       isUndone,
+      isRefusal,
       probe: async () => {
         await this.#commands.revive();
         if (this.#reading !== this.#commands) await this.#reading.revive();

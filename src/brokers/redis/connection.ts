@@ -306,6 +306,11 @@ export function isAway(error: unknown): boolean {
   return !(error instanceof ErrorReply) || NOT_NOW.test(error.message);
 }
 
+/** Whether Redis has answered, and cannot serve yet: a replica that was a master, a master without replicas. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof ErrorReply;
+}
+
 // What a client says if it has found no master to send anything to.
 const NO_MASTER = /^(?:no valid master node|None of the sentinels are available)$/;
 

@@ -23,12 +23,16 @@ export interface RetryQueueOptions {
   isAway(error: unknown): boolean;
   /** Whether an error proves that the engine has done nothing. */
   isUndone(error: unknown): boolean;
+  /** Whether the engine has answered, and refuses for now: a probe does not tell when it no longer does. */
+  isRefusal(error: unknown): boolean;
 }
+
+type Action = "publish to" | "subscribe to" | "read the history of";
 
 /** A task for the engine. */
 export interface RetryTask<T> {
   /** What to do, and to which topic: the words after "Cannot" in the error of a task that fails. */
-  readonly action: "publish to" | "subscribe to" | "read the history of";
+  readonly action: Action;
   readonly topic: string;
   /**
    * Does the task once. The queue may call it again if it rejects.
@@ -72,6 +76,11 @@ export class RetryQueue {
   readonly #resting = new Set<() => void>();
   #waiting: Job[] = [];
   #why: string | undefined;
+  // Whether the log says that the engine is out of reach.
+  #isTold = false;
+  // What the engine has refused, although it answers probes: it is back once it does that.
+  readonly #refused = new Set<Action>();
+  #pauseMs = FIRST_PROBE_MS;
   #answers = 0;
   #closed = false;
   #timer: Timer | undefined;
@@ -125,20 +134,30 @@ export class RetryQueue {
     else job.fail(`${this.options.name} is out of reach, and too much waits for it`);
   }
 
-  /** Has to be called when the engine has answered something. */
-  answered(): void {
+  /** Has to be called when the engine has done something. */
+  answered(action: Action): void {
     this.#answers++;
+    if (this.#refused.delete(action) && this.#why === undefined) this.#tellBack();
   }
 
-  /** Has to be called when the engine cannot be reached. Tasks wait until it answers a probe. */
-  lost(error: unknown): void {
+  /**
+   * Has to be called when the engine cannot be reached. Tasks wait until it answers a probe.
+   *
+   * @param error Why.
+   * @param action What the engine has refused, if it was reached.
+   */
+  lost(error: unknown, action?: Action): void {
     if (this.#closed) return;
     const known = this.#why !== undefined;
     // A later error often says more than the first.
     this.#why = reasonOf(error);
+    if (action !== undefined && this.options.isRefusal(error)) this.#refused.add(action);
     if (known) return;
-    this.options.logger.warn(`${this.options.name} is out of reach: ${this.#why}`);
-    this.#probeIn(FIRST_PROBE_MS);
+    if (!this.#isTold) {
+      this.#isTold = true;
+      this.options.logger.warn(`${this.options.name} is out of reach: ${this.#why}`);
+    }
+    this.#probeSoon();
   }
 
   /** Has to be called when no task under way will be answered any more: they are tried again. */
@@ -196,26 +215,36 @@ export class RetryQueue {
     this.#jobs.clear();
   }
 
-  #probeIn(ms: number): void {
-    this.#timer = unref(setTimeout(() => void this.#probe(ms), ms));
+  /** Each time later than before, until the engine is back. */
+  #probeSoon(): void {
+    this.#timer = unref(setTimeout(() => void this.#probe(), this.#pauseMs));
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LAST_PROBE_MS);
   }
 
-  async #probe(ms: number): Promise<void> {
+  async #probe(): Promise<void> {
     try {
       await this.options.probe();
     } catch (error) {
       if (this.#closed) return;
       this.#why = reasonOf(error);
-      return this.#probeIn(Math.min(2 * ms, LAST_PROBE_MS));
+      this.#refused.clear(); // the next probe that succeeds tells enough
+      return this.#probeSoon();
     }
     if (this.#closed) return;
     this.#why = undefined;
-    this.options.logger.info(`${this.options.name} is back`);
+    this.#tellBack();
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const job of this.#jobs) job.repeat();
     for (const job of waiting) job.go();
     for (const end of this.#resting) end();
+  }
+
+  #tellBack(): void {
+    if (this.#refused.size > 0) return;
+    this.#isTold = false;
+    this.#pauseMs = FIRST_PROBE_MS;
+    this.options.logger.info(`${this.options.name} is back`);
   }
 }
 
@@ -265,7 +294,7 @@ class Job {
     const isOver = () => this.#over || attempt !== this.#attempt;
     this.#task.attempt(isOver, sent).then(
       (value) => {
-        this.#engine.answered();
+        this.#engine.answered(this.#task.action);
         if (isOver()) return;
         this.#end();
         this.#resolve(value);
@@ -303,8 +332,8 @@ class Job {
     if (isUndone(error)) this.#isSent = false;
     const reason = reasonOf(error);
     if (!isAway(error)) return this.fail(reason, error);
-    this.#engine.lost(error);
-    const { again = true } = this.#task;
+    const { action, again = true } = this.#task;
+    this.#engine.lost(error, action);
     if (again || !this.#isSent) this.#engine.wait(this);
     else this.fail(`${name} went away meanwhile (${reason})`, error);
   }
