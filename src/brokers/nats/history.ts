@@ -24,7 +24,7 @@ export interface SubjectLog {
   at(seq: number): Promise<KeptMessage | undefined>;
   /** The first message with at least a sequence; `undefined` if there is none. */
   next(seq: number): Promise<KeptMessage | undefined>;
-  /** How many messages there are. */
+  /** How many messages there are; `Infinity` if there are so many that the stream may have dropped some. */
   count(): Promise<number>;
 }
 

@@ -81,8 +81,17 @@ export class SharedStart {
     const { prefix, state } = this.#options;
     const { epoch, kept: { ageMs, size } } = state();
     const period = ageMs === Infinity ? 0 : Math.floor(Date.now() / (ageMs / 2));
-    return `${prefix}.${MARK}.${epoch}.${size === Infinity ? "all" : size}.${period}`;
+    return `${prefix}.${MARK}.${epoch}.${sizeText(size)}.${period}`;
   }
+}
+
+/** The subjects of all such messages of a stream that keeps so many events of each topic. */
+export function startsOf(prefix: string, epoch: string, size: number): string {
+  return `${prefix}.${MARK}.${epoch}.${sizeText(size)}.>`;
+}
+
+function sizeText(size: number): string {
+  return size === Infinity ? "all" : String(size);
 }
 
 /** How many events of each topic the stream keeps at least since a message; `undefined` if it is no such message. */

@@ -132,7 +132,7 @@ export class NatsStream {
     const info = await this.#configurator.look();
     if (info === undefined) return undefined;
     const { cluster, config, created, state } = info;
-    if (epochOf(info) !== this.epoch) this.invalidate();
+    if (epochOf(info) !== this.epoch || !this.#configurator.isIntact(config)) this.invalidate();
     const isBack = state.last_seq < seen;
     if (isBack) this.#highest.acknowledged = this.#highest.delivered = state.last_seq;
     return { leader: `${cluster?.leader ?? ""} ${created}`, replicas: config.num_replicas, isBack };
@@ -180,8 +180,10 @@ export class NatsStream {
       next: (seq) => this.#get({ seq, next_by_subj: subject }),
       count: async () => {
         const { name } = this.#options;
-        const { state } = await this.#reading.streams.info(name, { subjects_filter: subject });
-        return state.subjects?.[subject] ?? 0;
+        const info = await this.#reading.streams.info(name, { subjects_filter: subject });
+        const count = info.state.subjects?.[subject] ?? 0;
+        const most = info.config.max_msgs_per_subject;
+        return most > 0 && count >= most ? Infinity : count;
       },
     };
   }

@@ -7,8 +7,9 @@
 import type { JetStreamManager, Republish, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Retention } from "../broker.ts";
-import { ApiCode, unless } from "./api_errors.ts";
+import { ApiCode, isAway, unless } from "./api_errors.ts";
 import { createOnce } from "./create_once.ts";
+import { startsOf } from "./shared_start.ts";
 
 /** How a stream is made. */
 export interface StreamOptions {
@@ -62,6 +63,12 @@ export class StreamConfigurator {
     return this.#found;
   }
 
+  /** Whether a stream is still as it was when it was last looked at, or keeps more. */
+  isIntact(config: StreamConfig): boolean {
+    const { ageMs, size } = retentionOf(config);
+    return this.#isUsable(config) && size >= this.#found.size && ageMs >= this.#found.ageMs;
+  }
+
   /** Forgets what is known of the stream. */
   invalidate(): void {
     this.#kept = NOTHING;
@@ -92,17 +99,31 @@ export class StreamConfigurator {
     const wanted = { size: Math.max(size, this.#kept.size), ageMs: size === 0 ? 0 : ageMs };
     let info = await this.#find() ?? await this.#make(wanted);
     const kept = retentionOf(info.config);
-    if (kept.size < wanted.size || kept.ageMs < wanted.ageMs || !info.config.republish) {
+    if (kept.size < wanted.size || kept.ageMs < wanted.ageMs || !this.#isUsable(info.config)) {
       // Never less than before: other servers may have topics that keep more.
       const both = {
         size: Math.max(kept.size, wanted.size),
         ageMs: Math.max(kept.ageMs, wanted.ageMs),
       };
-      const republish = this.#republish();
-      info = await streams.update(name, { ...info.config, republish, ...limitsOf(both) });
+      if (kept.size < wanted.size) await this.#forgetStarts(info, both);
+      const duplicate_window = Math.max(info.config.duplicate_window, this.#duplicateWindow);
+      const more = { republish: this.#republish(), duplicate_window, ...limitsOf(both) };
+      info = await streams.update(name, { ...info.config, ...more });
     }
     this.#kept = this.#found = retentionOf(info.config);
     this.#epoch = epochOf(info);
+  }
+
+  /**
+   * Somebody may have let the stream keep less for a while: what promises that it has kept as much as it is
+   * to keep from now on is not to be relied on.
+   */
+  async #forgetStarts(info: StreamInfo, { size }: Retention): Promise<void> {
+    const { name } = this.#options;
+    const filter = startsOf(`${name}.keep`, epochOf(info), size);
+    await this.#access.manager.streams.purge(name, { filter }).catch((error) => {
+      if (isAway(error)) throw error; // not every user may purge, nor can every stream be purged
+    });
   }
 
   async #find(): Promise<StreamInfo | undefined> {
@@ -134,16 +155,29 @@ export class StreamConfigurator {
   }
 
   #fixed() {
-    const { name, replicas, retryMs, storage } = this.#options;
+    const { name, replicas, storage } = this.#options;
     return {
       name,
       subjects: [`${name}.keep.>`],
       storage,
       num_replicas: replicas,
       discard: "old",
-      duplicate_window: Math.max(2 * retryMs, MIN_DUPLICATE_MS) * NS_IN_MS,
+      duplicate_window: this.#duplicateWindow,
       republish: this.#republish(),
     } as Partial<StreamConfig> & { name: string };
+  }
+
+  /** An event may be sent again for so long, and has to come once. No stream remembers ids for longer than events. */
+  get #duplicateWindow(): number {
+    const ms = Math.max(2 * this.#options.retryMs, MIN_DUPLICATE_MS);
+    return Math.min(ms, MIN_AGE_MS) * NS_IN_MS;
+  }
+
+  /** Whether a stream delivers what it gets, and knows again what is sent again. */
+  #isUsable({ duplicate_window, republish }: StreamConfig): boolean {
+    const { dest, src } = this.#republish();
+    return republish?.src === src && republish.dest === dest && !republish.headers_only &&
+      duplicate_window >= this.#duplicateWindow;
   }
 
   #republish(): Republish {
