@@ -248,9 +248,10 @@ export class Topic implements BrokerSink, SubscriberSource {
     const { retain, history } = this.declaration.options;
     const oldestAt = last > 0 && history ? Date.now() - (history.ageMs ?? Infinity) : Infinity;
     const newest = events.at(-1);
-    const kept = events.filter((event) =>
-      event.at >= oldestAt || (event === newest && retain && isFresh(event.at, retain))
-    );
+    const isOld = (event: BrokerEvent): boolean =>
+      event.at < oldestAt && !(event === newest && retain && isFresh(event.at, retain));
+    // Without a hole, although the clocks of publishers may differ.
+    const kept = events.slice(events.findLastIndex(isOld) + 1);
     const [first] = kept;
     const from = first === undefined ? position : before(first.position);
     return { from, until: position, events: kept };

@@ -11,7 +11,7 @@ import type { KeptMessage } from "../../src/brokers/nats/message.ts";
 const KEEP = { size: 100_000, ageMs: Infinity };
 
 function messageAt(seq: number): KeptMessage {
-  return { seq, at: 0, id: `id-${seq}`, data: `${seq}` };
+  return { seq, at: 0, storedAt: 0, id: `id-${seq}`, data: `${seq}` };
 }
 
 /** A log with messages at these sequences. */

@@ -5,6 +5,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { JetStreamManager } from "@nats-io/jetstream";
+import { headers } from "@nats-io/transport-node";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { natsBroker } from "@x/jsonrpc/nats";
 import type { NatsBrokerOptions } from "@x/jsonrpc/nats";
@@ -114,3 +115,21 @@ test(
     });
   },
 );
+
+test("natsBroker() keeps events of a publisher whose clock is behind", nats, async () => {
+  await withNats(async ({ broker, raw }) => {
+    const keep = { size: 100, ageMs: 3_600_000 };
+    const recorder = new Recorder();
+    const { position: since } = await broker.subscribe("news", keep, recorder);
+    await publishAll(broker, "news", [1], keep);
+    const late = headers();
+    late.set("Rpc-At", String(Date.now() - 2 * keep.ageMs));
+    raw.publish("jsonrpc.keep.news", "2", { headers: late });
+    await recorder.some(2);
+    await publishAll(broker, "news", [3], keep);
+    for (const query of [{ since }, { since, first: 10 }, { limit: 10 }]) {
+      const { complete, events } = await broker.history("news", keep, query);
+      assertEquals([dataOf(events), complete], [[1, 2, 3], true]);
+    }
+  });
+});

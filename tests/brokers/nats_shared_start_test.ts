@@ -24,7 +24,7 @@ class Stream {
       },
       append: (subject) => {
         const seq = this.messages.size + 1;
-        const message = { seq, at: Date.now(), id: `${seq}`, data: undefined };
+        const message = { seq, at: 0, storedAt: 0, id: `${seq}`, data: undefined };
         this.messages.set(subject, { epoch: this.epoch, message });
         return Promise.resolve();
       },

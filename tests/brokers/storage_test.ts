@@ -72,3 +72,12 @@ test("storageBroker() brings the events of a topic that is declared anew", async
   await publishAll(broker, "a", [5], KEEP);
   assertEquals(recorder.data, [1, 2, 3, 4, 5]);
 });
+
+test("storageBroker() leaves no hole in history when the clock has gone back", async () => {
+  const database = new DatabaseSync(":memory:");
+  const broker = storageBroker(storage(database));
+  await publishAll(broker, "a", [1, 2, 3], { size: 9, ageMs: 3_600_000 });
+  database.exec("UPDATE jsonrpc_events SET at = 0 WHERE number = 2");
+  const { events } = broker.history("a", { size: 9, ageMs: 3_600_000 }, {}) as BrokerHistory;
+  assertEquals(dataOf(events), [3]);
+});

@@ -4,6 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { JsonRpc } from "@x/jsonrpc";
 import type { JsonRpcOptions } from "@x/jsonrpc";
+import { memoryBroker } from "@x/jsonrpc/memory";
+import type { Broker, BrokerHistory } from "../../src/brokers/broker.ts";
 import { LateBroker } from "../helpers/brokers/late_broker.ts";
 import { quietMoment, until } from "../helpers/deferred.ts";
 import { EventReader } from "../helpers/event_reader.ts";
@@ -205,6 +207,28 @@ test("last leaves out events that are older than the history keeps them", async 
   assertEquals(await data(wire, 1), [3]);
   await quietMoment();
   assertEquals(wire.received.length, 2);
+  wire.close();
+});
+
+test("last leaves no hole where the clocks of publishers differ", async () => {
+  const memory = memoryBroker();
+  const broker: Broker = {
+    publish: (...all) => memory.publish(...all),
+    subscribe: (...all) => memory.subscribe(...all),
+    history: (...all) => {
+      const history = memory.history(...all) as BrokerHistory;
+      const events = history.events.map((event) =>
+        event.data === "2" ? { ...event, at: 0 } : event
+      );
+      return { ...history, events };
+    },
+    close: () => memory.close(),
+  };
+  const rpc = new JsonRpc({ broker }).topic("news", { history: { size: 9, ageMs: 3_600_000 } });
+  for (const n of [1, 2, 3, 4]) rpc.publish("news", n);
+  const wire = bareClient(rpc);
+  await subscribe(wire, { topics: ["news"], last: { news: 9 } });
+  assertEquals(await data(wire, 2), [3, 4]);
   wire.close();
 });
 

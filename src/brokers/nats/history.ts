@@ -233,7 +233,8 @@ function historyOf(
   const { anchor, first = Infinity, limit = Infinity, since } = query;
   const events = messages.filter(({ data }) => data !== undefined);
   const oldest = Date.now() - ageMs;
-  const young = events.filter(({ at }) => at >= oldest);
+  // What follows the last one that is too old, although clocks may say otherwise: without a hole.
+  const young = events.slice(events.findLastIndex(({ storedAt }) => storedAt < oldest) + 1);
   // The stream may keep more than this topic declares.
   const newest = young.slice(-Math.min(limit, first === Infinity ? size : Infinity));
   const isWhole = newest.length === events.length && messages.length <= size &&

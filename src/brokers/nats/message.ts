@@ -24,7 +24,10 @@ export const Header = {
 /** A message of a topic. */
 export interface KeptMessage {
   readonly seq: number;
+  /** When it was published, by the clock of its publisher. */
   readonly at: number;
+  /** When the stream took it, by the clock of the server: publishers' clocks differ. */
+  readonly storedAt: number;
   /** Tells it from another message that was given the same sequence. */
   readonly id: string;
   /** `undefined` if it only gives a position. */
@@ -103,9 +106,11 @@ export function shortHash(text: string): string {
 export function keptMessage(message: RawMessage): KeptMessage {
   const headers = readHeaders(message.headers);
   const text = message.string();
+  const storedAt = Date.parse(message.timestamp);
   return {
     seq: message.seq,
-    at: Number(headers.at) || Date.parse(message.timestamp),
+    at: Number(headers.at) || storedAt,
+    storedAt,
     id: identityOf(headers, text),
     data: headers.isStart ? undefined : text,
   };

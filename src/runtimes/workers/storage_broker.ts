@@ -159,9 +159,11 @@ class StorageBroker implements Broker {
 
   #trim(topic: string, { size, ageMs }: Retention, { offset }: Position): void {
     const oldestAt = ageMs === Infinity ? 0 : Date.now() - ageMs;
+    // All up to the last one that is too old: the clock may have gone back between two events.
     this.#sql.exec(
-      "DELETE FROM jsonrpc_events WHERE topic = ? AND (number <= ? OR at < ?)",
-      ...[topic, size === Infinity ? 0 : offset - size, oldestAt],
+      `DELETE FROM jsonrpc_events WHERE topic = ? AND (number <= ? OR number <=
+        (SELECT MAX(number) FROM jsonrpc_events WHERE topic = ? AND at < ?))`,
+      ...[topic, size === Infinity ? 0 : offset - size, topic, oldestAt],
     );
   }
 
