@@ -443,7 +443,13 @@ holds("a position that the topic never had is of another history", async (engine
     { epoch: "", offset: 0 },
     { epoch: position.epoch, offset: Number.MAX_SAFE_INTEGER },
   ];
-  for (const since of strange) {
+  // Of stores that name their events.
+  const named = position.id === undefined ? [] : [
+    { ...position, offset: 0 },
+    { ...position, id: "made-up" },
+    { epoch: position.epoch, offset: position.offset - 1, nextId: "made-up" },
+  ];
+  for (const since of [...strange, ...named]) {
     assertEquals((await broker.history(topic, KEEP, { since })).complete, false);
   }
 });

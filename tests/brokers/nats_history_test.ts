@@ -75,3 +75,17 @@ test("readHistory() reads exactly the newest events, with a position or without"
     { numRuns: 300 },
   );
 });
+
+test("readHistory() tells of what a topic without events has had too many of, from before and after", async () => {
+  const log = logOf([6, 7, 8, 9]);
+  const start = { ...messageAt(5), data: undefined, keepsSince: 3 };
+  const withStart = {
+    ...log,
+    at: (seq: number) => seq === 5 ? Promise.resolve(start) : log.at(seq),
+  };
+  const end = { epoch: "e", last: messageAt(9), isEmpty: false };
+  for (const since of [{ offset: 5, id: "id-5" }, { offset: 4, nextId: "id-5" }]) {
+    const read = await readHistory(withStart, end, KEEP, { since: { epoch: "e", ...since } });
+    assertEquals(read.complete, false);
+  }
+});

@@ -202,20 +202,28 @@ async function anchorOf(log: SubjectLog, since: Position, isEmpty: boolean): Pro
   const { id, nextId, offset } = since;
   if (nextId !== undefined) {
     const next = await log.at(offset + 1);
-    return next?.id === nextId ? "same" : "unknown";
+    return next?.id === nextId ? await sameIfKept(log, next, isEmpty) : "unknown";
   }
   if (id === undefined) return "unknown";
   const start = await log.at(offset);
   if (start !== undefined) {
     const anchor = compare(since, start);
-    const { keepsSince } = start;
-    if (anchor !== "same" || keepsSince === undefined || isEmpty) return anchor;
-    // The topic had no message then. If it has had too many since, the stream has dropped some.
-    return await log.count() <= keepsSince ? "same" : "unknown";
+    return anchor === "same" ? await sameIfKept(log, start, isEmpty) : anchor;
   }
   // Messages go oldest first: if an older one is there, this one never was.
   const oldest = await log.next(1);
   return oldest !== undefined && oldest.seq < offset ? "replaced" : "unknown";
+}
+
+/** Whether the stream has kept all messages of a topic since one that may be of all topics. */
+async function sameIfKept(
+  log: SubjectLog,
+  { keepsSince }: KeptMessage,
+  isEmpty: boolean,
+): Promise<Anchor> {
+  // The topic had no message then. If it has had too many since, the stream has dropped some.
+  const isKept = keepsSince === undefined || isEmpty || await log.count() <= keepsSince;
+  return isKept ? "same" : "unknown";
 }
 
 /** Whether the message at a position is the one that the position names. */

@@ -176,7 +176,8 @@ export class NatsStream {
   /** Reads the messages of a subject. */
   log(subject: string): SubjectLog {
     return {
-      at: (seq) => this.#get({ seq }, subject),
+      // The server refuses to look for 0, which a position of a client may say.
+      at: (seq) => seq === 0 ? Promise.resolve(undefined) : this.#get({ seq }, subject),
       next: (seq) => this.#get({ seq, next_by_subj: subject }),
       count: async () => {
         const { name } = this.#options;
