@@ -133,3 +133,30 @@ test("natsBroker() keeps events of a publisher whose clock is behind", nats, asy
     }
   });
 });
+
+test(
+  "natsBroker() logs once that a stream is full, and once that it takes events again",
+  nats,
+  async () => {
+    await withNats(async ({ broker, raw }) => {
+      const manager = await jetstreamManager(raw);
+      await broker.publish("news", "1", KEEP);
+      await edit(manager, { discard: "new", max_msgs: 1 });
+      const log = silentLog();
+      const other = brokerOn(raw, { publishTimeoutMs: 20_000, logger: log });
+      let asked = 0;
+      raw.subscribe("jsonrpc.keep.news", { callback: () => void asked++ });
+      await raw.flush();
+      const publishing = publishAll(other, "news", [2, 3], KEEP);
+      await until(() => asked > 4);
+      await edit(manager, { max_msgs: -1 });
+      const [second] = await publishing;
+      assertEquals(second?.offset, 2);
+      assertEquals(log.lines, [
+        "warn: NATS is out of reach: maximum messages exceeded",
+        "info: NATS is back",
+      ]);
+      await other.close();
+    });
+  },
+);

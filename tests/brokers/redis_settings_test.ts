@@ -1,10 +1,10 @@
 /**
  * Servers whose topics declare different options, and a Redis that is set so that it refuses or drops things.
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { redisBroker } from "@x/jsonrpc/redis";
-import type { Position } from "../../src/brokers/broker.ts";
+import type { BrokerEvent, Position } from "../../src/brokers/broker.ts";
 import { until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { needs } from "../helpers/needs.ts";
@@ -82,4 +82,63 @@ for (
       });
     },
   );
+}
+
+test(
+  "redisBroker() tells of a gap, or rejects, where Redis evicts keys or has no memory left",
+  redis,
+  async () => {
+    await withRedis(async ({ broker, another, raw }) => {
+      const other = another();
+      const topics = range(0, 20).map((n) => `topic.${n}`);
+      const heard = new Map(topics.map((topic) => [topic, new Recorder()]));
+      const sent = new Map(topics.map((topic) => [topic, [] as Sent[]]));
+      for (const topic of topics) await other.subscribe(topic, KEEP, heard.get(topic) as Recorder);
+      const used = Number(/used_memory:(\d+)/.exec(String(await raw("INFO", "memory")))?.[1]);
+      await raw("CONFIG", "SET", "maxmemory", `${used + 400_000}`);
+      await raw("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+      const text = "x".repeat(1_000);
+      for (const n of range(0, 1_500)) {
+        const topic = topics[n * 7 % topics.length] as string;
+        const all = sent.get(topic) as Sent[];
+        all.push({ n, position: await broker.publish(topic, JSON.stringify([n, text]), KEEP) });
+        const from = n * 13 % all.length;
+        const since = (all[from] as Sent).position;
+        for (const more of [{}, { first: 3 }] as { first?: number }[]) {
+          const { complete, events } = await other.history(topic, KEEP, { since, ...more });
+          if (!complete) continue;
+          const wanted = all.slice(from + 1, from + 1 + (more.first ?? Infinity)).map(({ n }) => n);
+          assertEquals(numbersOf(events), wanted);
+        }
+      }
+      const stats = String(await raw("INFO", "stats"));
+      assert(Number(/evicted_keys:(\d+)/.exec(stats)?.[1]) > 10, stats);
+      for (const [topic, { events, gaps }] of heard) {
+        const all = (sent.get(topic) as Sent[]).map(({ n }) => n);
+        await until(() =>
+          events.at(-1)?.position.offset === sent.get(topic)?.at(-1)?.position.offset ||
+          gaps.length > 0
+        );
+        const got = numbersOf(events);
+        if (gaps.length === 0) assertEquals(got, all);
+        assertEquals(got, all.filter((n) => got.includes(n)), "in order, and once");
+      }
+      await raw("CONFIG", "SET", "maxmemory-policy", "noeviction");
+      await raw("CONFIG", "SET", "maxmemory", "1");
+      await assertRejects(() => publishAll(broker, "topic.0", [0], KEEP), Error, "OOM");
+    });
+  },
+);
+
+interface Sent {
+  readonly n: number;
+  readonly position: Position;
+}
+
+function numbersOf(events: readonly BrokerEvent[]): number[] {
+  return dataOf(events).map((data) => (data as [number])[0]);
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, n) => from + n);
 }
