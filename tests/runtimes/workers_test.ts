@@ -187,16 +187,20 @@ for (const [where, path] of [["a Worker", "/plain"], ["a Durable Object", "/?nam
           JSON.stringify(value)
         }}}\n\n`;
 
+      // On a busy machine signs of life come between any two events.
+      const eventsOf = async (response: Response) =>
+        (await response.text()).replaceAll(/^:\n\n/gm, "");
+
       const response = await post(body("report", [2]));
       assertEquals(response.headers.get("content-type"), "text/event-stream");
       assertEquals(
-        await response.text(),
+        await eventsOf(response),
         progress(1) + progress(2) +
           'event: message\ndata: {"jsonrpc":"2.0","method":"told","params":[2]}\n\n' +
           'event: message\ndata: {"jsonrpc":"2.0","result":"done","id":1}\n\n',
       );
       const many = await Promise.all(Array.from({ length: 10 }, () => post(body("report", [50]))));
-      const texts = await Promise.all(many.map((response) => response.text()));
+      const texts = await Promise.all(many.map(eventsOf));
       assertEquals(new Set(texts).size, 1);
 
       const { body: waiting } = await post(body("wait", []));
