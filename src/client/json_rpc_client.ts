@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Api, ApiOf, ArgumentsOf, ParamsFor, ResultOf } from "../core/api.ts";
+import type { Api, ApiOf, ArgumentsOf, ParamsFor, PayloadOf, ResultOf } from "../core/api.ts";
 import type { Remote } from "../core/remote.ts";
 import type { Json } from "../core/json.ts";
 import { closeText } from "../core/channel.ts";
@@ -224,7 +224,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
    */
   subscribe<Name extends keyof A["topics"] & string>(
     topic: Name,
-    handler: (data: Json<A["topics"][Name]>, info: EventInfo) => unknown,
+    handler: (data: Json<PayloadOf<A, Name>>, info: EventInfo) => unknown,
     options?: SubscribeOptions,
   ): Promise<Subscription> {
     return this.#subscriptions.add(topic, { ...options, handle: handler });
@@ -247,7 +247,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
   topic<Name extends keyof A["topics"] & string>(
     topic: Name,
     options: TopicReadOptions = {},
-  ): AsyncGenerator<Json<A["topics"][Name]>, void, void> {
+  ): AsyncGenerator<Json<PayloadOf<A, Name>>, void, void> {
     return readQueue(async (queue) => {
       const subscription = await this.#subscriptions.add(topic, {
         ...options,
@@ -255,7 +255,7 @@ export class JsonRpcClient<T = unknown, A extends Api = ApiOf<T>> extends EventT
         ended: queue.end,
       });
       return subscription.unsubscribe;
-    }, options) as AsyncGenerator<Json<A["topics"][Name]>, void, void>;
+    }, options) as AsyncGenerator<Json<PayloadOf<A, Name>>, void, void>;
   }
 
   /**

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Api, ParamsFor, ResultOf } from "../core/api.ts";
+import type { Api, ParamsFor, PayloadOf, ResultOf } from "../core/api.ts";
 import type { Json } from "../core/json.ts";
 import type { JsonRpcClient } from "./json_rpc_client.ts";
 import type { SubscribeOptions } from "./topic_subscription.ts";
@@ -17,7 +17,11 @@ export interface TopicStoreOptions<Data> extends SubscribeOptions {
   readonly initial?: Data;
 }
 
-/** The last event of a topic. Its functions need no `this`. */
+/**
+ * The last event of a topic. Its functions need no `this`.
+ *
+ * @typeParam Data The value: an event, or `undefined` before the first one if the store has no `initial`.
+ */
 export interface TopicStore<Data> {
   /**
    * Listens to the value: React's `useSyncExternalStore`, and Svelte's `$store`, call this. The store
@@ -26,11 +30,11 @@ export interface TopicStore<Data> {
    * @param listener Called at once, and with each event.
    * @returns Stops listening.
    */
-  readonly subscribe: (listener: (value: Data | undefined) => void) => () => void;
+  readonly subscribe: (listener: (value: Data) => void) => () => void;
   /** Gives the value: the last event, or `initial`. */
-  readonly getSnapshot: () => Data | undefined;
+  readonly getSnapshot: () => Data;
   /** Gives `initial`, for pages that a server renders. */
-  readonly getServerSnapshot: () => Data | undefined;
+  readonly getServerSnapshot: () => Data;
 }
 
 /**
@@ -65,9 +69,20 @@ export interface TopicStore<Data> {
 export function topicStore<T, A extends Api, Name extends keyof A["topics"] & string>(
   client: JsonRpcClient<T, A>,
   topic: Name,
-  options: TopicStoreOptions<Json<A["topics"][Name]>> = {},
-): TopicStore<Json<A["topics"][Name]>> {
-  type Data = Json<A["topics"][Name]>;
+  options: TopicStoreOptions<Json<PayloadOf<A, Name>>> & {
+    readonly initial: Json<PayloadOf<A, Name>>;
+  },
+): TopicStore<Json<PayloadOf<A, Name>>>;
+export function topicStore<T, A extends Api, Name extends keyof A["topics"] & string>(
+  client: JsonRpcClient<T, A>,
+  topic: Name,
+  options?: TopicStoreOptions<Json<PayloadOf<A, Name>>>,
+): TopicStore<Json<PayloadOf<A, Name>> | undefined>;
+export function topicStore<Data>(
+  client: JsonRpcClient,
+  topic: string,
+  options: TopicStoreOptions<Data> = {},
+): TopicStore<Data | undefined> {
   const { initial, ...rest } = options;
   const subscriptionOptions: SubscribeOptions = { onError: reportError, ...rest };
   const listeners = new Set<{ readonly call: (value: Data | undefined) => void }>();
@@ -76,7 +91,7 @@ export function topicStore<T, A extends Api, Name extends keyof A["topics"] & st
 
   function start(): void {
     subscription ??= client.subscribe(topic, (data) => {
-      value = data;
+      value = data as Data;
       for (const { call } of [...listeners]) call(value);
     }, subscriptionOptions).catch((error: Error) => {
       subscription = undefined;

@@ -5,7 +5,7 @@
  */
 
 import type { RpcError } from "../protocol/errors.ts";
-import type { Json, NoJson } from "./json.ts";
+import type { HiddenName, Json, NoJson } from "./json.ts";
 import type { SchemaTypes } from "./schema.ts";
 
 export type { Json, NoJson, Sendable } from "./json.ts";
@@ -59,10 +59,14 @@ export type ContextFor<Parts> = 0 extends 1 & Parts ? any
   : ContextOf<null, UnknownMethods, AnyState>;
 
 /** The {@linkcode Api} of a server whose type is not known: every name is allowed, nothing is checked. */
+// `any`, so that a function which takes a client of any server also takes one whose server is known.
 export interface UnknownApi extends Api {
-  readonly methods: UnknownMethods;
-  readonly topics: Readonly<Record<string, unknown>>;
-  readonly client: UnknownMethods;
+  // deno-lint-ignore no-explicit-any -- see above
+  readonly methods: any;
+  // deno-lint-ignore no-explicit-any -- see above
+  readonly topics: any;
+  // deno-lint-ignore no-explicit-any -- see above
+  readonly client: any;
 }
 
 /** The {@linkcode Api} of a server (`typeof rpc`), or of a type that has `methods` or `topics`. */
@@ -192,7 +196,7 @@ type GroupNames<Parts> = Parts extends GroupPart<infer Prefix, infer Group, unkn
   : never;
 
 type NamesIn<Group, Start extends string> = {
-  [Name in keyof Group & string]: Name extends Hidden ? never
+  [Name in keyof Group & string]: Name extends HiddenName ? never
     : Group[Name] extends MethodIn ? `${Start}${Name}`
     : Group extends AnyRecord
       ? Group[Name] extends AnyRecord ? NamesIn<Group[Name], `${Start}${Name}.`> : never
@@ -201,13 +205,11 @@ type NamesIn<Group, Start extends string> = {
 
 /** The names of a record that clients see. */
 export type VisibleIn<Group> = {
-  [Name in keyof Group & string]: Name extends Hidden ? never
+  [Name in keyof Group & string]: Name extends HiddenName ? never
     : Group[Name] extends MethodIn ? Name
     : Group extends AnyRecord ? Group[Name] extends AnyRecord ? Name : never
     : never;
 }[keyof Group & string];
-
-type Hidden = `_${string}` | "default";
 
 type Grouped<Parts, Name extends string> = Parts extends
   GroupPart<infer Prefix, infer Group, infer Options>
@@ -235,6 +237,41 @@ export type TopicsOf<Parts> = {
 export type TopicNames<Name extends string> = Name extends `${infer Start}*${infer End}`
   ? `${Start}${string}${TopicNames<End>}`
   : Name;
+
+/** The payload of a topic by its concrete name. */
+export type PayloadOf<A extends Api, Name> = A extends Offer<infer Parts, infer _C>
+  ? EventOf<Parts, Name>
+  : unknown extends A["topics"] ? unknown
+  : Name extends keyof A["topics"] ? A["topics"][Name]
+  : never;
+
+/**
+ * The same for the parts of a server. To the compiler, `room.7.log` fits `room.*`, too: this looks for the
+ * declarations that have as many parts between dots, unless one has the very name.
+ */
+export type EventOf<Parts, Name> = Name extends string ? EventIn<Extract<Parts, AnyTopic>, Name>
+  : never;
+
+type AnyTopic = TopicPart<string, unknown>;
+
+type EventIn<Topics extends AnyTopic, Name> = [NamedTopic<Topics, Name>] extends [never]
+  ? [FittingTopic<Topics, Name>] extends [never]
+    ? NoJson<"no such topic: the * of a pattern is one part of the name, without dots">
+  : FittingTopic<Topics, Name>["payload"]
+  : NamedTopic<Topics, Name>["payload"];
+
+type NamedTopic<Topics extends AnyTopic, Name> = Topics extends AnyTopic
+  ? [Topics["topic"], Name] extends [Name, Topics["topic"]] ? Topics : never
+  : never;
+
+type FittingTopic<Topics extends AnyTopic, Name> = Topics extends AnyTopic
+  // Of a topic whose name is a plain `string`, nothing is known.
+  ? string extends Topics["topic"] ? Topics
+  : [Name, PartsIn<Name>] extends [Topics["topic"], PartsIn<Topics["topic"]>] ? Topics
+  : never
+  : never;
+
+type PartsIn<Name> = Name extends `${string}.${infer Rest}` ? [unknown, ...PartsIn<Rest>] : [];
 
 /** Names of methods or topics. */
 export type NameOf<Group> = keyof Group & string;

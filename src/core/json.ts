@@ -31,6 +31,8 @@ type JsonValue<T> = T extends Scalar ? T
   : T extends NotJson ? null
   // The server collects the items of a stream.
   : T extends AsyncIterable<infer Item> ? Json<Item>[]
+  // In TypeScript 5 without `dom.asynciterable`, it is no AsyncIterable.
+  : T extends ReadableStream<infer Item> ? Json<Item>[]
   // deno-lint-ignore ban-types -- what JSON makes of them
   : T extends Opaque ? {}
   : T extends { readonly BYTES_PER_ELEMENT: number } ? { readonly [index: string]: number }
@@ -110,6 +112,7 @@ type Checked<T> = unknown extends T ? T
   : T extends { toJSON(key?: any): infer Value } ? { toJSON(key?: never): Checked<Value> }
   : T extends readonly unknown[] ? { readonly [Index in keyof T]: CheckedMember<T[Index]> }
   : T extends AsyncIterable<infer Item> ? AsyncIterable<Checked<Item>>
+  : T extends ReadableStream<infer Item> ? ReadableStream<Checked<Item>>
   : T extends Generator ? NoJson<"a generator has no JSON: write async function*">
   // deno-lint-ignore ban-types -- every function
   : T extends Function ? NoJson<"a function has no JSON">
@@ -128,9 +131,13 @@ export type SendableGroup<Group> = [Group] extends [Defined] ? unknown : Checked
 // Large records hold nothing else, and `method()` has checked them.
 type Defined = MethodLike | { readonly [name: string]: Defined };
 
+/** The names of a record that are not offered to clients. */
+export type HiddenName = `_${string}` | "default";
+
 type CheckedGroup<Group> = {
-  readonly [Name in keyof Group]: Group[Name] extends (...args: infer Args) => infer Result
-    ? (...args: Args) => Checked<Awaited<Result>> | Promise<Checked<Awaited<Result>>>
+  readonly [Name in keyof Group]: Name extends HiddenName ? unknown
+    : Group[Name] extends (...args: infer Args) => infer Result
+      ? (...args: Args) => Checked<Awaited<Result>> | Promise<Checked<Awaited<Result>>>
     : Group[Name] extends MethodLike ? unknown
     : Group[Name] extends { readonly [name: string]: unknown } ? CheckedGroup<Group[Name]>
     : unknown;

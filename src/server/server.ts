@@ -8,6 +8,7 @@ import type {
   Context,
   ContextFor,
   ContextOf,
+  EventOf,
   GroupPart,
   MethodPart,
   NameOf,
@@ -308,7 +309,7 @@ export class JsonRpc<Parts = never, C extends Context = ContextFor<Parts>> exten
    */
   publish<Topic extends NameOf<TopicsOf<Parts>>>(
     topic: Topic,
-    data?: TopicsOf<Parts>[Topic],
+    data?: EventOf<Parts, Topic>,
   ): PublishResult {
     return this.#core.topics.publish(topic, data);
   }
