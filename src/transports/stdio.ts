@@ -14,6 +14,7 @@ import type { Transport } from "../core/transport.ts";
 import { OneShotTimer } from "../util/timer.ts";
 import { byteStream } from "./byte_stream.ts";
 import type { ByteStreamOptions } from "./byte_stream.ts";
+import { flushed } from "./flushed.ts";
 import { redirectConsole } from "./redirect_console.ts";
 
 export type { ByteStreamOptions, Framing } from "./byte_stream.ts";
@@ -167,7 +168,7 @@ export function childProcess(
     ended.then(() => timers.forEach((timer) => timer.clear()));
   }
   const transport = onClosed(
-    byteStream({ readable: stdout, writable: stdin }, options),
+    byteStream({ readable: stdout, writable: flushed(stdin) }, options),
     (closed) => {
       const close = once((code: number, reason: string) => {
         closed(code, reason);

@@ -1,7 +1,7 @@
 /**
  * Servers on standard input and output, as programs of each runtime.
  */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import process from "node:process";
@@ -163,3 +163,18 @@ test("spawned() says which program it could not start", async () => {
   );
   assert(error.message.includes("no-such-program-here"), error.message);
 });
+
+for (const params of [[1, 2], ["x".repeat(200_000)]]) {
+  test(`a call of ${JSON.stringify(params).length} characters rejects if the program has closed its input`, async () => {
+    // It lives on, and its output stays open.
+    const code = "exec <&-; echo '{}'; exec sleep 100";
+    const child = spawn("sh", ["-c", code], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    await new Promise((resolve) => child.stdout?.once("readable", resolve));
+    const client = await connect(childProcess(child, { endMs: 0 }), LARGE);
+    const error = await assertRejects(() => client.call("add", params), RpcConnectionError);
+    assertStringIncludes(error.message, "EPIPE");
+    await client.close();
+  });
+}
