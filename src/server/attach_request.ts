@@ -24,12 +24,9 @@ function handshakeOf({ request, options, addresses }: RequestAttachment): Handsh
       { cause },
     );
   }
-  const { url = "" } = request;
-  // In Node the URL of a request is only its path.
-  const base = `http://${headers.get("host") ?? "localhost"}`;
   return {
     id: options.id,
-    url: options.url ?? (URL.canParse(url) ? url : new URL(url.replace(/^\/+/, "/"), base).href),
+    url: options.url ?? urlOf(request.url, headers),
     headers,
     remoteAddress: addresses.clientOf(
       options.remoteAddress ?? request.socket?.remoteAddress,
@@ -38,6 +35,15 @@ function handshakeOf({ request, options, addresses }: RequestAttachment): Handsh
     user: options.user ?? null,
     isUpgrade: true,
   };
+}
+
+/** The URL; empty if there is none, as the client chooses both its path and the Host header. */
+function urlOf(url = "", headers: Headers): string {
+  if (URL.canParse(url)) return url;
+  // In Node the URL of a request is only its path.
+  const path = url.replace(/^\/+/, "/");
+  const base = `http://${headers.get("host") ?? "localhost"}`;
+  return URL.canParse(path, base) ? new URL(path, base).href : "";
 }
 
 function headersOf(given: AttachRequest["headers"]): Headers {

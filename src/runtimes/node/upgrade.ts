@@ -165,7 +165,10 @@ export function destroy(this: Duplex): void {
 
 const protocols = new WeakMap<IncomingMessage, string | undefined>();
 
-/** The upgrade request as a standard `Request`; `undefined` if its URL is invalid. */
+/**
+ * The upgrade request as a standard `Request`; `undefined` if its URL is invalid, or is none for a request:
+ * the client chooses the Host header, and Node takes no URL with a user such as `http://a@b`.
+ */
 function toRequest(incoming: IncomingMessage, scheme: string): Request | undefined {
   const headers = new Headers();
   const { rawHeaders } = incoming;
@@ -176,7 +179,11 @@ function toRequest(incoming: IncomingMessage, scheme: string): Request | undefin
   const path = incoming.url ?? "/";
   // Concatenated, not resolved: the path `//evil.example/` must not become another host.
   const url = path.startsWith("/") ? `${scheme}://${host}${path}` : path;
-  return URL.canParse(url) ? new Request(url, { headers }) : undefined;
+  try {
+    return new Request(url, { headers });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Sends the refusal of an upgrade on the bare socket. Resolves when that is closed; does not reject. */
