@@ -31,7 +31,8 @@ export function clientAddress(
   forwardedFor: string | null,
   trustedProxies: ReadonlySet<string>,
 ): string | undefined {
-  const hops = forwardedFor?.split(",").map(withoutPort) ?? [];
+  // Empty elements of a list count as none (RFC 9110, section 5.6.1).
+  const hops = forwardedFor?.split(",").map(withoutPort).filter((hop) => hop !== "") ?? [];
   let client = address;
   while (client !== undefined && trustedProxies.has(hostOf(client))) {
     const before = hops.pop();

@@ -184,6 +184,12 @@ test("rateLimit() by address counts clients behind a trusted proxy apart, and be
   assertEquals(await from(behind.url, "203.0.113.2"), 200);
   // What stands before the last address may be forged.
   assertEquals(await from(behind.url, "198.51.100.1, 203.0.113.2"), 429);
+  // Empty entries are none (RFC 9110, section 5.6.1): not another client.
+  for (const empty of ["203.0.113.2,", "203.0.113.2, ,", "203.0.113.2, 127.0.0.1, "]) {
+    assertEquals(await from(behind.url, empty), 429, empty);
+  }
+  // Without any entry it is the proxy itself.
+  assertEquals([await from(behind.url, ""), await from(behind.url, "127.0.0.1")], [200, 429]);
   class Forwarded extends WsSocket {
     constructor(url: string) {
       super(url, ["jsonrpc"], { headers: { "x-forwarded-for": "203.0.113.1" } });
