@@ -12,32 +12,35 @@ import { isDeno } from "./deno.ts";
  * @param run What to do then.
  */
 export function nextTurn(run: () => void): void {
-  parkAt = undefined;
   soon(run);
 }
 
 /**
- * Calls back in one of the next turns. If it is used again and again, the runtime looks at all sockets in
- * between.
+ * Whether the runtime may not have looked at its sockets for some time, although turns have passed. Then call
+ * {@linkcode lookAtSockets}.
+ */
+export function mustLook(): boolean {
+  return isDeno() && performance.now() >= lookAt;
+}
+
+/**
+ * Calls back once the runtime has looked at all its sockets. Do not read on from one that has much to read: it
+ * would be read first, and what takes longer than the timer makes the runtime go on without a look.
  *
  * @param run What to do then.
  */
-export function nextRead(run: () => void): void {
-  if (!isDeno()) return soon(run);
-  const now = performance.now();
-  parkAt ??= now + PARK_EVERY_MS;
-  if (now < parkAt) return soon(run);
-  // Deno looks at sockets only in each 61st turn as long as immediates are due. It does so at once if it
-  // has to wait for a timer.
+export function lookAtSockets(run: () => void): void {
+  // Deno looks at sockets only in each 61st turn as long as immediates or timers are due. It does so at once
+  // if it has to wait for a timer.
   later(() => {
-    parkAt = undefined;
+    lookAt = performance.now() + LOOK_EVERY_MS;
     run();
   });
 }
 
 // A timer takes a millisecond, in which nothing happens: not after each turn.
-const PARK_EVERY_MS = 3;
-let parkAt: number | undefined;
+const LOOK_EVERY_MS = 3;
+let lookAt = 0;
 
 // As they were when this file was loaded: tests put clocks in their place that stand still.
 const { setTimeout: later } = globalThis;

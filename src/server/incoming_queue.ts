@@ -117,7 +117,7 @@ export class IncomingQueue implements PacedQueue {
   read(): void {
     // A carrier may deliver some more after it was paused.
     if (!this.#isEmpty) return this.#host.pacer.wait(this);
-    this.#isPaused = false;
+    this.#unpause();
     this.#peer.drained();
     this.#channel.resume?.();
   }
@@ -129,7 +129,7 @@ export class IncomingQueue implements PacedQueue {
    * @returns Whether anything waits. If not, nobody needs the queue any more.
    */
   end(reads: boolean): boolean {
-    this.#isPaused = false;
+    this.#unpause();
     if (!this.#peer.isOpen || (this.#isForLong && !reads)) this.#clear();
     if (this.#isEmpty) this.#host.pacer.delete(this);
     return !this.#isEmpty;
@@ -165,7 +165,13 @@ export class IncomingQueue implements PacedQueue {
   #pause(): void {
     if (this.#isPaused || this.#channel.pause === undefined) return;
     this.#isPaused = true;
+    this.#host.pacer.paused++;
     this.#channel.pause();
+  }
+
+  #unpause(): void {
+    if (this.#isPaused) this.#host.pacer.paused--;
+    this.#isPaused = false;
   }
 
   #handleNext(): void {

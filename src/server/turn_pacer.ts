@@ -11,7 +11,7 @@
  * @module
  */
 
-import { nextRead, nextTurn } from "../runtimes/next_turn.ts";
+import { lookAtSockets, mustLook, nextTurn } from "../runtimes/next_turn.ts";
 
 /** The messages of a peer that wait. */
 export interface PacedQueue {
@@ -29,6 +29,8 @@ export class TurnPacer {
   isSpent = false;
   /** The number of this turn. Turns in which nothing is measured are not counted. */
   turn = 0;
+  /** How many queues have paused their carriers. */
+  paused = 0;
   #startedAt = 0;
   #isScheduled = false;
   // Work of this turn, in units of about one short message, and when to look at the clock next.
@@ -137,13 +139,24 @@ export class TurnPacer {
     this.#isScheduled = true;
     this.#startedAt = this.#checkedAt = performance.now();
     this.#checkAt = this.#step;
+    // Peers who do not flood are soon done: a look would cost them more than it saves.
+    const looks = this.paused > 0 && mustLook();
     try {
       this.#handleWaiting();
-      this.#readPaused();
+      if (!looks) this.#readPaused();
     } finally {
       // Whatever a logger or a carrier throws: the others go on.
-      const next = this.#hasQueues ? nextRead : nextTurn;
-      next(() => this.#begin());
+      if (looks) lookAtSockets(() => this.#readOn());
+      else nextTurn(() => this.#begin());
+    }
+  }
+
+  /** What is read now is handled from the next turn on. */
+  #readOn(): void {
+    try {
+      this.#readPaused();
+    } finally {
+      nextTurn(() => this.#begin());
     }
   }
 

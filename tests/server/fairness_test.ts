@@ -88,6 +88,30 @@ test("a peer that waits for each answer gets it in a turn or two, however many o
   await rpc.close();
 });
 
+test("over sockets too, a peer gets each answer in a few turns while others flood, on ./node", async () => {
+  let handled = 0;
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .method("ping", () => "pong")
+    .method("note", () => void handled++)
+    .method("handled", () => handled);
+  await using server = await serveOnNode(rpc as unknown as JsonRpc);
+  const flooders = await Promise.all(Array.from({ length: 20 }, () => frameSocket(server.url)));
+  const modest = await RawSocket.open(server.url);
+  // Without answers: this process would have to read them, too.
+  const note = frame(TEXT, JSON.stringify(call("note", undefined, ["x".repeat(50)])));
+  const flood = Buffer.concat(Array(40_000).fill(note));
+  for (const flooder of flooders) flooder.on("error", () => {}).resume().write(flood);
+  // Until each of them was read, all of them are read in one turn.
+  await until(() => handled > 20_000);
+  const counts: number[] = [];
+  for (let id = 0; id < 13; id++) {
+    counts.push((await modest.ask(call("handled", id))).result as number);
+  }
+  const between = counts.slice(1).map((count, index) => count - (counts[index] ?? 0));
+  assert(Math.max(...between) < 25_000, `messages of others before each answer: ${between}`);
+  for (const flooder of flooders) flooder.destroy();
+});
+
 test("answers and cancels of a peer come through while another floods", async () => {
   const { rpc, ran } = workServer();
   rpc.method("ask", async (_params: unknown, { connection }) => await connection.call("name"))

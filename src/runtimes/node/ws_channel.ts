@@ -58,6 +58,14 @@ class PlainChannel implements Channel {
   ping(): void {
     if (this.socket.readyState === OPEN) this.socket.ping();
   }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
 }
 
 /** Writes frames to the network stream: one write per turn, and frames that many sockets share. */
@@ -81,14 +89,6 @@ class JoinedChannel extends PlainChannel {
 
   defer(queue: Flushable): void {
     defer(queue);
-  }
-
-  pause(): void {
-    this.socket.pause();
-  }
-
-  resume(): void {
-    this.socket.resume();
   }
 }
 
