@@ -110,7 +110,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: marked, options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    throw new UsageError((error as Error).message.split(". ")[0] as string);
+    throw new UsageError((error as Error).message.split(/\.\s/)[0] as string);
   }
 }
 

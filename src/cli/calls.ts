@@ -18,7 +18,7 @@ export async function call(args: Arguments, terminal: Terminal): Promise<void> {
   const [url, method, ...words] = required(args, "URL", "METHOD");
   const params = parseParams(words);
   await withClient(url, args, async (client) => {
-    const onProgress = (value: unknown) => terminal.note(`progress: ${JSON.stringify(value)}`);
+    const onProgress = (value: unknown) => terminal.reported(value);
     terminal.value(await client.call(method, params, { timeoutMs: args.timeoutMs, onProgress }));
   });
 }
@@ -52,7 +52,7 @@ export async function methods(args: Arguments, terminal: Terminal): Promise<void
 export async function topics(args: Arguments, terminal: Terminal): Promise<void> {
   const [url] = required(args, "URL");
   await withClient(url, args, async (client) => {
-    const names = await ask(client, "get_topics", args) as string[];
+    const names = await askNames(client, "get_topics", args);
     if (terminal.json) return terminal.value(names);
     for (const name of names) terminal.line(name);
   });
@@ -74,7 +74,7 @@ export async function types(args: Arguments, terminal: Terminal): Promise<void> 
     throw new UsageError(`The command types needs a package beside this one: ${hint}`, { cause });
   });
   await withClient(url, args, async (client) => {
-    const document = await ask(client, "rpc.discover", args) as OpenRpcDocument;
+    const document = toDocument(await ask(client, "rpc.discover", args));
     const text = await generateTypes(document);
     if (terminal.json) terminal.value(text);
     else terminal.line(text.trimEnd());
@@ -101,8 +101,43 @@ async function ask(
   }
 }
 
-/** Puts the methods that every server of this library has behind those of the program. */
-function ownFirst(methods: readonly DescribedMethod[]): DescribedMethod[] {
+/**
+ * Asks a server for names.
+ *
+ * @throws {UnsupportedError} If it has no such method, or answers with something else.
+ */
+export async function askNames(
+  client: JsonRpcClient,
+  method: "get_methods" | "get_topics",
+  options: Pick<Arguments, "timeoutMs">,
+): Promise<readonly string[]> {
+  const names = await ask(client, method, options);
+  if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
+  throw new UnsupportedError(`This server answers ${method} with something else than names`);
+}
+
+/** @throws {UnsupportedError} If it is no OpenRPC document. */
+function toDocument(value: unknown): OpenRpcDocument & { readonly methods: DescribedMethod[] } {
+  const { methods } = Object(value) as { methods?: unknown };
+  const isList = (list: unknown) =>
+    Array.isArray(list) && list.every((each) => typeof Object(each).name === "string");
+  if (
+    isList(methods) && (methods as DescribedMethod[]).every(({ params = [] }) => isList(params))
+  ) {
+    return value as OpenRpcDocument & { readonly methods: DescribedMethod[] };
+  }
+  throw new UnsupportedError("This server answers rpc.discover with no OpenRPC document");
+}
+
+/**
+ * Puts the methods that every server of this library has behind those of the program.
+ *
+ * @param methods The methods of a server.
+ * @returns All of them.
+ */
+export function ownFirst(
+  methods: readonly DescribedMethod[],
+): DescribedMethod[] {
   const isOwn = ({ name }: DescribedMethod) => !COMMON.has(name) && !name.startsWith("rpc.");
   return [...methods.filter(isOwn), ...methods.filter((method) => !isOwn(method))];
 }
@@ -138,11 +173,10 @@ export async function describe(
 ): Promise<readonly DescribedMethod[]> {
   const { timeoutMs } = options;
   try {
-    const document = await client.call("rpc.discover", undefined, { timeoutMs });
-    return (document as { methods: DescribedMethod[] }).methods;
+    return toDocument(await client.call("rpc.discover", undefined, { timeoutMs })).methods;
   } catch (error) {
     if (!(error instanceof RpcMethodNotFoundError)) throw error;
-    const names = await ask(client, "get_methods", options) as string[];
+    const names = await askNames(client, "get_methods", options);
     return names.map((name) => ({ name }));
   }
 }

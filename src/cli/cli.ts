@@ -56,7 +56,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
  * ```
  */
 export async function main(args: readonly string[]): Promise<number> {
-  const terminal = new Terminal(args.includes("--json"));
+  const terminal = new Terminal(args.some((each) => /^--json(?:=|$)/.test(each)));
   const code = await run(args, terminal);
   // A caller that ends the process would cut off what is not written yet.
   await terminal.flushed();

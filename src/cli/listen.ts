@@ -37,11 +37,19 @@ interface RuntimeGlobals {
  * @param app What is served.
  * @param options Where to listen.
  * @returns The URL. The server ends with the process.
+ * @throws {UsageError} If it cannot listen there.
  */
 export async function listen(app: ServedApp, options: ListenOptions): Promise<string> {
-  const port = await listenOn(app, options);
   const { hostname } = options;
-  return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  try {
+    return `http://${host}:${await listenOn(app, options)}`;
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    // Most often the port is taken.
+    const { message } = cause as Error;
+    throw new UsageError(`Cannot listen on ${host}:${options.port}: ${message}`, { cause });
+  }
 }
 
 async function listenOn(app: ServedApp, options: ListenOptions): Promise<number> {

@@ -22,11 +22,11 @@ export function parseParams(words: readonly string[]): unknown {
     if (first === "-") return parseJson(read(0, "standard input"), "standard input");
     if (first.startsWith("@")) {
       const file = first.slice(1);
-      return parseJson(read(file, file), file);
+      return parseJson(read(file, file || "@"), file);
     }
     if (/^\s*[[{]/.test(first)) return parseJson(first, "the params");
   }
-  const named = words.map((word) => /^([A-Za-z_$][\w$.-]*)=([^]*)$/.exec(word));
+  const named = words.map((word) => /^([\p{ID_Start}_$][\p{ID_Continue}$.-]*)=([^]*)$/u.exec(word));
   if (named.every((match) => match !== null)) {
     return Object.fromEntries(named.map(([, name = "", value = ""]) => [name, toValue(value)]));
   }

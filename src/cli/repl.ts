@@ -13,7 +13,7 @@ import type { Interface } from "node:readline";
 import type { JsonRpcClient } from "../client/client.ts";
 import { escapeControls } from "../protocol/errors.ts";
 import type { Arguments } from "./arguments.ts";
-import { describe, required } from "./calls.ts";
+import { askNames, describe, ownFirst, required } from "./calls.ts";
 import { reportFailure, UsageError } from "./errors.ts";
 import { parseParams, splitWords } from "./params.ts";
 import { openClient, reportConnection, shownTarget } from "./target.ts";
@@ -127,8 +127,7 @@ class Repl {
     if (first === undefined) return;
     if (first.startsWith(".")) return await this.#command(first, rest);
     const { timeoutMs } = this.#args;
-    const onProgress = (value: unknown) =>
-      this.#terminal.note(`progress: ${JSON.stringify(value)}`);
+    const onProgress = (value: unknown) => this.#terminal.reported(value);
     const params = parseParams(rest);
     this.#call = new AbortController();
     const { signal } = this.#call;
@@ -168,12 +167,10 @@ class Repl {
   }
 
   async #loadNames(): Promise<void> {
-    const { timeoutMs } = this.#args;
     // Servers of others may have neither.
     const described = await describe(this.#client, this.#args).catch(() => []);
-    this.#methods = described.map(({ name }) => name);
-    this.#topics = await this.#client.call("get_topics", undefined, { timeoutMs })
-      .catch(() => []) as string[];
+    this.#methods = ownFirst(described).map(({ name }) => name);
+    this.#topics = await askNames(this.#client, "get_topics", this.#args).catch(() => []);
     // What Tab completes is written as it is, and so would be what a terminal obeys.
     this.#methods = this.#methods.filter(isPlain);
     this.#topics = this.#topics.filter(isPlain);
@@ -189,7 +186,9 @@ class Repl {
       : /^\s*\.notify\s+\S*$/.test(line)
       ? this.#methods
       : [];
-    return [names.filter((name) => name.startsWith(word)), word];
+    const matches = names.filter((name) => name.startsWith(word));
+    // As in a shell, a name that is complete has a space behind it.
+    return [matches.length === 1 ? [`${matches[0]} `] : matches, word];
   }
 }
 

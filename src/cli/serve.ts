@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
@@ -32,6 +32,10 @@ export async function serve(args: Arguments, terminal: Terminal): Promise<void> 
 
 async function load(file: string): Promise<ServedApp> {
   if (file.endsWith(".json")) return await loadDocument(file);
+  // What the module itself throws later keeps its stack.
+  await access(file).catch((error: Error) => {
+    throw new UsageError(`Cannot serve ${file}: ${error.message}`);
+  });
   const module = await import(pathToFileURL(resolve(file)).href) as Record<string, unknown>;
   const app = Object.values(module).find(isApp);
   if (app !== undefined) return app;

@@ -50,6 +50,12 @@ export class Terminal {
     });
   }
 
+  /** Prints the progress of a call on stderr. */
+  reported(value: unknown): void {
+    const text = JSON.stringify(value ?? null);
+    this.note(this.json ? `{"progress":${text}}` : `progress: ${text}`);
+  }
+
   /** Replaces the last line of stderr, if that is a terminal. */
   progress(text: string): void {
     if (process.stderr.isTTY === true) process.stderr.write(`\r\x1b[K${harmless(text)}`);

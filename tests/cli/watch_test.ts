@@ -133,8 +133,8 @@ test(
       terminal.press("ad");
       await terminal.prints("ad");
       terminal.press("\t");
-      await terminal.prints("add");
-      terminal.press(" 1 2\r");
+      await terminal.prints("add ");
+      terminal.press("1 2\r");
       await terminal.prints("\n3\r\n");
       terminal.press(".subscribe clock\r");
       await until(() => rpc.stats().subscriptions === 1);

@@ -132,6 +132,23 @@ async function logIn(page: Page): Promise<void> {
   await page.locator("#login summary").click();
 }
 
+/** On a phone the filter and the box have a row each, and the buttons share one of equal shares. */
+async function hasTidyBar(page: Page): Promise<void> {
+  const bar = page.locator("#frames .bar");
+  const { width } = await bar.boundingBox() ?? { width: 0 };
+  for (const label of await bar.locator("label").all()) {
+    assertEquals((await label.boundingBox())?.width, width, await label.textContent() ?? "");
+  }
+  const buttons = await Promise.all(
+    (await bar.locator("button").all()).map((each) => each.boundingBox()),
+  );
+  assertEquals(buttons.length, 3);
+  for (const button of buttons) {
+    assertEquals(button?.y, buttons[0]?.y);
+    assert(Number(button?.width) > width / 4, `${button?.width} of ${width}`);
+  }
+}
+
 for (const name of ["deno", "bun", "node"] as const) {
   const needed = chromium.skip ? chromium : await needs(name);
   test(`${name}: a person who may watches other connections in the inspector`, needed, async () => {
@@ -174,6 +191,7 @@ for (const name of ["deno", "bun", "node"] as const) {
           const overflow = "document.documentElement.scrollWidth - innerWidth";
           assertEquals(await page.evaluate(overflow), 0, device);
           await page.screenshot({ path: `${pictures}others-${device}.png` });
+          if (device === "phone") await hasTidyBar(page);
         }
         await box.uncheck();
       });
