@@ -146,6 +146,10 @@ export class FrameReader {
         if (!/^\s*\d{1,15}\s*$/.test(value)) {
           return this.#fail(1002, `Expected a number of bytes, got "Content-Length:${cut(value)}"`);
         }
+        // Of two lengths another reader may believe the other one, and take a part of the text for a message.
+        if ((this.#bodyLength ?? Number(value)) !== Number(value)) {
+          return this.#fail(1002, `Expected one length, got another by "${cut(line)}"`);
+        }
         this.#bodyLength = Number(value);
         return undefined;
       case "content-type":

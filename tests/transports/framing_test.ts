@@ -83,6 +83,11 @@ test("FrameReader reads any headers in any order and case, and blank lines betwe
   }
 });
 
+test("FrameReader takes a length that a header says twice", () => {
+  const { reported } = read([bytes("Content-Length: 2\r\nContent-Length: 02\r\n\r\n{}")]);
+  assertEquals(reported, ["{}"]);
+});
+
 test("FrameReader decodes the charset that a header names", () => {
   const body = '{"a":1}';
   const wide = new Uint8Array([...body].flatMap((letter) => [letter.charCodeAt(0), 0]));
@@ -94,6 +99,7 @@ test("FrameReader ends at what it cannot read on, and says why", () => {
   const refused: readonly [text: string, code: number, why: string, options?: object][] = [
     ["Content-Length: many\r\n\r\n{}", 1002, "Content-Length: many"],
     ["Content-Length: -1\r\n\r\n{}", 1002, "Content-Length: -1"],
+    ["Content-Length: 2\r\ncontent-length: 3\r\n\r\n{} ", 1002, "content-length: 3"],
     ["Content-Type: x\r\n\r\n{}", 1002, "Expected a Content-Length header"],
     ["Content-Length 2\r\n\r\n{}", 1002, "Expected a header"],
     ['Content-Length: 2\r\n{"jsonrpc":"2.0"}\n', 1002, "Expected a header"],
