@@ -5,6 +5,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -19,6 +20,23 @@ import { spawnServer } from "../helpers/spawn_server.ts";
 
 const cwd = fileURLToPath(new URL("../..", import.meta.url));
 const EXAMPLE = "examples/mcp_server.ts";
+
+/**
+ * Connects. The SDK drops progress that comes together with the answer to its call, as it does if this process
+ * reads late: each message here comes in a turn of its own.
+ */
+async function connectPaced(client: Client, transport: Transport): Promise<void> {
+  await client.connect(transport);
+  const { onmessage } = transport;
+  let last: Promise<unknown> = Promise.resolve();
+  transport.onmessage = (...message: Parameters<NonNullable<typeof onmessage>>) => {
+    last = last.then(() => onmessage?.(...message)).then(aTurn);
+  };
+}
+
+function aTurn(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, 0));
+}
 
 async function exercise(client: Client): Promise<void> {
   assertEquals(client.getServerVersion()?.name, "calculator");
@@ -79,7 +97,7 @@ for (const name of ["deno", "bun", "node"] as const) {
       const transport = new StdioClientTransport({ command, args, cwd, env, stderr: "pipe" });
       let log = "";
       transport.stderr?.on("data", (chunk: unknown) => log += chunk);
-      await client.connect(transport);
+      await connectPaced(client, transport);
       await exercise(client);
       await exerciseProgress(client);
       await exerciseCancelling(client);
@@ -97,7 +115,7 @@ for (const name of ["deno", "bun", "node"] as const) {
       try {
         const client = new Client({ name: "test", version: "1.0.0" });
         const transport = new StreamableHTTPClientTransport(new URL("/mcp", server.url));
-        await client.connect(transport);
+        await connectPaced(client, transport);
         await exercise(client);
         await exerciseProgress(client);
         await exerciseCancelling(client);
