@@ -56,10 +56,12 @@ type Opaque =
 
 type JsonObject<T> = AllRequired<T> extends true
   ? { [Key in keyof T as Key extends symbol ? never : Key]: Json<T[Key]> }
-  : Flat<
+  // Not `Flat<…>`, which editors and errors would show in place of the members.
+  : (
     & { [Key in keyof T as Kept<T[Key], Key, never>]: Json<T[Key]> }
     & { [Key in keyof T as Kept<T[Key], never, Key>]?: Json<Exclude<T[Key], NotJson>> }
-  >;
+  ) extends infer Members ? { [Key in keyof Members]: Members[Key] }
+  : never;
 
 type AllRequired<T> = true extends { [Key in keyof T]-?: MayVanish<T[Key]> }[keyof T] ? false
   : true;
