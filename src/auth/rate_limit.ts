@@ -123,5 +123,7 @@ function addressOf({ handshake }: Connection): string {
 /** What tells users apart: their id or name, else all that they are. */
 function nameOf(user: unknown): string {
   const { id, sub, name, username } = Object(user) as Record<string, unknown>;
-  return JSON.stringify(id ?? sub ?? username ?? name ?? user) ?? String(user);
+  // JSON has no BigInt, as drivers of databases give ids.
+  const text = (_key: string, value: unknown) => typeof value === "bigint" ? `${value}n` : value;
+  return JSON.stringify(id ?? sub ?? username ?? name ?? user, text) ?? String(user);
 }

@@ -75,6 +75,18 @@ test("rateLimit() by user counts users apart, over POST too", async () => {
   assertEquals((await post("bob")).status, 200);
 });
 
+test("rateLimit() by user tells users apart whose ids are of BigInt, as drivers give them", async () => {
+  let id = 1n;
+  const rpc = new JsonRpc({ logger: silentLog() })
+    .use({ name: "test", handshake: (handshake) => void (handshake.user = { id }) })
+    .use(rateLimit({ perSecond: 0.01, burst: 1, by: "user" }))
+    .method("ping", { get: true }, () => "pong");
+  const ask = async () => (await rpc.fetch(new Request("http://a/?method=ping&id=1"))).status;
+  assertEquals([await ask(), await ask()], [200, 429]);
+  id = 2n;
+  assertEquals([await ask(), await ask()], [200, 429]);
+});
+
 test("rateLimit() counts by the key of a function, and not at all without one", async () => {
   const by: RateLimitOptions["by"] = ({ params }) => (params as [string] | undefined)?.[0];
   await using server = await serveHere(limited({ ...THREE, by }));

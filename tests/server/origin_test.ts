@@ -290,6 +290,14 @@ test("a GET reads the query of any URL", async () => {
   }
 });
 
+test("caches keep no answer to a GET, also if its params are no JSON", async () => {
+  const rpc = new JsonRpc().method("echo", { get: true }, () => 1);
+  for (const params of ["[1]", "{bad"]) {
+    const response = await rpc.fetch(new Request(`http://a/?method=echo&id=1&params=${params}`));
+    assertEquals(response.headers.get("cache-control"), "no-store", await response.text());
+  }
+});
+
 test("JsonRpc refuses a foreign page over real sockets, and accepts its own", async () => {
   const { rpc, logger } = testServer();
   await using server = await serveHere(rpc);

@@ -150,7 +150,9 @@ export async function answerGet(
     response.headers.set("cache-control", "no-store");
     return response;
   } catch (error) {
-    return jsonResponse(errorText(id, error as RpcError));
+    const response = jsonResponse(errorText(id, error as RpcError));
+    response.headers.set("cache-control", "no-store");
+    return response;
   }
 }
 
