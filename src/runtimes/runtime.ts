@@ -6,6 +6,18 @@
 
 import type { UpgradeContext } from "../core/channel.ts";
 
+/** A connection that HTTP requests come over, one after the other. */
+export interface HttpConnection {
+  /** Whether answers can still be sent. */
+  readonly isOpen: boolean;
+  /** Whether it can be paused. */
+  readonly canPause: boolean;
+  /** Reads no further requests. What was read already may still be handed over. Does not throw. */
+  pause(): void;
+  /** Reads on. Does not throw. */
+  resume(): void;
+}
+
 /** What a runtime has to provide. All files of runtimes are built alike. */
 export interface Runtime {
   /** The class that makes the fastest responses. @default {the global `Response`} */
@@ -28,6 +40,11 @@ export interface Runtime {
    * @returns A function that stops it.
    */
   onLeave(request: Request, host: unknown, left: () => void): () => void;
+  /**
+   * The connection of a request, the same object for all requests of it; `undefined` if the runtime does
+   * not tell, and hands over no request of a connection before the one before it is answered.
+   */
+  connection?(request: Request, host: unknown): HttpConnection | undefined;
   /** Takes the runtime's own timeout off a response that may be quiet for long. */
   keepOpen?(request: Request, host: unknown): void;
   /**

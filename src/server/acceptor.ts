@@ -10,7 +10,6 @@ import type { Transport } from "../core/transport.ts";
 import { openDialect } from "../core/dialect.ts";
 import { describeError } from "../protocol/errors.ts";
 import { detectRuntime } from "../runtimes/detect.ts";
-import { isWorkers } from "../runtimes/workers.ts";
 import { checkUpgrade, chooseProtocol } from "../runtimes/upgrade_request.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { Connections } from "./connections.ts";
@@ -19,7 +18,6 @@ import { releaseRequest, toUpgrade } from "./handshake.ts";
 import { Peer } from "./peer.ts";
 import type { PeerHost } from "./peer.ts";
 import type { PluginHooks } from "./plugin_hooks.ts";
-import { TurnPacer } from "./turn_pacer.ts";
 
 /** Opens connections, and knows those that are open. */
 export class WebSocketAcceptor {
@@ -45,7 +43,8 @@ export class WebSocketAcceptor {
   constructor(context: ServerContext, protocols: readonly string[] = []) {
     this.#context = context;
     this.#protocols = protocols;
-    const { errors, explainRefusals, limits, logger, budget, methods, hooks, shutdown } = context;
+    const { errors, explainRefusals, limits, logger, budget, methods, hooks } = context;
+    const { pacer, shutdown } = context;
     this.#hooks = hooks;
     this.connections = new Connections(limits);
     this.#peerHost = {
@@ -54,8 +53,7 @@ export class WebSocketAcceptor {
       limits,
       logger,
       budget,
-      // A Worker hands over one message at a time, and lets no request act in the turn of another.
-      ...!isWorkers() && { pacer: new TurnPacer() },
+      ...pacer && { pacer },
       find: (name) => shutdown.started ? shutdown.method : methods.find(name),
       ended: (peer) => {
         this.connections.scheduleTerminate(peer);
@@ -275,8 +273,10 @@ export class WebSocketAcceptor {
 }
 
 /** The answer to a peer for which there is no slot, or no memory. */
-export function refuseFull(why: string): Response {
-  return new Response(`Server full: ${why}`, { status: 503 });
+export function refuseFull(why: string, retryAfterSeconds?: number): Response {
+  const headers = { "retry-after": `${retryAfterSeconds}` };
+  const init = { status: 503, ...retryAfterSeconds !== undefined && { headers } };
+  return new Response(`Server full: ${why}`, init);
 }
 
 /** Why a peer is refused if the memory budget is used up. */

@@ -15,6 +15,7 @@ import type { MemoryBudget } from "./memory_budget.ts";
 import type { MethodRegistry } from "./methods.ts";
 import type { PluginHooks } from "./plugin_hooks.ts";
 import type { Shutdown } from "./shutdown.ts";
+import type { TurnPacer } from "./turn_pacer.ts";
 
 /** What a server is made of before it answers requests. */
 export interface ServerParts {
@@ -44,6 +45,8 @@ export interface ServerContext extends ServerParts {
   readonly checks: HandshakeChecks;
   /** How many connections and requests each client has. */
   readonly addresses: AddressCounts;
+  /** Shares turns of the event loop between peers; `undefined` if the runtime has none that can be shared. */
+  readonly pacer: TurnPacer | undefined;
   /** The shutdown of the server, whether it has started or not. */
   readonly shutdown: Shutdown;
 }

@@ -12,6 +12,7 @@ import type { Transport } from "../core/transport.ts";
 import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { isWebSocket } from "../runtimes/upgrade_request.ts";
+import { isWorkers } from "../runtimes/workers.ts";
 import { AddressCounts } from "./address_counts.ts";
 import { attachRequest } from "./attach_request.ts";
 import { WebSocketAcceptor } from "./acceptor.ts";
@@ -22,6 +23,7 @@ import { HttpHandler } from "./http/http_handler.ts";
 import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { Origins } from "./origin.ts";
 import { Shutdown } from "./shutdown.ts";
+import { TurnPacer } from "./turn_pacer.ts";
 
 // How long peers may take to answer a close, and to read what they were answered.
 const CLOSE_MS = 2000;
@@ -47,7 +49,14 @@ export class RequestHandler {
     this.#maxMessageBytes = parts.limits.maxMessageBytes;
     const addresses = new AddressCounts(parts.limits.maxPerAddress, options.trustedProxies);
     this.#addresses = addresses;
-    const context = { ...parts, addresses, checks: this.checks, shutdown: this.#shutdown };
+    const context = {
+      ...parts,
+      addresses,
+      checks: this.checks,
+      // A Worker hands over one message at a time, and lets no request act in the turn of another.
+      pacer: isWorkers() ? undefined : new TurnPacer(),
+      shutdown: this.#shutdown,
+    };
     this.#acceptor = new WebSocketAcceptor(context, options.protocols);
     this.#http = new HttpHandler(context, {
       origins,

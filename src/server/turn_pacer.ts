@@ -6,7 +6,7 @@
  * once a turn has taken some milliseconds, or has made answers of a megabyte, further messages wait for
  * the next turns. There their peers take it by turns, in slices, and one that has just begun to wait comes
  * before those who wait again. A peer that sends little is handled all the while, and a carrier that can
- * pause reads no more of a peer whose messages wait.
+ * pause reads no more of a peer whose messages wait. Requests over HTTP share the turns in the same way.
  *
  * @module
  */
@@ -40,6 +40,9 @@ export class TurnPacer {
   #checkedAt = 0;
   // Characters of long answers that were made in this turn.
   #length = 0;
+  // Requests over HTTP that have waited and were started in this turn, and how many may be.
+  #started = 0;
+  #mostStarted = MOST_STARTED;
   // All in the order in which they began to wait.
   readonly #fresh = new Set<PacedQueue>();
   readonly #waiting = new Set<PacedQueue>();
@@ -72,6 +75,15 @@ export class TurnPacer {
     this.#length += length;
     if (this.isFull) this.isSpent = true;
     this.#schedule();
+  }
+
+  /**
+   * Counts a request over HTTP that has waited and goes on now. It does so only after the queues have had
+   * their turn, so that no clock tells how long it takes: a turn has time for some of them, and for fewer
+   * if the last turn took long.
+   */
+  start(): void {
+    if (++this.#started >= this.#mostStarted) this.isSpent = true;
   }
 
   /** Calls `resume` of a new queue in the next turn, or in one soon after it. */
@@ -128,7 +140,18 @@ export class TurnPacer {
     this.#units = this.#length = 0;
     if (this.#step < MAX_STEP) this.#step *= 2;
     this.#checkAt = FREE_STEPS * this.#step;
+    if (this.#started > 0) this.#judge();
     if (this.#hasQueues) this.#share();
+  }
+
+  /** Finds out how many requests a turn has time for. */
+  #judge(): void {
+    const ms = performance.now() - this.#startedAt;
+    if (ms > 2 * TURN_MS) this.#mostStarted = Math.max(LEAST_STARTED, this.#mostStarted >> 1);
+    else if (this.#started >= this.#mostStarted && ms < TURN_MS) {
+      this.#mostStarted = Math.min(MOST_STARTED, 2 * this.#mostStarted);
+    }
+    this.#started = 0;
   }
 
   get #hasQueues(): boolean {
@@ -206,6 +229,10 @@ const MAX_STEP = 64;
 // How many steps of a turn nobody measures: most turns have fewer, and cost nothing here.
 const FREE_STEPS = 4;
 const CHECK_MS = 0.25;
+// How many requests that have waited may go on in one turn. Not fewer: else those of others who flood over
+// WebSockets would leave nothing to them.
+const LEAST_STARTED = 16;
+const MOST_STARTED = 64;
 // How much may be read again in one turn, if peers send as much as before. What a read buffer holds may take
 // milliseconds to parse.
 const READ_UNITS = 256;

@@ -12,6 +12,7 @@ import type { UpgradeContext } from "../../core/channel.ts";
 import type { CloseOptions } from "../../core/close_options.ts";
 import { startDeadline } from "../../util/deadline.ts";
 import type { RuntimeHost } from "../detect.ts";
+import { connectionOf } from "./http_connection.ts";
 import { NodeResponse } from "./response.ts";
 import type { Runtime } from "../runtime.ts";
 import { openWs } from "./ws_channel.ts";
@@ -40,6 +41,13 @@ export const nodeRuntime: Runtime = {
 
   remoteAddress(_request, host) {
     return (host as UpgradeHost).incoming?.socket?.remoteAddress;
+  },
+
+  connection(_request, host) {
+    const { incoming } = host as UpgradeHost;
+    // Not with HTTP/2, whose requests share a socket, nor with what frameworks inject for tests.
+    const isOwn = incoming?.httpVersionMajor === 1 && typeof incoming.socket?.pause === "function";
+    return isOwn ? connectionOf(incoming.socket) : undefined;
   },
 
   onLeave(_request, host, left) {

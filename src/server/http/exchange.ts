@@ -11,6 +11,7 @@ import type { AnswerBody } from "./answer_body.ts";
 import { AnswerStream, EVENT_HEADERS } from "./answer_stream.ts";
 import { afterBody } from "./discard_body.ts";
 import { acceptsEvents, isJson } from "./media_types.ts";
+import type { TurnPacer } from "../turn_pacer.ts";
 import { ServerDispatcher } from "../server_dispatcher.ts";
 import type { ServerDispatcherHost } from "../server_dispatcher.ts";
 import { ErrorCode } from "../../protocol/error_code.ts";
@@ -33,6 +34,8 @@ import type { Dialect } from "../../core/translator.ts";
 
 /** What an exchange needs of its server. */
 export interface ExchangeHost extends ServerDispatcherHost {
+  /** Shares turns of the event loop between peers. */
+  readonly pacer: TurnPacer | undefined;
   /** Reads the bodies of POSTs. */
   readonly bodies: BodyReader;
   /** Whether callers are told why they were refused. */
@@ -96,6 +99,7 @@ export async function answerPost(
   if ("failure" in body) return refuseBody(request, body.failure, maxMessageBytes);
   const exchange = new Exchange(caller, host);
   let { text } = body;
+  host.pacer?.admit(text.length);
   let message: unknown;
   try {
     message = parseUntrusted(text, maxDepth, maxValues);
@@ -216,6 +220,7 @@ export class Exchange extends BaseConnection implements ResponseSink {
 
   [REPLY](answer: string | undefined, request: IncomingRequest | undefined): void {
     const text = answer && this.translator ? this.translator.last(answer) : answer;
+    if (text !== undefined) this.#host.pacer?.count(text.length);
     if (this.#stream !== undefined) {
       this.#endStream(this.#stream, text);
       return markAnswered(request);

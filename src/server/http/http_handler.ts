@@ -8,21 +8,21 @@ import { CANCEL } from "../../core/internal.ts";
 import type { Handshake } from "../../core/connection.ts";
 import type { Method } from "../../core/dispatcher.ts";
 import type { Plugin, Posted } from "../../core/plugin.ts";
-import type { Trace } from "../../core/trace.ts";
 import { describeError, quoted } from "../../protocol/errors.ts";
 import { detectRuntime } from "../../runtimes/detect.ts";
 import { isThenable } from "../../util/maybe_promise.ts";
-import { ADDRESS_FULL, refuseFull } from "../acceptor.ts";
+import { ADDRESS_FULL, MEMORY_FULL, refuseFull } from "../acceptor.ts";
 import type { WebSocketAcceptor } from "../acceptor.ts";
 import type { ServerContext } from "../context.ts";
 import { toHandshake } from "../handshake.ts";
 import type { Origins } from "../origin.ts";
 import { afterBody } from "./discard_body.ts";
-import { answerBody } from "./answer_body.ts";
 import { BodyReader } from "./body_reader.ts";
 import { answerGet, answerPost } from "./exchange.ts";
 import type { Caller, Exchange, ExchangeHost } from "./exchange.ts";
 import { comeBackLater, isEventRequest, openEvents, searchOf } from "./sse.ts";
+import { tracePost } from "./trace_post.ts";
+import { WaitingRequests } from "./waiting_requests.ts";
 
 /** What HTTP needs beside what all parts of the server share. */
 export interface HttpHandlerOptions {
@@ -44,6 +44,7 @@ export class HttpHandler {
   readonly #getHost: ExchangeHost;
   readonly #pending = new Set<Exchange>();
   readonly #streams = new Set<Exchange>();
+  readonly #waiting: WaitingRequests;
   #underWay = 0;
   #cancelled = false;
 
@@ -59,9 +60,10 @@ export class HttpHandler {
       );
     }
     this.#context = context;
+    this.#waiting = new WaitingRequests(context);
     this.#origins = origins;
     this.#acceptor = acceptor;
-    const { dialect, explainRefusals, limits, logger, budget, methods, shutdown } = context;
+    const { dialect, explainRefusals, limits, logger, budget, methods, pacer, shutdown } = context;
     const bodies = this.#bodies = new BodyReader(limits, budget);
     const host = {
       dialect,
@@ -69,6 +71,7 @@ export class HttpHandler {
       limits,
       logger,
       budget,
+      pacer,
       bodies,
       pending: this.#pending,
       streams: this.#streams,
@@ -94,6 +97,10 @@ export class HttpHandler {
 
   /** How many requests have not been answered yet. */
   get underWay(): number {
+    return this.#running + this.#waiting.size;
+  }
+
+  get #running(): number {
     return this.#underWay + this.#streams.size;
   }
 
@@ -106,26 +113,40 @@ export class HttpHandler {
    */
   async close(graceMs: number): Promise<void> {
     this.#cancelled = true;
+    this.#waiting.flush();
     this.#bodies.close();
     for (const exchange of this.#pending) exchange[CANCEL]();
     await Promise.all([...this.#streams].map((exchange) => exchange.endStream(graceMs)));
   }
 
   /**
-   * Answers a request.
+   * Answers a request, in a later turn of the event loop if there is no time for it in this one.
    *
    * @param request A standard request.
    * @param host What the runtime passes beside the request.
    * @returns 200 with the answer, or without a body if there is none to give; 403, or another response
-   * of a check, if it refuses; 405, 413 or 415 for what the server does not accept; 503 once it closes.
+   * of a check, if it refuses; 405, 413 or 415 for what the server does not accept; 503 once it closes,
+   * or if it is full.
    */
   answer(request: Request, host: unknown): Response | Promise<Response> {
+    const waits = this.#waiting.take(request, host);
+    if (waits === undefined) return this.#answerNow(request, host);
+    if (waits === false) return refuseFull(MEMORY_FULL, 1);
+    return waits.then((waited) =>
+      waited === "due"
+        ? this.#answerNow(request, host)
+        // For frameworks around this: the client reads no answer.
+        : new Response(null, { status: 400 })
+    );
+  }
+
+  #answerNow(request: Request, host: unknown): Response | Promise<Response> {
     // Parsed once, and everything is decided by this: a check of the raw text would take `%6dethod=` for
     // something else.
     const search = request.method === "GET" ? searchOf(request) : undefined;
     if (this.#context.shutdown.started) return this.#rejectClosing(request, host, search);
     const { maxConnections } = this.#context.limits;
-    if (this.underWay >= maxConnections && !isEventRequest(request, search)) {
+    if (this.#running >= maxConnections && !isEventRequest(request, search)) {
       return refuseFull(`${maxConnections} requests are under way (maxConnections)`);
     }
     const response = this.#answer(request, host, search);
@@ -354,45 +375,6 @@ function internalError(): Response {
 
 // What a plugin has answered that threw.
 const FAILED = Symbol("failed");
-
-/** Answers a POST, and traces its body and its answer. */
-async function tracePost(
-  { trace, budget }: Pick<ServerContext, "budget"> & { readonly trace: Trace },
-  request: Request,
-  answer: (request: Request) => Promise<Response>,
-): Promise<Response> {
-  const number = trace.next();
-  const copy = request.clone();
-  const response = await answer(request);
-  // The body was read within its limit by now, unless it was refused.
-  if (request.bodyUsed && response.status === 200) trace.frame("in", number, await copy.text());
-  else await copy.body?.cancel();
-  if (response.headers.get("content-type") === "text/event-stream") {
-    return traceStream(response, (text) => trace.frame("out", number, text));
-  }
-  const text = response.body === null ? "" : await response.text();
-  if (text === "") return response;
-  trace.frame("out", number, text);
-  const { status, headers } = response;
-  // Not a clone of the response: its runtime would keep what its caller has not read.
-  return new Response(answerBody(text, budget).body, { status, headers });
-}
-
-/** Traces the events of an answer as they are read. */
-function traceStream({ body, status, headers }: Response, frame: (text: string) => void): Response {
-  const decoder = new TextDecoder();
-  const traced = body?.pipeThrough(
-    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-      transform(bytes, controller) {
-        // Each chunk is one event, or a sign of life.
-        const lines = decoder.decode(bytes).split("\n").filter((line) => line.startsWith("data: "));
-        if (lines.length > 0) frame(lines.map((line) => line.slice(6)).join("\n"));
-        controller.enqueue(bytes);
-      },
-    }),
-  );
-  return new Response(traced ?? null, { status, headers });
-}
 
 // When an event stream that was refused for now may come back; each peer at a time of its own.
 const RETRY_MS = 3000;
