@@ -51,7 +51,7 @@ export interface StdioServer {
 
 /**
  * Serves the program that has started this one. Ends when standard input has ended and the calls that came
- * from it are answered, at the latest 30 seconds after.
+ * from it are answered, at the latest a second after.
  *
  * @param rpc The server.
  * @param options Framing and log. `framing` is `"detect"` unless you say otherwise, so that one
