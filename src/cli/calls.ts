@@ -11,6 +11,7 @@ import type { Arguments } from "./arguments.ts";
 import { UnsupportedError, UsageError } from "./errors.ts";
 import { parseParams } from "./params.ts";
 import { openClient } from "./target.ts";
+import { inLine } from "./terminal.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Calls a method and prints its result. */
@@ -42,8 +43,8 @@ export async function methods(args: Arguments, terminal: Terminal): Promise<void
     for (const { name, params = [], summary, "x-any-params": isAny } of described) {
       const names = params.map(({ name, required }) => required === false ? `${name}?` : name);
       if (isAny === true) names.push("…");
-      const signature = `${terminal.bold(name)}(${names.join(", ")})`;
-      terminal.line(summary ? `${signature}  ${terminal.dim(summary)}` : signature);
+      const signature = `${terminal.bold(inLine(name))}(${inLine(names.join(", "))})`;
+      terminal.line(summary ? `${signature}  ${terminal.dim(inLine(summary))}` : signature);
     }
   });
 }
@@ -54,7 +55,7 @@ export async function topics(args: Arguments, terminal: Terminal): Promise<void>
   await withClient(url, args, async (client) => {
     const names = await askNames(client, "get_topics", args);
     if (terminal.json) return terminal.value(names);
-    for (const name of names) terminal.line(name);
+    for (const name of names) terminal.line(inLine(name));
   });
 }
 

@@ -19,6 +19,7 @@ import { EXIT, reportFailure, UsageError } from "./errors.ts";
 import { COMMAND_HELP, HELP } from "./help.ts";
 import { repl } from "./repl.ts";
 import { serve } from "./serve.ts";
+import { secretsOf } from "./target.ts";
 import { Terminal } from "./terminal.ts";
 import { trace } from "./trace.ts";
 import { VERSION } from "./version.ts";
@@ -66,6 +67,8 @@ export async function main(args: readonly string[]): Promise<number> {
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = "", ...rest] = args;
   process.stdout.off("error", endWithReader).on("error", endWithReader);
+  // Nobody reads what could be said about it.
+  process.stderr.off("error", ignore).on("error", ignore);
   if (["", "help", "--help", "-h"].includes(name)) {
     if (name !== "") terminal.line(HELP);
     else terminal.note(HELP);
@@ -80,7 +83,10 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
     if (command === undefined) throw new UsageError(`Unknown command "${name}": see --help`);
     const parsed = parseArguments(rest);
     if (parsed === undefined) terminal.line(COMMAND_HELP[name] ?? HELP);
-    else await command(parsed, terminal);
+    else {
+      terminal.hide(secretsOf(parsed));
+      await command(parsed, terminal);
+    }
     return EXIT.ok;
   } catch (error) {
     return reportFailure(error, terminal);
@@ -89,9 +95,12 @@ async function run(args: readonly string[], terminal: Terminal): Promise<number>
 
 /** Ends the program quietly if what reads its output has seen enough, as `head` does. */
 function endWithReader(error: Error & { readonly code?: string }): void {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(EXIT.ok);
+  if (error.code === "EPIPE") process.exit(EXIT.ok);
+  process.stderr.write(`Cannot write the output: ${error.message}\n`);
+  process.exit(EXIT.error);
 }
+
+function ignore(): void {}
 
 /** The runtime and its version, which a report of a fault needs. */
 function runtimeText(): string {

@@ -118,7 +118,7 @@ class Repl {
   /** Prints a line above the prompt, and what is typed there stays. */
   #printAbove(text: string): void {
     if (this.#prompt === undefined) return this.#terminal.line(text);
-    this.#terminal.line(`\r\x1b[K${text}`);
+    this.#terminal.replace(text);
     this.#prompt.prompt(true);
   }
 

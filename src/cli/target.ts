@@ -13,6 +13,7 @@ import type { ClientOptions, ClientTarget } from "../client/client.ts";
 import { toTransport } from "../client/transport.ts";
 import type { Transport } from "../core/transport.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
+import { endedSocket } from "../transports/ended_socket.ts";
 import { spawned } from "../transports/stdio.ts";
 import type { Arguments } from "./arguments.ts";
 import { UsageError } from "./errors.ts";
@@ -66,7 +67,34 @@ export async function openClient(
  * @returns The transport. It has not connected yet.
  */
 export function openTransport(url: string, args: Arguments): Transport {
-  return toTransport(...toClientTarget(url, args));
+  const [target, options] = toClientTarget(url, args);
+  const Socket = socketWith(options.headers as Record<string, string>);
+  // A function that is called with `new` may return another object.
+  function EndedSocket(url: string, protocols?: string[]): StandardSocket {
+    return endedSocket(new Socket(url, protocols));
+  }
+  const EndedSocketClass = EndedSocket as unknown as new (url: string) => StandardSocket;
+  return toTransport(target, { ...options, WebSocket: EndedSocketClass });
+}
+
+/**
+ * Gives what opens a server's door, which is shown to nobody, also not if the server itself sends it back.
+ *
+ * @param args Headers, token, user and the URL.
+ * @returns The secrets. Those of a few characters could stand in any text, and are left out.
+ */
+export function secretsOf({ headers, positionals: [url = ""], token, user }: Arguments): string[] {
+  const { password = "", searchParams } = URL.canParse(url) ? new URL(url) : {};
+  const texts = [
+    token,
+    user?.slice(user.indexOf(":") + 1 || user.length),
+    process.env.JSONRPC_PASSWORD,
+    password,
+    unescaped(password),
+    ...Object.values(headers).flatMap((value) => [value, value.replace(/^\S+\s+/, "")]),
+    ...searchParams?.values() ?? [],
+  ];
+  return texts.filter((text) => text !== undefined && text.length >= SHORTEST_SECRET) as string[];
 }
 
 function credentials(
@@ -200,4 +228,5 @@ async function askPassword(username: string): Promise<string> {
   return password;
 }
 
+const SHORTEST_SECRET = 8;
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };

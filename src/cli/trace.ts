@@ -5,6 +5,7 @@
  */
 
 import process from "node:process";
+import { readAnswer } from "../client/answer_reader.ts";
 import type { Channel, Receiver } from "../core/channel.ts";
 import type { TransportContext } from "../core/transport.ts";
 import { formatFrame, trace as makeTrace } from "../core/trace.ts";
@@ -86,17 +87,31 @@ class TracingProxy implements ServedApp {
     if (body !== null) this.#trace.frame("in", number, body);
     const headers = { ...this.#basic, ...forwarded(request) };
     // The runtime's error quotes the URL, which may hold secrets.
-    const response = await fetch(target, { method: request.method, headers, body })
+    // Followed here, a redirection could hand headers and params to another origin.
+    const init = { method: request.method, headers, body, redirect: "manual" } as const;
+    const response = await fetch(target, init)
       .catch(() => new Response(`Cannot reach ${target.origin}`, { status: 502 }));
-    const text = await response.text();
+    const text = await textOf(response).catch(() => undefined);
+    if (text === undefined) {
+      return new Response(`The answer broke off, or is over ${MAX_ANSWER_BYTES} bytes`, {
+        status: 502,
+      });
+    }
     if (text !== "") this.#trace.frame("out", number, text);
-    const type = response.headers.get("content-type");
-    return new Response(text || null, {
-      status: response.status,
-      headers: type === null ? {} : { "content-type": type },
-    });
+    const kept = [...response.headers].filter(([name]) => PASSED_ON.test(name));
+    return new Response(text || null, { status: response.status, headers: kept });
   }
 }
+
+/** The text of an answer; `undefined` if it is too long. */
+async function textOf({ body }: Response): Promise<string | undefined> {
+  if (body === null) return "";
+  const { signal } = new AbortController();
+  return await readAnswer(body, { maxMessageBytes: MAX_ANSWER_BYTES, signal, take: false });
+}
+
+/** The headers of an answer that the proxy passes on. */
+const PASSED_ON = /^(?:content-type|location)$/;
 
 /** The headers that the proxy passes on: all that are not about its own connection. */
 function forwarded({ headers }: Request): Record<string, string> {
@@ -126,6 +141,7 @@ class PipeEnd implements Receiver {
   #channel: Channel | undefined;
   // What the other end sends before this one is open.
   readonly #waiting: string[] = [];
+  #waitingLength = 0;
   #closing: readonly [code: number, reason: string] | undefined;
 
   readonly opened = (channel: Channel): Receiver => {
@@ -150,6 +166,12 @@ class PipeEnd implements Receiver {
   #send(text: string): void {
     if (this.#channel === undefined) this.#waiting.push(text);
     else this.#channel.send(text);
+    this.#waitingLength += this.#channel === undefined ? text.length : 0;
+    const unread = this.#channel?.bufferedAmount ?? this.#waitingLength;
+    if (unread > MAX_ANSWER_BYTES) {
+      this.closed(1013, "The other side reads too slowly");
+      this.#close(1013, "Reads too slowly");
+    }
   }
 
   #close(code: number, reason: string): void {
@@ -158,4 +180,6 @@ class PipeEnd implements Receiver {
   }
 }
 
+// As much as the other commands keep for a side that does not read.
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const UNLIMITED = { ...DEFAULT_LIMITS, maxMessageBytes: 2 ** 30 };

@@ -41,13 +41,16 @@ export type {
  * @param document The document, such as a server's answer to `rpc.discover`. References to other documents are not
  * followed.
  * @returns The text of a `.d.ts` file that exports an interface `Api`.
- * @throws {TypeError} If a reference leads nowhere.
+ * @throws {TypeError} If it is no OpenRPC document, or a reference leads nowhere.
  */
 export async function generateTypes(document: OpenRpcDocument): Promise<string> {
+  if (!Array.isArray(document?.methods)) {
+    throw new TypeError("Expected an OpenRPC document: an object with an array of methods");
+  }
   const payloads = new Payloads(document);
   const methods = document.methods.map((method) => payloads.method(method));
   const topics = (document["x-topics"] ?? []).map(({ name, schema }) =>
-    `    readonly ${toKey(name)}: ${payloads.add(schema)};`
+    `    readonly ${topicKey(name)}: ${payloads.add(schema)};`
   );
   const clients = document["x-client-methods"]?.map((method) => payloads.method(method));
   const lines = [
@@ -81,13 +84,14 @@ class Payloads {
   method(source: OpenRpcMethod | Reference): string {
     const method = this.#resolve(source);
     const { name, summary, description, params, result, paramStructure } = method;
-    const comment = (summary ?? description ?? "").replaceAll("*/", "* /").replaceAll(/\s+/g, " ");
+    const comment = String(summary ?? description ?? "").replaceAll("*/", "* /")
+      .replaceAll(/\s+/g, " ");
     const type = this.add(result && this.#resolve(result).schema);
     const descriptors = params.map((param) => this.#resolve(param));
     const written = method["x-any-params"] === true
       ? "params?: unknown"
       : this.#params(descriptors, paramStructure);
-    const text = `${toKey(name)}(${written}): ${type};`;
+    const text = `${JSON.stringify(String(name))}(${written}): ${type};`;
     return comment === "" ? `    ${text}` : `    /** ${comment} */\n    ${text}`;
   }
 
@@ -105,10 +109,8 @@ class Payloads {
       ),
     };
     const schema = JSON.parse(JSON.stringify(root), (key, value) => {
-      // Extensions of the generator, which writes them into the file as they are. A schema of a property
-      // with such a name is neither a text nor an array.
-      if (key === "tsType" && typeof value === "string") return undefined;
-      if (key === "tsEnumNames" && Array.isArray(value)) return undefined;
+      if (isDropped(key, value)) return undefined;
+      if (key === "items" && Array.isArray(value) && value.length > MAX_TUPLE) return {};
       if (key === "title" && typeof value === "string") return unreserved(value);
       if (key !== "$ref") return value;
       // The generator looks for definitions at one place.
@@ -180,8 +182,23 @@ function indented(text: string): string {
   }).join("\n");
 }
 
-/** The name of a member; a pattern of topics becomes an index signature. */
-function toKey(name: string): string {
+/** Whether a part of a schema is left out. A schema of a property with such a name is an object or a boolean. */
+function isDropped(key: string, value: unknown): boolean {
+  // Extensions of the generator, which writes them into the file as they are: texts, or arrays of them.
+  if (key === "tsType" || key === "tsEnumNames") {
+    return typeof value === "string" || Array.isArray(value);
+  }
+  // The generator writes one type for each item, and so could fill the memory for one number.
+  return (key === "minItems" || key === "maxItems") && typeof value === "number" &&
+    value > MAX_TUPLE;
+}
+
+// Longer tuples are written as arrays.
+const MAX_TUPLE = 100;
+
+/** The name of a topic; a pattern becomes an index signature. */
+function topicKey(topic: string): string {
+  const name = String(topic);
   if (!name.split(".").includes("*")) return JSON.stringify(name);
   return `[name: \`${name.replaceAll(/[`\\$]/g, "\\$&").replaceAll("*", "${string}")}\`]`;
 }

@@ -278,7 +278,8 @@ export function escapeControls(text: string): string {
   );
 }
 
-const CONTROLS = /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]/gu;
+/** The characters that {@linkcode escapeControls} escapes. */
+export const CONTROLS: RegExp = /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}]/gu;
 
 /** Quotes a name that the other side chose, for a log: without line breaks, and cut to 200. */
 export function quoted(name: string): string {

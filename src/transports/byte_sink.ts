@@ -67,7 +67,7 @@ export function toByteSink(
       if (broken) return;
       const done = counter.add(bytes.length);
       if (writer !== undefined) writer.write(bytes).then(done, fail);
-      else node?.write(bytes, (error) => error ? fail(error) : done());
+      else writeTo(node as NodeWritable, bytes, (error) => error ? fail(error) : done());
     },
     drained: () => counter.drained(),
     async end() {
@@ -79,6 +79,15 @@ export function toByteSink(
       await promise;
     },
   };
+}
+
+/** Deno's standard output throws if it cannot be written. */
+function writeTo(stream: NodeWritable, bytes: Uint8Array, done: (error?: unknown) => void): void {
+  try {
+    stream.write(bytes, done);
+  } catch (error) {
+    done(error);
+  }
 }
 
 /** Counts bytes under way. */

@@ -165,6 +165,8 @@ class ByteConnection implements Channel {
       }
       this.#inputEnded = true;
       this.#takeLast();
+      // It will not show a framing any more.
+      if (this.#framing === undefined) this.#startWriting();
       if (this.#reader.isInside) this.#end(1006, "The stream ended within a message");
       else if (!this.#staysOpen()) this.#end(1000, "The stream ended");
     } catch (error) {
@@ -225,6 +227,8 @@ class ByteConnection implements Channel {
     this.#ended = true;
     this.resume();
     this.#receiver?.closed(code, reason);
+    // What was sent to a side that has not said anything is not lost.
+    if (this.#framing === undefined) this.#startWriting();
     void this.#sink.end();
     if (this.#inputEnded) return;
     // Read on until the other side has ended too: destroying a socket with unread bytes resets it,

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -275,4 +275,45 @@ test("generateTypes() follows no reference to a file", async () => {
   const schema = { $ref: "file:///etc/hostname" };
   const methods = [{ name: "read", params: [], result: { name: "text", schema } }];
   await assertRejects(() => generateTypes({ methods }));
+});
+
+test("generateTypes() writes nothing of a document into its file as it is", async () => {
+  const odd = (schema: object) => ({ name: "odd", params: [], result: { name: "r", schema } });
+  const documents = [
+    { methods: [odd({ tsType: ["any; }\nINJECTED: {"] })] },
+    { methods: [odd({ tsType: "INJECTED" })] },
+    { methods: [odd({ title: "E", enum: ["a"], tsEnumNames: ["INJECTED"] })] },
+    {
+      // A value that a reference makes a schema.
+      methods: [odd({ $ref: "#/components/schemas/A/const" })],
+      components: { schemas: { A: { const: { tsType: ["INJECTED"] } } } },
+    },
+  ];
+  for (const document of documents) {
+    const text = await generateTypes(document as OpenRpcDocument);
+    assert(!text.includes("INJECTED"), text);
+  }
+  const name = 'a.*\n`${x}`"; INJECTED */';
+  const text = await generateTypes({ methods: [{ name, summary: "*/ x \u2028*/", params: [] }] });
+  assertStringIncludes(text, `    /** * / x * / */\n    ${JSON.stringify(name)}(): `);
+});
+
+test("generateTypes() writes long tuples as arrays", async () => {
+  const schemas = [
+    { type: "array", items: [{}], minItems: 1e9, maxItems: 1e9 },
+    { type: "array", items: { type: "string" }, minItems: 1e9 },
+    { type: "array", items: Array.from({ length: 2000 }, () => ({ type: "string" })) },
+  ];
+  for (const schema of schemas) {
+    const methods = [{ name: "a", params: [], result: { name: "r", schema } }];
+    const text = await generateTypes({ methods });
+    assert(text.length < 1000, `${text.length} characters`);
+  }
+});
+
+test("generateTypes() refuses what is no OpenRPC document", async () => {
+  for (const document of [null, {}, { methods: {} }, []]) {
+    const generating = generateTypes(document as unknown as OpenRpcDocument);
+    await assertRejects(() => generating, TypeError, "Expected an OpenRPC document");
+  }
 });
