@@ -26,8 +26,10 @@ export async function serve(args: Arguments, terminal: Terminal): Promise<void> 
   const [file] = required(args, "MODULE");
   const app = await load(file);
   const url = await listen(app, args);
+  // Before the line is printed: a script that reads it may send Ctrl+C at once.
+  const interrupted = new Promise<void>((ended) => process.once("SIGINT", () => ended()));
   terminal.line(terminal.json ? JSON.stringify({ url }) : `Listening on ${url}`);
-  await new Promise<void>((ended) => process.once("SIGINT", () => ended()));
+  await interrupted;
 }
 
 async function load(file: string): Promise<ServedApp> {

@@ -35,8 +35,10 @@ export async function trace(args: Arguments, terminal: Terminal): Promise<void> 
   };
   const proxy = new TracingProxy(toTarget(url), makeTrace(print, args));
   const own = await listen(proxy, args);
+  // Before the line is printed: a script that reads it may send Ctrl+C at once.
+  const interrupted = new Promise<void>((ended) => process.once("SIGINT", () => ended()));
   terminal.note(`Listening on ${own}: point your client here in place of ${shownTarget(url)}`);
-  await new Promise<void>((ended) => process.once("SIGINT", () => ended()));
+  await interrupted;
 }
 
 class TracingProxy implements ServedApp {
