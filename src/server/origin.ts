@@ -7,6 +7,7 @@
 
 import type { Handshake } from "../core/connection.ts";
 import { quoted } from "../protocol/errors.ts";
+import { checkTexts } from "../util/check_option.ts";
 import type { Logger } from "../util/logger.ts";
 import { isThenable } from "../util/maybe_promise.ts";
 import { withholdCredentials } from "./handshake.ts";
@@ -61,12 +62,11 @@ export class Origins {
    */
   constructor(options: OriginOptions, logger: Logger) {
     const { origins, hosts, allowHeaders, exposeHeaders } = options;
-    // A string has `includes` too, and would allow every origin that is a part of it.
-    if (origins !== undefined && origins !== "*" && typeof origins !== "function") {
-      checkTexts("origins", '"*", a function, or a list of texts', origins);
+    if (origins !== "*" && typeof origins !== "function") {
+      checkTexts("origins", origins, '"*", a function, or a list of texts');
     }
     for (const [name, list] of Object.entries({ hosts, allowHeaders, exposeHeaders })) {
-      if (list !== undefined) checkTexts(name, "a list of texts", list);
+      checkTexts(name, list);
     }
     this.#options = options;
     this.#logger = logger;
@@ -200,11 +200,6 @@ function isOfOtherSite(headers: Headers): boolean {
   if (site !== "cross-site" && site !== "same-site") return false;
   const [mode, dest] = [headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")];
   return mode === "no-cors" || mode === "navigate" && dest !== null && dest !== "document";
-}
-
-function checkTexts(name: string, what: string, value: unknown): void {
-  if (Array.isArray(value) && value.every((each) => typeof each === "string")) return;
-  throw new TypeError(`Expected \`${name}\` to be ${what}, got \`${value}\` (${typeof value})`);
 }
 
 function isAllowed(

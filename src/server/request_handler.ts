@@ -24,6 +24,7 @@ import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { Origins } from "./origin.ts";
 import { Shutdown } from "./shutdown.ts";
 import { TurnPacer } from "./turn_pacer.ts";
+import { checkTexts } from "../util/check_option.ts";
 
 // How long peers may take to answer a close, and to read what they were answered.
 const CLOSE_MS = 2000;
@@ -42,12 +43,16 @@ export class RequestHandler {
   /**
    * @param parts What the server is made of.
    * @param options The server's options: origins, hosts, subprotocols.
+   * @throws {TypeError} If one that is a list of texts is none.
    */
   constructor(parts: ServerParts, options: JsonRpcOptions) {
+    const { protocols, trustedProxies } = options;
+    checkTexts("protocols", protocols);
+    checkTexts("trustedProxies", trustedProxies);
     const origins = new Origins(options, parts.logger);
     this.checks = new HandshakeChecks((handshake) => origins.check(handshake), parts.logger);
     this.#maxMessageBytes = parts.limits.maxMessageBytes;
-    const addresses = new AddressCounts(parts.limits.maxPerAddress, options.trustedProxies);
+    const addresses = new AddressCounts(parts.limits.maxPerAddress, trustedProxies);
     this.#addresses = addresses;
     const context = {
       ...parts,
@@ -57,7 +62,7 @@ export class RequestHandler {
       pacer: isWorkers() ? undefined : new TurnPacer(),
       shutdown: this.#shutdown,
     };
-    this.#acceptor = new WebSocketAcceptor(context, options.protocols);
+    this.#acceptor = new WebSocketAcceptor(context, protocols);
     this.#http = new HttpHandler(context, {
       origins,
       acceptor: this.#acceptor,

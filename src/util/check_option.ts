@@ -1,5 +1,5 @@
 /**
- * Checking numbers that a program passes as options.
+ * Checking numbers and lists that a program passes as options.
  *
  * @module
  */
@@ -32,6 +32,20 @@ export function checkMs(name: string, value: number, least: number, most = Infin
 export function checkWhole(name: string, value: number, least: number, most = Infinity): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
   throw rangeError(name, value, `a whole number ${rangeText(least, most)}`);
+}
+
+/**
+ * Checks a list of texts. A text has `includes` too, and would stand for every part of it.
+ *
+ * @param name The option's name, for the message.
+ * @param value What was passed; `undefined` if nothing was.
+ * @param what What the option takes, for the message.
+ * @throws {TypeError} If it is no such list.
+ */
+export function checkTexts(name: string, value: unknown, what = "a list of texts"): void {
+  if (value === undefined) return;
+  if (Array.isArray(value) && value.every((each) => typeof each === "string")) return;
+  throw new TypeError(`Expected \`${name}\` to be ${what}, got \`${value}\` (${typeof value})`);
 }
 
 /**

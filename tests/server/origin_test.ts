@@ -199,7 +199,7 @@ test("JsonRpc writes an origin into its log in one short line", async () => {
   for (const line of logger.lines) assert(line.length < 400, `${line.length} characters`);
 });
 
-test("JsonRpc throws when origins or hosts are a string in place of a list", () => {
+test("JsonRpc throws when a string takes the place of a list", () => {
   const nonsense: readonly (readonly [options: object, message: string])[] = [
     [{ origins: "https://app.example.com" }, "origins"],
     [{ origins: null }, "origins"],
@@ -209,6 +209,8 @@ test("JsonRpc throws when origins or hosts are a string in place of a list", () 
     [{ hosts: "*" }, "hosts"],
     [{ hosts: null }, "hosts"],
     [{ hosts: [8080] }, "hosts"],
+    [{ trustedProxies: "10.0.0.1" }, "trustedProxies"],
+    [{ protocols: "graphql-ws" }, "protocols"],
   ];
   for (const [options, name] of nonsense) {
     assertThrows(() => testServer(options), TypeError, `Expected \`${name}\` to be`);

@@ -83,7 +83,7 @@ export interface PasswdOptions {
    */
   readonly maxWaiting?: number;
   /**
-   * Wrong passwords without a wait, for one account from one address; five times as many for all
+   * Wrong passwords until a login has to wait, for one account from one address; five times as many for all
    * accounts from one address, and ten times as many for one account from all addresses. The last
    * count is ignored for addresses from which the account has logged in before.
    *
@@ -91,7 +91,7 @@ export interface PasswdOptions {
    */
   readonly attempts?: number;
   /**
-   * Milliseconds to wait after one more wrong password. Each further one doubles the wait.
+   * Milliseconds to wait after that many wrong passwords. Each further one doubles the wait.
    *
    * @default {1000}
    */

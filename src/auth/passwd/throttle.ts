@@ -11,7 +11,7 @@ import { RpcServerError } from "../../protocol/errors.ts";
 export interface ThrottleOptions {
   /** Wrong passwords without a wait, for one account from one address. */
   readonly attempts: number;
-  /** Milliseconds to wait after one more wrong password. Each further one doubles the wait. */
+  /** Milliseconds to wait after that many wrong passwords. Each further one doubles the wait. */
   readonly firstWaitMs: number;
   /** The longest wait, in milliseconds. Each time it has passed, one wrong password is forgotten. */
   readonly maxWaitMs: number;
