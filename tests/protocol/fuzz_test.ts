@@ -10,7 +10,7 @@ import { JsonRpc, RpcError } from "@x/jsonrpc";
 import type { JsonRpcClient } from "@x/jsonrpc";
 import { assertAlive, RawSocket } from "../helpers/raw_client.ts";
 import { anyFrame, idsToAnswer } from "../helpers/random_frames.ts";
-import { quietMoment } from "../helpers/deferred.ts";
+import { quietMoment, until } from "../helpers/deferred.ts";
 import { silentLog } from "../helpers/log.ts";
 import { bareClient, bareServer } from "../helpers/wire.ts";
 import type { WirePeer } from "../helpers/wire.ts";
@@ -48,9 +48,15 @@ const frames = fc.array(anyFrame, { maxLength: 15 });
 /** Says all of it, and gives what came back when nothing more can come. */
 async function talk(wire: WirePeer, said: readonly string[]): Promise<unknown[]> {
   for (const frame of said) wire.send(frame);
+  const due = said.flatMap(idsToAnswer).length;
+  const answers = () => wire.received.map((text) => JSON.parse(text));
+  // A server that is busy handles frames in later turns.
+  await until(() => idsOf(answers()).length >= due);
   // `later` and `failLater` take one such moment, and answers travel by microtasks.
   for (let turn = 0; turn < 3; turn++) await quietMoment();
-  return wire.received.splice(0).map((text) => JSON.parse(text));
+  const received = answers();
+  wire.received.length = 0;
+  return received;
 }
 
 test("JsonRpc answers each call of any frames once, and nothing else", async () => {
