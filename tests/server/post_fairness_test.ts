@@ -107,6 +107,21 @@ test("a POST is answered soon although a thousand of another connection wait", a
   await rpc.close();
 });
 
+test("a long POST waits only where its runtime does not read it meanwhile", async () => {
+  for (const canPause of [true, false]) {
+    const { rpc, ran } = workServer();
+    const host = canPause ? new FakeConnection().host : undefined;
+    const responses = flood(rpc, IDS, host);
+    await until(() => ran.length > 0);
+    const long = post("", "ran");
+    long.headers.set("content-length", "100000");
+    const { result } = await (await rpc.fetch(long, host)).json();
+    assertEquals(result === MANY, canPause, `${result} calls ran before`);
+    await responses;
+    await rpc.close();
+  }
+});
+
 test("connections whose POSTs wait take it by turns, each in its order", async () => {
   const { rpc, ran } = workServer();
   const floods = ["a", "b", "c"].map((connection) =>

@@ -47,6 +47,8 @@ export class WaitingRequests {
     let queue = this.#queues.get(key);
     // Those of one connection keep their order.
     if (queue === undefined && (!pacer.isSpent || this.#isAmongFirst(pacer))) return undefined;
+    // The runtime may read the whole body meanwhile, which is counted only once somebody reads it here.
+    if (!canPause(key) && !isShort(request.headers)) return undefined;
     if (budget.isFull) return false;
     if (queue === undefined) this.#queues.set(key, queue = this.#queueOf(key, pacer));
     this.#size++;
@@ -185,6 +187,16 @@ class RequestQueue implements PacedQueue {
     if (this.#isPaused) this.#connection?.resume();
     this.#isPaused = false;
   }
+}
+
+function canPause(key: HttpConnection | string | undefined): boolean {
+  return typeof key === "object" && key.canPause;
+}
+
+/** Whether a request takes no more memory than is counted for it. */
+function isShort(headers: Headers): boolean {
+  const length = headers.get("content-length");
+  return length === null ? !headers.has("transfer-encoding") : Number(length) <= REQUEST_BYTES;
 }
 
 // A request costs as much as some short messages.
