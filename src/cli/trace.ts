@@ -166,9 +166,10 @@ class PipeEnd implements Receiver {
   }
 
   #send(text: string): void {
-    if (this.#channel === undefined) this.#waiting.push(text);
-    else this.#channel.send(text);
-    this.#waitingLength += this.#channel === undefined ? text.length : 0;
+    if (this.#channel === undefined) {
+      this.#waiting.push(text);
+      this.#waitingLength += text.length;
+    } else this.#channel.send(text);
     const unread = this.#channel?.bufferedAmount ?? this.#waitingLength;
     if (unread > MAX_ANSWER_BYTES) {
       this.closed(1013, "The other side reads too slowly");

@@ -131,8 +131,8 @@ export interface Plugin<User = unknown, Methods extends object = {}> {
   readonly methods?: Readonly<Record<string, PluginMethod>>;
   /**
    * Answers a request that is neither an upgrade nor a POST, after all checks. If it returns `undefined`, the
-   * next plugin or the server answers. The request is as it came: with its cookies, also if `origins` is
-   * `"*"`. Those of the handshake may count.
+   * next plugin or the server answers. The request is as it came, with its cookies, also if `origins` is
+   * `"*"`: a plugin that goes by cookies reads them from the handshake.
    */
   readonly fetch?: (
     request: Request,

@@ -7,6 +7,7 @@
 import type { Channel } from "../core/channel.ts";
 import type { SessionLimits } from "../protocol/limits.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
+import { TurnAllowance } from "./turn_allowance.ts";
 import { unitsOf } from "./turn_pacer.ts";
 import type { PacedQueue, TurnPacer } from "./turn_pacer.ts";
 
@@ -41,9 +42,8 @@ export class IncomingQueue implements PacedQueue {
   #messages: (string | undefined)[] = [];
   #first = 0;
   #length = 0;
-  // How many messages did not have to wait although a turn was spent, and which turn.
-  #admitted = 0;
-  #admittedIn = 0;
+  // For messages that do not have to wait although a turn is spent.
+  readonly #allowance = new TurnAllowance(LEAST);
   #isPaused = false;
   // Whether it is long answers that the messages wait for.
   readonly #isForLong: boolean;
@@ -77,7 +77,7 @@ export class IncomingQueue implements PacedQueue {
       this.#pause();
       return true;
     }
-    if (this.#isEmpty && !this.#isPaused && !pacer.isFull && this.#isAmongFirst()) {
+    if (this.#isEmpty && !this.#isPaused && !pacer.isFull && this.#allowance.pass(pacer.turn)) {
       pacer.admit(length);
       return false;
     }
@@ -138,16 +138,6 @@ export class IncomingQueue implements PacedQueue {
   /** Drops all messages. */
   #clear(): void {
     while (!this.#isEmpty) this.#shift();
-  }
-
-  /** Counts a message; says whether few came in this turn before it. */
-  #isAmongFirst(): boolean {
-    const { turn } = this.#host.pacer;
-    if (this.#admittedIn !== turn) {
-      this.#admittedIn = turn;
-      this.#admitted = 0;
-    }
-    return this.#admitted++ < LEAST;
   }
 
   get #isEmpty(): boolean {

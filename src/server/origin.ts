@@ -17,8 +17,8 @@ export interface OriginOptions {
   /**
    * Origins of pages that may connect, such as `"https://app.example"`; a function decides for each.
    * `"*"` accepts all pages, but the server does not see the cookies and the HTTP Basic that a browser
-   * sends for a page of another origin than the server's own. A request without an `Origin` header is not from a page's script and is
-   * accepted, unless other headers say that a page of another site made it.
+   * sends for a page of another origin than the server's own. A request without an `Origin` header is
+   * not from a page's script and is accepted, unless other headers say that a page of another site made it.
    *
    * @default {the server's own: the Origin's host and port equal the Host header}
    * @see {@link https://www.rfc-editor.org/rfc/rfc6455#section-10.2 | RFC 6455, section 10.2}

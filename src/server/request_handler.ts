@@ -13,6 +13,7 @@ import { socketTransport } from "../core/web_socket_channel.ts";
 import type { StandardSocket } from "../core/web_socket_channel.ts";
 import { isWebSocket } from "../runtimes/upgrade_request.ts";
 import { isWorkers } from "../runtimes/workers.ts";
+import { checkTexts } from "../util/check_option.ts";
 import { AddressCounts } from "./address_counts.ts";
 import { attachRequest } from "./attach_request.ts";
 import { WebSocketAcceptor } from "./acceptor.ts";
@@ -24,7 +25,6 @@ import type { AttachOptions, JsonRpcOptions } from "./options.ts";
 import { Origins } from "./origin.ts";
 import { Shutdown } from "./shutdown.ts";
 import { TurnPacer } from "./turn_pacer.ts";
-import { checkTexts } from "../util/check_option.ts";
 
 // How long peers may take to answer a close, and to read what they were answered.
 const CLOSE_MS = 2000;

@@ -9,7 +9,7 @@ import { RpcServerError } from "../../protocol/errors.ts";
 
 /** The bounds of a {@linkcode Throttle}. */
 export interface ThrottleOptions {
-  /** Wrong passwords without a wait, for one account from one address. */
+  /** Wrong passwords until a login has to wait, for one account from one address. */
   readonly attempts: number;
   /** Milliseconds to wait after that many wrong passwords. Each further one doubles the wait. */
   readonly firstWaitMs: number;

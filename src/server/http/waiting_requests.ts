@@ -7,6 +7,7 @@
 import { detectRuntime } from "../../runtimes/detect.ts";
 import type { HttpConnection } from "../../runtimes/runtime.ts";
 import type { ServerContext } from "../context.ts";
+import { TurnAllowance } from "../turn_allowance.ts";
 import type { PacedQueue, TurnPacer } from "../turn_pacer.ts";
 
 /** What became of a request that has waited: it may run, or its client is gone. */
@@ -17,9 +18,8 @@ export class WaitingRequests {
   readonly #context: ServerContext;
   readonly #queues = new Map<unknown, RequestQueue>();
   #size = 0;
-  // How many requests did not have to wait although a turn was spent, and which turn.
-  #admitted = 0;
-  #admittedIn = 0;
+  // For requests that do not have to wait although a turn is spent.
+  readonly #allowance = new TurnAllowance(LEAST);
 
   /** @param context What the parts of the server share. */
   constructor(context: ServerContext) {
@@ -46,7 +46,7 @@ export class WaitingRequests {
     const key = this.#keyOf(request, host);
     let queue = this.#queues.get(key);
     // Those of one connection keep their order.
-    if (queue === undefined && (!pacer.isSpent || this.#isAmongFirst(pacer))) return undefined;
+    if (queue === undefined && (!pacer.isSpent || this.#mayPass(pacer))) return undefined;
     // The runtime may read the whole body meanwhile, which is counted only once somebody reads it here.
     if (!canPause(key) && !isShort(request.headers)) return undefined;
     if (budget.isFull) return false;
@@ -59,16 +59,10 @@ export class WaitingRequests {
   /** Lets all go on in this turn, because the server closes. */
   flush(): void {
     for (const queue of this.#queues.values()) queue.flush();
-    this.#queues.clear();
   }
 
-  /** Counts a request; says whether few came in this turn before it. */
-  #isAmongFirst({ turn, isFull }: TurnPacer): boolean {
-    if (this.#admittedIn !== turn) {
-      this.#admittedIn = turn;
-      this.#admitted = 0;
-    }
-    return !isFull && this.#admitted++ < LEAST;
+  #mayPass({ turn, isFull }: TurnPacer): boolean {
+    return !isFull && this.#allowance.pass(turn);
   }
 
   #keyOf(request: Request, host: unknown): HttpConnection | string | undefined {
